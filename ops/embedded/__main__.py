@@ -1,0 +1,48 @@
+"""`python -m ops.embedded [--home DIR] [--port-base N]`: the servers in the foreground, for development.
+
+Prints the three addresses as `export` lines on stdout, what happens on stderr; runs until SIGINT or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.kafka import HEAP_MIB_DEFAULT
+from ops.embedded.ports import Ports
+from ops.embedded.stack import EmbeddedStack
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m ops.embedded", description=__doc__)
+    parser.add_argument("--home", type=Path, help="state folder (default: QUIZSTREAM_HOME or .quizstream)")
+    parser.add_argument("--port-base", type=int, help="first port (default: QUIZSTREAM_PORT_BASE or 8600)")
+    parser.add_argument("--kafka-heap-mib", type=int, default=HEAP_MIB_DEFAULT)
+    options = parser.parse_args()
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        stack = EmbeddedStack(
+            options.home or Home.from_env().path,
+            Ports.from_env() if options.port_base is None else Ports.from_base(options.port_base),
+            lambda line: print(line, file=sys.stderr, flush=True),
+            kafka_heap_mib=options.kafka_heap_mib,
+        )
+        with stack as urls:
+            for name, value in urls.as_env().items():
+                print(f"export {name}={shlex.quote(value)}")
+            sys.stdout.flush()
+            signal.sigwait(signals)
+    except CannotStart as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The one folder that holds the state of an embedded stack, and the right to use it.
+
+A home is guarded by a file lock. The lock's descriptor is inherited by every server, so the lock is held as
+long as any of them lives: who gets it knows that nothing of an earlier run is left, not even of a killed one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.embedded.cannot_start import CannotStart
+
+HOME_ENV = "QUIZSTREAM_HOME"
+HOME_DEFAULT = ".quizstream"
+FREE_BYTES_MIN = 1024**3  # Kafka's segments, Postgres' WAL and room to stop cleanly
+LEFTOVER_WAIT_S_MAX = 30.0  # what servers of a killed run may take to finish their clean stop
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    path: Path
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Home:
+        """QUIZSTREAM_HOME, else `.quizstream` in the current folder."""
+        text = (os.environ if env is None else env).get(HOME_ENV, "") or HOME_DEFAULT
+        return cls(Path(text).expanduser().absolute())
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "owner.lock"
+
+    @property
+    def state_file(self) -> Path:
+        """What the supervisor writes: process name -> pid, restarts, state."""
+        return self.path / "processes.json"
+
+    def prepare(self, free_bytes_min: int = FREE_BYTES_MIN) -> None:
+        """Makes the folder. Raises CannotStart when it cannot be made or its disk is nearly full."""
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotStart(
+                f"Cannot make the folder {self.path} ({error.strerror}): "
+                f"set {HOME_ENV} to one that can be written."
+            ) from error
+        free_bytes = shutil.disk_usage(self.path).free
+        if free_bytes < free_bytes_min:
+            raise CannotStart(
+                f"Only {free_bytes // 1024**2} MiB are free on the disk of {self.path}, "
+                f"{free_bytes_min // 1024**2} MiB are needed: free some space, "
+                f"or set {HOME_ENV} to a folder on another disk."
+            )
+
+    def owner_pid(self) -> int | None:
+        """The process that wrote itself into the lock file last, whether it lives or not."""
+        try:
+            text = self.lock_file.read_text().strip()
+        except OSError:
+            return None
+        return int(text) if text.isdecimal() else None
+
+    def lock(self, progress: Callable[[str], None], leftover_wait_s: float = LEFTOVER_WAIT_S_MAX) -> HomeLock:
+        """Takes the home. Raises CannotStart when a living process has it.
+
+        When only servers of a killed owner hold it, waits until they have stopped.
+        """
+        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + leftover_wait_s
+        told = False
+        while not _try_lock(descriptor):
+            owner_pid = self.owner_pid()
+            if owner_pid is not None and _alive(owner_pid):
+                os.close(descriptor)
+                raise CannotStart(
+                    f"{self.path} is in use by process {owner_pid}: stop it first, "
+                    f"or run beside it with another {HOME_ENV} and other ports."
+                )
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise CannotStart(
+                    f"Servers of an earlier run still use {self.path} after {leftover_wait_s:.0f} s: "
+                    f"find them with `fuser {self.lock_file}` and stop them."
+                )
+            if not told:
+                progress("waiting for the servers of an earlier run to stop")
+                told = True
+            time.sleep(0.1)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return HomeLock(descriptor)
+
+
+class HomeLock:
+    """The right to use a home. `descriptor` is to be inherited by whatever uses files of the home."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def release(self) -> None:
+        """Once every heir has ended, the home is free."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

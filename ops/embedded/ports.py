@@ -1,0 +1,117 @@
+"""Every port of one home, all from one base, so that two homes never meet by accident.
+
+| offset | field               | who listens                                         |
+|-------:|---------------------|-----------------------------------------------------|
+|      0 | `edge`              | HTTP edge: completions, webhooks in, health, metrics |
+|      1 | `console`           | operator console                                    |
+|     10 | `simulator`         | provider simulator                                  |
+|     20 | `worker_metrics`    | stream worker: /metrics and /health                 |
+|     21 | `sink_metrics`      | Postgres sink                                       |
+|     22 | `sender_metrics`    | WhatsApp sender                                     |
+|     23 | `outbox_metrics`    | outbox publisher                                    |
+|     24 | `supervisor_metrics`| supervisor                                          |
+|     25 | `worker_web`        | Faust's own web server                              |
+|     32 | `postgres`          | PostgreSQL                                          |
+|     79 | `valkey`            | Valkey                                              |
+|     92 | `kafka`             | Kafka, clients                                      |
+|     93 | `kafka_controller`  | Kafka, KRaft controller                             |
+
+Everything listens on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ops.embedded.cannot_start import CannotStart
+
+PORT_BASE_DEFAULT = 8600
+PORT_BASE_ENV = "QUIZSTREAM_PORT_BASE"
+PORT_OFFSET_MAX = 93
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    edge: int
+    console: int
+    simulator: int
+    worker_metrics: int
+    sink_metrics: int
+    sender_metrics: int
+    outbox_metrics: int
+    supervisor_metrics: int
+    worker_web: int
+    postgres: int
+    valkey: int
+    kafka: int
+    kafka_controller: int
+
+    @classmethod
+    def from_base(cls, base: int) -> Ports:
+        """Raises CannotStart when a port of the table would fall outside 1024..65535."""
+        if not 1024 <= base <= 65535 - PORT_OFFSET_MAX:
+            raise CannotStart(
+                f"{PORT_BASE_ENV} is {base}: choose a number from 1024 to {65535 - PORT_OFFSET_MAX}."
+            )
+        return cls(
+            edge=base,
+            console=base + 1,
+            simulator=base + 10,
+            worker_metrics=base + 20,
+            sink_metrics=base + 21,
+            sender_metrics=base + 22,
+            outbox_metrics=base + 23,
+            supervisor_metrics=base + 24,
+            worker_web=base + 25,
+            postgres=base + 32,
+            valkey=base + 79,
+            kafka=base + 92,
+            kafka_controller=base + 93,
+        )
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Ports:
+        """Reads QUIZSTREAM_PORT_BASE (default 8600)."""
+        text = (os.environ if env is None else env).get(PORT_BASE_ENV, "").strip()
+        if not text:
+            return cls.from_base(PORT_BASE_DEFAULT)
+        if not text.isdecimal():
+            raise CannotStart(f"{PORT_BASE_ENV} is {text!r}: it must be a number, for example 8600.")
+        return cls.from_base(int(text))
+
+    @property
+    def base(self) -> int:
+        return self.edge
+
+
+def require_free(port: int, purpose: str) -> None:
+    """Raises CannotStart, naming the port and where possible its holder, when nothing can listen there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do: a connection of a stopped server in TIME_WAIT does not block its port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+            probe.listen(1)
+        except OSError as error:
+            raise CannotStart(
+                f"Port {port} ({purpose}) is taken{_holder(port)}: stop what uses it, "
+                f"or choose other ports with {PORT_BASE_ENV}=N (ports N to N+{PORT_OFFSET_MAX})."
+            ) from error
+
+
+def _holder(port: int) -> str:
+    try:
+        import psutil
+
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                if connection.pid is None:
+                    return ""
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except (ImportError, psutil.Error, OSError):
+        return ""
+    return ""

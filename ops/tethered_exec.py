@@ -1,0 +1,40 @@
+"""Becomes another program that cannot outlive the process that asked for it.
+
+Run as a plain script by `ops.tether.spawn`, before the real program:
+`python -I -S tethered_exec.py OWNER_PID DEATH_SIGNAL UID GID PROGRAM [ARGUMENT...]`, `-` keeps the UID and GID.
+A separate small process, and not a `preexec_fn`, because the owner has threads and code run between fork and
+exec may then deadlock. Standard library only: it runs without site-packages.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+OWNER_GONE_STATUS = 125
+NOT_STARTED_STATUS = 126
+
+
+def main(arguments: list[str]) -> None:
+    owner_pid, death_signal, uid, gid, *program = arguments
+    os.setsid()  # a Ctrl-C in the owner's terminal reaches the owner alone, who then stops in order
+    if uid != "-":
+        os.setgroups([])
+        os.setgid(int(gid))
+        os.setuid(int(uid))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        # After the change of user, which clears it; it survives exec.
+        if libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0) != 0:
+            sys.exit(f"prctl(PR_SET_PDEATHSIG) failed: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != int(owner_pid):
+        sys.exit(OWNER_GONE_STATUS)  # the owner died before the tether was tied
+    try:
+        os.execvp(program[0], program)
+    except OSError as error:
+        print(f"cannot run {program[0]}: {error.strerror}", file=sys.stderr)
+        sys.exit(NOT_STARTED_STATUS)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
