@@ -1,7 +1,7 @@
 """Becomes another program that cannot outlive the process that asked for it.
 
 Run as a plain script by `ops.tether.spawn`, before the real program:
-`python -I -S tethered_exec.py OWNER_PID DEATH_SIGNAL UID GID PROGRAM [ARGUMENT...]`, `-` keeps the UID and GID.
+`python -I -S tethered_exec.py OWNER_PID DEATH_SIGNAL UID GID PROGRAM [ARGUMENT...]`, `-` keeps UID and GID.
 A separate small process, and not a `preexec_fn`, because the owner has threads and code run between fork and
 exec may then deadlock. Standard library only: it runs without site-packages.
 """

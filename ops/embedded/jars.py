@@ -1,7 +1,7 @@
 """Kafka's jars: fetched by jgo, accepted only with the SHA-256 that is committed beside this file.
 
 The lock names every jar, so a start walks no dependency graph; `python -m ops.embedded.jars 4.3` walks it
-again and writes the lock anew with the newest 4.3.x. jgo resolves and downloads in Python: no Maven is needed.
+again and writes the lock anew with the newest 4.3.x. jgo resolves and downloads in Python: no Maven needed.
 """
 
 from __future__ import annotations

