@@ -41,13 +41,12 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
         """Defaults run the embedded stack of `QUIZSTREAM_HOME` on `QUIZSTREAM_PORT_BASE`."""
         base = int(env.get("QUIZSTREAM_PORT_BASE", PORT_BASE_DEFAULT))
+        home = Path(env.get("QUIZSTREAM_HOME", ".quizstream")).absolute()
         return cls(
-            home=Path(env.get("QUIZSTREAM_HOME", ".quizstream")).absolute(),
+            home=home,
             port_base=base,
             kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{base + 92}"),
-            database_url=env.get(
-                "DATABASE_URL", f"postgresql://postgres@127.0.0.1:{base + 32}/quizstream"
-            ),
+            database_url=env.get("DATABASE_URL") or _embedded_database_url(home, base),
             redis_url=env.get("REDIS_URL", f"redis://127.0.0.1:{base + 79}/0"),
             edge_url=env.get("QUIZSTREAM_EDGE_URL", f"http://127.0.0.1:{base}"),
             simulator_url=env.get("QUIZSTREAM_SIMULATOR_URL", f"http://127.0.0.1:{base + 10}"),
@@ -63,3 +62,11 @@ class Settings:
             access_token=env.get("WHATSAPP_ACCESS_TOKEN", DEVELOPMENT_ACCESS_TOKEN),
             region=env.get("QUIZSTREAM_REGION", ""),
         )
+
+
+def _embedded_database_url(home: Path, port_base: int) -> str:
+    """The URL, with its password, that the embedded PostgreSQL leaves in its home at each start."""
+    try:
+        return (home / "database.url").read_text().strip()
+    except FileNotFoundError:
+        return f"postgresql://quizstream@127.0.0.1:{port_base + 32}/quizstream"

@@ -42,6 +42,11 @@ class Home:
         return self.path / "owner.lock"
 
     @property
+    def database_url_file(self) -> Path:
+        """The embedded database's URL with its password, readable by the owner alone, kept between runs."""
+        return self.path / "database.url"
+
+    @property
     def state_file(self) -> Path:
         """What the supervisor writes: process name -> pid, restarts, state."""
         return self.path / "processes.json"

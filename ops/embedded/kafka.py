@@ -27,6 +27,7 @@ FORMAT_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 90.0
 PROBE_TIMEOUT_S = 5.0
 COORDINATOR_PARTITIONS = 8  # of the offsets topic: enough to spread groups, few enough to load at once
+SESSION_TIMEOUT_MS = 4000  # a killed broker may register again only after this; Kafka's default is 9 s
 FORMATTED = "formatted"  # exists only after a format that ran to its end
 
 _PROPERTIES = """\
@@ -55,6 +56,8 @@ background.threads=2
 log.cleaner.dedupe.buffer.size=33554432
 log.segment.delete.delay.ms=1000
 metadata.max.idle.interval.ms=5000
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms={session_timeout_ms}
 """
 
 _LOG4J = """\
@@ -99,6 +102,7 @@ def start(
             port=ports.kafka,
             controller_port=ports.kafka_controller,
             coordinator_partitions=COORDINATOR_PARTITIONS,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
         )
     )
 

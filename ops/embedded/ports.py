@@ -1,20 +1,19 @@
 """Every port of one home, all from one base, so that two homes never meet by accident.
 
-| offset | field               | who listens                                         |
-|-------:|---------------------|-----------------------------------------------------|
+| offset | field               | who listens                                          |
+|-------:|---------------------|------------------------------------------------------|
 |      0 | `edge`              | HTTP edge: completions, webhooks in, health, metrics |
-|      1 | `console`           | operator console                                    |
-|     10 | `simulator`         | provider simulator                                  |
-|     20 | `worker_metrics`    | stream worker: /metrics and /health                 |
-|     21 | `sink_metrics`      | Postgres sink                                       |
-|     22 | `sender_metrics`    | WhatsApp sender                                     |
-|     23 | `outbox_metrics`    | outbox publisher                                    |
-|     24 | `supervisor_metrics`| supervisor                                          |
-|     25 | `worker_web`        | Faust's own web server                              |
-|     32 | `postgres`          | PostgreSQL                                          |
-|     79 | `valkey`            | Valkey                                              |
-|     92 | `kafka`             | Kafka, clients                                      |
-|     93 | `kafka_controller`  | Kafka, KRaft controller                             |
+|      1 | `console`           | operator console                                     |
+|     10 | `simulator`         | provider simulator                                   |
+|     20 | `worker_metrics`    | stream worker: /metrics and /health                  |
+|     21 | `sink_metrics`      | Postgres sink                                        |
+|     22 | `sender_metrics`    | WhatsApp sender                                      |
+|     23 | `supervisor_metrics`| supervisor                                           |
+|     25 | `worker_web`        | Faust's own web server                               |
+|     32 | `postgres`          | PostgreSQL                                           |
+|     79 | `valkey`            | Valkey                                               |
+|     92 | `kafka`             | Kafka, clients                                       |
+|     93 | `kafka_controller`  | Kafka, KRaft controller                              |
 
 Everything listens on 127.0.0.1 only.
 """
@@ -42,7 +41,6 @@ class Ports:
     worker_metrics: int
     sink_metrics: int
     sender_metrics: int
-    outbox_metrics: int
     supervisor_metrics: int
     worker_web: int
     postgres: int
@@ -64,8 +62,7 @@ class Ports:
             worker_metrics=base + 20,
             sink_metrics=base + 21,
             sender_metrics=base + 22,
-            outbox_metrics=base + 23,
-            supervisor_metrics=base + 24,
+            supervisor_metrics=base + 23,
             worker_web=base + 25,
             postgres=base + 32,
             valkey=base + 79,

@@ -89,18 +89,25 @@ def start(
     except BaseException:
         server.stop()
         raise
+    url = f"{address}/{DATABASE}"
+    _write_private(home.database_url_file, url)
     progress("PostgreSQL is ready")
-    return server, f"{address}/{DATABASE}"
+    return server, url
 
 
 def _password(home: Home) -> str:
     path = home.path / "postgres.password"
     if not path.exists():
-        descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(16))
-        path.with_suffix(".new").replace(path)
+        _write_private(path, secrets.token_hex(16))
     return path.read_text().strip()
+
+
+def _write_private(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    unfinished.replace(path)
 
 
 def _initialise(
@@ -145,8 +152,8 @@ def _answers(url: str) -> bool:
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise CannotStart(
-                "PostgreSQL refuses the home's password: postgres.password is not the one its cluster was made "
-                "with. Put it back, or run `make clean` to begin with an empty home."
+                "PostgreSQL refuses the home's password: postgres.password is not the one that its cluster "
+                "was made with. Put it back, or run `make clean` to begin with an empty home."
             ) from error
         return False
 

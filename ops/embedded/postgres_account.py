@@ -51,9 +51,10 @@ def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = 
     if folder.is_symlink() or not (folder.is_dir() or _reachable(home.path, account)):
         target = elsewhere / hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
         _make(elsewhere, 0o711)
-        _make(target, 0o700)
         if not folder.is_symlink():
+            shutil.rmtree(target, ignore_errors=True)  # of a home that was here before and has been removed
             folder.symlink_to(target)
+        _make(folder.readlink(), 0o700)
         folder = folder.resolve()
         progress(f"PostgreSQL: user {account.name} cannot reach {home.path}; its data is in {folder}")
     folder.mkdir(mode=0o700, exist_ok=True)
