@@ -1,16 +1,19 @@
-"""The frozen Python type of each event; `schemas/*.avsc` is its wire form and `schemas.codec` the way between.
+"""The frozen Python type of each event; `schemas/*.avsc` is its wire form, `schemas.codec` the way between.
 
-Times are integer milliseconds since the epoch (UTC), days are integer days since the epoch: what Avro's logical types
-carry, without a `datetime` a field on the hot path.
+Times are integer milliseconds since the epoch (UTC), days are integer days since the epoch: what Avro's
+logical types carry, without a `datetime` a field on the hot path.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-Answer = str | int | float | bool | list[str]
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+Answer = str | Int64 | float | bool | list[str]
 
 
 class Personal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,11 +28,11 @@ class Completion(msgspec.Struct, frozen=True):
     completion_id: str
     tenant_id: str
     quiz_id: str
-    quiz_version: int
+    quiz_version: Int32
     contact_id: str
-    day: int
-    submitted_at: int
-    accepted_at: int
+    day: Int32
+    submitted_at: Int64
+    accepted_at: Int64
     answers: dict[str, Answer]
     personal: Personal
     score: float | None = None
@@ -38,7 +41,7 @@ class Completion(msgspec.Struct, frozen=True):
 
 class MatchedCampaign(msgspec.Struct, frozen=True):
     campaign_id: str
-    version: int
+    version: Int32
 
 
 Verdict = Literal["limited", "unmatched", "matched"]
@@ -49,11 +52,11 @@ class Outcome(msgspec.Struct, frozen=True):
     tenant_id: str
     quiz_id: str
     contact_id: str
-    day: int
-    accepted_at: int
+    day: Int32
+    accepted_at: Int64
     verdict: Verdict
-    source_partition: int
-    source_offset: int
+    source_partition: Int32
+    source_offset: Int64
     reason: str = ""
     campaigns: list[MatchedCampaign] = []
 
@@ -62,17 +65,17 @@ class Match(msgspec.Struct, frozen=True):
     delivery_id: str
     tenant_id: str
     campaign_id: str
-    campaign_version: int
-    campaign_month: int
+    campaign_version: Int32
+    campaign_month: Int32
     contact_id: str
     completion_id: str
     quiz_id: str
-    day: int
-    accepted_at: int
+    day: Int32
+    accepted_at: Int64
     variables: dict[str, str]
     personal: Personal
-    priority: int = 0
-    delay_s: int = 0
+    priority: Int32 = 0
+    delay_s: Int64 = 0
 
 
 class Duplicate(msgspec.Struct, frozen=True):
@@ -81,8 +84,8 @@ class Duplicate(msgspec.Struct, frozen=True):
     contact_id: str
     completion_id: str
     first_completion_id: str
-    day: int
-    accepted_at: int
+    day: Int32
+    accepted_at: Int64
 
 
 class DeliveryEvent(msgspec.Struct, frozen=True):
@@ -91,9 +94,9 @@ class DeliveryEvent(msgspec.Struct, frozen=True):
     campaign_id: str
     contact_id: str
     completion_id: str
-    sequence: int
+    sequence: Int32
     state: str
-    at: int
+    at: Int64
     reason: str = ""
     provider_message_id: str | None = None
 
@@ -105,7 +108,7 @@ class WebhookBody(msgspec.Struct, frozen=True):
 class ProviderWebhook(msgspec.Struct, frozen=True):
     provider: str
     account: str
-    received_at: int
+    received_at: Int64
     personal: WebhookBody
 
 
@@ -117,14 +120,14 @@ class DeadRecord(msgspec.Struct, frozen=True):
 class DeadLetter(msgspec.Struct, frozen=True):
     dead_letter_id: str
     source_topic: str
-    source_partition: int
-    source_offset: int
+    source_partition: Int32
+    source_offset: Int64
     stage: str
     reason: str
-    failed_at: int
-    source_timestamp: int
+    failed_at: Int64
+    source_timestamp: Int64
     personal: DeadRecord
-    attempts: int = 1
+    attempts: Int32 = 1
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -136,10 +139,10 @@ class Question(msgspec.Struct, frozen=True):
 class Quiz(msgspec.Struct, frozen=True):
     quiz_id: str
     tenant_id: str
-    version: int
+    version: Int32
     title: str
     questions: list[Question]
-    created_at: int
+    created_at: Int64
     open: bool = True
 
 
@@ -169,28 +172,37 @@ class Message(msgspec.Struct, frozen=True):
 
 class Campaign(msgspec.Struct, frozen=True):
     campaign_id: str
-    version: int
+    version: Int32
     tenant_id: str
     name: str
     quiz_ids: list[str]
     active: bool
-    effective_at: int
-    month: int
+    effective_at: Int64
+    month: Int32
     conditions: list[Condition]
     message: Message
-    ends_at: int | None = None
-    priority: int = 0
-    delay_s: int = 0
+    ends_at: Int64 | None = None
+    priority: Int32 = 0
+    delay_s: Int64 = 0
 
 
 class Token(msgspec.Struct, frozen=True):
     token_hash: str
     tenant_id: str
-    version: int
+    version: Int32
     kind: Literal["service"] = "service"
     revoked: bool = False
 
 
 Event = (
-    Completion | Outcome | Match | Duplicate | DeliveryEvent | ProviderWebhook | DeadLetter | Quiz | Campaign | Token
+    Completion
+    | Outcome
+    | Match
+    | Duplicate
+    | DeliveryEvent
+    | ProviderWebhook
+    | DeadLetter
+    | Quiz
+    | Campaign
+    | Token
 )
