@@ -1,0 +1,24 @@
+"""What the stages count: written once a batch, never a record."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+verdicts = Counter("quizstream_verdicts_total", "Completions judged for the first time.", ["verdict"])
+repeated_verdicts = Counter(
+    "quizstream_verdicts_repeated_total", "Records read again whose remembered verdict was given again."
+)
+repeats = Counter(
+    "quizstream_completions_repeated_total",
+    "Records whose completion id was decided at another offset: nothing is counted or sent for them.",
+)
+forgotten = Counter(
+    "quizstream_completions_forgotten_total",
+    "Records read again below what was decided, and no longer remembered: their verdict is durable already.",
+)
+versions_missing = Counter(
+    "quizstream_campaign_versions_missing_total",
+    "Remembered matches that were not given again since their campaign version is not among the facts.",
+)
+deliveries = Counter("quizstream_deliveries_total", "First matches of (campaign, contact), repetitions too.")
+duplicates = Counter("quizstream_duplicates_total", "Matches of (campaign, contact) after the first.")

@@ -1,0 +1,87 @@
+"""Lets the first match of (campaign, contact) pass; the others are duplicates, each with the first one.
+
+The state of a key is the completion id that was first. The same id read again is the same delivery again: a
+crash between sending and remembering repeats the delivery, never chooses another. The ledger is the authority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.stage import Output, Poison, Put, Record, StageResult, StateReader
+from pipeline.stages import counters
+from schemas.codec import Undecodable, codec
+from schemas.ids import match_key
+from schemas.records import Duplicate, Match
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """What the topology says of this stage: physical topic names."""
+
+    deliveries_topic: str
+    duplicates_topic: str
+    table: str
+
+
+class Dedup:
+    """The stage `dedup`."""
+
+    name = "dedup"
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.tables = (wiring.table,)
+        self._wiring = wiring
+        self._matches = codec("match")
+        self._duplicates = codec("duplicate")
+
+    def process(self, records: Sequence[Record], read: StateReader) -> StageResult:
+        poison: list[Poison] = []
+        decoded: list[tuple[Record, bytes, bytes, Match]] = []
+        for record in records:
+            try:
+                match = self._matches.decode(record.value)
+            except Undecodable as error:
+                poison.append(Poison(record, error.reason, self.name))
+                continue
+            key = match_key(match.campaign_id, match.contact_id)
+            if record.key != key or record.value is None:
+                # Another key lies in another partition, away from what was first there.
+                poison.append(Poison(record, "the key is not the match's campaign|contact", self.name))
+            else:
+                decoded.append((record, key, record.value, match))
+        keys = [*dict.fromkeys(key for _, key, _, _ in decoded)]
+        values = read(self._wiring.table, keys) if keys else []
+        first = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        outputs: list[Output] = []
+        puts: list[Put] = []
+        passed = 0
+        for _, key, value, match in decoded:
+            completion_id = match.completion_id.encode()
+            holder = first.get(key)
+            if holder is None:
+                first[key] = completion_id
+                puts.append(Put(self._wiring.table, key, completion_id))
+            if holder is None or holder == completion_id:
+                # The bytes as they came: a delivery is its match.
+                outputs.append(Output(self._wiring.deliveries_topic, key, value))
+                passed += 1
+            else:
+                outputs.append(Output(self._wiring.duplicates_topic, key, self._duplicate(match, holder)))
+        counters.deliveries.inc(passed)
+        counters.duplicates.inc(len(outputs) - passed)
+        return StageResult(outputs, puts, poison)
+
+    def _duplicate(self, match: Match, first_completion_id: bytes) -> bytes:
+        return self._duplicates.encode(
+            Duplicate(
+                tenant_id=match.tenant_id,
+                campaign_id=match.campaign_id,
+                contact_id=match.contact_id,
+                completion_id=match.completion_id,
+                first_completion_id=first_completion_id.decode(),
+                day=match.day,
+                accepted_at=match.accepted_at,
+            )
+        )

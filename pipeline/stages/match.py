@@ -1,0 +1,81 @@
+"""Which campaigns want to answer a completion, as of the moment it was accepted, and what they need of it."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from pipeline.campaigns import Campaigns
+from pipeline.conditions import ANSWERS
+from schemas.ids import delivery_id
+from schemas.records import Answer, Campaign, Completion, Match
+
+NO_PHONE = "no phone"
+
+
+class Matched(msgspec.Struct, frozen=True):
+    campaigns: list[Campaign]  # by campaign id, at least one
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    reason: str = ""
+
+
+def match(completion: Completion, campaigns: Campaigns) -> Matched | Unmatched:
+    """A function of the completion and of the campaigns in force at its acceptance."""
+    if completion.personal.phone is None:
+        return Unmatched(NO_PHONE)
+    holding = campaigns.holding(completion)
+    return Matched(holding) if holding else Unmatched()
+
+
+def match_event(completion: Completion, campaign: Campaign, quiz_title: str | None) -> Match:
+    return Match(
+        delivery_id=delivery_id(campaign.campaign_id, completion.contact_id),
+        tenant_id=completion.tenant_id,
+        campaign_id=campaign.campaign_id,
+        campaign_version=campaign.version,
+        campaign_month=campaign.month,
+        contact_id=completion.contact_id,
+        completion_id=completion.completion_id,
+        quiz_id=completion.quiz_id,
+        day=completion.day,
+        accepted_at=completion.accepted_at,
+        variables=variables(completion, campaign, quiz_title),
+        personal=completion.personal,
+        priority=campaign.priority,
+        delay_s=campaign.delay_s,
+    )
+
+
+def variables(completion: Completion, campaign: Campaign, quiz_title: str | None) -> dict[str, str]:
+    """The message's variables that are not personal; one without a value is absent."""
+    found = {}
+    for variable in campaign.message.variables:
+        source = variable.source
+        value: Answer | None
+        if source == "score":
+            value = completion.score
+        elif source == "quiz.title":
+            value = quiz_title
+        elif source.startswith(ANSWERS):
+            value = completion.answers.get(source[len(ANSWERS) :])
+        else:
+            value = None
+        if value is not None and (text := _shown(value)):
+            found[variable.name] = text
+    return found
+
+
+def _shown(value: Answer) -> str:
+    """As a person writes it: whole numbers without a fraction, choices with commas; empty for nothing."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return ""
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, list):
+        return ", ".join(choice for choice in (choice.strip() for choice in value) if choice)
+    return str(value).strip()

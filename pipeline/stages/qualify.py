@@ -1,0 +1,193 @@
+"""Judges each completion once: limit, then match, on one decoded record.
+
+Verdicts are functions of the log. A contact's memory says which completions were decided, so that reading the
+log again, from anywhere and in any batches, gives the same verdicts and never counts a completion twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from pipeline.campaigns import Campaigns
+from pipeline.contact_memory import Allowed, ContactMemory, Limited, decode, encode
+from pipeline.stage import Output, Poison, Put, Record, StageResult, StateReader
+from pipeline.stages import counters
+from pipeline.stages.limit import Limited as OverLimit
+from pipeline.stages.limit import Windows, limit
+from pipeline.stages.match import NO_PHONE, Matched, match, match_event
+from schemas.codec import Undecodable, codec
+from schemas.ids import match_key
+from schemas.records import Completion, Outcome, Verdict
+
+log = logging.getLogger(__name__)
+
+LIMITED_REMEMBERED_MAX = 256  # a contact that is over its limits keeps knocking; its memory stays small
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """What the topology says of this stage: physical topic names and limits."""
+
+    outcomes_topic: str
+    matches_topic: str
+    table: str
+    windows: Windows
+    allowed_max: int  # remembered a contact; at least what the largest window may hold
+    limited_max: int = LIMITED_REMEMBERED_MAX
+
+
+class Qualify:
+    """The stage `limit, match`."""
+
+    name = "qualify"
+
+    def __init__(self, wiring: Wiring, campaigns: Callable[[], Campaigns]) -> None:
+        """`campaigns` gives what is known of campaigns now; it is asked once a batch.
+
+        Raises ValueError where a window's limit is more than is remembered: its verdicts would be wrong.
+        """
+        largest = max(wiring.windows.contact.limit, wiring.windows.contact_quiz.limit)
+        if wiring.allowed_max < largest:
+            raise ValueError(
+                f"windows.remembered_per_contact_max is {wiring.allowed_max}: it must be at least {largest}, "
+                "the largest window's limit"
+            )
+        self.tables = (wiring.table,)
+        self._wiring = wiring
+        self._campaigns = campaigns
+        # Longer than a window between what is remembered and what lies below it: this is not the same log.
+        self._other_log_ms = 1000 * max(wiring.windows.contact.window_s, wiring.windows.contact_quiz.window_s)
+        self._completions = codec("completion")
+        self._outcomes = codec("outcome")
+        self._matches = codec("match")
+
+    def process(self, records: Sequence[Record], read: StateReader) -> StageResult:
+        poison: list[Poison] = []
+        judged: list[tuple[Record, Completion]] = []
+        for record in records:
+            try:
+                completion = self._completions.decode(record.value)
+            except Undecodable as error:
+                poison.append(Poison(record, error.reason, self.name))
+                continue
+            if record.key != completion.contact_id.encode():
+                # Another key lies in another partition, away from the contact's memory.
+                poison.append(Poison(record, "the key is not the completion's contact id", self.name))
+            else:
+                judged.append((record, completion))
+        keys = [*dict.fromkeys(record.key for record, _ in judged if record.key is not None)]
+        memories = dict(zip(keys, map(decode, read(self._wiring.table, keys) if keys else ()), strict=True))
+        batch = _Batch(self._campaigns(), Counter())
+        changed: dict[bytes, ContactMemory] = {}
+        for record, completion in judged:
+            assert record.key is not None
+            memory = memories[record.key]
+            entry = memory.recall(completion.completion_id)
+            if entry is not None:
+                if entry.offset != record.offset:
+                    batch.counts["repeats"] += 1
+                    continue
+                batch.counts["repeated_verdicts"] += 1
+            elif record.offset <= memory.decided_to:
+                if completion.accepted_at > memory.newest_ms() + self._other_log_ms:
+                    reason = "below what was decided, yet newer: its topic was made anew under a kept state"
+                    poison.append(Poison(record, reason, self.name))
+                else:
+                    batch.counts["forgotten"] += 1
+                continue
+            else:
+                entry = self._judge(record, completion, memory, batch)
+                memory.remember(entry, self._wiring.allowed_max, self._wiring.limited_max)
+                changed[record.key] = memory
+            self._emit(record, completion, entry, batch)
+        batch.count()
+        puts = [Put(self._wiring.table, key, encode(memory)) for key, memory in changed.items()]
+        return StageResult(batch.outputs, puts, poison)
+
+    def _judge(
+        self, record: Record, completion: Completion, memory: ContactMemory, batch: _Batch
+    ) -> Allowed | Limited:
+        within = limit(completion.accepted_at, completion.quiz_id, memory.allowed, self._wiring.windows)
+        if isinstance(within, OverLimit):
+            batch.counts["limited"] += 1
+            return Limited(
+                completion.accepted_at,
+                completion.completion_id,
+                completion.quiz_id,
+                record.offset,
+                within.reason,
+            )
+        found = match(completion, batch.campaigns)
+        matched = found.campaigns if isinstance(found, Matched) else []
+        batch.counts["matched" if matched else "unmatched"] += 1
+        return Allowed(
+            completion.accepted_at,
+            completion.completion_id,
+            completion.quiz_id,
+            record.offset,
+            tuple((campaign.campaign_id, campaign.version) for campaign in matched),
+        )
+
+    def _emit(self, record: Record, completion: Completion, entry: Allowed | Limited, batch: _Batch) -> None:
+        """The same outputs for the same record and entry, whether the verdict is new or remembered."""
+        verdict: Verdict
+        if isinstance(entry, Limited):
+            verdict, reason, matched = "limited", entry.reason, []
+        else:
+            matched = entry.matched
+            verdict = "matched" if matched else "unmatched"
+            reason = NO_PHONE if completion.personal.phone is None else ""
+        outcome = Outcome(
+            completion_id=completion.completion_id,
+            tenant_id=completion.tenant_id,
+            quiz_id=completion.quiz_id,
+            contact_id=completion.contact_id,
+            day=completion.day,
+            accepted_at=completion.accepted_at,
+            verdict=verdict,
+            source_partition=record.partition,
+            source_offset=record.offset,
+            reason=reason,
+            campaigns=matched,
+        )
+        assert record.key is not None
+        batch.outputs.append(Output(self._wiring.outcomes_topic, record.key, self._outcomes.encode(outcome)))
+        for chosen in matched:
+            campaign = batch.campaigns.version(chosen.campaign_id, chosen.version)
+            if campaign is None:
+                batch.counts["versions_missing"] += 1
+                log.error(
+                    "campaign %s version %d is remembered but not among the facts: its match is not repeated",
+                    chosen.campaign_id,
+                    chosen.version,
+                )
+                continue
+            event = match_event(completion, campaign, batch.campaigns.title(completion.quiz_id))
+            batch.outputs.append(
+                Output(
+                    self._wiring.matches_topic,
+                    match_key(chosen.campaign_id, completion.contact_id),
+                    self._matches.encode(event),
+                )
+            )
+
+
+class _Batch:
+    """What one call of the stage gathers."""
+
+    __slots__ = ("campaigns", "counts", "outputs")
+
+    def __init__(self, campaigns: Campaigns, counts: Counter[str]) -> None:
+        self.campaigns = campaigns
+        self.counts = counts
+        self.outputs: list[Output] = []
+
+    def count(self) -> None:
+        for name, number in self.counts.items():
+            if name in ("limited", "matched", "unmatched"):
+                counters.verdicts.labels(name).inc(number)
+            else:
+                getattr(counters, name).inc(number)
