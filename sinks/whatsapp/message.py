@@ -1,7 +1,7 @@
-"""What a campaign says: refused when saved if it could come out empty or half filled, checked again when sent.
+"""What a campaign says: refused when saved if it could come out empty or half filled, checked again at send.
 
-Both functions are pure. `check` holds a message against everything that can be known in advance; `render` fills
-in one contact's values and trusts nothing that `check` said, because contacts and answers come from strangers.
+Both functions are pure. `check` holds a message against everything that can be known in advance; `render`
+fills in one contact's values and trusts nothing that `check` said: contacts and answers come from strangers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,124 @@
+"""One number's pace: messages a second, calls in flight, first in first out. Pure: time comes from the
+given clock.
+
+A place in the rate window is taken when an item is handed out and given back one window after its call
+*ended*. The provider saw the call somewhere in between, so that no window on the provider's clock holds
+more than the limit, however long the mark or the network took.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+WINDOW_S = 1.0
+
+
+class Limiter(Generic[Item]):
+    """A queue that hands out what may be called now.
+
+    Obligation of the caller: every item from `take` is followed by either one `untaken` (it was not
+    called), or by one `ended` when its call is over and then one `freed` when the call's result is durable.
+    """
+
+    def __init__(
+        self, *, messages_per_s: int, in_flight_max: int, queue_wait_max_s: float, clock: Callable[[], float]
+    ) -> None:
+        self.messages_per_s = messages_per_s
+        self.in_flight_max = in_flight_max
+        self.queue_wait_max_s = queue_wait_max_s
+        self._clock = clock
+        self._queue: deque[tuple[float, Item]] = deque()  # (offered at, item)
+        self._open = 0  # handed out, call not over
+        self._unwritten = 0  # call over, result not durable
+        self._ended: deque[float] = deque()  # when calls ended, within the last window
+        self._paused_until = float("-inf")
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """Places in flight that are taken: marked, called, or waiting for their result to be durable."""
+        return self._open + self._unwritten
+
+    @property
+    def reservoir(self) -> int:
+        """How many calls the rate window has room for now."""
+        self._forget(self._clock())
+        return self.messages_per_s - len(self._ended) - self._open
+
+    def offer(self, item: Item) -> None:
+        self._queue.append((self._clock(), item))
+
+    def take(self) -> list[Item]:
+        """The items that may be marked and called now, oldest first."""
+        now = self._clock()
+        if now < self._paused_until:
+            return []
+        self._forget(now)
+        room = min(
+            self.in_flight_max - self.running,
+            self.messages_per_s - len(self._ended) - self._open,
+            len(self._queue),
+        )
+        taken = [self._queue.popleft()[1] for _ in range(max(room, 0))]
+        self._open += len(taken)
+        return taken
+
+    def untaken(self, count: int = 1) -> None:
+        """`count` items from `take` were not called."""
+        assert 0 <= count <= self._open
+        self._open -= count
+
+    def ended(self) -> None:
+        """One call is over."""
+        assert self._open > 0
+        self._open -= 1
+        self._unwritten += 1
+        self._ended.append(self._clock())
+
+    def freed(self) -> None:
+        """One ended call's result is durable."""
+        assert self._unwritten > 0
+        self._unwritten -= 1
+
+    def pause_until(self, at: float) -> None:
+        """Hand out nothing before `at` (the clock's seconds); an earlier time does not shorten a pause."""
+        self._paused_until = max(self._paused_until, at)
+
+    def expired(self) -> list[Item]:
+        """Items that waited longer than `queue_wait_max_s`: no longer queued here."""
+        oldest = self._clock() - self.queue_wait_max_s
+        out = []
+        while self._queue and self._queue[0][0] < oldest:
+            out.append(self._queue.popleft()[1])
+        return out
+
+    def drain(self) -> list[Item]:
+        """Everything still queued: no longer queued here."""
+        out = [item for _, item in self._queue]
+        self._queue.clear()
+        return out
+
+    def wait_s(self) -> float | None:
+        """Seconds until `take` may give something; None where only an offer or a call's end can change
+        that.
+        """
+        now = self._clock()
+        self._forget(now)
+        if not self._queue or self.running >= self.in_flight_max:
+            return None
+        if now < self._paused_until:
+            return self._paused_until - now
+        if len(self._ended) + self._open < self.messages_per_s:
+            return 0.0
+        return max(self._ended[0] + WINDOW_S - now, 0.0) if self._ended else None
+
+    def _forget(self, now: float) -> None:
+        while self._ended and self._ended[0] <= now - WINDOW_S:
+            self._ended.popleft()
