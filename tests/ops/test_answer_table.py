@@ -76,5 +76,5 @@ def test_a_header_that_cannot_be_used_is_refused_in_one_line(
 
 
 def test_a_contact_column_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(HeaderRefused, match="no column 'fone'.*it has cor, nota"):
+    with pytest.raises(HeaderRefused, match=r"no column 'fone'.*it has cor, nota"):
         table(tmp_path, "cor,nota\n", "fone")
