@@ -131,7 +131,7 @@ class Topology(msgspec.Struct, frozen=True):
 
 
 def load(path: Path, namespace: str = "") -> Topology:
-    """Read and check the file; topics and groups get `namespace` and a dot in front, where there is one.
+    """Read and check the file; `namespace` is put in front of every topic and group.
 
     Raises TopologyError, one line with the place: `topology.yaml: agents.qualify.source: no topic "x"`.
     """
@@ -201,4 +201,4 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
 
 
 def _within(namespace: str, name: str) -> str:
-    return f"{namespace}.{name}" if namespace else name
+    return f"{namespace}{name}"
