@@ -1,8 +1,8 @@
 """One embedded stack for all workers of a test run.
 
 The first worker to come starts it, in a process of its own that is the servers' owner; the last to leave
-stops it. Each worker holds an open pipe to that owner process through a FIFO: once no worker has it open any more,
-however they ended, the owner stops the servers. So a run that is killed leaves nothing behind either.
+stops it. Each worker holds a FIFO to that owner process open: once no worker has it open any more, however they
+ended, the owner stops the servers. So a run that is killed leaves nothing behind either.
 """
 
 from __future__ import annotations

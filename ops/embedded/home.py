@@ -106,6 +106,19 @@ class Home:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return HomeLock(descriptor)
 
+    def remove(self) -> None:
+        """Removes the folder and what lies elsewhere for it. Raises CannotStart while a process uses it."""
+        if not self.path.exists():
+            return
+        lock = self.lock(progress=lambda _line: None)
+        try:
+            postgres = self.path / "postgres"
+            if postgres.is_symlink():
+                shutil.rmtree(postgres.resolve(), ignore_errors=True)
+            shutil.rmtree(self.path)
+        finally:
+            lock.release()
+
 
 class HomeLock:
     """The right to use a home. `descriptor` is to be inherited by whatever uses files of the home."""

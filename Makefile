@@ -1,0 +1,34 @@
+# Every target does its own set-up: a machine with Python 3.11+ and make is enough.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test run test lint format typecheck clean
+
+help:  ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup:  ## Install what running needs into .venv, by hash
+	@"$(PYTHON)" ops/bootstrap.py run
+
+setup-test:  ## Install what testing needs into .venv, by hash
+	@"$(PYTHON)" ops/bootstrap.py test
+
+run: setup  ## Start everything, replay two real quizzes, serve until Ctrl-C (ONCE=1: end after the reconciliation)
+	@exec $(BIN)/quizstream run $(if $(ONCE),--once) $(ARGS)
+
+test: setup-test  ## Run the tests on real Kafka, PostgreSQL and Valkey (ARGS="-k name" for some)
+	@exec $(BIN)/pytest -n 2 $(ARGS)
+
+lint: setup-test  ## Check the style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: setup-test  ## Put the style right
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+typecheck: setup-test  ## Check the types
+	@$(BIN)/mypy
+
+clean:  ## Remove .venv, the default home and every cache of this checkout
+	@"$(PYTHON)" ops/clean.py
