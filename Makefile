@@ -4,10 +4,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test lint format typecheck clean
+.PHONY: help setup setup-test run test live-feed lint format typecheck compatibility clean
 
 help:  ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup:  ## Install what running needs into .venv, by hash
 	@"$(PYTHON)" ops/bootstrap.py run
@@ -21,6 +21,9 @@ run: setup  ## Start everything, replay two real quizzes, serve until Ctrl-C (ON
 test: setup-test  ## Run the tests on real Kafka, PostgreSQL and Valkey (ARGS="-k name" for some)
 	@exec $(BIN)/pytest -n 2 $(ARGS)
 
+live-feed: setup-test  ## Move partitions under a live feed for 4 minutes: no commit may pass unprocessed records
+	@exec $(BIN)/python -m tests.faults.live_feed $(ARGS)
+
 lint: setup-test  ## Check the style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -29,6 +32,9 @@ format: setup-test  ## Put the style right
 
 typecheck: setup-test  ## Check the types
 	@$(BIN)/mypy
+
+compatibility: setup-test  ## Check that every schema reads what was landed before
+	@$(BIN)/python -m schemas.compatibility $(ARGS)
 
 clean:  ## Remove .venv, the default home and every cache of this checkout
 	@"$(PYTHON)" ops/clean.py

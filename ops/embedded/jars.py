@@ -94,8 +94,12 @@ def provide(
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
         good = list(pool.map(lambda jar: _is_good(folder / jar.file_name, jar), jars))
         missing = [jar for jar, is_good in zip(jars, good, strict=True) if not is_good]
-        for done, jar in enumerate(pool.map(lambda jar: _provide_one(jar, folder, fetch), missing), 1):
-            progress(f"Kafka: jar {done} of {len(missing)} ({jar.file_name})")
+        try:
+            for done, jar in enumerate(pool.map(lambda jar: _provide_one(jar, folder, fetch), missing), 1):
+                progress(f"Kafka: jar {done} of {len(missing)} ({jar.file_name})")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return folder
 
 

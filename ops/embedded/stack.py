@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from ops.embedded import kafka, postgres, valkey
+from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home, HomeLock
 from ops.embedded.ports import Ports
 from ops.embedded.server import RunningServer
@@ -59,24 +61,41 @@ class EmbeddedStack:
         """Returns once all three serve. When one does not: stops the others and raises CannotStart."""
         self._home.prepare()
         self._lock = self._home.lock(self._progress)
-        fds = (self._lock.descriptor,)
+        try:
+            return self._start_servers()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start_servers(self) -> ServerUrls:
+        cancelled = threading.Event()
+
+        def progress(line: str) -> None:
+            if cancelled.is_set():
+                raise CannotStart("Interrupted while starting.")
+            self._progress(line)
+
+        home, ports, fds = self._home, self._ports, self.inherited_fds
         starters: dict[str, Callable[[], tuple[RunningServer, str]]] = {
-            KAFKA_ENV: lambda: kafka.start(
-                self._home, self._ports, fds, self._progress, heap_mib=self._kafka_heap_mib
-            ),
-            DATABASE_ENV: lambda: postgres.start(self._home, self._ports, fds, self._progress),
-            REDIS_ENV: lambda: valkey.start(self._home, self._ports, fds, self._progress),
+            KAFKA_ENV: lambda: kafka.start(home, ports, fds, progress, heap_mib=self._kafka_heap_mib),
+            DATABASE_ENV: lambda: postgres.start(home, ports, fds, progress),
+            REDIS_ENV: lambda: valkey.start(home, ports, fds, progress),
         }
         urls = {name: self._env[name] for name in starters if self._env.get(name)}
+
+        def start_one(name: str) -> None:
+            self._servers[name], urls[name] = starters[name]()
+
         with ThreadPoolExecutor(len(starters), "embedded") as pool:
-            starting = {name: pool.submit(start) for name, start in starters.items() if name not in urls}
-        failures = [error for future in starting.values() if (error := future.exception()) is not None]
-        for name, future in starting.items():
-            if future.exception() is None:
-                self._servers[name], urls[name] = future.result()
-        if failures:
-            self.stop()
-            raise failures[0]
+            starting = [pool.submit(start_one, name) for name in starters if name not in urls]
+            try:
+                wait(starting, return_when=FIRST_EXCEPTION)
+            finally:
+                # Whatever ends the wait early also ends what is still being fetched or awaited.
+                if not all(future.done() for future in starting):
+                    cancelled.set()
+        for future in starting:
+            future.result()
         return ServerUrls(urls[KAFKA_ENV], urls[DATABASE_ENV], urls[REDIS_ENV])
 
     def stop(self) -> None:
@@ -84,12 +103,17 @@ class EmbeddedStack:
         servers, self._servers = list(self._servers.values()), {}
         if servers:
             with ThreadPoolExecutor(len(servers), "embedded-stop") as pool:
-                stopping: list[Future[None]] = [pool.submit(server.stop) for server in servers]
+                stopping = [pool.submit(server.stop) for server in servers]
             for future in stopping:
                 future.result()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    @property
+    def inherited_fds(self) -> tuple[int, ...]:
+        """What every process that uses files of the home is to hold open: the home is free once all have ended."""
+        return () if self._lock is None else (self._lock.descriptor,)
 
     @property
     def pids(self) -> dict[str, int]:
