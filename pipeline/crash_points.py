@@ -16,6 +16,8 @@ VARIABLE = "QUIZSTREAM_CRASH_POINTS"
 
 # Every name that code may reach, and what is durable there. A test holds this table against the code.
 POINTS: Mapping[str, str] = {
+    "sink.written": "rows and positions of a batch are written, their transaction is open",
+    "sink.committed": "rows and positions are durable, Kafka's group offset is behind",
     "sender.claimed": "rows are leased",
     "sender.before_mark": "rows are leased, a connection is open",
     "sender.marked": "rows are calling, no byte was written",

@@ -1,0 +1,69 @@
+"""The archive of every accepted completion, straight from its topic, and the contacts that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from schemas.records import Completion
+from sinks.postgres import contacts
+from sinks.postgres.connect import Connection
+from sinks.postgres.partitions import EPOCH, Partition
+from sinks.postgres.queries import load_queries
+from sinks.sink import Arrival, WriteReport
+
+QUERIES = load_queries(Path(__file__).with_name("completions.sql"))
+_TYPES = ["int4", "int4", *["text"] * 3, "int4", "text", "int8", "int8", "text", "float8", "text"]
+
+
+class Completions:
+    """COPY into a temporary table, then one merge: 2,000 completions in two round trips."""
+
+    name = "completions"
+
+    def prepare(self, connection: Connection) -> None:
+        connection.execute(QUERIES["create_completions_batch"])
+        contacts.prepare(connection)
+
+    def partitions(self, event: Completion) -> Iterable[Partition]:
+        return (Partition("completions", event.day),)
+
+    def write(self, connection: Connection, arrivals: Sequence[Arrival[Completion]]) -> WriteReport:
+        events = [arrival.event for arrival in arrivals]
+        connection.execute(QUERIES["clear_completions_batch"])
+        encode = msgspec.json.Encoder().encode
+        with connection.cursor() as cursor, cursor.copy(QUERIES["copy_completions"]) as copy:
+            copy.set_types(_TYPES)
+            for ordinal, event in enumerate(events):
+                copy.write_row(
+                    (
+                        ordinal,
+                        event.day,
+                        event.completion_id,
+                        event.tenant_id,
+                        event.quiz_id,
+                        event.quiz_version,
+                        event.contact_id,
+                        event.submitted_at,
+                        event.accepted_at,
+                        encode(event.answers).decode(),
+                        event.score,
+                        event.region,
+                    )
+                )
+        rows = connection.execute(
+            QUERIES["merge_completions"],
+            {
+                "first_day": EPOCH + timedelta(days=min(event.day for event in events) - 1),
+                "last_day": EPOCH + timedelta(days=max(event.day for event in events) + 1),
+            },
+            prepare=False,
+        ).rowcount
+        contacts.save(
+            connection,
+            (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
+        )
+        return WriteReport(rows, len(events) - rows)

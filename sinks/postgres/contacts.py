@@ -1,0 +1,53 @@
+"""Who somebody is: the one table with personal data, brought up to date by every sink that sees some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from schemas.records import Personal
+from sinks.postgres.connect import Connection
+from sinks.postgres.queries import load_queries
+
+QUERIES = load_queries(Path(__file__).with_name("contacts.sql"))
+_TYPES = ["text", "text", "text", "text", "text", "int8"]
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """What one completion says of its contact; `seen_at` is when it was accepted, ms since the epoch."""
+
+    tenant_id: str
+    contact_id: str
+    personal: Personal
+    seen_at: int
+
+
+def prepare(connection: Connection) -> None:
+    """Once for each connection: the batch's table."""
+    connection.execute(QUERIES["create_contacts_batch"])
+
+
+def save(connection: Connection, sightings: Iterable[Sighting]) -> None:
+    """Newest wins, in any order and however often; of two at one millisecond the first. Commits nothing."""
+    newest: dict[tuple[str, str], Sighting] = {}
+    for sighting in sightings:
+        if sighting.personal == _NOBODY:
+            continue
+        key = (sighting.tenant_id, sighting.contact_id)
+        known = newest.get(key)
+        if known is None or known.seen_at < sighting.seen_at:
+            newest[key] = sighting
+    if not newest:
+        return
+    connection.execute(QUERIES["clear_contacts_batch"])
+    with connection.cursor() as cursor, cursor.copy(QUERIES["copy_contacts"]) as copy:
+        copy.set_types(_TYPES)
+        for (tenant_id, contact_id), sighting in newest.items():
+            person = sighting.personal
+            copy.write_row((tenant_id, contact_id, person.phone, person.name, person.email, sighting.seen_at))
+    connection.execute(QUERIES["merge_contacts"])
+
+
+_NOBODY = Personal()
