@@ -1,7 +1,7 @@
 """Lets the first match of (campaign, contact) pass; the others are duplicates, each with the first one.
 
 The state of a key is the completion id that was first. The same id read again is the same delivery again: a
-crash between sending and remembering repeats the delivery, never chooses another. The ledger is the authority.
+crash between sending and remembering repeats the delivery, never picks another. The ledger is the authority.
 """
 
 from __future__ import annotations

@@ -7,23 +7,11 @@ depend on when it is judged. Over the limit is a verdict, never a drop; what was
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from pipeline.contact_memory import Allowed as Remembered
-
-
-class Window(Protocol):
-    @property
-    def limit(self) -> int: ...
-    @property
-    def window_s(self) -> int: ...
-
-
-class Windows(msgspec.Struct, frozen=True):
-    contact: Window
-    contact_quiz: Window
+from pipeline.topology import Window, Windows
 
 
 class Allowed(msgspec.Struct, frozen=True):

@@ -17,8 +17,9 @@ from pipeline.contact_memory import Allowed, ContactMemory, Limited, decode, enc
 from pipeline.stage import Output, Poison, Put, Record, StageResult, StateReader
 from pipeline.stages import counters
 from pipeline.stages.limit import Limited as OverLimit
-from pipeline.stages.limit import Windows, limit
+from pipeline.stages.limit import limit
 from pipeline.stages.match import NO_PHONE, Matched, match, match_event
+from pipeline.topology import Windows
 from schemas.codec import Undecodable, codec
 from schemas.ids import match_key
 from schemas.records import Completion, Outcome, Verdict
@@ -35,7 +36,6 @@ class Wiring(msgspec.Struct, frozen=True):
     matches_topic: str
     table: str
     windows: Windows
-    allowed_max: int  # remembered a contact; at least what the largest window may hold
     limited_max: int = LIMITED_REMEMBERED_MAX
 
 
@@ -49,17 +49,18 @@ class Qualify:
 
         Raises ValueError where a window's limit is more than is remembered: its verdicts would be wrong.
         """
-        largest = max(wiring.windows.contact.limit, wiring.windows.contact_quiz.limit)
-        if wiring.allowed_max < largest:
+        windows = wiring.windows
+        largest = max(windows.contact.limit, windows.contact_quiz.limit)
+        if windows.remembered_per_contact_max < largest:
             raise ValueError(
-                f"windows.remembered_per_contact_max is {wiring.allowed_max}: it must be at least {largest}, "
-                "the largest window's limit"
+                f"windows.remembered_per_contact_max is {windows.remembered_per_contact_max}, "
+                f"less than the largest window's limit, {largest}"
             )
         self.tables = (wiring.table,)
         self._wiring = wiring
         self._campaigns = campaigns
         # Longer than a window between what is remembered and what lies below it: this is not the same log.
-        self._other_log_ms = 1000 * max(wiring.windows.contact.window_s, wiring.windows.contact_quiz.window_s)
+        self._other_log_ms = 1000 * max(windows.contact.window_s, windows.contact_quiz.window_s)
         self._completions = codec("completion")
         self._outcomes = codec("outcome")
         self._matches = codec("match")
@@ -100,7 +101,9 @@ class Qualify:
                 continue
             else:
                 entry = self._judge(record, completion, memory, batch)
-                memory.remember(entry, self._wiring.allowed_max, self._wiring.limited_max)
+                memory.remember(
+                    entry, self._wiring.windows.remembered_per_contact_max, self._wiring.limited_max
+                )
                 changed[record.key] = memory
             self._emit(record, completion, entry, batch)
         batch.count()
