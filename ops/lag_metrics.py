@@ -1,0 +1,46 @@
+"""The lag of every agent and sink as metrics, measured by a thread of the process that calls `follow`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from confluent_kafka import KafkaException
+from prometheus_client import Counter, Gauge
+
+from ops.deployment import Deployment
+from ops.lag import LagMeter
+
+EVERY_S = 5.0
+
+log = logging.getLogger(__name__)
+
+RECORDS = Gauge("quizstream_lag_records", "Records that a group has not read yet", ["group", "topic"])
+SECONDS = Gauge("quizstream_lag_seconds", "Age of the oldest record not read yet", ["group", "topic"])
+FAILURES = Counter("quizstream_lag_failures_total", "Times the brokers could not be asked for the lag")
+
+
+def follow(found: Deployment) -> threading.Event:
+    """Measures until the returned event is set."""
+    stop = threading.Event()
+    threading.Thread(target=_run, args=(found, stop), name="lag", daemon=True).start()
+    return stop
+
+
+def _run(found: Deployment, stop: threading.Event) -> None:
+    meter = LagMeter(found.settings.kafka_bootstrap_servers, found.topology)
+    while not stop.wait(EVERY_S):
+        try:
+            lags = meter.measure()
+        except KafkaException as error:
+            FAILURES.inc()
+            log.warning("lag: the brokers could not be asked: %s", error)
+            # No figure is better than an old one.
+            RECORDS.clear()
+            SECONDS.clear()
+            continue
+        for lag in lags:
+            RECORDS.labels(lag.group, lag.topic).set(lag.records)
+            if lag.seconds is not None:
+                SECONDS.labels(lag.group, lag.topic).set(lag.seconds)
+    meter.close()
