@@ -31,7 +31,7 @@ class Dedup:
     name = "dedup"
 
     def __init__(self, wiring: Wiring) -> None:
-        self.tables = (wiring.table,)
+        self.tables: tuple[str, ...] = (wiring.table,)
         self._wiring = wiring
         self._matches = codec("match")
         self._duplicates = codec("duplicate")

@@ -56,7 +56,7 @@ class Qualify:
                 f"windows.remembered_per_contact_max is {windows.remembered_per_contact_max}, "
                 f"less than the largest window's limit, {largest}"
             )
-        self.tables = (wiring.table,)
+        self.tables: tuple[str, ...] = (wiring.table,)
         self._wiring = wiring
         self._campaigns = campaigns
         # Longer than a window between what is remembered and what lies below it: this is not the same log.

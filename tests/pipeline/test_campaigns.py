@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import campaigns as module
+from pipeline.campaign_index import InForce
 from pipeline.campaigns import CampaignBook, Campaigns
 from pipeline.conditions import Subject, compile_condition
 from pipeline.intervals import Intervals
@@ -229,11 +230,14 @@ def test_ten_thousand_campaigns_are_not_asked_one_by_one(monkeypatch: pytest.Mon
             for version in range(1, 4)
         )
     )
-    judged = []
-    judge = module.InForce.holds
-    monkeypatch.setattr(
-        module.InForce, "holds", lambda entry, subject: judged.append(entry) or judge(entry, subject)
-    )
+    judged: list[InForce] = []
+    judge = InForce.holds
+
+    def watched(entry: InForce, subject: Subject) -> bool:
+        judged.append(entry)
+        return judge(entry, subject)
+
+    monkeypatch.setattr(InForce, "holds", watched)
     answer: dict[str, Answer] = {"q": "choice 600"}
     found = made.snapshot().holding(completion(accepted_at=35, answers=answer, score=601.5))
     assert [c.campaign_id for c in found] == ["c599", "c600", "c601"]
