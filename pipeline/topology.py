@@ -58,6 +58,7 @@ class Topic(msgspec.Struct, frozen=True):
     schema: str | None
     changelog_of: str | None
     personal_data: bool
+    record_bytes_max: int
     readers: tuple[str, ...]
 
 
@@ -125,6 +126,11 @@ class Topology(msgspec.Struct, frozen=True):
         """A consumer group's name in this deployment's namespace."""
         return _within(self.namespace, name)
 
+    @property
+    def record_bytes_max(self) -> int:
+        """The largest record of any topic: every producer's `message.max.bytes`."""
+        return max(topic.record_bytes_max for topic in self.topics.values())
+
     def role_of(self, topic_name: str) -> str | None:
         """The role of a physical topic name; None for a topic that is not of this deployment."""
         return next((topic.role for topic in self.topics.values() if topic.name == topic_name), None)
@@ -159,6 +165,7 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
             schema=topic.schema,
             changelog_of=topic.changelog_of,
             personal_data=topic.personal_data,
+            record_bytes_max=topic.record_bytes_max,
             readers=topic.readers,
         )
         for role, topic in file.topics.items()

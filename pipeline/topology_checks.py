@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from pipeline.topology_file import TopologyFile
 from schemas.catalogue import EVENT_TYPES
 
+DEAD_LETTER = "dead_letter"
+ENVELOPE_BYTES = 65_536  # the most that an event has around a body that came from outside
+
 
 def problem(file: TopologyFile) -> str | None:
     """The first thing that is wrong, as `place: what`; None where the file is whole."""
@@ -20,6 +23,7 @@ def problems(file: TopologyFile) -> Iterator[str]:
         yield from _topics(file)
         yield from _tables(file)
         yield from _ends(file)
+        yield from _sizes(file)
     yield from _repeated("topics", "name", ((role, topic.name) for role, topic in file.topics.items()))
     yield from _repeated("sinks", "group", ((name, sink.group) for name, sink in file.sinks.items()))
     yield from _times(file)
@@ -62,6 +66,19 @@ def _topics(file: TopologyFile) -> Iterator[str]:
         for role in sorted(facts)
         if not file.topics[role].compact
     )
+
+
+def _sizes(file: TopologyFile) -> Iterator[str]:
+    largest = max(file.topics[role].record_bytes_max for role in file.edge.outputs)
+    body = max(file.edge.body_bytes_max, file.edge.webhook_bytes_max)
+    if body + ENVELOPE_BYTES > largest:
+        yield f"edge.webhook_bytes_max: {body} + {ENVELOPE_BYTES} fits no topic of edge.outputs ({largest})"
+    for role, topic in file.topics.items():
+        if topic.schema == DEAD_LETTER:
+            others = (other.record_bytes_max for name, other in file.topics.items() if name != role)
+            room = topic.record_bytes_max - ENVELOPE_BYTES
+            if room < max(others, default=0):
+                yield f"topics.{role}.record_bytes_max: must hold any other topic's record + {ENVELOPE_BYTES}"
 
 
 def _tables(file: TopologyFile) -> Iterator[str]:

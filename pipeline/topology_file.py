@@ -35,6 +35,7 @@ class TopicFile(Strict, frozen=True):
     schema: str | None = None  # an event of `schemas/`
     changelog_of: Role | None = None
     personal_data: bool = False
+    record_bytes_max: Positive = 1_048_576  # after compression, headers included
     readers: tuple[str, ...] = ()  # who reads it outside this file
     writers: tuple[str, ...] = ()  # who writes it outside this file
 
