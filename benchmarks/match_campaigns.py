@@ -1,7 +1,7 @@
 """What one completion costs to match against many campaigns: `python -m benchmarks.match_campaigns`.
 
-Each completion answers 25 questions and matches about two campaigns, whatever their number: campaigns differ by
-an answer, by a band of the score, or by their quiz.
+Each completion answers 25 questions and matches about two campaigns, whatever their number: campaigns differ
+by an answer, by a band of the score, or by their quiz.
 """
 
 from __future__ import annotations
