@@ -24,8 +24,7 @@ def main() -> int:
     parser.add_argument("--port-base", type=int, help="first port (default: QUIZSTREAM_PORT_BASE or 8600)")
     parser.add_argument("--kafka-heap-mib", type=int, default=HEAP_MIB_DEFAULT)
     options = parser.parse_args()
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         stack = EmbeddedStack(
             options.home or Home.from_env().path,
@@ -37,11 +36,13 @@ def main() -> int:
             for name, value in urls.as_env().items():
                 print(f"export {name}={shlex.quote(value)}")
             sys.stdout.flush()
-            signal.sigwait(signals)
+            while True:
+                signal.pause()
+    except KeyboardInterrupt:
+        return 0
     except CannotStart as error:
         print(error.message, file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -147,10 +147,10 @@ def start(
     bootstrap = f"{LOOPBACK}:{ports.kafka}"
     try:
         server.wait_ready(_Readiness(ports.kafka), READY_TIMEOUT_S)
+        progress("Kafka is ready")
     except BaseException:
         server.stop()
         raise
-    progress("Kafka is ready")
     return server, bootstrap
 
 

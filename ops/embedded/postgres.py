@@ -86,12 +86,12 @@ def start(
     try:
         server.wait_ready(lambda: _answers(f"{address}/postgres"), READY_TIMEOUT_S)
         _ensure_database(f"{address}/postgres")
+        url = f"{address}/{DATABASE}"
+        _write_private(home.database_url_file, url)
+        progress("PostgreSQL is ready")
     except BaseException:
         server.stop()
         raise
-    url = f"{address}/{DATABASE}"
-    _write_private(home.database_url_file, url)
-    progress("PostgreSQL is ready")
     return server, url
 
 

@@ -34,6 +34,10 @@ class ServerUrls:
         return {KAFKA_ENV: self.kafka_bootstrap, DATABASE_ENV: self.database_url, REDIS_ENV: self.redis_url}
 
 
+class _Interrupted(CannotStart):
+    """Another server's failure, or Ctrl-C, ended this server's start."""
+
+
 class EmbeddedStack:
     """Starts Kafka, PostgreSQL and Valkey in `home`, except those whose URL the environment gives.
 
@@ -72,7 +76,7 @@ class EmbeddedStack:
 
         def progress(line: str) -> None:
             if cancelled.is_set():
-                raise CannotStart("Interrupted while starting.")
+                raise _Interrupted("Interrupted while starting.")
             self._progress(line)
 
         home, ports, fds = self._home, self._ports, self.inherited_fds
@@ -94,8 +98,9 @@ class EmbeddedStack:
                 # Whatever ends the wait early also ends what is still being fetched or awaited.
                 if not all(future.done() for future in starting):
                     cancelled.set()
-        for future in starting:
-            future.result()
+        failures = [error for future in starting if (error := future.exception()) is not None]
+        if failures:
+            raise next((error for error in failures if not isinstance(error, _Interrupted)), failures[0])
         return ServerUrls(urls[KAFKA_ENV], urls[DATABASE_ENV], urls[REDIS_ENV])
 
     def stop(self) -> None:
@@ -112,7 +117,7 @@ class EmbeddedStack:
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:
-        """What every process that uses files of the home is to hold open: the home is free once all have ended."""
+        """What a process that uses the home is to hold open: the home is free once all of them have ended."""
         return () if self._lock is None else (self._lock.descriptor,)
 
     @property

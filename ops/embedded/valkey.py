@@ -40,10 +40,10 @@ def start(
     url = f"redis://{LOOPBACK}:{ports.valkey}/0"
     try:
         server.wait_ready(lambda: _answers(url), READY_TIMEOUT_S)
+        progress("Valkey is ready")
     except BaseException:
         server.stop()
         raise
-    progress("Valkey is ready")
     return server, url
 
 
