@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -14,6 +16,7 @@ from psycopg import sql
 
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.stack import ServerUrls
+from sinks.postgres.migrate import migrate, migrations
 from tests.shared_stack import shared_stack
 
 
@@ -40,11 +43,49 @@ def namespace() -> str:
     return f"t{secrets.token_hex(4)}."
 
 
+@pytest.fixture(scope="session")
+def migrated_template(stack: ServerUrls) -> str:
+    """The name of a database with every migration, made once a run and for the files as they are now."""
+    content = "".join(migration.checksum for migration in migrations())
+    name = f"quizstream_template_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        # One worker makes it, the others wait; it is renamed when complete, so that a kill leaves no half of it.
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            unfinished = f"{name}_{secrets.token_hex(4)}"
+            migrate(_sibling(stack.database_url, unfinished))
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                    sql.Identifier(unfinished), sql.Identifier(name)
+                )
+            )
+    return name
+
+
 @pytest.fixture
-def database_url(stack: ServerUrls) -> Iterator[str]:
-    """The URL of an empty database of this test's own; dropped afterwards."""
+def database_url(stack: ServerUrls, migrated_template: str) -> Iterator[str]:
+    """The URL of a migrated database of this test's own; dropped afterwards."""
+    with _database(stack, template=migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(stack: ServerUrls) -> Iterator[str]:
+    """The URL of a database of this test's own with nothing in it; dropped afterwards."""
+    with _database(stack, template="template0") as url:
+        yield url
+
+
+@contextmanager
+def _database(stack: ServerUrls, template: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield stack.database_url.rpartition("/")[0] + f"/{name}"
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        yield _sibling(stack.database_url, name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _sibling(database_url: str, name: str) -> str:
+    return database_url.rpartition("/")[0] + f"/{name}"
