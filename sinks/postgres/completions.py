@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import msgspec
 from schemas.records import Completion
 from sinks.postgres import contacts
 from sinks.postgres.connect import Connection
+from sinks.postgres.copy import copy_rows
 from sinks.postgres.partitions import EPOCH, Partition
 from sinks.postgres.queries import load_queries
 from sinks.sink import Arrival, WriteReport
@@ -34,26 +35,7 @@ class Completions:
     def write(self, connection: Connection, arrivals: Sequence[Arrival[Completion]]) -> WriteReport:
         events = [arrival.event for arrival in arrivals]
         connection.execute(QUERIES["clear_completions_batch"])
-        encode = msgspec.json.Encoder().encode
-        with connection.cursor() as cursor, cursor.copy(QUERIES["copy_completions"]) as copy:
-            copy.set_types(_TYPES)
-            for ordinal, event in enumerate(events):
-                copy.write_row(
-                    (
-                        ordinal,
-                        event.day,
-                        event.completion_id,
-                        event.tenant_id,
-                        event.quiz_id,
-                        event.quiz_version,
-                        event.contact_id,
-                        event.submitted_at,
-                        event.accepted_at,
-                        encode(event.answers).decode(),
-                        event.score,
-                        event.region,
-                    )
-                )
+        copy_rows(connection, QUERIES["copy_completions"], _TYPES, _rows(events))
         rows = connection.execute(
             QUERIES["merge_completions"],
             {
@@ -67,3 +49,22 @@ class Completions:
             (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
         )
         return WriteReport(rows, len(events) - rows)
+
+
+def _rows(events: Sequence[Completion]) -> Iterator[Sequence[object]]:
+    encode = msgspec.json.Encoder().encode
+    for ordinal, event in enumerate(events):
+        yield (
+            ordinal,
+            event.day,
+            event.completion_id,
+            event.tenant_id,
+            event.quiz_id,
+            event.quiz_version,
+            event.contact_id,
+            event.submitted_at,
+            event.accepted_at,
+            encode(event.answers).decode(),
+            event.score,
+            event.region,
+        )

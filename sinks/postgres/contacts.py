@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.records import Personal
 from sinks.postgres.connect import Connection
+from sinks.postgres.copy import copy_rows
 from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("contacts.sql"))
@@ -42,11 +43,11 @@ def save(connection: Connection, sightings: Iterable[Sighting]) -> None:
     if not newest:
         return
     connection.execute(QUERIES["clear_contacts_batch"])
-    with connection.cursor() as cursor, cursor.copy(QUERIES["copy_contacts"]) as copy:
-        copy.set_types(_TYPES)
-        for (tenant_id, contact_id), sighting in newest.items():
-            person = sighting.personal
-            copy.write_row((tenant_id, contact_id, person.phone, person.name, person.email, sighting.seen_at))
+    rows = (
+        (tenant_id, contact_id, s.personal.phone, s.personal.name, s.personal.email, s.seen_at)
+        for (tenant_id, contact_id), s in newest.items()
+    )
+    copy_rows(connection, QUERIES["copy_contacts"], _TYPES, rows)
     connection.execute(QUERIES["merge_contacts"])
 
 

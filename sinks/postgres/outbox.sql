@@ -1,0 +1,26 @@
+-- enqueue --
+INSERT INTO outbox (topic, key, value) VALUES (%s, %s, %s);
+
+-- enqueue_copy --
+COPY outbox (topic, key, value) FROM STDIN (FORMAT binary);
+
+-- try_lead --
+-- Of the session: a publisher that dies gives it up, one that hangs keeps it until its connection ends.
+SELECT pg_try_advisory_lock(%s);
+
+-- next_rows --
+-- Below the horizon: a transaction that is still open may hold smaller ids than those that can be seen, and they
+-- must not be passed. Rows of one key are in the order of their ids, because their object's row is locked first.
+SELECT id, topic, key, value
+FROM outbox
+WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY id
+LIMIT %s;
+
+-- delete_rows --
+DELETE FROM outbox WHERE id = ANY(%s);
+
+-- depth_and_age --
+-- Bounded, because counting a long queue would slow down what empties it.
+SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
+FROM (SELECT created_at FROM outbox ORDER BY id LIMIT %s) AS waiting;
