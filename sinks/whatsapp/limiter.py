@@ -9,7 +9,8 @@ more than the limit, however long the mark or the network took.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -17,11 +18,19 @@ Item = TypeVar("Item")
 WINDOW_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ticket(Generic[Item]):
+    """An item with the time since which it waits."""
+
+    offered_at: float
+    item: Item
+
+
 class Limiter(Generic[Item]):
     """A queue that hands out what may be called now.
 
-    Obligation of the caller: every item from `take` is followed by either one `untaken` (it was not
-    called), or by one `ended` when its call is over and then one `freed` when the call's result is durable.
+    Obligation of the caller: every ticket from `take` is followed by one `untaken` or `put_back` (it was
+    not called), or by one `ended` when its call is over and then one `freed` when the result is durable.
     """
 
     def __init__(
@@ -31,7 +40,7 @@ class Limiter(Generic[Item]):
         self.in_flight_max = in_flight_max
         self.queue_wait_max_s = queue_wait_max_s
         self._clock = clock
-        self._queue: deque[tuple[float, Item]] = deque()  # (offered at, item)
+        self._queue: deque[Ticket[Item]] = deque()
         self._open = 0  # handed out, call not over
         self._unwritten = 0  # call over, result not durable
         self._ended: deque[float] = deque()  # when calls ended, within the last window
@@ -53,9 +62,9 @@ class Limiter(Generic[Item]):
         return self.messages_per_s - len(self._ended) - self._open
 
     def offer(self, item: Item) -> None:
-        self._queue.append((self._clock(), item))
+        self._queue.append(Ticket(self._clock(), item))
 
-    def take(self) -> list[Item]:
+    def take(self) -> list[Ticket[Item]]:
         """The items that may be marked and called now, oldest first."""
         now = self._clock()
         if now < self._paused_until:
@@ -66,14 +75,21 @@ class Limiter(Generic[Item]):
             self.messages_per_s - len(self._ended) - self._open,
             len(self._queue),
         )
-        taken = [self._queue.popleft()[1] for _ in range(max(room, 0))]
+        taken = [self._queue.popleft() for _ in range(max(room, 0))]
         self._open += len(taken)
         return taken
 
     def untaken(self, count: int = 1) -> None:
-        """`count` items from `take` were not called."""
+        """`count` tickets from `take` were not called and left the queue."""
         assert 0 <= count <= self._open
         self._open -= count
+
+    def put_back(self, tickets: Sequence[Ticket[Item]]) -> None:
+        """Tickets from `take`, in its order, were not called: first in the queue again, waiting since
+        before.
+        """
+        self.untaken(len(tickets))
+        self._queue.extendleft(reversed(tickets))
 
     def ended(self) -> None:
         """One call is over."""
@@ -95,13 +111,13 @@ class Limiter(Generic[Item]):
         """Items that waited longer than `queue_wait_max_s`: no longer queued here."""
         oldest = self._clock() - self.queue_wait_max_s
         out = []
-        while self._queue and self._queue[0][0] < oldest:
-            out.append(self._queue.popleft()[1])
+        while self._queue and self._queue[0].offered_at < oldest:
+            out.append(self._queue.popleft().item)
         return out
 
     def drain(self) -> list[Item]:
         """Everything still queued: no longer queued here."""
-        out = [item for _, item in self._queue]
+        out = [ticket.item for ticket in self._queue]
         self._queue.clear()
         return out
 

@@ -1,0 +1,67 @@
+"""A sending number at work: its queue and pace, its connections, its way of calling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sinks.whatsapp.limiter import Limiter
+from sinks.whatsapp.message import Rendered
+from sinks.whatsapp.numbers import Number
+from sinks.whatsapp.providers.cloud_api import CloudApi
+from sinks.whatsapp.providers.line import Endpoint, Lines
+from sinks.whatsapp.rows import Leased
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """A leased delivery with its whole message."""
+
+    delivery: Leased
+    to: str
+    message: Rendered
+    template: str | None
+
+
+class Desk:
+    """`number` is replaced at each renewal of its lease; everything else lives as long as the lease does."""
+
+    def __init__(
+        self,
+        number: Number,
+        token: str,
+        *,
+        messages_per_s: int,
+        in_flight_max: int,
+        queue_wait_max_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """Raises ValueError for an address, CredentialMissing for a token that cannot be used."""
+        self.number = number
+        self.lines = Lines(Endpoint.parse(number.base_url), clock, idle_max=in_flight_max)
+        self.api = CloudApi(number.number_id, token, self.lines)
+        self.limiter: Limiter[Sendable] = Limiter(
+            messages_per_s=number.messages_per_s or messages_per_s,
+            in_flight_max=in_flight_max,
+            queue_wait_max_s=queue_wait_max_s,
+            clock=clock,
+        )
+        self.wake = asyncio.Event()
+        self.setbacks = 0  # throttles or failed connections since the last answer
+        self._clock = clock
+        self._closed = False
+
+    @property
+    def usable(self) -> bool:
+        return not self._closed and self._clock() < self.number.usable_until
+
+    def offer(self, sendable: Sendable) -> None:
+        self.limiter.offer(sendable)
+        self.wake.set()
+
+    def close(self) -> list[Sendable]:
+        """Takes on nothing more; what was still queued is the caller's to hand back."""
+        self._closed = True
+        self.wake.set()
+        return self.limiter.drain()

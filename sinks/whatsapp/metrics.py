@@ -1,0 +1,85 @@
+"""Every number the sender shows. Label `number` is the provider's phone number id, which is no personal
+data.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class SenderMetrics:
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.running = Gauge(
+            "quizstream_sender_running",
+            "Calls in flight, results not durable included",
+            ["number"],
+            registry=registry,
+        )
+        self.queued = Gauge(
+            "quizstream_sender_queued",
+            "Leased deliveries that wait for the pace",
+            ["number"],
+            registry=registry,
+        )
+        self.reservoir = Gauge(
+            "quizstream_sender_reservoir",
+            "Calls that the rate window has room for",
+            ["number"],
+            registry=registry,
+        )
+        self.numbers = Gauge("quizstream_sender_numbers", "Sending numbers in use", registry=registry)
+        self.deliveries = Gauge(
+            "quizstream_sender_deliveries", "Deliveries of the ledger by state", ["state"], registry=registry
+        )
+        self.claimed = Counter("quizstream_sender_claimed", "Deliveries leased", registry=registry)
+        self.attempts = Counter("quizstream_sender_attempts", "Deliveries marked calling", registry=registry)
+        self.not_marked = Counter(
+            "quizstream_sender_not_marked",
+            "Leased deliveries that the mark refused, by the state they went to",
+            ["state"],
+            registry=registry,
+        )
+        self.outcomes = Counter(
+            "quizstream_sender_outcomes", "Ends of calls", ["outcome", "code"], registry=registry
+        )
+        self.not_sendable = Counter(
+            "quizstream_sender_not_sendable",
+            "Deliveries without a phone or a whole message",
+            registry=registry,
+        )
+        self.unreachable = Counter(
+            "quizstream_sender_unreachable",
+            "Connections that could not be opened",
+            ["number"],
+            registry=registry,
+        )
+        self.number_losses = Counter(
+            "quizstream_sender_number_losses", "Numbers lost while in use", registry=registry
+        )
+        self.number_refusals = Counter(
+            "quizstream_sender_number_refusals",
+            "Numbers that cannot be used: no credential",
+            registry=registry,
+        )
+        self.handed_back = Counter(
+            "quizstream_sender_handed_back",
+            "Leases ended without a call: queue wait, number lost, stop",
+            registry=registry,
+        )
+        self.reclaimed = Counter(
+            "quizstream_sender_reclaimed",
+            "Expired leases, by the state they had",
+            ["state"],
+            registry=registry,
+        )
+        self.database_errors = Counter(
+            "quizstream_sender_database_errors", "Failed transactions", ["step"], registry=registry
+        )
+        self.call_seconds = Histogram(
+            "quizstream_sender_call_seconds",
+            "From the mark to the answer",
+            buckets=SECONDS,
+            registry=registry,
+        )

@@ -1,0 +1,323 @@
+-- lease_numbers --
+-- Renews what this owner holds and takes what nobody holds. The fencing token grows at each take-over, and also
+-- when an owner comes back to a lease that had run out: what it began under the old one is void.
+WITH free AS (
+    SELECT n.number_id
+    FROM sender_numbers AS n
+    WHERE n.state = 'active'
+      AND n.provider = ANY (%(providers)s)
+      AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'number:' || n.number_id)
+      AND (n.lease_owner = %(owner)s OR n.leased_until IS NULL OR n.leased_until <= clock_timestamp())
+    ORDER BY n.number_id
+    FOR UPDATE OF n
+)
+UPDATE sender_numbers AS n
+SET fencing_token = n.fencing_token
+        + CASE WHEN n.lease_owner = %(owner)s AND n.leased_until > clock_timestamp() THEN 0 ELSE 1 END,
+    lease_owner = %(owner)s,
+    leased_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+FROM free
+WHERE n.number_id = free.number_id
+RETURNING n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s, n.fencing_token;
+
+-- release_numbers --
+-- At a graceful stop: the next sender need not wait for the lease to run out.
+UPDATE sender_numbers
+SET leased_until = clock_timestamp()
+WHERE lease_owner = %(owner)s AND leased_until > clock_timestamp();
+
+-- claim_deliveries --
+-- A tenant with numbers of its own is written to from them alone; '*' numbers serve the others. Each tenant's rows
+-- come in the order of the index; rank by tenant is what keeps a large tenant from taking every place.
+-- Stopped scopes are left where they are, so that a stop costs no writes.
+WITH found AS (
+    SELECT d.*
+    FROM tenants AS t
+    CROSS JOIN LATERAL (
+        SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.priority, d.due_at, d.created_at
+        FROM deliveries AS d
+        WHERE d.tenant_id = t.tenant_id
+          AND d.state = 'waiting'
+          AND d.due_at <= now()
+          AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'campaign:' || d.campaign_id)
+        ORDER BY d.priority DESC, d.due_at, d.created_at
+        LIMIT %(limit)s
+        FOR UPDATE OF d SKIP LOCKED
+    ) AS d
+    WHERE (t.tenant_id = %(tenant_id)s
+           OR (%(tenant_id)s = '*'
+               AND NOT EXISTS (SELECT FROM sender_numbers AS n WHERE n.tenant_id = t.tenant_id)))
+      AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope IN ('global', 'tenant:' || t.tenant_id))
+), chosen AS (
+    SELECT f.*
+    FROM found AS f
+    ORDER BY row_number() OVER (PARTITION BY f.tenant_id ORDER BY f.priority DESC, f.due_at, f.created_at),
+             f.priority DESC, f.due_at, f.created_at
+    LIMIT %(limit)s
+)
+UPDATE deliveries AS d
+SET state = 'leased',
+    reason = '',
+    lease_token = %(lease_token)s,
+    leased_until = clock_timestamp() + make_interval(secs => %(lease_s)s),
+    sequence = d.sequence + 1,
+    updated_at = clock_timestamp()
+FROM chosen AS f
+LEFT JOIN contacts AS p ON p.tenant_id = f.tenant_id AND p.contact_id = f.contact_id
+WHERE d.campaign_month = f.campaign_month AND d.campaign_id = f.campaign_id AND d.contact_id = f.contact_id
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
+          d.state, d.reason, d.provider_message_id, d.campaign_version, d.variables, d.priority, d.due_at,
+          d.created_at, d.attempts, d.lease_token, p.phone, p.name, p.email;
+
+-- get_definition --
+-- A campaign's version never changes: whoever has read it once need not ask again.
+SELECT definition FROM campaign_versions WHERE campaign_id = %(campaign_id)s AND version = %(version)s;
+
+-- hold_off_stops --
+-- A stop takes this table in a mode that conflicts: once `stop-sending` has returned, no older mark is under way.
+LOCK TABLE sending_stops IN ROW SHARE MODE;
+
+-- mark_calling --
+-- The one gate before a call. Everything that forbids it is asked here, in the statement that lets it pass, with the
+-- rows locked in key order. A row that another lease holds by now is not returned at all.
+WITH asked AS (
+    SELECT *
+    FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(lease_tokens)s::uuid[],
+                %(numbers)s::text[], %(fencing_tokens)s::bigint[], %(attempt_ids)s::uuid[])
+        AS a (campaign_month, campaign_id, contact_id, lease_token, number_id, fencing_token, attempt_id)
+), held AS (
+    SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, a.number_id, a.fencing_token, a.attempt_id
+    FROM asked AS a
+    JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
+    WHERE d.state = 'leased' AND d.lease_token = a.lease_token AND d.leased_until > clock_timestamp()
+    ORDER BY d.campaign_month, d.campaign_id, d.contact_id
+    FOR UPDATE OF d
+), judged AS (
+    SELECT h.*, v.state, v.reason
+    FROM held AS h
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN EXISTS (SELECT FROM suppressions AS s
+                         WHERE s.tenant_id = h.tenant_id AND s.contact_id = h.contact_id)
+                THEN ARRAY['suppressed', 'the contact opted out']
+            WHEN EXISTS (SELECT FROM campaigns AS c
+                         WHERE c.campaign_id = h.campaign_id AND c.cancelled_at IS NOT NULL)
+                THEN ARRAY['cancelled', 'the campaign was cancelled']
+            WHEN EXISTS (SELECT FROM sending_stops AS s
+                         WHERE s.scope IN ('global', 'tenant:' || h.tenant_id, 'campaign:' || h.campaign_id,
+                                           'number:' || h.number_id))
+                THEN ARRAY['waiting', 'sending is stopped']
+            WHEN NOT EXISTS (SELECT FROM sender_numbers AS n
+                             WHERE n.number_id = h.number_id AND n.fencing_token = h.fencing_token
+                               AND n.leased_until > clock_timestamp() AND n.state = 'active')
+                THEN ARRAY['waiting', %(number_lost)s::text]
+            ELSE ARRAY['calling', '']
+        END AS verdict
+    ) AS x
+    CROSS JOIN LATERAL (SELECT x.verdict[1] AS state, x.verdict[2] AS reason) AS v
+), changed AS (
+    UPDATE deliveries AS d
+    SET state = j.state,
+        reason = j.reason,
+        attempts = d.attempts + CASE j.state WHEN 'calling' THEN 1 ELSE 0 END,
+        attempt_id = CASE j.state WHEN 'calling' THEN j.attempt_id ELSE d.attempt_id END,
+        number_id = CASE j.state WHEN 'calling' THEN j.number_id ELSE d.number_id END,
+        lease_token = CASE j.state WHEN 'calling' THEN d.lease_token END,
+        leased_until = CASE j.state
+            WHEN 'calling' THEN clock_timestamp() + make_interval(secs => %(lease_s)s) END,
+        sequence = d.sequence + 1,
+        updated_at = clock_timestamp()
+    FROM judged AS j
+    WHERE d.campaign_month = j.campaign_month AND d.campaign_id = j.campaign_id AND d.contact_id = j.contact_id
+    RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id,
+              d.sequence, d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id
+), attempted AS (
+    INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt)
+    SELECT c.attempt_id, c.delivery_id, c.number_id, c.attempts FROM changed AS c WHERE c.state = 'calling'
+)
+SELECT c.campaign_month, c.campaign_id, c.contact_id, c.delivery_id, c.tenant_id, c.completion_id, c.sequence,
+       c.state, c.reason, c.provider_message_id, c.attempts, c.attempt_id
+FROM changed AS c;
+
+-- record_results --
+-- A status webhook may have been faster: it already moved the row, and only the message id is added then. A row that
+-- was given up as ambiguous is resolved by its own call's late result: the attempt id says that it is the same call.
+WITH given AS (
+    SELECT *
+    FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(attempt_ids)s::uuid[],
+                %(states)s::text[], %(reasons)s::text[], %(due_in_s)s::double precision[],
+                %(uncounted)s::integer[], %(message_ids)s::text[])
+        AS g (campaign_month, campaign_id, contact_id, attempt_id, state, reason, due_in_s, uncounted, message_id)
+), held AS (
+    SELECT d.campaign_month, d.campaign_id, d.contact_id, d.state AS old_state, g.state, g.reason, g.due_in_s,
+           g.uncounted, g.message_id
+    FROM given AS g
+    JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
+    WHERE d.attempt_id = g.attempt_id
+      AND d.state IN ('calling', 'ambiguous', 'sent', 'delivered', 'read', 'failed')
+    ORDER BY d.campaign_month, d.campaign_id, d.contact_id
+    FOR UPDATE OF d
+), named AS (
+    UPDATE deliveries AS d
+    SET provider_message_id = h.message_id, updated_at = clock_timestamp()
+    FROM held AS h
+    WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
+      AND h.old_state NOT IN ('calling', 'ambiguous')
+      AND h.message_id IS NOT NULL AND d.provider_message_id IS NULL
+)
+UPDATE deliveries AS d
+SET state = h.state,
+    reason = h.reason,
+    due_at = CASE WHEN h.due_in_s IS NULL THEN d.due_at
+                  ELSE clock_timestamp() + make_interval(secs => h.due_in_s) END,
+    attempts = d.attempts - h.uncounted,
+    provider_message_id = coalesce(h.message_id, d.provider_message_id),
+    lease_token = NULL,
+    leased_until = NULL,
+    sequence = d.sequence + 1,
+    updated_at = clock_timestamp()
+FROM held AS h
+WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
+  AND h.old_state IN ('calling', 'ambiguous') AND h.state <> h.old_state
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
+          d.state, d.reason, d.provider_message_id;
+
+-- finish_attempts --
+UPDATE delivery_attempts AS a
+SET finished_at = clock_timestamp(),
+    outcome = g.outcome,
+    code = g.code,
+    detail = g.detail,
+    provider_message_id = coalesce(g.message_id, a.provider_message_id)
+FROM unnest(%(attempt_ids)s::uuid[], %(outcomes)s::text[], %(codes)s::integer[], %(details)s::text[],
+            %(message_ids)s::text[]) AS g (attempt_id, outcome, code, detail, message_id)
+WHERE a.attempt_id = g.attempt_id;
+
+-- settle_leased --
+-- Leased rows that will not be called: handed back (waiting), or impossible to send (failed). Only while ours.
+WITH given AS (
+    SELECT *
+    FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(lease_tokens)s::uuid[],
+                %(states)s::text[], %(reasons)s::text[])
+        AS g (campaign_month, campaign_id, contact_id, lease_token, state, reason)
+), held AS (
+    SELECT d.campaign_month, d.campaign_id, d.contact_id, g.state, g.reason
+    FROM given AS g
+    JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
+    WHERE d.state = 'leased' AND d.lease_token = g.lease_token
+    ORDER BY d.campaign_month, d.campaign_id, d.contact_id
+    FOR UPDATE OF d
+)
+UPDATE deliveries AS d
+SET state = h.state, reason = h.reason, lease_token = NULL, leased_until = NULL,
+    sequence = d.sequence + 1, updated_at = clock_timestamp()
+FROM held AS h
+WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
+          d.state, d.reason, d.provider_message_id;
+
+-- reclaim_leased --
+-- Whoever leased them is gone or slow; they were not called, so that anybody may try again.
+WITH expired AS (
+    SELECT d.campaign_month, d.campaign_id, d.contact_id
+    FROM deliveries AS d
+    WHERE d.state = 'leased' AND d.leased_until <= clock_timestamp()
+    ORDER BY d.campaign_month, d.campaign_id, d.contact_id
+    LIMIT %(limit)s
+    FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries AS d
+SET state = 'waiting', reason = 'the lease ran out', lease_token = NULL, leased_until = NULL,
+    sequence = d.sequence + 1, updated_at = clock_timestamp()
+FROM expired AS e
+WHERE d.campaign_month = e.campaign_month AND d.campaign_id = e.campaign_id AND d.contact_id = e.contact_id
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
+          d.state, d.reason, d.provider_message_id;
+
+-- reclaim_calling --
+-- The mark's lease is longer than a call can take: whoever made the call did not live to write its result down.
+WITH expired AS (
+    SELECT d.campaign_month, d.campaign_id, d.contact_id, d.attempt_id
+    FROM deliveries AS d
+    WHERE d.state = 'calling' AND d.leased_until <= clock_timestamp()
+    ORDER BY d.campaign_month, d.campaign_id, d.contact_id
+    LIMIT %(limit)s
+    FOR UPDATE OF d SKIP LOCKED
+), finished AS (
+    UPDATE delivery_attempts AS a
+    SET finished_at = clock_timestamp(), outcome = 'ambiguous', detail = 'the sender was lost during the call'
+    FROM expired AS e
+    WHERE a.attempt_id = e.attempt_id AND a.finished_at IS NULL
+)
+UPDATE deliveries AS d
+SET state = 'ambiguous', reason = 'the sender was lost during the call', lease_token = NULL, leased_until = NULL,
+    sequence = d.sequence + 1, updated_at = clock_timestamp()
+FROM expired AS e
+WHERE d.campaign_month = e.campaign_month AND d.campaign_id = e.campaign_id AND d.contact_id = e.contact_id
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
+          d.state, d.reason, d.provider_message_id;
+
+-- suppress_contacts --
+INSERT INTO suppressions (tenant_id, contact_id, reason)
+SELECT * FROM unnest(%(tenants)s::text[], %(contacts)s::text[], %(reasons)s::text[])
+ON CONFLICT DO NOTHING;
+
+-- stop_scopes --
+-- The first reason stays: it is the one that an operator has to look at.
+INSERT INTO sending_stops (scope, reason)
+SELECT * FROM unnest(%(scopes)s::text[], %(reasons)s::text[])
+ON CONFLICT DO NOTHING;
+
+-- stop_campaigns_of_template --
+INSERT INTO sending_stops (scope, reason)
+SELECT DISTINCT 'campaign:' || v.campaign_id, %(reason)s::text
+FROM campaigns AS c
+JOIN campaign_versions AS v USING (campaign_id)
+WHERE c.tenant_id = %(tenant_id)s
+  AND c.cancelled_at IS NULL
+  AND v.definition -> 'message' ->> 'template' = %(template)s
+ON CONFLICT DO NOTHING;
+
+-- hold_number --
+UPDATE sender_numbers
+SET state = %(state)s, reason = %(reason)s
+WHERE number_id = %(number_id)s AND state = 'active';
+
+-- hold_account --
+-- Numbers that share provider, address and credential share their account.
+UPDATE sender_numbers AS n
+SET state = %(state)s, reason = %(reason)s
+FROM sender_numbers AS this
+WHERE this.number_id = %(number_id)s
+  AND n.provider = this.provider AND n.base_url = this.base_url AND n.credential = this.credential
+  AND n.state = 'active';
+
+-- held_counts --
+-- Only states with an index of their own: asked every few seconds, however large the ledger grows.
+SELECT state, count(*) FROM deliveries WHERE state IN ('leased', 'calling') GROUP BY state
+UNION ALL
+SELECT 'waiting', count(*) FROM deliveries WHERE state = 'waiting'
+UNION ALL
+SELECT 'ambiguous', count(*) FROM deliveries WHERE state = 'ambiguous';
+
+-- shut_out_marks --
+-- Waits for the marks under way, and holds off new ones, until this transaction ends.
+LOCK TABLE sending_stops IN EXCLUSIVE MODE;
+
+-- stop_scope --
+INSERT INTO sending_stops (scope, reason) VALUES (%(scope)s, %(reason)s) ON CONFLICT DO NOTHING;
+
+-- resume_scope --
+DELETE FROM sending_stops WHERE scope = %(scope)s;
+
+-- resume_number --
+UPDATE sender_numbers SET state = 'active', reason = '' WHERE number_id = %(number_id)s AND state <> 'active';
+
+-- list_stops --
+SELECT scope, reason, stopped_at FROM sending_stops ORDER BY scope;
+
+-- enqueue_events --
+INSERT INTO outbox (topic, key, value)
+SELECT %(role)s::text, e.key, e.value
+FROM unnest(%(keys)s::bytea[], %(values)s::bytea[]) WITH ORDINALITY AS e (key, value, position)
+ORDER BY e.position;

@@ -1,0 +1,129 @@
+"""What goes into the ledger's queries and what comes out of them: frozen, without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
+
+from schemas.records import Personal
+
+# Why a mark was refused: the number has another holder, or may not be used.
+NUMBER_LOST = "the number is not ours any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The primary key of a delivery."""
+
+    campaign_month: date
+    campaign_id: str
+    contact_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A delivery that this process has leased; with what its message is made of. Attempts are those
+    before.
+    """
+
+    key: Key
+    lease_token: UUID
+    delivery_id: str
+    tenant_id: str
+    campaign_version: int
+    variables: dict[str, str]
+    priority: int
+    due_at: datetime
+    created_at: datetime
+    attempts: int
+    phone: str | None
+    personal: Personal
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRequest:
+    """Ask to call for a leased delivery, from a number that is held under this fencing token."""
+
+    key: Key
+    lease_token: UUID
+    number_id: str
+    fencing_token: int
+    attempt_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The delivery is `calling`, durably: this process, and nobody else, may call. `attempts` counts this
+    one.
+    """
+
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotMarked:
+    """No call: the delivery went to `state`, or (state None) had been taken from us."""
+
+    state: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressContact:
+    tenant_id: str
+    contact_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopScope:
+    scope: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopTemplate:
+    """Stops every campaign of the tenant that uses the template."""
+
+    tenant_id: str
+    template: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldNumber:
+    number_id: str
+    state: Literal["paused", "stopped", "quarantined"]
+    reason: str
+    whole_account: bool
+
+
+Effect = SuppressContact | StopScope | StopTemplate | HoldNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a call, as it is to be written down. `due_in_s` None keeps the due time."""
+
+    key: Key
+    attempt_id: UUID
+    state: str
+    outcome: Literal["sent", "rejected", "not_sent", "ambiguous"]
+    reason: str = ""
+    due_in_s: float | None = None
+    counted: bool = True  # False gives the attempt back: it was nobody's fault that counts
+    code: int | None = None
+    provider_message_id: str | None = None
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A leased delivery that is not called: `waiting` hands it back, `failed` says that it never can be."""
+
+    key: Key
+    lease_token: UUID
+    state: Literal["waiting", "failed"]
+    reason: str
