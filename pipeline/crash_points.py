@@ -16,6 +16,9 @@ VARIABLE = "QUIZSTREAM_CRASH_POINTS"
 
 # Every name that code may reach, and what is durable there. A test holds this table against the code.
 POINTS: Mapping[str, str] = {
+    "stream.processed": "nothing of the chunk",
+    "stream.delivered": "the chunk's outputs and changelog records",
+    "stream.written": "the chunk's state too; the chunk is not acked",
     "sink.written": "rows and positions of a batch are written, their transaction is open",
     "sink.committed": "rows and positions are durable, Kafka's group offset is behind",
     "sender.claimed": "rows are leased",

@@ -5,7 +5,7 @@ raises it; that becomes poison and the others go on. State that the first half p
 second, as if it had been written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.stage import Output, Poison, Put, Record, Stage, StageResult, StateReader
 
@@ -16,12 +16,16 @@ class OutputTooLarge(Exception):
     """An output that no broker would take: its record is poison, whatever the stage thinks of it."""
 
 
+class StateUnreadable(Exception):
+    """The state could not be read, for the reason in `__cause__`. It says nothing of the records."""
+
+
 def process(
-    stage: Stage, units: Sequence[Sequence[Record]], read: StateReader, output_bytes_max: int
+    stage: Stage, units: Iterable[Sequence[Record]], read: StateReader, output_bytes_max: int
 ) -> StageResult:
     """Process the units one after the other, and join the results.
 
-    Raises only `MemoryError`, which says more of the machine than of the record.
+    Raises `StateUnreadable`, and `MemoryError`, which says more of the machine than of the record.
     """
     isolation = _Isolation(stage, read, output_bytes_max)
     for unit in units:
@@ -35,6 +39,7 @@ class _Isolation:
         self._read_stored = read
         self._output_bytes_max = output_bytes_max
         self._put: dict[tuple[str, bytes], bytes | None] = {}
+        self._unreadable: Exception | None = None
         self.outputs: list[Output] = []
         self.puts: list[Put] = []
         self.poison: list[Poison] = []
@@ -48,6 +53,8 @@ class _Isolation:
         except MemoryError:
             raise
         except Exception as exc:
+            if self._unreadable is not None:
+                raise StateUnreadable(repr(self._unreadable)) from self._unreadable
             if len(records) == 1:
                 self.poison.append(Poison(records[0], _reason(exc), self._stage.name))
                 return
@@ -61,7 +68,11 @@ class _Isolation:
         self._put.update(((put.table, put.key), put.value) for put in result.puts)
 
     def _read(self, table: str, keys: list[bytes]) -> list[bytes | None]:
-        stored = self._read_stored(table, keys)
+        try:
+            stored = self._read_stored(table, keys)
+        except Exception as exc:
+            self._unreadable = exc
+            raise
         if not self._put:
             return stored
         return [self._put.get((table, key), value) for key, value in zip(keys, stored, strict=True)]

@@ -148,6 +148,16 @@ class BatchStore(Store[bytes, bytes]):
         for path in self._folder.glob("*"):
             shutil.rmtree(path)
 
+    async def backup_partition(
+        self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
+    ) -> None:
+        """Refuse: the changelog is the backup."""
+        raise RuntimeError("the changelog is the backup of a table")
+
+    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
+        """Refuse: remove the folder, and the changelog restores it."""
+        raise RuntimeError("remove the table's folder; the changelog restores it")
+
     @property
     def _folder(self) -> Path:
         return Path(self.app.conf.tabledir) / self.table_name

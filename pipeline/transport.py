@@ -14,7 +14,7 @@ record as in Faust's own driver, of which this is a subclass. What differs from 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any, ClassVar, cast
 
@@ -68,6 +68,7 @@ class Consumer(driver.Consumer):
         self._thread.batch_app = self.batch_app
         self._read_offset = _ReadOffsets(self.batch_app.batch_topics)
         self._chunk_ended = asyncio.Event()
+        self._uncommitted_since_s: float | None = None
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -167,8 +168,24 @@ class Consumer(driver.Consumer):
         self._unacked_messages.discard(message)
         self._chunk_ended.set()
         counts = self.tracker.done(chunk.ref)
-        self._n_acked += counts
+        if counts and self._uncommitted_since_s is None:
+            self._uncommitted_since_s = monotonic()
         return counts
+
+    def uncommitted_s(self) -> float:
+        """How long acks have been lying here without a commit; callable from any thread."""
+        since_s = self._uncommitted_since_s
+        return 0.0 if since_s is None else monotonic() - since_s
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        since_s, self._uncommitted_since_s = self._uncommitted_since_s, None
+        committed = await super()._commit_offsets(offsets, start_new_transaction)
+        if not committed:
+            # Refused, since the group has moved on: nothing of it counts as committed.
+            self._uncommitted_since_s = since_s
+            for tp in offsets:
+                self._committed_offset.pop(tp, None)
+        return committed
 
     def _filter_tps_with_pending_acks(self, topics: TPorTopicSet | None = None) -> Iterator[TP]:
         tps = cast(list[TP], self.tracker.partitions())
@@ -204,6 +221,7 @@ class Consumer(driver.Consumer):
         """Commit what is done (Faust does it by `wait_empty`), then ignore later acks."""
         await super().on_partitions_revoked(revoked)
         self.tracker.forget(revoked)
+        self._uncommitted_since_s = None
 
 
 class Transport(driver.Transport):
