@@ -29,10 +29,20 @@ LAG = Gauge(
 ERRORS = Counter("quizstream_facts_errors_total", "Errors of the connection while following facts.", ["role"])
 
 POLL_S = 0.2
+RETRY_S = 0.1
 BATCH_MAX = 500
 LAG_EVERY_S = 1.0
 QUEUED_KB_MAX = 16_384  # read ahead of on_event
 METADATA_TIMEOUT_S = 10.0
+
+# A topic that was made a moment ago may have a leader that does not know of it yet.
+SETTLING = frozenset(
+    (
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    )
+)
 
 
 class FactsNotRead(RuntimeError):
@@ -98,7 +108,7 @@ class FactsFollower(Generic[Event]):
         Raises FactsNotRead where the brokers cannot be reached, the topic is missing, or time runs out.
         """
         give_up_at = time.monotonic() + timeout_s
-        self._behind = self._ends(min(timeout_s, METADATA_TIMEOUT_S))
+        self._behind = self._ends(give_up_at)
         self._consumer.assign(
             [TopicPartition(self._topic.name, partition, OFFSET_BEGINNING) for partition in self._partitions]
         )
@@ -123,24 +133,34 @@ class FactsFollower(Generic[Event]):
             self._thread = None
         self._consumer.close()
 
-    def _ends(self, timeout_s: float) -> dict[int, int]:
+    def _ends(self, give_up_at: float) -> dict[int, int]:
+        """Where each partition that holds anything ends now."""
+        while True:
+            timeout_s = min(max(give_up_at - time.monotonic(), 0.1), METADATA_TIMEOUT_S)
+            try:
+                return self._ends_within(timeout_s)
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                if cause.code() not in SETTLING or time.monotonic() > give_up_at:
+                    raise FactsNotRead(f"facts {self._topic.role}: {cause.str()}") from None
+                time.sleep(RETRY_S)
+
+    def _ends_within(self, timeout_s: float) -> dict[int, int]:
         name = self._topic.name
-        try:
-            metadata = self._consumer.list_topics(name, timeout=timeout_s).topics[name]
-            if metadata.error is not None:
-                raise FactsNotRead(
-                    f"facts {self._topic.role}: {metadata.error.str()} ({name}): `quizstream topology apply`"
-                )
-            self._partitions = sorted(metadata.partitions)
-            ends = {}
-            for partition in self._partitions:
-                low, high = self._consumer.get_watermark_offsets(
-                    TopicPartition(name, partition), timeout=timeout_s
-                )
-                if high > low:
-                    ends[partition] = high
-        except KafkaException as error:
-            raise FactsNotRead(f"facts {self._topic.role}: {error.args[0].str()}") from None
+        metadata = self._consumer.list_topics(name, timeout=timeout_s).topics[name]
+        if metadata.error is not None:
+            if metadata.error.code() == KafkaError.LEADER_NOT_AVAILABLE:
+                raise KafkaException(metadata.error)
+            raise FactsNotRead(
+                f"facts {self._topic.role}: {metadata.error.str()} ({name}): `quizstream topology apply`"
+            )
+        self._partitions = sorted(metadata.partitions)
+        ends = {}
+        for partition in self._partitions:
+            place = TopicPartition(name, partition)
+            low, high = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
+            if high > low:
+                ends[partition] = high
         return ends
 
     def _follow(self) -> None:
