@@ -114,13 +114,17 @@ class Supervisor:
 
     def start(self) -> None:
         """Starts every process, in the order of the specs, and keeps them running until `stop`."""
+        self.launch_all()
+        self._running.set()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def launch_all(self) -> None:
+        """The first start of every process. Then `step` is to be called again and again, as `start` does."""
         with self._changed:
             for one in self._all.values():
                 self._launch(one)
             self._tell()
-        self._running.set()
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self._thread.start()
 
     def step(self) -> None:
         """Looks at every process once: notices the ended, starts the due, asks the unready."""

@@ -19,7 +19,7 @@ NOT_STARTED_STATUS = 126
 def main(arguments: list[str]) -> None:
     owner_pid, death_signal, uid, gid, *program = arguments
     os.setsid()  # a Ctrl-C in the owner's terminal reaches the owner alone, who then stops in order
-    # What the owner blocks or ignores is its own affair; a child that inherited it could not be asked to stop.
+    # What the owner blocks or ignores is its own affair; a child inheriting it could not be asked to stop.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

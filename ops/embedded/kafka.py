@@ -19,7 +19,7 @@ from pathlib import Path
 from ops.embedded.home import Home
 from ops.embedded.jars import cache_folder, provide, read_lock
 from ops.embedded.java import find_java
-from ops.embedded.ports import LOOPBACK, Ports, require_free
+from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.server import Command, RunningServer, run_to_end
 
 HEAP_MIB_DEFAULT = 1024
@@ -88,8 +88,6 @@ def start(
     heap_mib: int = HEAP_MIB_DEFAULT,
 ) -> tuple[RunningServer, str]:
     """Returns the server, its group coordinator loaded, and its bootstrap address. Raises CannotStart."""
-    require_free(ports.kafka, "Kafka")
-    require_free(ports.kafka_controller, "Kafka's controller")
     java = find_java()
     jars = provide(read_lock(), cache_folder() / "kafka-jars", progress)
     folder = home.path / "kafka"

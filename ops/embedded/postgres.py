@@ -19,7 +19,7 @@ from psycopg import sql
 
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import LOOPBACK, Ports, require_free
+from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.postgres_account import Place, choose_place
 from ops.embedded.server import Command, RunningServer, run_to_end
 
@@ -50,7 +50,6 @@ def start(
     home: Home, ports: Ports, inherited_fds: Sequence[int], progress: Callable[[str], None]
 ) -> tuple[RunningServer, str]:
     """Returns the server, ready, and the URL of its database. Raises CannotStart."""
-    require_free(ports.postgres, "PostgreSQL")
     place = choose_place(home, progress)
     password = _password(home)
 

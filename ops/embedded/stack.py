@@ -13,7 +13,7 @@ from types import TracebackType
 from ops.embedded import kafka, postgres, valkey
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home, HomeLock
-from ops.embedded.ports import Ports
+from ops.embedded.ports import Ports, require_free
 from ops.embedded.server import RunningServer
 
 KAFKA_ENV = "KAFKA_BOOTSTRAP_SERVERS"
@@ -86,6 +86,15 @@ class EmbeddedStack:
             REDIS_ENV: lambda: valkey.start(home, ports, fds, progress),
         }
         urls = {name: self._env[name] for name in starters if self._env.get(name)}
+        # All ports before any server: a taken one is then told at once.
+        for name, port, purpose in (
+            (KAFKA_ENV, ports.kafka, "Kafka"),
+            (KAFKA_ENV, ports.kafka_controller, "Kafka's controller"),
+            (DATABASE_ENV, ports.postgres, "PostgreSQL"),
+            (REDIS_ENV, ports.valkey, "Valkey"),
+        ):
+            if name not in urls:
+                require_free(port, purpose)
 
         def start_one(name: str) -> None:
             self._servers[name], urls[name] = starters[name]()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import LOOPBACK, Ports, require_free
+from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.server import Command, RunningServer
 
 READY_TIMEOUT_S = 30.0
@@ -18,7 +18,6 @@ def start(
     home: Home, ports: Ports, inherited_fds: Sequence[int], progress: Callable[[str], None]
 ) -> tuple[RunningServer, str]:
     """Returns the server, ready, and its URL. Raises CannotStart."""
-    require_free(ports.valkey, "Valkey")
     folder = home.path / "valkey"
     folder.mkdir(exist_ok=True)
     server = RunningServer(

@@ -1,0 +1,41 @@
+"""Watching processes end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+GONE_TIMEOUT_S = 60.0  # a limit against hanging, not an expectation
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def still_there(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended when the time is up."""
+    _gone, alive = psutil.wait_procs(processes, timeout=GONE_TIMEOUT_S)
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A Python process that can import the project, its stdout a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def wait_until_exists(path: Path) -> None:
+    deadline = time.monotonic() + GONE_TIMEOUT_S
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)

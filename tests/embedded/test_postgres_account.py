@@ -1,0 +1,64 @@
+"""As root, PostgreSQL gets a folder that its user can reach; no folder of the machine is opened for it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+import pytest
+
+from ops.embedded.home import Home
+from ops.embedded.postgres_account import choose_place
+
+only_root = pytest.mark.xfail(
+    os.geteuid() != 0, reason="only root changes to another user", run=False, strict=True
+)
+
+
+def silent(_line: str) -> None:
+    return None
+
+
+@pytest.fixture
+def closed_home(open_path: Path) -> Home:
+    closed = open_path / "closed"
+    home = Home(closed / "home")
+    home.prepare(free_bytes_min=0)
+    closed.chmod(0o700)
+    return home
+
+
+@pytest.fixture
+def elsewhere(open_path: Path) -> Path:
+    return open_path / "elsewhere"
+
+
+@only_root
+def test_a_home_behind_a_closed_folder_keeps_its_data_elsewhere(closed_home: Home, elsewhere: Path) -> None:
+    told: list[str] = []
+    place = choose_place(closed_home, told.append, elsewhere)
+    assert place.account is not None
+    assert place.folder.parent == elsewhere
+    assert place.folder.stat().st_uid == pwd.getpwnam(place.account.name).pw_uid != 0
+    assert (closed_home.path / "postgres").resolve() == place.folder
+    assert stat.S_IMODE(closed_home.path.parent.stat().st_mode) == 0o700
+    assert any("its data is in" in line for line in told)
+
+
+@only_root
+def test_the_second_start_finds_the_same_data(closed_home: Home, elsewhere: Path) -> None:
+    first = choose_place(closed_home, silent, elsewhere)
+    (first.folder / "data").mkdir()
+    assert choose_place(closed_home, silent, elsewhere) == first
+    assert (first.folder / "data").is_dir()
+
+
+@only_root
+def test_a_new_home_at_an_old_path_does_not_inherit_its_data(closed_home: Home, elsewhere: Path) -> None:
+    first = choose_place(closed_home, silent, elsewhere)
+    (first.folder / "data").mkdir()
+    (closed_home.path / "postgres").unlink()  # as a removed home leaves it
+    again = choose_place(closed_home, silent, elsewhere)
+    assert not (again.folder / "data").exists()
