@@ -157,6 +157,8 @@ CREATE TABLE provider_statuses (
     merged              boolean NOT NULL DEFAULT false,
     PRIMARY KEY (provider, provider_message_id, status)
 );
+-- Those whose delivery is not known, or has no result of its own, yet.
+CREATE INDEX provider_statuses_waiting ON provider_statuses (provider_message_id) WHERE NOT merged;
 
 CREATE TABLE suppressions (
     tenant_id  text NOT NULL,
@@ -212,6 +214,10 @@ CREATE TABLE outbox (
     key        bytea NOT NULL,
     value      bytea,                   -- encoded; NULL is a tombstone
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (
+    -- Every row is deleted soon: by share of the table's size, dead rows would pile up in front of the live ones.
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000
 );
 
 -- A sink's position, moved in the transaction of its rows by compare-and-set: a zombie's transaction fails.

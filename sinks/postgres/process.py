@@ -1,0 +1,166 @@
+"""The process `postgres-sink`: every sink, the outbox's publisher and the tables' upkeep, each a thread."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from pipeline import observe
+from pipeline.settings import Settings
+from pipeline.topology import Topology, TopologyError, load
+from schemas.codec import codec
+from sinks.backoff import Backoff
+from sinks.log_reader import DataLoss, LogReader
+from sinks.postgres.completions import Completions
+from sinks.postgres.connect import Connection, connect
+from sinks.postgres.dead_letters import DeadLetterArchive
+from sinks.postgres.deliveries import Deliveries
+from sinks.postgres.duplicates import Duplicates
+from sinks.postgres.migrate import CannotMigrate
+from sinks.postgres.outbox import Publisher
+from sinks.postgres.outcomes import Outcomes
+from sinks.postgres.partitions import Bounds, Partitions
+from sinks.postgres.statuses import ProviderStatuses, WebhookDecoder
+from sinks.postgres.upkeep import Upkeep
+from sinks.refuse import DeadLetters, producer
+from sinks.runner import Decoder, Runner
+from sinks.sink import Sink
+
+LOG = logging.getLogger(__name__)
+METRICS_PORT_OFFSET = 21
+STOP_MAX_S = 9.0  # a supervisor kills after ten
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thread's task: `run` returns after the stop it is given, or raises what must end the process."""
+
+    name: str
+    run: Callable[[threading.Event], None]
+    holding: Callable[[], bool]
+
+
+class Workers:
+    """Threads that live and die together: when one fails all stop, and the process says why."""
+
+    def __init__(self, works: list[Work]) -> None:
+        self._stop = threading.Event()
+        self._works = works
+        self._failures: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=[work], name=work.name, daemon=True) for work in works
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Safe in a signal handler."""
+        self._stop.set()
+
+    def wait(self) -> list[str]:
+        """Until a stop is asked for or a thread fails, and then for the others; returns what failed."""
+        self._stop.wait()
+        deadline = time.monotonic() + STOP_MAX_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        slow = [thread.name for thread in self._threads if thread.is_alive()]
+        return self._failures + [f"{name} did not stop within {STOP_MAX_S:.0f} s" for name in slow]
+
+    def readiness(self) -> observe.Readiness:
+        return observe.Readiness(
+            tuple(f"{work.name} waits for Postgres or Kafka" for work in self._works if work.holding())
+        )
+
+    def _run(self, work: Work) -> None:
+        try:
+            work.run(self._stop)
+        except (DataLoss, CannotMigrate) as error:
+            self._failures.append(str(error))
+        except Exception as error:
+            LOG.exception("%s failed", work.name)
+            self._failures.append(f"{work.name}: {type(error).__name__}")
+        finally:
+            self._stop.set()
+
+
+def works(settings: Settings, topology: Topology) -> list[Work]:
+    """Everything that this process does, wired."""
+
+    def connecting(name: str) -> Callable[[], Connection]:
+        timeout_ms = topology.postgres.statement_timeout_ms
+        return lambda: connect(settings.database_url, name, statement_timeout_ms=timeout_ms)
+
+    kafka = settings.kafka_bootstrap_servers
+    refuse = DeadLetters(producer(kafka, "quizstream-sink"), topology.topic("dead_letters")).refuse
+    bounds = Bounds(topology.postgres.partition_past_days_max, topology.postgres.partition_days_ahead)
+
+    def sink_work(sink: Sink[Any], decoder: Decoder[Any] | None = None) -> Work:
+        plan = topology.sink(sink.name)
+        runner = Runner(
+            sink,
+            plan,
+            decoder=decoder or codec(str(plan.source.schema)),
+            reader=LogReader(kafka, plan),
+            connect=connecting(f"sink {sink.name}"),
+            partitions=Partitions(bounds, today),
+            refuse=refuse,
+            backoff=Backoff(),
+        )
+        return Work(f"sink-{sink.name}", runner.run, lambda: runner.holding)
+
+    outbox_producer = producer(kafka, "quizstream-outbox")
+    publisher = Publisher(topology, outbox_producer, connecting("outbox publisher"), Backoff())
+    upkeep = Upkeep(topology.postgres, connecting("upkeep"), today, Backoff())
+    return [
+        sink_work(Completions()),
+        sink_work(Outcomes()),
+        sink_work(Deliveries()),
+        sink_work(Duplicates()),
+        sink_work(ProviderStatuses(settings.contact_key), WebhookDecoder()),
+        sink_work(DeadLetterArchive(topology)),
+        Work("outbox", publisher.run, lambda: publisher.holding),
+        Work("upkeep", upkeep.run, lambda: upkeep.holding),
+    ]
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def main(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until a part fails (1); the supervisor then starts it anew."""
+    try:
+        topology = load(settings.topology_file, settings.topic_namespace)
+    except TopologyError as error:
+        return _refuse(str(error))
+    workers = Workers(works(settings, topology))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: workers.ask_to_stop())
+    port = settings.port_base + METRICS_PORT_OFFSET
+    try:
+        observed = observe.serve(port, workers.readiness)
+    except OSError as error:
+        return _refuse(f"port {port} of the metrics: {error.strerror}")
+    workers.start()
+    failures = workers.wait()
+    observed.stop()
+    return _refuse("; ".join(failures)) if failures else 0
+
+
+def _refuse(line: str) -> int:
+    print(f"postgres-sink: {line}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
+    sys.exit(main(Settings.from_env()))

@@ -1,0 +1,162 @@
+"""A webhook body of the WhatsApp Cloud API, read tolerantly: what is odd in one part costs only that part."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+STOP_WORDS = frozenset({"stop", "parar", "sair"})
+TEXT_CHARS_MAX = 40  # a longer text that begins with a stop word is a sentence, not an order
+ERRORS_MAX = 5
+TITLE_CHARS_MAX = 200
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What became of one message. `at_ms` is the provider's time; `attempt_id` is our callback data."""
+
+    message_id: str
+    status: str
+    at_ms: int
+    attempt_id: str | None = None
+    errors: tuple[StatusError, ...] = ()
+
+
+class StatusError(msgspec.Struct, frozen=True):
+    code: int
+    title: str = ""
+
+
+class OptOut(msgspec.Struct, frozen=True):
+    """Somebody wants no more messages. `wa_id` is the provider's id of the person, mostly phone digits."""
+
+    wa_id: str
+    number_id: str  # ours, that was written to; empty where the body does not say
+    reason: str
+    reply_to: str | None = None  # message id
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """All that matters in one body; `odd` counts the parts that could not be read."""
+
+    provider: str
+    statuses: tuple[Status, ...]
+    opt_outs: tuple[OptOut, ...]
+    odd: int
+
+
+class NotAWebhook(ValueError):
+    """The body as a whole is not what the provider sends; the message shows nothing of it."""
+
+
+def parse(provider: str, body: bytes, received_at_ms: int) -> Webhook:
+    """Raises `NotAWebhook` for what is no JSON object with entries, and for nothing else."""
+    try:
+        envelope = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise NotAWebhook("the webhook's body is not JSON") from None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("entry"), list):
+        raise NotAWebhook("the webhook's body has no list of entries")
+    statuses: list[Status] = []
+    opt_outs: list[OptOut] = []
+    odd = 0
+    for value in _values(envelope):
+        metadata = value.get("metadata")
+        number_id = _text(metadata.get("phone_number_id")) if isinstance(metadata, dict) else ""
+        for part in _objects(value.get("statuses")):
+            status = _status(part, received_at_ms)
+            if status is None:
+                odd += 1
+            else:
+                statuses.append(status)
+        opt_outs += [o for m in _objects(value.get("messages")) if (o := _stop_text(m, number_id))]
+        opt_outs += [o for p in _objects(value.get("user_preferences")) if (o := _stop_choice(p, number_id))]
+    return Webhook(provider, tuple(statuses), tuple(opt_outs), odd)
+
+
+def _values(envelope: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry in _objects(envelope["entry"]):
+        for change in _objects(entry.get("changes")):
+            if isinstance(change.get("value"), dict):
+                yield change["value"]
+
+
+def _objects(found: object) -> list[dict[str, Any]]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _status(part: Mapping[str, Any], received_at_ms: int) -> Status | None:
+    message_id, status = _text(part.get("id")), _text(part.get("status"))
+    if not message_id or not status:
+        return None
+    return Status(
+        message_id,
+        status.lower(),
+        _time_ms(part.get("timestamp"), received_at_ms),
+        _uuid(part.get("biz_opaque_callback_data")),
+        tuple(_error(error) for error in _objects(part.get("errors"))[:ERRORS_MAX]),
+    )
+
+
+def _error(part: Mapping[str, Any]) -> StatusError:
+    code = str(part.get("code"))
+    number = int(code) if re.fullmatch(r"\d{1,9}", code) else 0
+    return StatusError(number, _text(part.get("title") or part.get("message"))[:TITLE_CHARS_MAX])
+
+
+def _stop_text(message: Mapping[str, Any], number_id: str) -> OptOut | None:
+    texts = [
+        _inner(message, "text", "body"),
+        _inner(message, "button", "text"),
+        _inner(message, "button", "payload"),
+        _inner(message, "interactive", "button_reply", "title"),
+        _inner(message, "interactive", "button_reply", "id"),
+    ]
+    word = next((w for text in texts if (w := _word(text)) in STOP_WORDS), None)
+    sender = _text(message.get("from"))
+    if word is None or not sender:
+        return None
+    reply_to = _inner(message, "context", "id")
+    return OptOut(sender, number_id, f"wrote {word.upper()}", reply_to or None)
+
+
+def _stop_choice(preference: Mapping[str, Any], number_id: str) -> OptOut | None:
+    wa_id = _text(preference.get("wa_id"))
+    if _text(preference.get("value")).lower() != "stop" or not wa_id:
+        return None
+    return OptOut(wa_id, number_id, "stopped marketing messages at the provider")
+
+
+def _word(text: str) -> str:
+    """Without accents, punctuation and case: "Sair!" is "sair"."""
+    if len(text) > TEXT_CHARS_MAX:
+        return ""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(character for character in plain if character.isalnum())
+
+
+def _inner(part: object, *path: str) -> str:
+    for key in path:
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return _text(part)
+
+
+def _text(found: object) -> str:
+    # A NUL is valid JSON, and nothing that Postgres can keep.
+    return found.replace("\x00", "") if isinstance(found, str) else ""
+
+
+def _time_ms(found: object, received_at_ms: int) -> int:
+    digits = str(found) if isinstance(found, int | str) else ""
+    return int(digits) * 1000 if re.fullmatch(r"\d{1,11}", digits) else received_at_ms
+
+
+def _uuid(found: object) -> str | None:
+    try:
+        return str(UUID(_text(found)))
+    except ValueError:
+        return None
