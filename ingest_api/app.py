@@ -1,0 +1,64 @@
+"""The whole edge on one screen: its addresses, and what stands around every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from ingest_api import fallbacks
+from ingest_api.endpoint import ANY_ORIGIN, Endpoint
+from ingest_api.health import Health
+from ingest_api.openapi import Description
+from ingest_api.receive import ReceiveCompletion
+from ingest_api.registry import Registry
+from ingest_api.reply import Receive, Reply, Scope
+from ingest_api.webhooks import ReceiveWebhook
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    completions: ReceiveCompletion
+    webhooks: ReceiveWebhook
+    registry: Registry
+    health: Health
+    description: Description
+
+
+def build(parts: Parts, lifespan: Lifespan | None = None) -> Starlette:
+    completions = Endpoint("completions", parts.completions, headers=ANY_ORIGIN)
+    webhooks = Endpoint("webhooks", parts.webhooks)
+    registry, health = parts.registry, parts.health
+    submit, read, both = ["POST", "OPTIONS"], ["GET"], ["GET", "POST"]
+    return Starlette(
+        routes=[
+            Route("/quiz/{quiz_id}/completions", completions, methods=submit),
+            Route("/api/quiz/{quiz_id}/submit", completions, methods=submit),  # the old pages' address
+            Route("/webhooks/whatsapp", webhooks, methods=both),
+            Route("/schemas/types", Endpoint("schemas", registry.types), methods=read),
+            Route("/schemas/ids/{id}", Endpoint("schemas", registry.schema), methods=read),
+            Route("/subjects", Endpoint("subjects", registry.subjects), methods=read),
+            Route("/subjects/{subject}/versions", Endpoint("subjects", registry.versions), methods=read),
+            Route(
+                "/subjects/{subject}/versions/{version}", Endpoint("subjects", registry.version), methods=read
+            ),
+            Route("/health/live", Endpoint("health", health.live), methods=read),
+            Route("/health/ready", Endpoint("health", health.ready), methods=read),
+            Route("/metrics", Endpoint("metrics", metrics), methods=read),
+            Route("/openapi.json", Endpoint("openapi", parts.description.openapi), methods=read),
+            Route("/problems", Endpoint("problems", parts.description.problems), methods=read),
+            Route("/problems/{slug}", Endpoint("problems", parts.description.problem), methods=read),
+        ],
+        exception_handlers=fallbacks.HANDLERS,
+        lifespan=lifespan,
+    )
+
+
+async def metrics(_scope: Scope, _receive: Receive) -> Reply:
+    return Reply(200, generate_latest(), CONTENT_TYPE_LATEST.encode())

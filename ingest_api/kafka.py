@@ -1,0 +1,36 @@
+"""The edge's producer: idempotent, all replicas, and done with a record, either way, within a time-out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, Producer
+
+log = logging.getLogger(__name__)
+
+LINGER_MS = 1  # a batch at the design rate; the wait that a lone request pays
+RECONNECT_MS_MAX = 500  # the log is back for the edge this long after it is back
+
+
+def make_producer(
+    bootstrap: str, deliver_timeout_ms: int, record_bytes_max: int, on_error: Callable[[KafkaError], None]
+) -> Producer:
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "client.id": "edge",
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "linger.ms": LINGER_MS,
+            "compression.type": "lz4",
+            "message.timeout.ms": deliver_timeout_ms,
+            "socket.timeout.ms": deliver_timeout_ms,
+            "message.max.bytes": record_bytes_max,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
+            "error_cb": on_error,
+        },
+        logger=log,
+    )

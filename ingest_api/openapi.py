@@ -1,0 +1,66 @@
+"""What the edge says about itself: OpenAPI, with the limits in force, and its catalogue of problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ingest_api import openapi_bodies, openapi_paths, problems
+from ingest_api.problems import BY_SLUG, CATALOGUE, NOT_FOUND, Kind, refusal, shown
+from ingest_api.reply import Receive, Reply, Scope
+from pipeline.topology import Edge
+
+VERSION = "1.0.0"
+
+
+class Description:
+    """Made once: the limits do not change while the process runs."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.document = document(edge)
+        self._openapi = Reply(200, msgspec.json.encode(self.document))
+        self._problems = Reply(200, msgspec.json.encode([_kind(kind) for kind in CATALOGUE]))
+
+    async def openapi(self, _scope: Scope, _receive: Receive) -> Reply:
+        return self._openapi
+
+    async def problems(self, _scope: Scope, _receive: Receive) -> Reply:
+        return self._problems
+
+    async def problem(self, scope: Scope, _receive: Receive) -> Reply:
+        slug = scope["path_params"]["slug"]
+        kind = BY_SLUG.get(slug)
+        if kind is None:
+            raise refusal(NOT_FOUND, f'there is no problem "{shown(slug)}"')
+        return Reply(200, msgspec.json.encode(_kind(kind)))
+
+
+def _kind(kind: Kind) -> dict[str, Any]:
+    return {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "advice": kind.advice,
+        "retry": kind.retry,
+    }
+
+
+def document(edge: Edge) -> dict[str, Any]:
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "quizstream edge",
+            "version": VERSION,
+            "description": "Takes quiz completions and makes them durable before it answers.",
+        },
+        "paths": openapi_paths.paths(edge),
+        "components": {
+            "schemas": {
+                "Submission": openapi_bodies.submission(edge),
+                "Accepted": openapi_bodies.ACCEPTED,
+                "Problem": openapi_bodies.problem(problems.CATALOGUE),
+            },
+            "securitySchemes": {"service": {"type": "http", "scheme": "bearer"}},
+        },
+    }

@@ -1,0 +1,35 @@
+"""What an address answers, and how that becomes two ASGI messages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+Headers = tuple[tuple[bytes, bytes], ...]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+JSON = b"application/json"
+NO_CONTENT = 204
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """`problem` is the slug of the refusal, empty for what is none. A 204 has no body, and says nothing of one."""
+
+    status: int
+    body: bytes
+    media_type: bytes = JSON
+    headers: Headers = ()
+    problem: str = ""
+
+
+async def send_reply(send: Send, reply: Reply, more: Headers = ()) -> None:
+    headers = [*reply.headers, *more]
+    if reply.status != NO_CONTENT:
+        headers.append((b"content-type", reply.media_type))
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

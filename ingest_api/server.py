@@ -1,0 +1,132 @@
+"""The edge as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+
+from ingest_api.app import Parts, build
+from ingest_api.facts import Facts
+from ingest_api.head import BoundedHead
+from ingest_api.health import Health
+from ingest_api.kafka import make_producer
+from ingest_api.metrics import BREAKER, IN_FLIGHT
+from ingest_api.openapi import Description
+from ingest_api.produce import Log
+from ingest_api.quizzes import Quizzes
+from ingest_api.receive import ReceiveCompletion, Stamp
+from ingest_api.registry import Registry
+from ingest_api.tokens import Tokens
+from ingest_api.webhooks import ReceiveWebhook
+from pipeline.facts import FactsFollower
+from pipeline.settings import Settings
+from pipeline.topology import Topology, load
+from schemas.codec import codec
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 30
+STOP_ANSWERS_S = 6  # for requests that were accepted before the stop; a delivery takes less or is refused
+STOP_REPORTS_S = 1.0
+BACKLOG = 2048
+
+LOOPBACK = {"127.0.0.1", "localhost"}
+
+
+def main(settings: Settings) -> int | None:
+    """Serves until SIGTERM or SIGINT; then answers what it has accepted and returns within 8 s."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    topology = load(settings.topology_file, settings.topic_namespace)
+    address = urlsplit(settings.edge_url)
+    # Others reach it by `edge_url`: where that is no loopback address, it listens on every interface.
+    host = "127.0.0.1" if address.hostname in LOOPBACK else "0.0.0.0"
+    server = make_server(make_app(settings, topology), host, address.port or 80)
+    server.run()
+    return 0 if server.started else 1
+
+
+def make_server(app: Starlette, host: str, port: int) -> uvicorn.Server:
+    """Not running yet. Port 0 is any free one."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=BoundedHead,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_ANSWERS_S,
+    )
+    return uvicorn.Server(config)
+
+
+def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> Starlette:
+    """Everything wired; nothing is asked of the brokers yet. Tests bring a `stamp` of their own."""
+    edge = topology.edge
+    completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
+    quizzes, tokens = Quizzes(), Tokens()
+    bootstrap = settings.kafka_bootstrap_servers
+    facts = Facts(
+        [
+            lambda: FactsFollower(bootstrap, topology.topic("quizzes"), codec("quiz"), quizzes.on_event),
+            lambda: FactsFollower(bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event),
+        ]
+    )
+    into = Log(
+        partial(make_producer, bootstrap, edge.deliver_timeout_ms, topology.record_bytes_max),
+        (completions, webhooks),
+        failures_max=edge.breaker.failures,
+        open_s=edge.breaker.open_s,
+        in_flight_max=edge.in_flight_max,
+    )
+    parts = Parts(
+        completions=ReceiveCompletion(
+            edge,
+            completions,
+            codec("completion"),
+            into,
+            facts,
+            quizzes,
+            tokens,
+            stamp or Stamp(settings.contact_key, settings.region),
+        ),
+        webhooks=ReceiveWebhook(
+            webhooks,
+            codec("provider_webhook"),
+            into,
+            settings.webhook_secret,
+            settings.webhook_verify_token,
+            edge.webhook_bytes_max,
+        ),
+        registry=Registry(topology),
+        health=Health(into, facts),
+        description=Description(edge),
+    )
+    return build(parts, partial(_running, into, facts))
+
+
+@contextlib.asynccontextmanager
+async def _running(into: Log, facts: Facts, _app: Starlette) -> AsyncIterator[None]:
+    IN_FLIGHT.set_function(lambda: into.in_flight)
+    BREAKER.set_function(lambda: into.breaker.state.value)
+    facts.start()
+    await into.start()
+    # What is here now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    yield
+    facts.stop()
+    await into.close(STOP_REPORTS_S)
