@@ -26,7 +26,7 @@ from sinks.whatsapp.sender import Sender
 log = logging.getLogger(__name__)
 
 METRICS_PORT_OFFSET = 22
-PROVIDERS = ("whatsapp_cloud",)
+PROVIDERS = ("meta-cloud",)
 # The embedded stack's numbers name it; elsewhere the environment has to have it.
 DEFAULT_CREDENTIAL = "WHATSAPP_ACCESS_TOKEN"
 

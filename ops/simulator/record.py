@@ -1,0 +1,87 @@
+"""What really arrived: one line a send call, written before the answer, never changed. Outlives the
+process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from ops.simulator.numbers import CALLS_PAGE_MAX
+
+INDEX_EVERY = 1_000  # calls between two known places of the file
+
+
+class Call(msgspec.Struct, frozen=True):
+    """`at` is seconds since the epoch; `status` is the HTTP status of the answer, None where none is given.
+
+    `wamid` is set where the message was taken: that, and only that, is a message on its way to a person.
+    """
+
+    at: float
+    number: str
+    to: str
+    attempt_id: str | None = None
+    wamid: str | None = None
+    status: int | None = None
+    code: int | None = None
+    rule: str | None = None
+
+
+class Record:
+    """Appends to and reads from one file; reads it once at the start, so that sequences and counts go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._bytes = 0
+        self._index: list[int] = []  # where every INDEX_EVERY-th call begins
+        self.calls = 0
+        self.taken: Counter[str] = Counter()  # by number: the last sequence
+        self.by_answer: Counter[str] = Counter()
+        self._load()
+
+    def append(self, call: Call) -> None:
+        """Returns once the line is with the operating system: a killed process loses none."""
+        line = msgspec.json.encode(call) + b"\n"
+        os.write(self._file, line)
+        self._count(call, len(line))
+
+    def page(self, since: int, limit: int = CALLS_PAGE_MAX) -> Iterator[bytes]:
+        """The lines of the calls from number `since` (from 0) on, without their ends."""
+        since = max(since, 0)
+        if since >= self.calls:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._index[since // INDEX_EVERY])
+            for _ in range(since % INDEX_EVERY):
+                file.readline()
+            for _ in range(min(limit, CALLS_PAGE_MAX, self.calls - since)):
+                yield file.readline().rstrip(b"\n")
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _load(self) -> None:
+        decoder = msgspec.json.Decoder(Call)
+        with self._path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    # Cut off by a machine's crash: its call was never answered.
+                    os.truncate(self._path, self._bytes)
+                    return
+                self._count(decoder.decode(line), len(line))
+
+    def _count(self, call: Call, size: int) -> None:
+        if self.calls % INDEX_EVERY == 0:
+            self._index.append(self._bytes)
+        self._bytes += size
+        self.calls += 1
+        if call.wamid is not None:
+            self.taken[call.number] += 1
+        self.by_answer["none" if call.status is None else str(call.code or call.status)] += 1

@@ -1,0 +1,80 @@
+"""Misbehaviour on order: which calls it hits, and what happens to them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ops.simulator.numbers import RULES_MAX
+
+Deed = Literal["answer", "error", "hang", "close", "reset", "half", "garbage"]
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first rule that fits a call decides about it.
+
+    `number` and `to` None fit all; the first `skip` fitting calls are left alone, the next `count`
+    (None: all) hit.
+
+    - `answer`: as if there were no rule (with `delay_s`, `statuses`).
+    - `error`: refuse with `code` (and HTTP `status`).
+    - `hang`: never answer. `close`: close before the body is read, unrecorded. `reset`: read, then reset.
+    `half`: half of an answer, then close. `garbage`: an answer that is no JSON, with HTTP `status`.
+
+    `taken`: the message goes out all the same (an id is given, statuses follow), whatever is answered.
+    """
+
+    do: Deed
+    name: str = ""
+    number: str | None = None
+    to: str | None = None
+    skip: int = 0
+    count: int | None = None
+    code: int = 131000
+    status: int | None = None
+    delay_s: float = 0.0
+    taken: bool = False
+    statuses: tuple[str, ...] | None = None  # instead of sent, delivered, read; () for none
+    retry_after_min: int | None = None  # in the usage header of an `error`
+
+
+class Rules:
+    """At most RULES_MAX, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._rules: list[Rule] = []
+        self._seen: list[int] = []  # fitting calls so far, hit or skipped
+
+    def add(self, rule: Rule) -> bool:
+        """False if there are too many."""
+        if len(self._rules) >= RULES_MAX:
+            return False
+        self._rules.append(rule)
+        self._seen.append(0)
+        return True
+
+    def clear(self) -> None:
+        self._rules, self._seen = [], []
+
+    def listed(self) -> list[dict[str, object]]:
+        return [
+            {**msgspec.to_builtins(rule), "seen": seen}
+            for rule, seen in zip(self._rules, self._seen, strict=True)
+        ]
+
+    def decide(self, number: str, to: str | None) -> Rule | None:
+        """The rule that hits this call. `to` None: only the head is known yet, and only `close` rules
+        apply.
+        """
+        for position, rule in enumerate(self._rules):
+            if (rule.do == "close") != (to is None):
+                continue
+            if (rule.number not in (None, number)) or (to is not None and rule.to not in (None, to)):
+                continue
+            if rule.count is not None and self._seen[position] >= rule.skip + rule.count:
+                continue
+            self._seen[position] += 1
+            if self._seen[position] > rule.skip:
+                return rule
+        return None

@@ -1,0 +1,70 @@
+"""The process `simulator`: stands in for the provider where there is no account, and for its bad days in
+tests.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ops.simulator.app import TRANSPORT, create_app
+from ops.simulator.record import Record
+from ops.simulator.send import Provider
+from ops.simulator.webhooks import Webhooks
+from pipeline.settings import Settings
+
+PORT_OFFSET = 10
+SEED_VARIABLE = "QUIZSTREAM_SIMULATOR_SEED"
+WEBHOOK_PATH = "/webhooks/whatsapp"
+KEEP_ALIVE_S = 30  # longer than the sender keeps an idle connection
+STOP_GRACE_S = 2
+
+
+class BreakableProtocol(HttpToolsProtocol):
+    """Hands the connection to the application, so that a rule can break it."""
+
+    def on_headers_complete(self) -> None:
+        cast(dict[str, Any], self.scope)[TRANSPORT] = self.transport
+        super().on_headers_complete()
+
+
+def build(settings: Settings, rng: random.Random) -> Provider:
+    """The provider of this home: its record is `simulator/calls.jsonl`."""
+    webhooks = Webhooks(settings.edge_url + WEBHOOK_PATH, settings.webhook_secret, rng, clock=time.monotonic)
+    record = Record(settings.home / "simulator" / "calls.jsonl")
+    return Provider(settings.access_token, record, webhooks, rng, now=time.time, clock=time.monotonic)
+
+
+def main(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    seed = os.environ.get(SEED_VARIABLE)
+    provider = build(settings, random.Random(int(seed) if seed else None))
+    protocol: Any = BreakableProtocol
+    config = uvicorn.Config(
+        create_app(provider),
+        host="127.0.0.1",
+        port=settings.port_base + PORT_OFFSET,
+        http=protocol,
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_GRACE_S,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    provider.record.close()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Settings.from_env()))
