@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,9 +25,10 @@ def still_there(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """A Python process that can import the project, its stdout a pipe."""
+    """A Python process that can import the project, its stdin and stdout pipes."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).resolve().parents[2],
@@ -34,8 +36,8 @@ def python(code: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_until_exists(path: Path) -> None:
+def wait_until(come: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + GONE_TIMEOUT_S
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
+    while not come():
+        assert time.monotonic() < deadline, f"{what} never came"
         time.sleep(0.02)

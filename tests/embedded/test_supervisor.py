@@ -18,7 +18,7 @@ from ops import process_state
 from ops.backoff import Backoff
 from ops.process_state import State
 from ops.supervisor import Metrics, ProcessSpec, Supervisor
-from tests.embedded.processes import still_there, wait_until_exists
+from tests.embedded.processes import still_there, wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 QUIT = [sys.executable, "-c", "print('gone again'); raise SystemExit(3)"]
@@ -164,7 +164,7 @@ def test_stopping_asks_first_and_leaves_no_process(tmp_path: Path) -> None:
     )
     supervisor.start()
     assert supervisor.wait_ready(60) == []
-    wait_until_exists(tmp_path / "asked.up")
+    wait_until((tmp_path / "asked.up").exists, "the process")
     processes = [psutil.Process(told.pid) for told in supervisor.states().values() if told.pid is not None]
     supervisor.stop()
     assert asked.exists()
@@ -186,7 +186,7 @@ def test_a_supervisor_of_its_own_accord_restarts_the_dead(tmp_path: Path) -> Non
         backoff=lambda: Backoff(first_s=0.01),
     )
     supervisor.start()
-    wait_until_exists(again.with_suffix(".up"))
+    wait_until(again.with_suffix(".up").exists, "the second start")
     assert supervisor.states()["once"].restarts == 1
     supervisor.stop()
 

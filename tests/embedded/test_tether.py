@@ -12,31 +12,25 @@ from pathlib import Path
 import psutil
 
 from ops import tether
-from tests.embedded.processes import python, still_there
+from tests.embedded.processes import python, still_there, wait_until
 
 SLEEPER = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)"]
 
+# Told only once the child runs its program: before that it would end for another reason.
 OWNER = """
-import os, subprocess, sys, threading, time
+import os, signal, subprocess, sys, threading, time
 from pathlib import Path
 from ops import tether
-children = []
-def launch():
-    children.append(tether.spawn(
-        [sys.executable, "-c", "import time; time.sleep(600)"],
-        cwd=Path.cwd(), env=os.environ, output=subprocess.DEVNULL))
-thread = threading.Thread(target=launch)
-thread.start(); thread.join()
-print(children[0].pid, flush=True)
-time.sleep(600)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+child = tether.spawn(
+    [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"],
+    cwd=Path.cwd(), env=os.environ, output=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+sys.stdin.readline()
+print(tether.stop(child, first=signal.SIGTERM, grace_s=10), flush=True)
 """
-
-
-def spawn_sleeper() -> subprocess.Popen[bytes]:
-    child = tether.spawn(SLEEPER, cwd=Path.cwd(), env=os.environ, output=subprocess.PIPE)
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"awake\n"
-    return child
 
 
 def test_a_child_ends_when_its_owner_is_killed() -> None:
@@ -50,24 +44,29 @@ def test_a_child_ends_when_its_owner_is_killed() -> None:
 
 def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
     children: list[subprocess.Popen[bytes]] = []
-    thread = threading.Thread(target=lambda: children.append(spawn_sleeper()))
+
+    def ask() -> None:
+        child = tether.spawn(
+            SLEEPER, cwd=Path.cwd(), env=os.environ, output=subprocess.PIPE, death_signal=signal.SIGKILL
+        )
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"awake\n"
+        children.append(child)
+
+    thread = threading.Thread(target=ask)
     thread.start()
+    thread_in_kernel = Path(f"/proc/self/task/{thread.native_id}")
     thread.join()
+    wait_until(lambda: not thread_in_kernel.exists(), "the end of the thread")
     [child] = children
-    assert child.poll() is None
     assert tether.stop(child, first=signal.SIGTERM, grace_s=30)
-    assert child.returncode == -signal.SIGTERM
+    assert child.returncode == -signal.SIGTERM, "not killed by the end of the thread"
 
 
-def test_a_child_of_an_owner_that_ignores_signals_can_be_asked_to_stop() -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    try:
-        child = spawn_sleeper()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        signal.signal(signal.SIGTERM, before)
-    assert tether.stop(child, first=signal.SIGTERM, grace_s=30)
+def test_a_child_of_an_owner_that_ignores_and_blocks_signals_can_be_asked_to_stop() -> None:
+    owner = python(OWNER)
+    told, _ = owner.communicate("stop it\n", timeout=60)
+    assert told.splitlines()[1] == "True"
 
 
 def test_a_child_that_does_not_listen_is_killed() -> None:
