@@ -45,7 +45,7 @@ class Upkeep:
         self.holding = True
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`. Raises `CannotMigrate` where the schema is not this code's, and what will not pass."""
+        """Until `stop`. Raises `CannotMigrate` where the schema is not this code's, and what stays."""
         try:
             while not stop.is_set():
                 stop.wait(self._round())

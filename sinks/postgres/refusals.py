@@ -1,0 +1,21 @@
+"""Why the catalogue does not take something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Refusal(Exception):
+    """`problems` has one line for each; nothing was saved."""
+
+    def __init__(self, subject: str, problems: Sequence[str]) -> None:
+        super().__init__(f"{subject}: {'; '.join(problems)}")
+        self.subject = subject
+        self.problems = tuple(problems)
+
+
+class UnknownTenant(Refusal):
+    """Save the tenant first."""
+
+    def __init__(self, tenant_id: str) -> None:
+        super().__init__(tenant_id, ["there is no such tenant"])
