@@ -167,18 +167,29 @@ class Books:
     def provider_keeps_a_record(self) -> None:
         self._calls = self._calls or 0
 
-    def call(self, attempt_id: bytes | None, taken: bool, certainly_not_sent: bool) -> None:
-        """One call in the provider's record, in its order. `taken`: it answered with a message id."""
+    def call(
+        self,
+        attempt_id: bytes | None,
+        taken: bool,
+        certainly_not_sent: bool,
+        after_the_tables: bool = False,
+    ) -> None:
+        """One call in the provider's record, in its order. `taken`: it gave the message an id.
+
+        `after_the_tables`: it came after the tables were read, which therefore may not know it.
+        """
         self._calls = (self._calls or 0) + 1
         delivery_id = None if attempt_id is None else self._attempts.get(attempt_id)
         if delivery_id is None:
+            if after_the_tables:
+                return
             shown = "none" if attempt_id is None else _text(attempt_id)
             self._found.add("unexplained", "a call has no attempt", shown)
             return
         if self._called.get(delivery_id, False):
             self._found.add("twice", "a delivery was called again", _text(delivery_id))
         self._called[delivery_id] = self._called.get(delivery_id, False) or not certainly_not_sent
-        if taken:
+        if taken and not after_the_tables:
             self._took.add(delivery_id)
 
     def judge(self, still_moving: str = "") -> Report:
@@ -282,7 +293,7 @@ def _completion_problems(mark: int, whole: bool) -> Iterable[tuple[str, str]]:
         yield "unexplained", "in the table of completions, never in the topic"
     if not mark & (_ANY_VERDICT | DEAD) and (mark & VERDICT_DUE or not mark & IN_TOPIC):
         yield "missing", "accepted, without a verdict or a dead letter"
-    if mark & VERDICT_ROW_DUE and not mark & VERDICT_ROW:
+    if mark & VERDICT_ROW_DUE and not mark & (VERDICT_ROW | DEAD):
         yield "missing", "its verdict is not in the table of verdicts"
 
 

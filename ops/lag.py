@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from ops import offsets
 from pipeline.topology import Topology
 
-REQUEST_TIMEOUT_S = 10.0
 FIRST_UNREAD_TIMEOUT_S = 5.0
 
 
@@ -75,12 +75,14 @@ class LagMeter:
     def __init__(self, bootstrap: str, topology: Topology, now_s: Callable[[], float] = time.time) -> None:
         self._readers = readers(topology)
         self._now_s = now_s
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._ends: offsets.Offsets = {}
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
                 "group.id": topology.group("lag-meter"),  # asked for by the client; never joined
                 "enable.auto.commit": False,
+                "log_level": 0,  # what goes wrong is raised
                 "auto.offset.reset": "earliest",
                 "queued.min.messages": 1,
                 "fetch.message.max.bytes": 65536,
@@ -91,12 +93,12 @@ class LagMeter:
     def measure(self) -> list[Lag]:
         """Raises KafkaException when the brokers cannot be asked."""
         topics = {reader.topic: reader.partitions for reader in self._readers}
-        begins = self._offsets(topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        ends = self._offsets(topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        committed = self._committed({reader.group for reader in self._readers})
+        begins = offsets.begins(self._admin, topics)
+        ends = self._ends = offsets.ends(self._admin, topics)
+        committed = offsets.committed(self._admin, {reader.group for reader in self._readers})
         unread = {
             reader: behind(
-                committed.get((reader.group, reader.topic), {}), begins[reader.topic], ends[reader.topic]
+                committed[reader.group].get(reader.topic, {}), begins[reader.topic], ends[reader.topic]
             )
             for reader in self._readers
         }
@@ -108,6 +110,10 @@ class LagMeter:
         stamps = self._timestamps_ms(wanted)
         now_ms = self._now_s() * 1000
         return [self._lag(reader, partitions, stamps, now_ms) for reader, partitions in unread.items()]
+
+    def ends_seen(self) -> dict[str, int]:
+        """Topic -> the sum of its ends, as of the last measure: it changes with every record that comes."""
+        return {topic: sum(partitions.values()) for topic, partitions in self._ends.items()}
 
     def close(self) -> None:
         self._consumer.close()
@@ -133,27 +139,6 @@ class LagMeter:
             seconds,
             len(partitions),
         )
-
-    def _offsets(self, topics: Mapping[str, int], spec: OffsetSpec) -> dict[str, dict[int, int]]:
-        asked = {
-            TopicPartition(topic, partition): spec
-            for topic, partitions in topics.items()
-            for partition in range(partitions)
-        }
-        found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
-        for where, future in self._admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S).items():
-            found[where.topic][where.partition] = future.result().offset
-        return found
-
-    def _committed(self, groups: Iterable[str]) -> dict[tuple[str, str], dict[int, int]]:
-        found: dict[tuple[str, str], dict[int, int]] = {}
-        for group in groups:
-            asked = [ConsumerGroupTopicPartitions(group)]
-            futures = self._admin.list_consumer_group_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
-            for where in futures[group].result().topic_partitions:
-                if where.offset >= 0:
-                    found.setdefault((group, where.topic), {})[where.partition] = where.offset
-        return found
 
     def _timestamps_ms(self, wanted: set[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
         """Two readers may stand at two offsets of one partition, so they are fetched in rounds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 from prometheus_client import Counter, Gauge
@@ -20,11 +21,17 @@ SECONDS = Gauge("quizstream_lag_seconds", "Age of the oldest record not read yet
 FAILURES = Counter("quizstream_lag_failures_total", "Times the brokers could not be asked for the lag")
 
 
-def follow(found: Deployment) -> threading.Event:
-    """Measures until the returned event is set."""
+def follow(found: Deployment) -> Callable[[], None]:
+    """Measures from now on; what is returned ends that, and returns once the connections are closed."""
     stop = threading.Event()
-    threading.Thread(target=_run, args=(found, stop), name="lag", daemon=True).start()
-    return stop
+    thread = threading.Thread(target=_run, args=(found, stop), name="lag", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        stop.set()
+        thread.join()
+
+    return end
 
 
 def _run(found: Deployment, stop: threading.Event) -> None:

@@ -1,0 +1,59 @@
+"""The command line `quizstream`: every verb is a file in `ops.commands`; what goes wrong is one line."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ops.commands.doctor import doctor
+from ops.commands.down import down
+from ops.commands.exits import CANNOT, INTERRUPTED
+from ops.commands.explain import explain
+from ops.commands.lag import lag
+from ops.commands.process import process
+from ops.commands.reconcile import reconcile
+from ops.commands.replay import replay
+from ops.commands.run import run
+from ops.commands.topology import topology
+from ops.commands.up import up
+
+app = typer.Typer(
+    name="quizstream",
+    help=(
+        "Quiz completions through Kafka to Postgres and WhatsApp: nothing lost, nothing sent twice.\n\n"
+        "Start with `quizstream run`. Every command talks to the deployment of QUIZSTREAM_HOME and "
+        "QUIZSTREAM_PORT_BASE, or to the servers that KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and REDIS_URL "
+        "name.\n\n"
+        "Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done (one line says why), "
+        "130 interrupted."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (run, up, down, doctor, process, topology, replay, reconcile, explain, lag):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        sys.exit(CANNOT)
+    except Exception as error:
+        from ops.one_line import one_line
+
+        line = one_line(error)
+        if line is None:
+            raise
+        print(f"quizstream: {line}", file=sys.stderr)
+        sys.exit(CANNOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""`quizstream doctor`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ops.commands.exits import NO, OK
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what serves and what does not, and what to do about it.
+
+    Exit codes: 0 everything serves, 1 something does not.
+
+    Example:
+
+      quizstream doctor
+    """
+    import msgspec
+    from rich.console import Console
+
+    from ops.deployment import find
+    from ops.doctor import all_well, diagnose
+    from ops.doctor_checks import CHECKS
+    from ops.processes import health_urls
+
+    settings = find().settings
+    findings = diagnose(settings, health_urls(settings), CHECKS)
+    if json:
+        print(msgspec.json.encode(findings).decode())
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for finding in findings:
+            mark = "[green]ok[/green]" if finding.ok else "[red]no[/red]"
+            console.print(mark, end=" ")
+            remedy = f" -> {finding.remedy}" if finding.remedy else ""
+            console.print(f" {finding.name}: {finding.detail}{remedy}", markup=False)
+    raise typer.Exit(OK if all_well(findings) else NO)

@@ -1,0 +1,31 @@
+"""`quizstream process`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ops.commands.exits import CANNOT
+
+
+def process(
+    name: Annotated[str, typer.Argument(help="edge, worker, postgres-sink, whatsapp-sender or simulator.")],
+) -> None:
+    """Run one process in the foreground, as the supervisor would; SIGTERM stops it within 10 s.
+
+    Its servers are found by KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and REDIS_URL (default: the embedded ones).
+
+    Examples:
+
+      quizstream process worker
+
+      KAFKA_BOOTSTRAP_SERVERS=kafka:9092 quizstream process edge
+    """
+    from ops import processes
+    from ops.deployment import find
+
+    if name not in processes.NAMES:
+        typer.echo(f"There is no process {name!r}: choose one of {', '.join(processes.NAMES)}.", err=True)
+        raise typer.Exit(CANNOT)
+    raise typer.Exit(processes.run(name, find().settings))

@@ -1,0 +1,33 @@
+"""`quizstream run`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def run(
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the reconciliation; exit 0 only if the ledger holds.")
+    ] = False,
+) -> None:
+    """Start everything, replay two real quizzes through HTTP, reconcile, and serve until Ctrl-C.
+
+    Kafka, PostgreSQL and Valkey run on this machine, except those that KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL
+    or REDIS_URL name. State is kept in QUIZSTREAM_HOME (default .quizstream), ports begin at
+    QUIZSTREAM_PORT_BASE (default 8600): two homes with two bases run side by side.
+
+    Exit codes: 0 the ledger holds, 1 it does not, 2 something could not start, 130 interrupted.
+
+    Examples:
+
+      quizstream run
+
+      quizstream run --once
+
+      QUIZSTREAM_HOME=/tmp/other QUIZSTREAM_PORT_BASE=9600 quizstream run
+    """
+    from ops.run import run as run_all
+
+    raise typer.Exit(run_all(once=once))

@@ -1,0 +1,50 @@
+"""`quizstream topology`"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Verb(StrEnum):
+    plan = "plan"
+    apply = "apply"
+    check = "check"
+
+
+def topology(
+    verb: Annotated[Verb, typer.Argument(help="plan shows, apply changes, check tells by its exit code.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    grow: Annotated[
+        list[str] | None,
+        typer.Option(help="Topic whose partitions may grow, by its role; its keys then move. Repeatable."),
+    ] = None,
+) -> None:
+    """Hold the cluster's topics against topology.yaml.
+
+    Exit codes: 0 done (check: no drift), 1 drift or a change that is refused, 2 the cluster cannot be asked.
+
+    Examples:
+
+      quizstream topology plan
+
+      quizstream topology apply
+
+      quizstream topology check || echo "the cluster has drifted"
+    """
+    from ops import topology_command
+    from ops.deployment import find
+
+    found = find()
+    raise typer.Exit(
+        topology_command.run(
+            verb.value,
+            found.topology,
+            found.settings.kafka_bootstrap_servers,
+            found.settings.replication_factor,
+            as_json=json,
+            grow=grow or (),
+        )
+    )

@@ -1,0 +1,51 @@
+"""What an operator is told instead of a traceback, for all that can go wrong outside of the program."""
+
+from __future__ import annotations
+
+import psycopg
+from confluent_kafka import KafkaException
+
+from ops.answer_table import HeaderRefused
+from ops.datasets import DatasetUnavailable
+from ops.embedded.cannot_start import CannotStart
+from ops.evidence import AcceptedFileRefused
+from ops.explain import BadId
+from ops.seed import SeedRefused
+from ops.topic_scan import ScanBroken
+from ops.topology_command import ClusterError
+from pipeline.topology import TopologyError
+from sinks.postgres.migrate import CannotMigrate
+from sinks.postgres.refusals import Refusal
+
+# Their messages are already one line that says what to do.
+_SAYS_IT_ALL = (
+    AcceptedFileRefused,
+    BadId,
+    CannotMigrate,
+    CannotStart,
+    ClusterError,
+    DatasetUnavailable,
+    HeaderRefused,
+    Refusal,
+    ScanBroken,
+    SeedRefused,
+    TopologyError,
+)
+_REMEDY = "is everything up? `quizstream doctor` says what is not"
+
+
+def one_line(error: Exception) -> str | None:
+    """None for an error of the program itself, whose traceback is wanted."""
+    if isinstance(error, _SAYS_IT_ALL):
+        return str(error)
+    if isinstance(error, KafkaException):
+        return f"Kafka: {_text(error)}: {_REMEDY}"
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        return f"PostgreSQL: {_text(error)}: run `quizstream up`, or `python -m sinks.postgres.migrate`"
+    if isinstance(error, psycopg.OperationalError):
+        return f"PostgreSQL: {_text(error)}: {_REMEDY}"
+    return None
+
+
+def _text(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".:")

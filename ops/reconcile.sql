@@ -1,0 +1,35 @@
+-- completions --
+-- Every archived completion; the same id under two days shows as two rows.
+SELECT uuid_send(completion_id) FROM completions
+
+-- outcomes --
+-- Every verdict, with the campaigns that it names.
+SELECT uuid_send(completion_id), verdict, campaigns FROM outcomes
+
+-- duplicates --
+-- Matches that came after the first of their campaign and contact.
+SELECT uuid_send(completion_id), campaign_id FROM duplicates
+
+-- deliveries --
+-- The ledger.
+SELECT uuid_send(delivery_id), uuid_send(completion_id), campaign_id, state FROM deliveries
+
+-- attempts --
+-- Every call that was announced: its row is committed before its first byte.
+SELECT uuid_send(attempt_id), uuid_send(delivery_id) FROM delivery_attempts
+
+-- dead_letters --
+-- Records that some stage or sink gave up.
+SELECT source_topic, source_partition, source_offset, stage, value FROM dead_letters
+
+-- unsettled_deliveries --
+-- What the sender still has to do.
+SELECT state, count(*) FROM deliveries WHERE state IN ('waiting', 'leased', 'calling') GROUP BY state
+
+-- unpublished --
+-- Events that still wait for the outbox's publisher.
+SELECT count(*) FROM outbox
+
+-- last_activation --
+-- When the youngest version of any campaign comes into force.
+SELECT coalesce(extract(epoch FROM max(effective_at)) * 1000, 0)::bigint FROM campaign_versions

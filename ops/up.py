@@ -1,0 +1,179 @@
+"""All that must be there before a completion can be posted: servers, topics, tables, seeds, processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from ops import deployment, lag_metrics, processes
+from ops.deployment import Deployment
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import Ports, require_free
+from ops.embedded.stack import EmbeddedStack
+from ops.seed import seed
+from ops.supervisor import Metrics, Supervisor
+from ops.topology_command import apply
+from ops.view import View
+from pipeline import observe
+from pipeline.observe import Readiness
+from sinks.postgres.migrate import migrate
+
+PROCESSES_READY_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """`effective_at_ms`: from when on every seeded campaign is in force, ms since the epoch."""
+
+    deployment: Deployment
+    supervisor: Supervisor
+    effective_at_ms: int
+
+
+@contextmanager
+def running(found: Deployment, view: View) -> Iterator[Running]:
+    """Everything runs inside the `with`, and nothing after it. Raises CannotStart."""
+    home = Home(found.settings.home)
+    ports = Ports.from_base(found.settings.port_base)
+    with view.doing("Servers") as progress:
+        stack = EmbeddedStack(home.path, ports, progress)
+        urls = stack.start()
+    try:
+        settings = replace(
+            found.settings,
+            kafka_bootstrap_servers=urls.kafka_bootstrap,
+            database_url=urls.database_url,
+            redis_url=urls.redis_url,
+        )
+        found = replace(found, settings=settings)
+        with view.doing("Topics and tables"):
+            apply(found.topology, settings.kafka_bootstrap_servers, settings.replication_factor)
+            migrate(settings.database_url)
+        with view.doing("Demonstration tenants, quizzes and campaigns"):
+            effective_at_ms = seed(found)
+        with _supervised(found, home, ports, stack.inherited_fds, view) as supervisor:
+            yield Running(found, supervisor, effective_at_ms)
+    finally:
+        with _no_interrupts(), view.doing("Stopping servers"):
+            stack.stop()
+
+
+@contextmanager
+def _supervised(
+    found: Deployment, home: Home, ports: Ports, inherited_fds: tuple[int, ...], view: View
+) -> Iterator[Supervisor]:
+    for port, purpose in (
+        (ports.edge, "edge"),
+        (ports.simulator, "simulator"),
+        (ports.worker_metrics, "metrics of the worker"),
+        (ports.sink_metrics, "metrics of the Postgres sink"),
+        (ports.sender_metrics, "metrics of the sender"),
+        (ports.supervisor_metrics, "metrics of the supervisor"),
+    ):
+        require_free(port, purpose)
+    supervisor = Supervisor(
+        processes.specs(found.settings, deployment.as_env(found.settings)),
+        home.logs,
+        state_file=home.state_file,
+        metrics=Metrics(),
+        inherited_fds=inherited_fds,
+    )
+    observed = observe.serve(ports.supervisor_metrics, Readiness)
+    end_lag = lag_metrics.follow(found)
+    try:
+        with view.doing("Processes"):
+            supervisor.start()
+            late = supervisor.wait_ready(PROCESSES_READY_TIMEOUT_S)
+        if late:
+            raise CannotStart(
+                f"Not ready after {PROCESSES_READY_TIMEOUT_S:.0f} s: {', '.join(late)}. "
+                f"See {home.logs / late[0]}.log"
+            )
+        yield supervisor
+    finally:
+        with _no_interrupts(), view.doing("Stopping processes"):
+            end_lag()
+            supervisor.stop()
+            observed.stop()
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """A second Ctrl-C must not break off a clean stop; what hangs is killed after its grace anyway."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+def end_on_sigterm() -> None:
+    """From here on SIGTERM ends this process the way Ctrl-C does: cleanly."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+
+
+def addresses(found: Deployment) -> list[tuple[str, str]]:
+    """What serves where, for a person to open."""
+    settings = found.settings
+    ports = Ports.from_base(settings.port_base)
+    return [
+        ("Edge", f"{settings.edge_url}  (POST /quiz/{{quiz_id}}/completions, /openapi.json, /metrics)"),
+        ("Provider simulator", f"{settings.simulator_url}  (/simulator/calls)"),
+        ("Metrics", f"http://127.0.0.1:{ports.supervisor_metrics}/metrics  (lag, restarts)"),
+        ("Kafka", settings.kafka_bootstrap_servers),
+        ("PostgreSQL", f"psql \"$(cat '{Home(settings.home).database_url_file}')\""),
+        ("Logs", str(Home(settings.home).logs)),
+    ]
+
+
+def serve_until_signal() -> None:
+    """Returns at Ctrl-C or SIGTERM."""
+    try:
+        while True:
+            signal.pause()
+    except KeyboardInterrupt:
+        return
+
+
+def stay() -> int:
+    """In the foreground, until Ctrl-C or SIGTERM. Returns the exit code."""
+    end_on_sigterm()
+    view = View()
+    try:
+        with running(deployment.find(), view) as everything:
+            for name, address in addresses(everything.deployment):
+                view.say(f"{name:20} {address}")
+            serve_until_signal()
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def main() -> int:
+    """In the background for `quizstream up`: says how it goes on stdout, `ready` as its last word there."""
+    end_on_sigterm()
+    view = View()
+    try:
+        with running(deployment.find(), view):
+            view.say("ready")
+            sys.stdout.flush()
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, sys.stdout.fileno())  # whoever listened is gone
+            serve_until_signal()
+    except CannotStart as error:
+        view.say(error.message)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
