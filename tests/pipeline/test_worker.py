@@ -96,10 +96,10 @@ class Cluster:
         found = []
         with closing(Consumer(settings)) as consumer:
             ends: dict[int, int] = {}
-            for partition in range(topic.partitions):
-                watermarks = consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=10)
+            for each in range(topic.partitions):
+                watermarks = consumer.get_watermark_offsets(TopicPartition(topic.name, each), timeout=10)
                 if watermarks is not None and watermarks[1] > 0:
-                    ends[partition] = watermarks[1]
+                    ends[each] = watermarks[1]
             consumer.assign([TopicPartition(topic.name, partition, 0) for partition in ends])
             while ends:
                 for message in consumer.consume(1_000, 0.2):
