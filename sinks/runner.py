@@ -127,6 +127,7 @@ class Runner(Generic[Event]):
                 )
         self._next = {partition: known[partition] for partition in bounds}
         self._reader.start_at(self._next)
+        self._reader.publish_positions(self._next)
         self._went_well()
 
     def _expected(self, records: Sequence[Record]) -> list[Record]:

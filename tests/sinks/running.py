@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,19 +13,23 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from prometheus_client import REGISTRY
 
+from pipeline.stage import Record
 from pipeline.topology import Topology, load
 from schemas.codec import codec
 from sinks.backoff import Backoff
 from sinks.log_reader import LogReader
 from sinks.postgres import positions
 from sinks.postgres.connect import Connection, connect
-from sinks.postgres.partitions import Bounds, Partitions
+from sinks.postgres.partitions import Bounds, Partitions, Ready
+from sinks.postgres.process import METRICS_PORT_OFFSET
 from sinks.refuse import DeadLetters, producer
 from sinks.runner import Runner
-from sinks.sink import Sink
+from sinks.sink import Arrival, Sink, WriteReport
 
 DEADLINE_S = 30.0
 TOPOLOGY_FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
@@ -76,7 +81,7 @@ class Corner:
     def messages(self, role: str) -> list[Message]:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test-reader"})
         place = TopicPartition(self.topology.topic(role).name, 0, 0)
-        low, high = cast(tuple[int, int], consumer.get_watermark_offsets(place, timeout=DEADLINE_S))
+        low, high = consumer.get_watermark_offsets(place, timeout=DEADLINE_S)
         consumer.assign([TopicPartition(place.topic, 0, low)])
         found: list[Message] = []
         while len(found) < high - low:
@@ -87,7 +92,7 @@ class Corner:
     def end(self, role: str) -> int:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test-reader"})
         place = TopicPartition(self.topology.topic(role).name, 0)
-        _, high = cast(tuple[int, int], consumer.get_watermark_offsets(place, timeout=DEADLINE_S))
+        _, high = consumer.get_watermark_offsets(place, timeout=DEADLINE_S)
         consumer.close()
         return high
 
@@ -98,9 +103,11 @@ class Corner:
         topic = self.topology.sink(sink_name).source.name
         return positions.read(self.connection, sink_name, topic).get(0)
 
-    def runner(self, sink: Sink[Any], **changes: Any) -> Runner[Any]:
-        """A sink wired as in its process, with quick back-off."""
+    def runner(self, sink: Sink[Any], group: str | None = None, **changes: Any) -> Runner[Any]:
+        """A sink wired as in its process, with quick back-off; `group` and `changes` say what is different."""
         plan = self.topology.sink(sink.name)
+        if group is not None:
+            plan = msgspec.structs.replace(plan, group=self.topology.group(group))
         dead_letters = DeadLetters(self.producer, self.topology.topic("dead_letters"))
         parts: dict[str, Any] = {
             "decoder": codec(plan.source.schema or ""),
@@ -111,6 +118,23 @@ class Corner:
             "backoff": Backoff(first_s=0.02, longest_s=0.2, rng=random.Random(1)),
         }
         return Runner(sink, plan, **(parts | changes))
+
+    def write(self, sink: Sink[Any], events: Sequence[Any]) -> WriteReport:
+        """One batch straight into the tables, without Kafka; its partitions are made."""
+        sink.prepare(self.connection)
+        partitions = Partitions(Bounds(past_days_max=400, future_days_max=7), today)
+        for event in events:
+            for partition in sink.partitions(event):
+                assert isinstance(partitions.ensure(self.connection, partition), Ready)
+        arrivals = [Arrival(Record("test", 0, n, 0, None, None), event) for n, event in enumerate(events)]
+        with self.connection.transaction():
+            return sink.write(self.connection, arrivals)
+
+    def told(self, role: str = "delivery_events") -> list[Any]:
+        """The events that the outbox holds for a topic, oldest first."""
+        decode = codec(str(self.topology.topic(role).schema)).decode
+        rows = self.rows("SELECT value FROM outbox WHERE topic = %s ORDER BY id", role)
+        return [decode(cast(bytes, value)) for (value,) in rows]
 
     @contextmanager
     def running(self, sink: Sink[Any], **changes: Any) -> Iterator[RunningSink]:
@@ -133,6 +157,15 @@ class Corner:
                 f"sink {sink.name} to reach {end}",
             )
 
+    def env(self) -> dict[str, str]:
+        """Of a process of the project in this corner."""
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "DATABASE_URL": self.database_url,
+            "QUIZSTREAM_NAMESPACE": self.topology.namespace,
+            "QUIZSTREAM_PORT_BASE": str(free_port() - METRICS_PORT_OFFSET),
+        }
+
     def close(self) -> None:
         self.connection.close()
 
@@ -154,6 +187,17 @@ class RunningSink(threading.Thread):
         self._stop_asked.set()
         self.join(DEADLINE_S)
         assert not self.is_alive(), "the sink did not stop"
+
+
+def counted(metric: str, **labels: str) -> float:
+    """What a counter shows now; 0 before it was first used."""
+    return REGISTRY.get_sample_value(metric, labels) or 0.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def topology_of(namespace: str) -> Topology:
