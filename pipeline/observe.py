@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 log = logging.getLogger(__name__)
 
+HOST_ENV = "QUIZSTREAM_METRICS_HOST"  # in a container, where loopback reaches nobody, it is 0.0.0.0
+LOOPBACK = "127.0.0.1"
 REQUEST_TIMEOUT_S = 5.0  # a client that sends nothing keeps a thread no longer
 REQUESTS_AT_ONCE_MAX = 8
 
@@ -41,20 +44,20 @@ class Observed:
 def serve(
     port: int,
     ready: Callable[[], Readiness],
-    host: str = "127.0.0.1",
+    host: str | None = None,
     registry: CollectorRegistry = REGISTRY,
 ) -> Observed:
     """Serve until `stop`, from daemon threads. Raises OSError where the port is taken.
 
     `ready` is called for each request of `/health/ready`, from a thread of this server, and must not block;
-    what it raises is shown as "not ready".
+    what it raises is shown as "not ready". `host` is by default the environment's, else loopback.
     """
 
     class Handler(_Handler):
         readiness = staticmethod(ready)
         metrics = registry
 
-    server = _Server((host, port), Handler)
+    server = _Server((host or os.environ.get(HOST_ENV, LOOPBACK), port), Handler)
     thread = threading.Thread(target=server.serve_forever, name="observe", daemon=True)
     thread.start()
 

@@ -9,6 +9,7 @@ import os
 import random
 import time
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,6 +21,7 @@ from ops.simulator.webhooks import Webhooks
 from pipeline.settings import Settings
 
 PORT_OFFSET = 10
+LOOPBACK = {"127.0.0.1", "localhost"}
 SEED_VARIABLE = "QUIZSTREAM_SIMULATOR_SEED"
 WEBHOOK_PATH = "/webhooks/whatsapp"
 KEEP_ALIVE_S = 30  # longer than the sender keeps an idle connection
@@ -50,7 +52,8 @@ def main(settings: Settings) -> int:
     protocol: Any = BreakableProtocol
     config = uvicorn.Config(
         create_app(provider),
-        host="127.0.0.1",
+        # Where others reach it by another address than loopback, it listens on every interface.
+        host="127.0.0.1" if urlsplit(settings.simulator_url).hostname in LOOPBACK else "0.0.0.0",
         port=settings.port_base + PORT_OFFSET,
         http=protocol,
         loop="uvloop",
