@@ -1,4 +1,9 @@
-"""The process `whatsapp-sender`: reads the ledger, calls the providers. Wiring only."""
+"""The process `whatsapp-sender`: reads the ledger, calls the providers. Wiring only.
+
+The standard event loop, not uvloop: it hands a write to the kernel at once, uvloop at the end of its
+iteration. The check of the time before a call is worth something only if nothing lies between it and
+the first byte.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,6 @@ import socket
 import time
 from collections.abc import Callable
 from uuid import uuid4
-
-import uvloop
 
 from pipeline import observe
 from pipeline.settings import Settings
@@ -54,8 +57,7 @@ def main(settings: Settings) -> int:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the sender says the same, once
     topology = load(settings.topology_file, settings.topic_namespace)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, topology))
+    asyncio.run(_run(settings, topology))
     return 0
 
 

@@ -91,7 +91,7 @@ class _Wire(asyncio.Protocol):
         self.answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's classes, though they do all that these do.
+        # uvloop's transports are none of asyncio's classes. They write late, too: see process.py.
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
