@@ -172,7 +172,9 @@ class FactsFollower(Generic[Event]):
             log.exception("facts %s: following ended", self._topic.role)
 
     def _take(self) -> None:
-        for message in self._consumer.consume(BATCH_MAX, POLL_S):
+        first = self._consumer.poll(POLL_S)
+        # One call for many: consume() alone would wait for BATCH_MAX of them or the time-out.
+        for message in [] if first is None else [first, *self._consumer.consume(BATCH_MAX, 0)]:
             error = message.error()
             if error is None:
                 self._hand_on(message)

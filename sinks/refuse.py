@@ -19,13 +19,15 @@ class NotDelivered(Exception):
     """Not every record is durable: what they came from must not be passed."""
 
 
-def producer(bootstrap_servers: str, client_id: str) -> Producer:
+def producer(bootstrap_servers: str, client_id: str, record_bytes_max: int) -> Producer:
     """Ordered and acknowledged by all replicas; keys land where Java's clients would put them."""
     return Producer(
         {
             "bootstrap.servers": bootstrap_servers,
             "client.id": client_id,
             "acks": "all",
+            # A dead letter holds any other topic's record whole: the client's own limit is 1 MB.
+            "message.max.bytes": record_bytes_max,
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "compression.type": "lz4",

@@ -100,7 +100,8 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         return lambda: connect(settings.database_url, name, statement_timeout_ms=timeout_ms)
 
     kafka = settings.kafka_bootstrap_servers
-    refuse = DeadLetters(producer(kafka, "quizstream-sink"), topology.topic("dead_letters")).refuse
+    largest = topology.record_bytes_max
+    refuse = DeadLetters(producer(kafka, "quizstream-sink", largest), topology.topic("dead_letters")).refuse
     bounds = Bounds(topology.postgres.partition_past_days_max, topology.postgres.partition_days_ahead)
 
     def sink_work(sink: Sink[Any], decoder: Decoder[Any] | None = None) -> Work:
@@ -117,7 +118,7 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         )
         return Work(f"sink-{sink.name}", runner.run, lambda: runner.holding)
 
-    outbox_producer = producer(kafka, "quizstream-outbox")
+    outbox_producer = producer(kafka, "quizstream-outbox", largest)
     publisher = Publisher(topology, outbox_producer, connecting("outbox publisher"), Backoff())
     upkeep = Upkeep(topology.postgres, connecting("upkeep"), today, Backoff())
     return [

@@ -54,7 +54,7 @@ class Corner:
     connection: Connection = field(init=False)
 
     def __post_init__(self) -> None:
-        self.producer = producer(self.bootstrap, "test")
+        self.producer = producer(self.bootstrap, "test", self.topology.record_bytes_max)
         self.connection = connect(self.database_url, "test")
 
     def make_topics(self, *roles: str) -> None:
@@ -104,7 +104,7 @@ class Corner:
         return positions.read(self.connection, sink_name, topic).get(0)
 
     def runner(self, sink: Sink[Any], group: str | None = None, **changes: Any) -> Runner[Any]:
-        """A sink wired as in its process, with quick back-off; `group` and `changes` say what is different."""
+        """A sink wired as in its process, with quick back-off, but for `group` and `changes`."""
         plan = self.topology.sink(sink.name)
         if group is not None:
             plan = msgspec.structs.replace(plan, group=self.topology.group(group))
