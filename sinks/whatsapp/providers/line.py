@@ -117,6 +117,10 @@ class _Wire(asyncio.Protocol):
         kind = "closed" if error is None else f"lost ({type(error).__name__})"
         self._settle(NoReply(f"the connection was {kind} before a whole answer"))
 
+    def on_message_begin(self) -> None:
+        if self.answer is not None and self.answer.done():
+            self._hang_up()  # a second answer in the bytes of the first
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
