@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from ops.commands.campaign import campaign
 from ops.commands.doctor import doctor
 from ops.commands.down import down
 from ops.commands.exits import CANNOT, INTERRUPTED
@@ -15,6 +16,8 @@ from ops.commands.process import process
 from ops.commands.reconcile import reconcile
 from ops.commands.replay import replay
 from ops.commands.run import run
+from ops.commands.sending import resume_sending, stop_sending
+from ops.commands.token import token
 from ops.commands.topology import topology
 from ops.commands.up import up
 
@@ -31,9 +34,14 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 for command in (run, up, down, doctor, process, topology, replay, reconcile, explain, lag):
     app.command()(command)
+app.command("stop-sending")(stop_sending)
+app.command("resume-sending")(resume_sending)
+app.add_typer(campaign)
+app.add_typer(token)
 
 
 def main() -> None:

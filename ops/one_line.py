@@ -39,13 +39,15 @@ def one_line(error: Exception) -> str | None:
     if isinstance(error, _SAYS_IT_ALL):
         return str(error)
     if isinstance(error, KafkaException):
-        return f"Kafka: {_text(error)}: {_REMEDY}"
+        # What is raised by librdkafka is an object whose own text is for programs.
+        said = error.args[0].str() if hasattr(error.args[0], "str") else str(error)
+        return f"Kafka: {_first_line(said)}: {_REMEDY}"
     if isinstance(error, psycopg.errors.UndefinedTable):
-        return f"PostgreSQL: {_text(error)}: run `quizstream up`, or `python -m sinks.postgres.migrate`"
+        return f"PostgreSQL: {_first_line(str(error))}: run `quizstream up`, or `python -m sinks.postgres.migrate`"
     if isinstance(error, psycopg.OperationalError):
-        return f"PostgreSQL: {_text(error)}: {_REMEDY}"
+        return f"PostgreSQL: {_first_line(str(error))}: {_REMEDY}"
     return None
 
 
-def _text(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".:")
+def _first_line(said: str) -> str:
+    return said.strip().splitlines()[0].rstrip(".:")

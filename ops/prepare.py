@@ -6,21 +6,50 @@ What a start needs before its first process, where no supervisor does it: a cont
 from __future__ import annotations
 
 import sys
+import threading
 
 from ops import deployment
 from ops.deployment import Deployment
 from ops.one_line import one_line
 from ops.seed import seed
 from ops.topology_command import apply
+from sinks.backoff import Backoff
+from sinks.postgres.connect import connect
 from sinks.postgres.migrate import migrate
+from sinks.postgres.outbox import Publisher
+from sinks.refuse import producer
 
 
-def prepare(found: Deployment) -> None:
-    """Return once everything is there; again, nothing is changed. Raises what `one_line` knows."""
+def prepare(found: Deployment) -> int:
+    """Return once everything is there, from when on every seeded campaign is in force (ms since the epoch).
+
+    Again, nothing is changed. Raises what `one_line` knows.
+    """
     settings = found.settings
     apply(found.topology, settings.kafka_bootstrap_servers, settings.replication_factor)
     migrate(settings.database_url)
-    seed(found)
+    effective_at_ms = seed(found)
+    publish(found)
+    return effective_at_ms
+
+
+def publish(found: Deployment) -> None:
+    """Publishes what is in the outbox, unless a process that runs already does.
+
+    Before the first process starts: each then finds the facts of the seeds at its start, however long that
+    takes, and no campaign is in force that the stream has not heard of.
+    """
+    settings, largest = found.settings, found.topology.record_bytes_max
+    outbox_producer = producer(settings.kafka_bootstrap_servers, "quizstream-prepare", largest)
+    url = settings.database_url
+    publisher = Publisher(found.topology, outbox_producer, lambda: connect(url, "prepare"), Backoff())
+    try:
+        while publisher.publish_once():
+            continue
+    finally:
+        ended = threading.Event()
+        ended.set()
+        publisher.run(ended)  # gives the lead back
 
 
 def main() -> int:

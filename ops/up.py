@@ -15,13 +15,11 @@ from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.embedded.ports import Ports, require_free
 from ops.embedded.stack import EmbeddedStack
-from ops.seed import seed
+from ops.prepare import prepare
 from ops.supervisor import Metrics, Supervisor
-from ops.topology_command import apply
 from ops.view import View
 from pipeline import observe
 from pipeline.observe import Readiness
-from sinks.postgres.migrate import migrate
 
 PROCESSES_READY_TIMEOUT_S = 90.0
 
@@ -51,11 +49,8 @@ def running(found: Deployment, view: View) -> Iterator[Running]:
             redis_url=urls.redis_url,
         )
         found = replace(found, settings=settings)
-        with view.doing("Topics and tables"):
-            apply(found.topology, settings.kafka_bootstrap_servers, settings.replication_factor)
-            migrate(settings.database_url)
-        with view.doing("Demonstration tenants, quizzes and campaigns"):
-            effective_at_ms = seed(found)
+        with view.doing("Topics, tables and the demonstration's seeds"):
+            effective_at_ms = prepare(found)
         with _supervised(found, home, ports, stack.inherited_fds, view) as supervisor:
             yield Running(found, supervisor, effective_at_ms)
     finally:

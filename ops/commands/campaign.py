@@ -1,0 +1,73 @@
+"""`quizstream campaign save|cancel`"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+campaign = typer.Typer(
+    name="campaign", help="Save a campaign from a file, or cancel one.", no_args_is_help=True
+)
+
+
+@campaign.command()
+def save(
+    file: Annotated[Path, typer.Argument(help="YAML: one campaign, or a list of them.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the saved versions as JSON.")] = False,
+) -> None:
+    """Save campaigns. A changed campaign becomes a new version; completions keep the version of their time.
+
+    A message that could come out empty or with a gap is refused, and so are conditions that can never hold.
+    The new version is in force for completions accepted from two seconds later on; none before it match.
+
+    ops/seeds/campaigns.yaml shows what a file looks like.
+
+    Exit codes: 0 saved, 2 refused (every reason is told) or not possible.
+
+    Example:
+
+      quizstream campaign save may-2026.yaml
+    """
+    import msgspec
+
+    from ops.deployment import find
+    from ops.explain import time_text
+    from ops.seed import read
+    from sinks.postgres.catalogue import CampaignDraft, save_campaign
+    from sinks.postgres.connect import connect
+
+    found = find()
+    drafts = read(file, list[CampaignDraft] | CampaignDraft)  # type: ignore[arg-type]
+    now_ms = int(time.time() * 1000)
+    listed = [drafts] if isinstance(drafts, CampaignDraft) else drafts
+    with connect(found.settings.database_url, "campaign") as connection:
+        saved = [save_campaign(connection, one, found.topology.campaigns, now_ms) for one in listed]
+    if json:
+        print(msgspec.json.encode(saved).decode())
+        return
+    for one in saved:
+        print(f"{one.campaign_id}: version {one.version}, in force from {time_text(one.effective_at)}")
+
+
+@campaign.command()
+def cancel(
+    campaign_id: Annotated[str, typer.Argument(help="Id of the campaign.")],
+) -> None:
+    """Cancel a campaign for good: no call is begun for it any more, no completion matches it.
+
+    Exit codes: 0 cancelled, 2 there is no such campaign, or it could not be done.
+
+    Example:
+
+      quizstream campaign cancel may-2026
+    """
+    from ops.deployment import find
+    from sinks.postgres.catalogue import cancel_campaign
+    from sinks.postgres.connect import connect
+
+    with connect(find().settings.database_url, "campaign") as connection:
+        last = cancel_campaign(connection, campaign_id, int(time.time() * 1000))
+    print(f"{last.campaign_id}: cancelled")
