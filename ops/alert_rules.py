@@ -23,8 +23,10 @@ class Alert:
 
 def alerts(topology: Topology) -> tuple[Alert, ...]:
     limits = topology.alerts
+    # A sum over nothing is nothing, and would make a sum of sums nothing, too.
     dead_ratio = (
-        "(sum(rate(quizstream_stream_poison_total[5m])) + sum(rate(quizstream_sink_dead_letters_total[5m])))"
+        "((sum(rate(quizstream_stream_poison_total[5m])) or vector(0))"
+        " + (sum(rate(quizstream_sink_dead_letters_total[5m])) or vector(0)))"
         " / sum(rate(quizstream_stream_records_total[5m]))"
     )
     refused_calls = (

@@ -137,10 +137,21 @@ def _verdicts() -> Row:
                 unit="ops",
             ),
             Panel(
-                "Deliveries by state",
-                "The ledger as it is. Ambiguous waits for the provider's word, or an operator.",
+                "Open deliveries by state",
+                "Of the ledger. Ambiguous waits for the provider's word, or an operator.",
                 (Query("max by (state) (quizstream_sender_deliveries)", "{{state}}"),),
                 stacked=True,
+            ),
+            Panel(
+                "Ended deliveries/s",
+                "Calls that were sent, and what the provider then told.",
+                (
+                    Query('sum(rate(quizstream_sender_outcomes_total{outcome="sent"}[1m]))', "sent"),
+                    Query(
+                        "sum by (status) (rate(quizstream_statuses_merged_total[1m]))", "status {{status}}"
+                    ),
+                ),
+                unit="ops",
             ),
         ),
     )
@@ -282,7 +293,7 @@ def _processes() -> Row:
 
 def edge_error_ratio() -> str:
     return (
-        'sum(rate(quizstream_edge_requests_total{status=~"5.."}[5m])) / '
+        '(sum(rate(quizstream_edge_requests_total{status=~"5.."}[5m])) or vector(0)) / '
         "sum(rate(quizstream_edge_requests_total[5m]))"
     )
 

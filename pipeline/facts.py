@@ -75,6 +75,9 @@ class FactsFollower(Generic[Event]):
         self._behind: dict[int, int] = {}  # partition -> offset to reach
         self._caught_up = False
         self._lag_told_at = 0.0
+        # There from the start: a rate does not see a first error that also brings its series.
+        for metric in (EVENTS, UNDECODABLE, ERRORS):
+            metric.labels(topic.role)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
