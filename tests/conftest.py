@@ -12,12 +12,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.stack import ServerUrls
 from sinks.postgres.migrate import migrate, migrations
 from tests.shared_stack import shared_stack
+
+# A slow machine is no failure.
+settings.register_profile("quizstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quizstream")
 
 
 @pytest.fixture(scope="session")

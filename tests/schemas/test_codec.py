@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from schemas.catalogue import EVENT_TYPES
@@ -43,7 +43,7 @@ def zigzag(number: int) -> bytes:
 
 @pytest.mark.parametrize("event", EVENT_TYPES)
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_every_event_comes_back_as_it_went(event: str, data: st.DataObject) -> None:
     sent = data.draw(events(EVENT_TYPES[event]))
     read = codec(event).decode(codec(event).encode(sent))
