@@ -54,7 +54,7 @@ def migrated_template(stack: ServerUrls) -> str:
     content = "".join(migration.checksum for migration in migrations())
     name = f"quizstream_template_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
-        # One worker makes it, the others wait; it is renamed when complete, so that a kill leaves no half of it.
+        # One worker makes it, the others wait; renamed when complete, so that a kill leaves no half of it.
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
             unfinished = f"{name}_{secrets.token_hex(4)}"
