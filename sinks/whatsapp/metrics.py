@@ -58,9 +58,9 @@ class SenderMetrics:
         self.number_losses = Counter(
             "quizstream_sender_number_losses", "Numbers lost while in use", registry=registry
         )
-        self.number_refusals = Counter(
-            "quizstream_sender_number_refusals",
-            "Numbers that cannot be used: no credential",
+        self.credentials_missing = Gauge(
+            "quizstream_sender_credentials_missing",
+            "Credentials of active numbers that are not in the environment",
             registry=registry,
         )
         self.handed_back = Counter(

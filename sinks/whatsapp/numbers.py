@@ -40,23 +40,35 @@ class Numbers:
         owner: str,
         providers: Sequence[str],
         lease_s: float,
+        has_credential: Callable[[str], bool],
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
         self._owner = owner
         self._providers = list(providers)
         self.lease_s = lease_s
+        self._has_credential = has_credential
         self._clock = clock
+        self.without_credential: frozenset[str] = frozenset()  # names that this process has no secret for
 
     async def lease(self) -> dict[str, Number]:
         """Renews and takes; what is missing from the answer is not ours any more."""
         asked_at = self._clock()
         async with self._pool.connection() as connection, connection.transaction():
+            cursor = await connection.execute(statement("list_credentials"), {"providers": self._providers})
+            names = [row[0] for row in await cursor.fetchall()]
+            usable = [name for name in names if self._has_credential(name)]
             cursor = await connection.execute(
                 statement("lease_numbers"),
-                {"providers": self._providers, "owner": self._owner, "lease_s": self.lease_s},
+                {
+                    "providers": self._providers,
+                    "credentials": usable,
+                    "owner": self._owner,
+                    "lease_s": self.lease_s,
+                },
             )
             rows = await cursor.fetchall()
+        self.without_credential = frozenset(names) - frozenset(usable)
         usable_until = asked_at + self.lease_s
         return {
             number_id: Number(number_id, tenant, provider, url, credential, rate, fencing_token, usable_until)

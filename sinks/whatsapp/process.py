@@ -72,14 +72,20 @@ async def _run(settings: Settings, topology: Topology) -> None:
     )
     await pool.open()
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    token_of = token_source(settings)
     numbers = Numbers(
-        pool, owner=owner, providers=PROVIDERS, lease_s=topology.sender.number_lease_s, clock=clock_s
+        pool,
+        owner=owner,
+        providers=PROVIDERS,
+        lease_s=topology.sender.number_lease_s,
+        has_credential=lambda name: bool(token_of(name)),
+        clock=clock_s,
     )
     sender = Sender(
         Ledger(pool, now_ms),
         numbers,
         topology.sender,
-        token_of=token_source(settings),
+        token_of=token_of,
         clock=clock_s,
         rng=random.Random(),
         new_id=uuid4,

@@ -1,3 +1,7 @@
+-- list_credentials --
+-- Names of environment variables: a process leases only numbers whose secret it has.
+SELECT DISTINCT credential FROM sender_numbers WHERE state = 'active' AND provider = ANY (%(providers)s);
+
 -- lease_numbers --
 -- Renews what this owner holds and takes what nobody holds. The fencing token grows at each take-over, and also
 -- when an owner comes back to a lease that had run out: what it began under the old one is void.
@@ -6,6 +10,7 @@ WITH free AS (
     FROM sender_numbers AS n
     WHERE n.state = 'active'
       AND n.provider = ANY (%(providers)s)
+      AND n.credential = ANY (%(credentials)s)
       AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'number:' || n.number_id)
       AND (n.lease_owner = %(owner)s OR n.leased_until IS NULL OR n.leased_until <= clock_timestamp())
     ORDER BY n.number_id

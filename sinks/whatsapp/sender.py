@@ -61,7 +61,7 @@ class Sender:
         self._metrics = metrics
         self._desks: dict[str, Desk] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
-        self._refused: set[str] = set()
+        self._refused: set[str] = set()  # credentials and numbers that were complained about
         self._calls = Calls(
             ledger,
             settings,
@@ -133,6 +133,10 @@ class Sender:
 
     async def _keep_numbers(self) -> None:
         held = await self._numbers.lease()
+        self._metrics.credentials_missing.set(len(self._numbers.without_credential))
+        for name in self._numbers.without_credential - self._refused:
+            log.error("numbers with the credential %s are left alone: it is not in the environment", name)
+        self._refused |= self._numbers.without_credential
         for number_id in [number_id for number_id in self._desks if number_id not in held]:
             self._metrics.number_losses.inc()
             log.warning("number %s: not ours any more, or held", number_id)
@@ -165,10 +169,8 @@ class Sender:
         except ValueError as error:
             if number.number_id not in self._refused:
                 self._refused.add(number.number_id)
-                self._metrics.number_refusals.inc()
                 log.error("number %s cannot be used (%s): %s", number.number_id, number.credential, error)
             return
-        self._refused.discard(number.number_id)
         self._desks[number.number_id] = desk
         self._serving[number.number_id] = asyncio.create_task(self._serve(desk))
         log.info("number %s: ours, fencing token %d", number.number_id, number.fencing_token)
