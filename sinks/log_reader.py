@@ -18,7 +18,7 @@ POLL_INTERVAL_MAX_MS = 300_000  # far above a statement's time-out: a slow batch
 QUEUED_KBYTES_MAX = 16_384  # fetched ahead, for each sink
 FETCH_WAIT_MS = 100
 WATERMARK_TIMEOUT_S = 5.0
-SLICE_RECORDS = 500  # how many are taken before the batch's size is looked at again
+SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
 BATCH_BYTES_MAX = 8_000_000
 
 

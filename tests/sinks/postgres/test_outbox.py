@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from sinks.backoff import Backoff
+from sinks.postgres.connect import connect
+from sinks.postgres.outbox import Publisher, enqueue, enqueue_all
+from sinks.refuse import NotDelivered, producer
+from tests.sinks.running import Corner, until
+
+ROLE = "delivery_events"
+
+
+def publisher(corner: Corner) -> Publisher:
+    return Publisher(
+        corner.topology,
+        producer(corner.bootstrap, "test-outbox", corner.topology.record_bytes_max),
+        lambda: connect(corner.database_url, "test publisher"),
+        Backoff(first_s=0.02, longest_s=0.1, rng=random.Random(1)),
+    )
+
+
+def values(corner: Corner) -> Sequence[bytes | None]:
+    return [message.value() for message in corner.messages(ROLE)]
+
+
+def test_rows_are_published_in_order_and_deleted(corner: Corner) -> None:
+    corner.make_topics(ROLE)
+    with corner.connection.transaction():
+        enqueue_all(corner.connection, ROLE, [(b"key", str(n).encode()) for n in range(700)])
+    enqueue(corner.connection, ROLE, b"key", None)
+    mine = publisher(corner)
+
+    assert [mine.publish_once() for _ in range(3)] == [500, 201, 0]
+
+    assert values(corner) == [*(str(n).encode() for n in range(700)), None]
+    assert corner.rows("SELECT 1 FROM outbox") == []
+
+
+def test_nothing_beyond_an_open_transaction_is_published(corner: Corner) -> None:
+    """An open transaction holds a smaller id than a later one that is committed: both must come, in order."""
+    corner.make_topics(ROLE)
+    mine = publisher(corner)
+    with connect(corner.database_url, "slow") as slow:
+        with slow.transaction():
+            enqueue(slow, ROLE, b"key", b"first")
+            enqueue(corner.connection, ROLE, b"key", b"second")
+            assert mine.publish_once() == 0
+        assert mine.publish_once() == 2
+
+    assert values(corner) == [b"first", b"second"]
+
+
+def test_what_is_rolled_back_is_never_told(corner: Corner) -> None:
+    corner.make_topics(ROLE)
+    with corner.connection.transaction(force_rollback=True):
+        enqueue(corner.connection, ROLE, b"key", b"never")
+
+    assert publisher(corner).publish_once() == 0
+
+
+def test_one_of_two_publishers_works_and_the_other_takes_over(corner: Corner) -> None:
+    corner.make_topics(ROLE)
+    stops = [threading.Event(), threading.Event()]
+    both = [publisher(corner), publisher(corner)]
+    threads = [threading.Thread(target=p.run, args=[s]) for p, s in zip(both, stops, strict=True)]
+    for thread in threads:
+        thread.start()
+    for n in range(20):
+        enqueue(corner.connection, ROLE, b"key", str(n).encode())
+    until(lambda: corner.rows("SELECT 1 FROM outbox") == [], "an empty outbox")
+    leaders = [p.leading for p in both]
+
+    stops[leaders.index(True)].set()
+    for n in range(20, 40):
+        enqueue(corner.connection, ROLE, b"key", str(n).encode())
+    until(lambda: corner.rows("SELECT 1 FROM outbox") == [], "an empty outbox again")
+    for stop, thread in zip(stops, threads, strict=True):
+        stop.set()
+        thread.join()
+
+    assert sorted(leaders) == [False, True]
+    assert values(corner) == [str(n).encode() for n in range(40)]
+
+
+def test_a_crash_before_the_deletion_sends_again_in_order(corner: Corner) -> None:
+    corner.make_topics(ROLE)
+    for n in range(3):
+        enqueue(corner.connection, ROLE, b"key", str(n).encode())
+    # Between the reports and the deletion the connection ends.
+    dying = publisher(corner)
+    produce = dying._deliver
+
+    def deliver_and_lose_the_connection(rows: Sequence[tuple[int, str, bytes, bytes | None]]) -> None:
+        produce(rows)
+        dying._database().close()
+
+    dying._deliver = deliver_and_lose_the_connection  # type: ignore[method-assign, assignment]
+    with pytest.raises(Exception, match="connection is closed"):
+        dying.publish_once()
+
+    assert publisher(corner).publish_once() == 3
+    assert values(corner) == [b"0", b"1", b"2", b"0", b"1", b"2"]
+
+
+def test_what_kafka_does_not_take_stays(corner: Corner) -> None:
+    """Given a topic that does not exist: nothing is dropped, and it goes out once it does."""
+    enqueue(corner.connection, ROLE, b"key", b"value")
+    mine = publisher(corner)
+    with pytest.raises(NotDelivered):
+        mine.publish_once()
+    corner.make_topics(ROLE)
+
+    until(lambda: delivered(mine), "the topic to be seen")
+
+    assert values(corner) == [b"value"]
+
+
+def delivered(mine: Publisher) -> bool:
+    try:
+        return mine.publish_once() == 1
+    except NotDelivered:
+        return False
