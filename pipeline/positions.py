@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, cast
 
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
@@ -176,6 +178,37 @@ class ConsumerThread(AIOKafkaConsumerThread):
     def seek(self, partition: TP, offset: int) -> None:
         """Seek one partition, from any thread."""
         self._jump(ensure_TP(partition), offset)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; `False` when the group has moved on, in which case somebody else goes on from before.
+
+        Faust means to do so, but compares with a message that aiokafka breaks over lines, and crashes.
+        """
+        consumer = self._ensure_consumer()
+        ours = {
+            TopicPartition(*tp): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in self.assignment()
+        }
+        try:
+            await consumer.commit(ours)
+        except (CommitFailedError, IllegalStateError) as exc:
+            self.log.info("Not committed, since the group has moved on: %s", type(exc).__name__)
+            return False
+        except Exception as exc:
+            self.log.exception("Committing raised exception: %r", exc)
+            await self.crash(exc)
+            return False
+        now_s = monotonic()
+        self.tp_last_committed_at.update(dict.fromkeys(offsets, now_s))
+        return bool(ours)
+
+    def highwater(self, tp: TP) -> int:
+        """The offset after the last record of a partition; 0 when it is not known or not ours any more."""
+        try:
+            return super().highwater(tp) or 0
+        except IllegalStateError:
+            return 0
 
     async def read_again(self, undelivered: Mapping[TP, tuple[int, int]]) -> None:
         """Go back to the (epoch, offset) of partitions read singly, unless they have jumped since."""

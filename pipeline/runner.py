@@ -73,7 +73,7 @@ class StageRunner:
         tables: Mapping[str, StateTable],
         producer: Producer,
         tracker: Callable[[], Tracker],
-        highwater: Callable[[Any], int | None],
+        highwater: Callable[[Any], int],
         dead_letter: Callable[[Poison], Output],
         crash_dir: Path,
         limits: Limits,
@@ -141,10 +141,8 @@ class StageRunner:
         metrics.chunk_records.labels(name).observe(len(records))
         metrics.outputs.labels(name).inc(len(result.outputs))
         metrics.poison.labels(name).inc(len(result.poison))
-        highwater = self._highwater(chunk.ref.tp)
-        if highwater is not None:
-            lag = metrics.lag.labels(chunk.ref.tp.topic, partition)
-            lag.set(max(0, highwater - chunk.ref.last - 1))
+        behind = self._highwater(chunk.ref.tp) - chunk.ref.last - 1
+        metrics.lag.labels(chunk.ref.tp.topic, partition).set(max(0, behind))
 
     def _process(self, records: Sequence[Record], partition: int, memory: CrashMemory) -> StageResult:
         def read(table: str, keys: list[bytes]) -> list[bytes | None]:

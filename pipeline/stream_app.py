@@ -19,9 +19,8 @@ from yarl import URL
 from pipeline import metrics
 from pipeline.chunk import ChunkLimits
 from pipeline.observe import Readiness
-from pipeline.producer import BatchProducer
 from pipeline.recovery import StrictTableManager
-from pipeline.runner import Limits, StageRunner, StateTable
+from pipeline.runner import Limits, Producer, StageRunner, StateTable
 from pipeline.stage import Output, Poison, Stage
 from pipeline.store import store_of
 from pipeline.transport import Consumer
@@ -56,6 +55,7 @@ class StreamSettings(msgspec.Struct, frozen=True):
     chunk_limits: ChunkLimits = ChunkLimits()
     session_timeout_s: float = 10.0
     commit_interval_s: float = 1.0
+    transport: str = "batch"  # the scheme of a `faust.transports` entry
 
     @property
     def heartbeat_s(self) -> float:
@@ -121,7 +121,7 @@ class StreamApp(faust.App):
 class Deliveries(NamedTuple):
     """How a runner sends."""
 
-    producer: BatchProducer
+    producer: Producer
     dead_letter: Callable[[Poison], Output]
 
 
@@ -134,7 +134,7 @@ def build_app(
     """Make the app. `before_start` ends before the first record; if it raises, the process ends."""
     app = StreamApp(
         settings.group,
-        broker=[URL(f"batch://{server.strip()}") for server in settings.bootstrap_servers.split(",")],
+        broker=[URL(f"{settings.transport}://{s.strip()}") for s in settings.bootstrap_servers.split(",")],
         datadir=settings.datadir,
         store="batch://",
         TableManager=StrictTableManager,
