@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,10 +20,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from ops.topology_plan import (
+    Change,
     ChangeConfig,
     CreateTopic,
     GrowPartitions,
     Plan,
+    Refused,
     TopicState,
     difference,
 )
@@ -32,8 +34,8 @@ from pipeline.topology import Topology
 log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 15.0
-LEADERS_TIMEOUT_S = 30.0
-LEADERS_POLL_S = 0.1
+SEEN_TIMEOUT_S = 30.0
+SEEN_POLL_S = 0.1
 
 
 class ClusterError(RuntimeError):
@@ -55,7 +57,7 @@ def plan(topology: Topology, bootstrap: str, replication_factor: int, grow: Coll
 def apply(topology: Topology, bootstrap: str, replication_factor: int, grow: Collection[str] = ()) -> Plan:
     """Make the cluster what the file says, and return what was changed; again, nothing is changed.
 
-    Returns once every new partition has a leader. Raises ClusterError before the first change where one is
+    Returns once the brokers serve every change. Raises ClusterError before the first change where one is
     refused, and at the first that the cluster refuses.
     """
     planned = plan(topology, bootstrap, replication_factor, grow)
@@ -68,11 +70,10 @@ def carry_out(planned: Plan, bootstrap: str) -> None:
     if planned.refused:
         raise ClusterError("; ".join(str(refused) for refused in planned.refused))
     admin = _admin(bootstrap)
-    created = [change.topic for change in planned.changes if isinstance(change, CreateTopic)]
-    _create(admin, created, bootstrap)
+    _create(admin, [change.topic for change in planned.changes if isinstance(change, CreateTopic)], bootstrap)
     _grow(admin, [change for change in planned.changes if isinstance(change, GrowPartitions)], bootstrap)
     _configure(admin, [change for change in planned.changes if isinstance(change, ChangeConfig)], bootstrap)
-    _await_leaders(admin, created, bootstrap)
+    _await_seen(admin, planned.changes, bootstrap)
 
 
 def run(
@@ -111,10 +112,7 @@ def _admin(bootstrap: str) -> AdminClient:
 
 
 def _found(admin: AdminClient, names: Collection[str], bootstrap: str) -> Mapping[str, TopicState]:
-    try:
-        metadata = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-    except KafkaException as error:
-        raise _cluster_error("read the topics", error, bootstrap) from None
+    metadata = _topics(admin, bootstrap)
     present = {name: metadata[name] for name in sorted(names) if name in metadata}
     if not present:
         return {}
@@ -122,7 +120,9 @@ def _found(admin: AdminClient, names: Collection[str], bootstrap: str) -> Mappin
         [ConfigResource(ResourceType.TOPIC, name) for name in present], request_timeout=REQUEST_TIMEOUT_S
     )
     configs = {
-        resource.name: _done(future, "read the settings", bootstrap) for resource, future in asked.items()
+        # A topic that was made a moment ago may be listed by one broker and unknown to another.
+        resource.name: _done(future, "read the settings", bootstrap, KafkaError.UNKNOWN_TOPIC_OR_PART)
+        for resource, future in asked.items()
     }
     return {
         name: TopicState(
@@ -134,6 +134,7 @@ def _found(admin: AdminClient, names: Collection[str], bootstrap: str) -> Mappin
             config={entry.name: str(entry.value) for entry in configs[name].values()},
         )
         for name, topic in present.items()
+        if configs[name] is not None
     }
 
 
@@ -184,24 +185,51 @@ def _configure(admin: AdminClient, changes: list[ChangeConfig], bootstrap: str) 
         _done(future, f"change {resource.name}", bootstrap)
 
 
-def _await_leaders(admin: AdminClient, topics: list[TopicState], bootstrap: str) -> None:
-    waiting = {topic.name: topic.partitions for topic in topics}
-    give_up_at = time.monotonic() + LEADERS_TIMEOUT_S
+def _await_seen(admin: AdminClient, changes: Sequence[Change], bootstrap: str) -> None:
+    """Return once brokers serve every change: the controller's word comes before theirs."""
+    give_up_at = time.monotonic() + SEEN_TIMEOUT_S
+    waiting = list(changes)
     while waiting:
-        try:
-            metadata = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-        except KafkaException as error:
-            raise _cluster_error("read the topics", error, bootstrap) from None
-        waiting = {
-            name: partitions
-            for name, partitions in waiting.items()
-            if name not in metadata
-            or sum(partition.leader >= 0 for partition in metadata[name].partitions.values()) < partitions
-        }
+        found = _found(admin, {_name(change) for change in waiting}, bootstrap)
+        led = _partitions_led(admin, bootstrap)
+        waiting = [change for change in waiting if not _seen(change, found.get(_name(change)), led)]
         if waiting and time.monotonic() > give_up_at:
-            raise ClusterError(f"{min(waiting)} has no leader after {LEADERS_TIMEOUT_S:g} s")
+            raise ClusterError(f"not seen by the brokers after {SEEN_TIMEOUT_S:g} s: {waiting[0]}")
         if waiting:
-            time.sleep(LEADERS_POLL_S)
+            time.sleep(SEEN_POLL_S)
+
+
+def _seen(change: Change, state: TopicState | None, led: Mapping[str, int]) -> bool:
+    if state is None:
+        return False
+    match change:
+        case CreateTopic(topic):
+            return led.get(topic.name, 0) >= topic.partitions
+        case GrowPartitions(name=name, after=after):
+            return led.get(name, 0) >= after
+        case ChangeConfig(key=key, after=value):
+            return state.config.get(key) == value
+        case Refused():
+            return True
+
+
+def _name(change: Change) -> str:
+    return change.topic.name if isinstance(change, CreateTopic) else change.name
+
+
+def _partitions_led(admin: AdminClient, bootstrap: str) -> dict[str, int]:
+    return {
+        name: sum(partition.leader >= 0 for partition in topic.partitions.values())
+        for name, topic in _topics(admin, bootstrap).items()
+    }
+
+
+def _topics(admin: AdminClient, bootstrap: str) -> Mapping[str, Any]:
+    try:
+        topics: Mapping[str, Any] = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    except KafkaException as error:
+        raise _cluster_error("read the topics", error, bootstrap) from None
+    return topics
 
 
 def _done(future: Future[Any], what: str, bootstrap: str, tolerated: int | None = None) -> Any:
