@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, KafkaException
 from ingest_api.breaker import Breaker, State
 from ingest_api.metrics import PRODUCE_ERRORS, PRODUCERS_RENEWED
 from ingest_api.problems import BODY_TOO_LARGE, LOG_UNAVAILABLE, OVERLOADED, Kind, refusal
+from pipeline.crash_points import reach
 from pipeline.topology import Topic
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class Log:
         if not self.breaker.admits():
             raise self._refusal(LOG_UNAVAILABLE)
         reported: asyncio.Future[Kind | None] = self._loop.create_future()
+        reach("edge.before_produce")
         try:
             self._producer.produce(topic, value, key, on_delivery=partial(self._reported, reported))
         except BufferError:
@@ -125,6 +127,7 @@ class Log:
             raise self._refusal(OVERLOADED) from None
         except KafkaException as raised:
             raise self._refusal(self._problem_of(raised.args[0])) from None
+        reach("edge.produced")
         if not self._waiting:
             self._next_pump.cancel()
             self._next_pump = self._loop.call_later(PUMP_S, self._pump)
@@ -135,6 +138,7 @@ class Log:
             self._waiting.discard(reported)
         if problem is not None:
             raise self._refusal(problem)
+        reach("edge.reported")
 
     async def close(self, timeout_s: float) -> None:
         """Returns once nobody waits any more, or after `timeout_s`; those who still wait are refused."""

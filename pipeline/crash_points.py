@@ -16,16 +16,40 @@ VARIABLE = "QUIZSTREAM_CRASH_POINTS"
 
 # Every name that code may reach, and what is durable there. A test holds this table against the code.
 POINTS: Mapping[str, str] = {
-    "stream.processed": "nothing of the chunk",
+    "edge.before_produce": "nothing of the request",
+    "edge.produced": "nothing; the record is in the client's queue",
+    "edge.reported": "the record is in the log, the 202 is not written",
+    "stream.begun": "nothing of the chunk",
+    "stream.processed": "nothing of the chunk; all of it is judged in memory",
+    "stream.outputs_sent": "perhaps some of the chunk's outputs, none of its changelog records",
+    "stream.sent": "perhaps some of the chunk's outputs and changelog records, no report has come",
     "stream.delivered": "the chunk's outputs and changelog records",
     "stream.written": "the chunk's state too; the chunk is not acked",
-    "sink.written": "rows and positions of a batch are written, their transaction is open",
-    "sink.committed": "rows and positions are durable, Kafka's group offset is behind",
+    "stream.acked": "the chunk's outputs and state; its offset is not committed",
+    "stream.before_commit": "outputs and state of every acked chunk",
+    "stream.committed": "the offsets too",
+    "sink.taken": "nothing of the batch",
+    "sink.moved": "nothing: the transaction that moved the positions is open",
+    "sink.copying": "nothing: rows are on their way, their COPY has not ended",
+    "sink.refused": "dead letters of the batch, not its rows and positions",
+    "sink.written": "nothing: rows and positions of a batch are written, their transaction is open",
+    "sink.committed": "rows and positions, Kafka's group offset is behind",
+    "sink.published": "rows and positions; the group's offset is on its way",
+    "outbox.read": "the events, in the table only",
+    "outbox.produced": "the events in the table, perhaps some in their topic",
+    "outbox.delivered": "the events in their topic, and still in the table",
+    "outbox.deleted": "the events in their topic",
+    "sender.numbers_leased": "the numbers' leases",
+    "sender.claiming": "nothing: the transaction that leases rows is open",
     "sender.claimed": "rows are leased",
     "sender.before_mark": "rows are leased, a connection is open",
+    "sender.marking": "rows are leased: the transaction that marks them calling is open",
     "sender.marked": "rows are calling, no byte was written",
+    "sender.requested": "rows are calling, the request is with the kernel",
     "sender.called": "the provider answered, the answer is not written down",
+    "sender.recording": "as before: the transaction that writes the answer down is open",
     "sender.recorded": "the answer is written down",
+    "sender.reclaimed": "rows of lost senders are taken back",
 }
 
 
@@ -77,6 +101,7 @@ def _armed_reach(arms: dict[str, _Arm]) -> Callable[[str], None]:
             return
         arm.countdown -= 1
         if arm.countdown == 0:
+            os.write(2, f"crash point {name}: {arm.action}\n".encode())
             ACTIONS[arm.action]()
 
     return reach_armed

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from pipeline.crash_points import reach
+
 LINGER_MS = 2
 DELIVERY_TIMEOUT_MS = 30_000  # then a record counts as failed, and is sent again
 QUEUE_RECORDS_MAX = 200_000
@@ -146,7 +148,9 @@ class BatchProducer:
             return {}
         batch = _Batch(len(records) + len(positioned))
         await self._produce(records, batch.report)
+        reach("stream.outputs_sent")
         await self._produce(positioned, batch.report_offset)
+        reach("stream.sent")
         return await batch.wait()
 
     async def _produce(self, records: Iterable[Outgoing], report: Any) -> None:

@@ -109,8 +109,10 @@ class StageRunner:
                 metrics.abandoned.labels(self.stage.name).inc()
                 continue
             event.ack()
+            reach("stream.acked")
 
     async def _run_chunk(self, chunk: Chunk) -> None:
+        reach("stream.begun")
         began_s = self._clock()
         name = self.stage.name
         partition = chunk.ref.tp.partition

@@ -24,6 +24,7 @@ from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT, TPorTopicSet
 
 from pipeline.chunk import Chunk, cut
+from pipeline.crash_points import reach
 from pipeline.positions import BatchApp, ConsumerThread, Fetch, PositionLost
 from pipeline.tracker import Tracker
 
@@ -179,7 +180,9 @@ class Consumer(driver.Consumer):
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         since_s, self._uncommitted_since_s = self._uncommitted_since_s, None
+        reach("stream.before_commit")
         committed = await super()._commit_offsets(offsets, start_new_transaction)
+        reach("stream.committed")
         if not committed:
             # Refused, since the group has moved on: nothing of it counts as committed.
             self._uncommitted_since_s = since_s

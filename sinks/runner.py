@@ -150,8 +150,10 @@ class Runner(Generic[Event]):
         arrivals, out_of_bounds = self._with_partitions(connection, arrivals)
         began = self._clock()
 
+        reach("sink.taken")
         with connection.transaction():
             positions.move(connection, self._sink.name, self._topic, moves)
+            reach("sink.moved")
             report, poison = self._write(connection, arrivals)
             self._give_up(undecodable=undecodable, out_of_bounds=out_of_bounds, unwritable=poison)
             reach("sink.written")
@@ -159,6 +161,7 @@ class Runner(Generic[Event]):
 
         self._next.update(after)
         self._reader.publish_positions(after)
+        reach("sink.published")
         self._went_well()
         self._count(records, report, began)
 
@@ -200,6 +203,7 @@ class Runner(Generic[Event]):
         if not together:
             return
         self._refuse(f"sink:{self._sink.name}", together)
+        reach("sink.refused")
         for step, some in refused.items():
             metrics.REFUSED.labels(self._sink.name, step).inc(len(some))
 

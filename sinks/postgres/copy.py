@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pipeline.crash_points import reach
 from sinks.postgres.connect import Connection
 
 
@@ -18,3 +19,4 @@ def copy_rows(
         copy.set_types(types)
         for row in rows:
             copy.write_row(row)
+        reach("sink.copying")

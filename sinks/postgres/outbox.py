@@ -12,6 +12,7 @@ from typing import cast
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline.crash_points import reach
 from pipeline.topology import Topology
 from sinks import metrics
 from sinks.backoff import Backoff
@@ -93,9 +94,12 @@ class Publisher:
             list[Row], connection.execute(QUERIES["next_rows"], [self._topology.outbox.batch_max]).fetchall()
         )
         if rows:
+            reach("outbox.read")
             self._deliver(rows)
+            reach("outbox.delivered")
             # Only now: a crash before this line sends the rows again.
             connection.execute(QUERIES["delete_rows"], [[row[0] for row in rows]])
+            reach("outbox.deleted")
             for _, role, _, _ in rows:
                 metrics.OUTBOX_PUBLISHED.labels(role).inc()
         return len(rows)
@@ -127,6 +131,7 @@ class Publisher:
         for _, role, key, value in rows:
             pending += 1
             self._producer.produce(self._topology.topic(role).name, value, key, on_delivery=reported)
+        reach("outbox.produced")
         deadline = self._clock() + DELIVERY_TIMEOUT_MS / 1000 + 1
         while pending and self._clock() < deadline:
             self._producer.poll(0.1)

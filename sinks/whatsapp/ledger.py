@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from pipeline.crash_points import reach
 from schemas.codec import codec
 from schemas.records import Campaign, DeliveryEvent, Personal
 from sinks.whatsapp.pool import Pool
@@ -61,6 +62,7 @@ class Ledger:
                 {"tenant_id": tenant_id, "limit": limit, "lease_token": lease_token, "lease_s": lease_s},
             )
             await self._publish(connection, rows)
+            reach("sender.claiming")
         leased = [_leased(row) for row in rows]
         leased.sort(key=lambda one: (-one.priority, one.due_at, one.created_at))
         return leased
@@ -103,6 +105,7 @@ class Ledger:
             await connection.execute(statement("hold_off_stops"))
             rows = await _fetch(connection, "mark_calling", parameters)
             await self._publish(connection, rows)
+            reach("sender.marking")
         answers = {Key(*row[:3]): row for row in rows}
         out: list[Marked | NotMarked] = []
         for request in requests:
@@ -146,6 +149,7 @@ class Ledger:
                 },
             )
             await self._publish(connection, rows)
+            reach("sender.recording")
 
     async def settle(self, settled: Sequence[Settled]) -> None:
         """Ends leases without a call, where they are still ours."""
@@ -174,6 +178,7 @@ class Ledger:
                 rows = await _fetch(connection, name, {"limit": RECLAIM_BATCH_MAX})
                 await self._publish(connection, rows)
             counts.append(len(rows))
+            reach("sender.reclaimed")
         return counts[0], counts[1]
 
     async def held_counts(self) -> dict[str, int]:

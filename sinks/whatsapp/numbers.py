@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pipeline.crash_points import reach
 from sinks.whatsapp.pool import Pool
 from sinks.whatsapp.statements import statement
 
@@ -68,6 +69,7 @@ class Numbers:
                 },
             )
             rows = await cursor.fetchall()
+        reach("sender.numbers_leased")
         self.without_credential = frozenset(names) - frozenset(usable)
         usable_until = asked_at + self.lease_s
         return {

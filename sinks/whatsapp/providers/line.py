@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from pipeline.crash_points import reach
+
 REPLY_BYTES_MAX = 262_144  # a provider's answer has a few hundred bytes
 CONNECT_TIMEOUT_S = 5.0
 # Shorter than any provider's own: an idle connection is dropped by us, not under us.
@@ -193,6 +195,7 @@ class Line:
             return NothingWritten("too long after the mark", too_late=True)
         self._wire.expect(answer)
         transport.write(request)
+        reach("sender.requested")
         self._busy = True
         try:
             async with asyncio.timeout(timeout_s):
