@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
-import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,20 @@ def test_every_point_of_the_table_is_reached_in_the_code_and_no_other() -> None:
         name
         for package in PACKAGES
         for file in (CHECKOUT / package).rglob("*.py")
-        for name in re.findall(r'\breach\(\s*"([^"]+)"\s*\)', file.read_text())
+        if file != CHECKOUT / "pipeline" / "crash_points.py"
+        for name in names_reached(file)
     }
     assert reached == set(POINTS)
+
+
+def names_reached(file: Path) -> Iterator[str]:
+    """What every call of `reach` in the file names. A name that is no literal could hide from the table."""
+    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "reach":
+            (argument,) = node.args
+            assert isinstance(argument, ast.Constant), f"{file}:{node.lineno}"
+            assert isinstance(argument.value, str), f"{file}:{node.lineno}"
+            yield argument.value
 
 
 def run(armed: str, code: str) -> subprocess.Popen[bytes]:
