@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 LOG_BYTES_MAX = 8 * 1024 * 1024  # per file; with the one kept generation a process has at most twice this
@@ -49,12 +50,15 @@ class BoundedLog:
             file.write(chunk)
 
 
-def last_lines(path: Path, lines_max: int = 3, bytes_max: int = 4096) -> str:
-    """The end of a log on one line, for an error message; empty when there is none."""
+def last_lines(
+    path: Path, lines_max: int = 3, bytes_max: int = 16 * 1024, having: Sequence[str] = ("",)
+) -> str:
+    """The last lines of a log that hold one of `having`, as one line for an error message; empty without any."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - bytes_max))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines_max:])
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join([line for line in lines if any(part in line for part in having)][-lines_max:])

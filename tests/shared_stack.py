@@ -7,6 +7,7 @@ ended, the owner stops the servers. So a run that is killed leaves nothing behin
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import fcntl
 import os
@@ -24,12 +25,13 @@ from pathlib import Path
 import msgspec
 
 from ops.embedded.cannot_start import CannotStart
-from ops.embedded.ports import LOOPBACK, PORT_OFFSET_MAX, Ports
+from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.stack import EmbeddedStack, ServerUrls
 
 KAFKA_HEAP_MIB = 512
 START_TIMEOUT_S = 240.0  # the first run downloads Kafka's jars
 POLL_S = 0.05
+PORT_BASES = range(10_000, 20_000, 100)
 FIFO = "alive.fifo"
 OUTCOME = "outcome.json"
 
@@ -89,15 +91,15 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def free_ports(rng: random.Random) -> Ports:
-    """Ports of a base where all of the servers' are free. Raises CannotStart after many tries."""
-    for _ in range(50):
-        base = rng.randrange(30_000, 60_000 - PORT_OFFSET_MAX, 100)
-        ports = Ports.from_base(base)
-        if all(
-            _is_free(port) for port in (ports.kafka, ports.kafka_controller, ports.postgres, ports.valkey)
-        ):
+    """Ports of a base where all are free, below those that outgoing connections are given by themselves.
+
+    Raises CannotStart after many tries.
+    """
+    for _ in range(100):
+        ports = Ports.from_base(rng.choice(PORT_BASES))
+        if all(_is_free(port) for port in dataclasses.astuple(ports)):
             return ports
-    raise CannotStart("No free ports for the test servers between 30000 and 60000.")
+    raise CannotStart(f"No free ports for the test servers from {PORT_BASES.start} on.")
 
 
 def _is_free(port: int) -> bool:

@@ -121,6 +121,7 @@ def start(
             env={**os.environ, "LC_ALL": "C.UTF-8"},
             log=home.logs / "kafka-console.log",
             stop_signal=signal.SIGTERM,
+            own_log=home.logs / "kafka.log",
         )
 
     if not (folder / FORMATTED).exists():

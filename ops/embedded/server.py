@@ -15,11 +15,12 @@ from ops.embedded.cannot_start import CannotStart
 POLL_S = 0.02
 STOP_GRACE_S = 20.0  # Kafka and PostgreSQL write their state; longer means stuck
 LOG_JOIN_S = 2.0
+_COMPLAINTS = ("ERROR", "FATAL", "Exception: ", "Caused by")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a server is started, and how it is asked to stop."""
+    """How a server is started, and how it is asked to stop. `log` takes its output; `own_log` it writes itself."""
 
     name: str
     argv: Sequence[str]
@@ -28,6 +29,7 @@ class Command:
     log: Path
     stop_signal: signal.Signals = signal.SIGTERM
     run_as: tether.Account | None = None
+    own_log: Path | None = None
 
 
 class RunningServer:
@@ -77,6 +79,9 @@ class RunningServer:
         self._log.join(LOG_JOIN_S)
 
     def _why(self) -> str:
+        own_log = self._command.own_log
+        if own_log is not None and (told := last_lines(own_log, having=_COMPLAINTS)):
+            return f"{told} (log: {own_log})"
         return f"{last_lines(self._command.log) or 'it wrote nothing'} (log: {self._command.log})"
 
 

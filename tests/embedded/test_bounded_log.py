@@ -42,4 +42,5 @@ def test_an_error_message_shows_the_end_of_the_log(tmp_path: Path) -> None:
     path = tmp_path / "child.log"
     path.write_text("one\n\ntwo\nthree\nfour\n")
     assert last_lines(path) == "two | three | four"
+    assert last_lines(path, having=["one", "four"]) == "one | four"
     assert last_lines(tmp_path / "none.log") == ""
