@@ -241,7 +241,8 @@ class Calls:
                 return
 
     def _set_back(self, desk: Desk, at_least_s: float) -> None:
-        desk.setbacks += 1
+        if not desk.limiter.paused:  # the calls of one moment are one setback
+            desk.setbacks += 1
         pause_s = min(SETBACK_BASE_S * 2.0 ** min(desk.setbacks - 1, 16), SETBACK_MAX_S)
         desk.limiter.pause_until(self._clock() + max(at_least_s, pause_s * self._rng.uniform(0.8, 1.2)))
 

@@ -50,11 +50,11 @@ class Desk:
         self.wake = asyncio.Event()
         self.setbacks = 0  # throttles or failed connections since the last answer
         self._clock = clock
-        self._closed = False
+        self.closed = False
 
     @property
     def usable(self) -> bool:
-        return not self._closed and self._clock() < self.number.usable_until
+        return not self.closed and self._clock() < self.number.usable_until
 
     def offer(self, sendable: Sendable) -> None:
         self.limiter.offer(sendable)
@@ -62,6 +62,6 @@ class Desk:
 
     def close(self) -> list[Sendable]:
         """Takes on nothing more; what was still queued is the caller's to hand back."""
-        self._closed = True
+        self.closed = True
         self.wake.set()
         return self.limiter.drain()

@@ -67,7 +67,7 @@ class Limiter(Generic[Item]):
     def take(self) -> list[Ticket[Item]]:
         """The items that may be marked and called now, oldest first."""
         now = self._clock()
-        if now < self._paused_until:
+        if self.paused:
             return []
         self._forget(now)
         room = min(
@@ -106,6 +106,10 @@ class Limiter(Generic[Item]):
     def pause_until(self, at: float) -> None:
         """Hand out nothing before `at` (the clock's seconds); an earlier time does not shorten a pause."""
         self._paused_until = max(self._paused_until, at)
+
+    @property
+    def paused(self) -> bool:
+        return self._clock() < self._paused_until
 
     def expired(self) -> list[Item]:
         """Items that waited longer than `queue_wait_max_s`: no longer queued here."""

@@ -143,7 +143,7 @@ class Sender:
             await self._drop(number_id)
         for number_id, number in held.items():
             desk = self._desks.get(number_id)
-            if desk is not None and not _renewed(desk.number, number):
+            if desk is not None and (desk.closed or not _renewed(desk.number, number)):
                 await self._drop(number_id)
                 desk = None
             if desk is None:

@@ -32,7 +32,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 MONTH = date(2026, 3, 1)
 TENANT = "acme"
 NUMBER = "551100000001"
-GIVE_UP_S = 12.0  # of waiting for what must come: far longer than it takes
+GIVE_UP_S = 45.0  # of waiting for what must come: far longer than it takes
 TEXT = Message(kind="text", text="Hello {name}", variables=[Variable("name", "contact.name", fallback="you")])
 
 # Short enough for a test to see leases run out; nothing is asserted about how long anything takes.
@@ -55,6 +55,7 @@ class World:
         self._folder = folder
         self._base = _free_base()
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.remembered: dict[str, Any] = {}
         migrate(database_url)
         self.db = psycopg.connect(database_url, autocommit=True)
         self.db.execute("CREATE TABLE deliveries_of_test PARTITION OF deliveries DEFAULT")
@@ -186,14 +187,16 @@ class World:
         self.command("PATCH", "behaviour", {"webhooks": False})
         return process
 
-    def sender(self, crash_points: str = "", **settings: Any) -> subprocess.Popen[bytes]:
+    def sender(
+        self, crash_points: str = "", env: dict[str, str] | None = None, **settings: Any
+    ) -> subprocess.Popen[bytes]:
         """A sender with the topology's settings, but fast, and with these changed."""
         topology = yaml.safe_load((CHECKOUT / "topology.yaml").read_text())
         topology["sender"] |= FAST | settings
         file = self._folder / f"topology-{len(self._processes)}.yaml"
         file.write_text(yaml.safe_dump(topology))
         metrics_base = _free_base()  # several senders side by side
-        more = {"QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_PORT_BASE": str(metrics_base)}
+        more = {**(env or {}), "QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_PORT_BASE": str(metrics_base)}
         if crash_points:
             more["QUIZSTREAM_CRASH_POINTS"] = crash_points
         return self._start("sinks.whatsapp.process", self.env(**more))
@@ -242,6 +245,11 @@ class World:
     def wait_for(self, **states: int) -> None:
         """Until the ledger's states are exactly these."""
         self.wait_until(lambda: self.states() == states)
+
+    def wait_for_more_calls(self) -> None:
+        """Until there is one more, or nothing is left to call for."""
+        calls = len(self.calls())
+        self.wait_until(lambda: len(self.calls()) > calls or set(self.states()) <= {"sent"})
 
     def _answers(self, path: str) -> bool:
         try:
