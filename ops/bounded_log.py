@@ -53,7 +53,7 @@ class BoundedLog:
 def last_lines(
     path: Path, lines_max: int = 3, bytes_max: int = 16 * 1024, having: Sequence[str] = ("",)
 ) -> str:
-    """The last lines of a log that hold one of `having`, as one line for an error message; empty without any."""
+    """The last lines of a log that hold one of `having`, as one line for a message; empty without any."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - bytes_max))

@@ -18,21 +18,41 @@ from psycopg import sql
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.stack import ServerUrls
 from sinks.postgres.migrate import migrate, migrations
-from tests.shared_stack import shared_stack
+from tests.shared_stack import shared_stack, wait_until_gone
 
 # A slow machine is no failure.
 settings.register_profile("quizstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quizstream")
 
 
+RUN_ENV = "QUIZSTREAM_TEST_RUN"  # names the run for its workers, which inherit it
+_begun_here = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if RUN_ENV not in os.environ:
+        os.environ[RUN_ENV] = config.stash[_begun_here] = secrets.token_hex(6)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The run is over only when its servers are gone: whoever looks then finds no process left."""
+    run = config.stash.get(_begun_here, None)
+    if run is not None:
+        del os.environ[RUN_ENV]
+        wait_until_gone(_run_folder(run))
+
+
+def _run_folder(run: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"quizstream-tests-{os.getuid()}-{run}"
+
+
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> Iterator[ServerUrls]:
+def stack() -> Iterator[ServerUrls]:
     """Kafka, PostgreSQL and Valkey for this test run, shared between its workers.
 
     Where they cannot start, the test is skipped on a laptop and fails in CI.
     """
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"alone-{os.getpid()}")
-    folder = Path(tempfile.gettempdir()) / f"quizstream-tests-{os.getuid()}-{run[:16]}"
+    folder = _run_folder(os.environ[RUN_ENV])
     try:
         with shared_stack(folder) as urls:
             yield urls

@@ -1,8 +1,8 @@
 """One embedded stack for all workers of a test run.
 
 The first worker to come starts it, in a process of its own that is the servers' owner; the last to leave
-stops it. Each worker holds a FIFO to that owner process open: once no worker has it open any more, however they
-ended, the owner stops the servers. So a run that is killed leaves nothing behind either.
+stops it. Each worker holds a FIFO to that owner process open: once no worker has it open any more, however
+they ended, the owner stops the servers. So a run that is killed leaves nothing behind either.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from ops.bounded_log import last_lines
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.stack import EmbeddedStack, ServerUrls
@@ -34,6 +35,9 @@ POLL_S = 0.05
 PORT_BASES = range(10_000, 20_000, 100)
 FIFO = "alive.fifo"
 OUTCOME = "outcome.json"
+OWNER_LOG = "owner.log"
+STOP_TIMEOUT_S = 60.0
+_owners: list[subprocess.Popen[bytes]] = []  # of this process: they run longer than the call that starts them
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -47,21 +51,14 @@ class _Outcome(msgspec.Struct, frozen=True):
 
 @contextmanager
 def shared_stack(folder: Path) -> Iterator[ServerUrls]:
-    """`folder` is common to the workers of one run and to no other. Raises CannotStart.
-
-    Whoever started the servers returns only once they are gone, which is after the last worker has left.
-    """
-    owner: subprocess.Popen[bytes] | None = None
+    """`folder` is common to the workers of one run and to no other. Raises CannotStart."""
     with _locked(folder):
         alive = _open_for_writing(folder / FIFO)
         if alive is None:
             (folder / FIFO).unlink(missing_ok=True)
             (folder / OUTCOME).unlink(missing_ok=True)
             os.mkfifo(folder / FIFO)
-            owner = subprocess.Popen(
-                [sys.executable, "-m", "tests.shared_stack", str(folder)], cwd=_checkout()
-            )
-            alive = _wait_until_listening(folder / FIFO, owner)
+            alive = _wait_until_listening(folder, _new_owner(folder))
     try:
         outcome = _wait_for(folder / OUTCOME)
         if outcome.cannot_start:
@@ -69,8 +66,13 @@ def shared_stack(folder: Path) -> Iterator[ServerUrls]:
         yield ServerUrls(outcome.kafka_bootstrap, outcome.database_url, outcome.redis_url)
     finally:
         os.close(alive)
-        if owner is not None:
-            owner.wait()
+
+
+def wait_until_gone(folder: Path) -> None:
+    """Returns once the servers of a run have stopped, which they do when its last worker has left."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
 
 
 @contextmanager
@@ -125,10 +127,24 @@ def _open_for_writing(fifo: Path) -> int | None:
         raise
 
 
-def _wait_until_listening(fifo: Path, owner: subprocess.Popen[bytes]) -> int:
-    while (alive := _open_for_writing(fifo)) is None:
+def _new_owner(folder: Path) -> subprocess.Popen[bytes]:
+    """With streams of its own: it outlives the worker, whose pipes somebody may read to their end."""
+    with (folder / OWNER_LOG).open("wb") as log:
+        owner = subprocess.Popen(
+            [sys.executable, "-m", "tests.shared_stack", str(folder)],
+            cwd=_checkout(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    _owners.append(owner)
+    return owner
+
+
+def _wait_until_listening(folder: Path, owner: subprocess.Popen[bytes]) -> int:
+    while (alive := _open_for_writing(folder / FIFO)) is None:
         if owner.poll() is not None:
-            raise CannotStart("The owner of the test servers ended at once: see its message above.")
+            raise CannotStart(f"The test servers' owner ended at once: {last_lines(folder / OWNER_LOG)}")
         time.sleep(POLL_S)
     return alive
 

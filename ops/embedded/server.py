@@ -20,7 +20,7 @@ _COMPLAINTS = ("ERROR", "FATAL", "Exception: ", "Caused by")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a server is started, and how it is asked to stop. `log` takes its output; `own_log` it writes itself."""
+    """How a server is started and asked to stop. `log` takes its output; `own_log` it writes itself."""
 
     name: str
     argv: Sequence[str]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import psycopg
@@ -50,7 +48,7 @@ def test_killed_workers_leave_no_server(stack: ServerUrls, open_path: Path) -> N
     theirs = [process for worker in workers for process in descendants(worker.pid)]
     assert {"java", "postgres", "valkey-server"} <= {process.name() for process in theirs}
     for worker in workers:
-        os.kill(worker.pid, signal.SIGKILL)
+        worker.kill()
         worker.communicate()
     assert still_there(theirs) == []
     assert not (open_path / "run").exists()
