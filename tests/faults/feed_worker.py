@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 
 from pipeline.chunk import ChunkLimits
 from pipeline.producer import Delivered, Outgoing
@@ -20,20 +21,24 @@ from tests.faults import gaps_transport
 
 CHUNK_S_MIN, CHUNK_S_MAX = 0.5, 6.0  # some end within a rebalance, some after
 CHUNK_RECORDS_MIN, CHUNK_RECORDS_MAX = 10, 400
+HURRY = "feed-ended"  # once this file is there, chunks take no time
 
 
 class Journal:
     """What a stage sends, slowly: one line a chunk in a file, `partition first last`."""
 
-    def __init__(self, path: Path, rng: random.Random) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._rng = rng
+    def __init__(self, folder: Path, name: str) -> None:
+        self._fd = os.open(folder / f"{name}.journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._hurry = folder / HURRY
+        self._rng = random.Random(name)
 
     async def deliver(
         self, records: Sequence[Outgoing], positioned: Sequence[Outgoing] = ()
     ) -> Mapping[tuple[str, int], Delivered]:
         """Wait, then write the offsets down. A process that is killed in between has written nothing."""
-        await asyncio.sleep(self._rng.uniform(CHUNK_S_MIN, CHUNK_S_MAX))
+        until_s = monotonic() + self._rng.uniform(CHUNK_S_MIN, CHUNK_S_MAX)
+        while monotonic() < until_s and not self._hurry.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
         partition = int(records[0].key or b"")
         offsets = [int(record.value or b"") for record in records]
         assert offsets == list(range(offsets[0], offsets[-1] + 1))
@@ -83,7 +88,7 @@ def main() -> None:
         session_timeout_s=args.session_timeout_s,
         transport="batch" if args.variant == "ours" else gaps_transport.register(),
     )
-    journal = Journal(args.folder / f"{args.name}.journal", random.Random(args.name))
+    journal = Journal(args.folder, args.name)
     agent = StageAgent(stage=Echo(), source=args.topic, partitions=args.partitions, changelogs={})
     run_app(build_app(settings, [agent], Deliveries(journal, _never)))
 

@@ -1,0 +1,33 @@
+"""A minute of the live feed (`make live-feed` runs it for four), and proof that it notices a loss."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from ops.embedded.stack import ServerUrls
+from tests.faults.live_feed import run
+
+WORKERS = 6
+
+
+@pytest.mark.timeout(240)
+def test_no_commit_passes_an_unprocessed_record_while_partitions_move(
+    stack: ServerUrls, tmp_path: Path
+) -> None:
+    seed = secrets.randbelow(1 << 31)
+
+    result = run(stack.kafka_bootstrap, "ours", 60, WORKERS, seed, tmp_path)
+
+    assert result.violations == [], seed
+    assert result.never_processed == 0, seed
+    assert result.failed_workers == [], seed
+    assert result.drained, seed
+    assert result.commits_seen > 0
+
+
+@pytest.mark.timeout(240)
+def test_faust_own_gap_bookkeeping_is_caught(stack: ServerUrls, tmp_path: Path) -> None:
+    result = run(stack.kafka_bootstrap, "faust-gaps", 120, WORKERS, 4, tmp_path, until_caught=True)
+
+    assert result.violations
