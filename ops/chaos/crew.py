@@ -1,0 +1,118 @@
+"""The processes under test: the supervisor's own, each of whose starts can be armed with a crash point."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ops import processes
+from ops.backoff import Backoff
+from ops.deployment import Deployment, as_env
+from ops.supervisor import ProcessSpec, Supervisor
+from pipeline.crash_points import VARIABLE
+from pipeline.worker import WORKER_ID
+
+RESTART_FIRST_S = 0.2
+RESTART_MAX_S = 2.0  # faults are many and close together: a long back-off would only hide the next one
+FURTHER_WORKERS = 3
+# A further worker takes any port for its metrics; the others are told apart by a base of their own.
+FURTHER_PORTS_APART = 100
+
+
+class ArmedEnv(Mapping[str, str]):
+    """A process's environment: each reading of the whole takes the next of `arms`, while there is one."""
+
+    def __init__(self, base: Mapping[str, str]) -> None:
+        self._base = dict(base)
+        self._armed = ""
+        self._lock = threading.Lock()
+        self.arms: deque[str] = deque()
+
+    def keys(self) -> list[str]:  # type: ignore[override]  # `{**env}` asks for nothing but an iterable
+        with self._lock:
+            self._armed = self.arms.popleft() if self.arms else ""
+        return [*self._base, VARIABLE]
+
+    def __getitem__(self, name: str) -> str:
+        return self._armed if name == VARIABLE else self._base[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._base, VARIABLE])
+
+    def __len__(self) -> int:
+        return len(self._base) + 1
+
+
+class Crew:
+    """Every process once, and further workers and a second sender that start paused."""
+
+    def __init__(
+        self,
+        found: Deployment,
+        logs: Path,
+        overrides: Mapping[str, Mapping[str, str]] | None = None,
+        inherited_fds: Sequence[int] = (),
+    ) -> None:
+        """`overrides`: process name -> variables of its own, such as a server's address through a proxy."""
+        settings, overrides = found.settings, overrides or {}
+        env = as_env(settings)
+        self.envs: dict[str, ArmedEnv] = {}
+        specs = []
+        for spec in processes.specs(settings, env):
+            self.envs[spec.name] = ArmedEnv({**env, **overrides.get(spec.name, {})})
+            specs.append(ProcessSpec(spec.name, spec.argv, self.envs[spec.name], spec.ready))
+        self.names = tuple(spec.name for spec in specs)
+        self.supervisor = Supervisor(
+            specs, logs, backoff=lambda: Backoff(RESTART_FIRST_S, RESTART_MAX_S), inherited_fds=inherited_fds
+        )
+        argv = {spec.name: spec.argv for spec in specs}
+        further = [
+            ProcessSpec(
+                f"worker-{number}",
+                argv["worker"],
+                {**env, **overrides.get("worker", {}), WORKER_ID: str(number)},
+            )
+            for number in range(1, FURTHER_WORKERS + 1)
+        ]
+        for name in ("whatsapp-sender", "postgres-sink"):
+            apart = {"QUIZSTREAM_PORT_BASE": str(settings.port_base + FURTHER_PORTS_APART)}
+            further.append(ProcessSpec(f"{name}-1", argv[name], {**env, **overrides.get(name, {}), **apart}))
+        self.further_names = tuple(spec.name for spec in further)
+        self._further = {
+            spec.name: Supervisor(
+                [spec],
+                logs,
+                backoff=lambda: Backoff(RESTART_FIRST_S, RESTART_MAX_S),
+                inherited_fds=inherited_fds,
+            )
+            for spec in further
+        }
+        self._joined: set[str] = set()
+
+    def start(self, ready_timeout_s: float) -> list[str]:
+        """Returns the names of those that are not ready in time."""
+        self.supervisor.start()
+        return self.supervisor.wait_ready(ready_timeout_s)
+
+    def join(self, name: str) -> None:
+        """A further process comes."""
+        if name not in self._joined:
+            self._joined.add(name)
+            self._further[name].start()
+
+    def leave(self, name: str) -> None:
+        """A further process is asked to go, and gone when this returns."""
+        if name in self._joined:
+            self._joined.discard(name)
+            self._further[name].stop()
+
+    def supervisor_of(self, name: str) -> Supervisor:
+        return self._further.get(name, self.supervisor)
+
+    def stop(self) -> None:
+        """Returns once every process is gone."""
+        for name in list(self._joined):
+            self.leave(name)
+        self.supervisor.stop()

@@ -1,0 +1,154 @@
+"""Completions over HTTP at a constant rate, however slow the answers are, until each is accepted.
+
+The n-th request is a function of seed and n. A request that was refused or got no answer is sent again with
+the same key; now and then a request is an earlier one again, as a client that lost its answer would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TextIO
+
+import aiohttp
+import msgspec
+
+from ops.chaos.scene import COLOURS, QUESTION, QUIZ_ID
+from ops.demo_phones import demo_phone
+
+CONNECTIONS_MAX = 200
+REQUEST_TIMEOUT_S = 10.0
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 2.0
+RETRY_AFTER_S_MAX = 3.0
+GIVE_UP_AFTER_S = 180.0
+REPEAT_RATIO = 0.02
+REPEAT_BACK_MAX = 200
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+PROBLEMS_KEPT_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    number: int
+    key: str
+    phone: str
+    colour: str
+
+    @property
+    def body(self) -> bytes:
+        return msgspec.json.encode({"contact": {"phone": self.phone}, "answers": {QUESTION: self.colour}})
+
+
+def request_of(seed: int, number: int, people: int) -> Request:
+    """The `number`-th request of a run; pure."""
+    rng = random.Random(f"{seed}:{number}")
+    if number and rng.random() < REPEAT_RATIO:
+        return request_of(seed, number - rng.randint(1, min(number, REPEAT_BACK_MAX)), people)
+    person = rng.randrange(people)
+    (colour,) = rng.choices(list(COLOURS), list(COLOURS.values()))
+    return Request(number, f"{seed}-{number}", demo_phone(QUIZ_ID, person), colour)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    seed: int
+    rate_per_s: float
+    people: int
+    edge_url: str
+    service_token: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Read from any thread. `problems` keeps the first few."""
+
+    offered: int = 0
+    accepted: int = 0
+    retries: int = 0
+    refused: int = 0
+    gave_up: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, said: str) -> None:
+        if len(self.problems) < PROBLEMS_KEPT_MAX:
+            self.problems.append(said)
+
+    @property
+    def open(self) -> int:
+        return self.offered - self.accepted - self.refused - self.gave_up
+
+
+class _Receipt(msgspec.Struct):
+    completion_id: str
+
+
+class Load:
+    """One run of requests. `accepted` takes the ids of every 202, one a line."""
+
+    def __init__(self, plan: LoadPlan, accepted: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tally = Tally()
+        self._plan = plan
+        self._accepted = accepted
+        self._clock = clock
+        self._rng = random.Random(plan.seed)
+        self._receipt = msgspec.json.Decoder(_Receipt)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Posts until `stop`, then returns once every request has its answer or was given up."""
+        url = f"{self._plan.edge_url.rstrip('/')}/quiz/{QUIZ_ID}/completions"
+        headers = {
+            "Authorization": f"Bearer {self._plan.service_token}",
+            "Content-Type": "application/json",
+        }
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S
+        )
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            begun_s = self._clock()
+            while not stop.is_set():
+                due = int((self._clock() - begun_s) * self._plan.rate_per_s)
+                while self.tally.offered < due:
+                    request = request_of(self._plan.seed, self.tally.offered, self._plan.people)
+                    self.tally.offered += 1
+                    group.create_task(self._post(session, url, request))
+                await asyncio.sleep(0.01)
+
+    async def _post(self, session: aiohttp.ClientSession, url: str, request: Request) -> None:
+        give_up_at_s = self._clock() + GIVE_UP_AFTER_S
+        backoff_s = BACKOFF_FIRST_S
+        body, headers = request.body, {"Idempotency-Key": request.key}
+        while True:
+            retry_after_s = 0.0
+            try:
+                async with session.post(url, data=body, headers=headers) as response:
+                    answer = await response.read()
+                    if response.status == 202:
+                        self._accepted.write(f"{self._receipt.decode(answer).completion_id}\n")
+                        self.tally.accepted += 1
+                        return
+                    said = f"HTTP {response.status} {answer[:200]!r}"
+                    if response.status not in TRANSIENT:
+                        self.tally.refused += 1
+                        self.tally.problem(f"request {request.number}: {said}")
+                        return
+                    with suppress(ValueError):
+                        retry_after_s = float(response.headers.get("Retry-After", ""))
+            except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+                said = f"no answer ({type(error).__name__})"
+            if self._clock() > give_up_at_s:
+                self.tally.gave_up += 1
+                self.tally.problem(f"request {request.number}: gave up: {said}")
+                return
+            self.tally.retries += 1
+            wait_s = max(min(retry_after_s, RETRY_AFTER_S_MAX), backoff_s)
+            await asyncio.sleep(wait_s * self._rng.uniform(0.8, 1.5))
+            backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
