@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import cast
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.stage import Record
@@ -17,6 +18,7 @@ SESSION_TIMEOUT_MS = 10_000  # after a kill the next process waits this long for
 POLL_INTERVAL_MAX_MS = 300_000  # far above a statement's time-out: a slow batch does not lose its partitions
 QUEUED_KBYTES_MAX = 16_384  # fetched ahead, for each sink
 FETCH_WAIT_MS = 100
+BROKERS_SEEN_EVERY_MS = 2_000
 WATERMARK_TIMEOUT_S = 5.0
 SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
 BATCH_BYTES_MAX = 8_000_000
@@ -28,6 +30,14 @@ class DataLoss(Exception):
 
 class Unreadable(Exception):
     """Kafka cannot be read for now."""
+
+
+class _Broker(msgspec.Struct, frozen=True):
+    state: str
+
+
+class _Statistics(msgspec.Struct, frozen=True):
+    brokers: dict[str, _Broker] = {}
 
 
 class LogReader:
@@ -44,6 +54,7 @@ class LogReader:
         self._clock = clock
         self._assigned: list[int] = []
         self._placed = True
+        self.cut_off = False  # whether no broker can be reached, as of the client's last look
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -58,6 +69,8 @@ class LogReader:
                 "queued.max.messages.kbytes": QUEUED_KBYTES_MAX,
                 "fetch.wait.max.ms": FETCH_WAIT_MS,
                 "allow.auto.create.topics": False,
+                "statistics.interval.ms": BROKERS_SEEN_EVERY_MS,
+                "stats_cb": self._on_statistics,
             },
             logger=LOG,
         )
@@ -150,6 +163,10 @@ class LogReader:
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assigned = sorted(partition.partition for partition in partitions)
         self.hold()
+
+    def _on_statistics(self, statistics: str) -> None:
+        brokers = msgspec.json.decode(statistics, type=_Statistics).brokers
+        self.cut_off = all(broker.state != "UP" for broker in brokers.values())
 
     def _on_revoke(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._assigned = []

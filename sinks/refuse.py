@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ from pipeline.stage import Record
 from pipeline.topology import Topic
 from sinks.sink import Refused
 
+LOG = logging.getLogger(__name__)
 DELIVERY_TIMEOUT_MS = 10_000  # then the batch is given up and read again
 
 
@@ -34,7 +36,8 @@ def producer(bootstrap_servers: str, client_id: str, record_bytes_max: int) -> P
             "linger.ms": 5,
             "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
             "allow.auto.create.topics": False,
-        }
+        },
+        logger=LOG,
     )
 
 

@@ -70,7 +70,12 @@ class Runner(Generic[Event]):
         self._connection: Connection | None = None
         self._next: dict[int, int] = {}
         self._lag_shown_at = 0.0
-        self.holding = True  # until the first look at the database
+        self._holding = True  # until the first look at the database
+
+    @property
+    def holding(self) -> bool:
+        """Whether nothing can be stored for now, because Postgres or Kafka is away."""
+        return self._holding or self._reader.cut_off
 
     def run(self, stop: threading.Event) -> None:
         """Returns after `stop`, with the batch in hand stored and the group left.
@@ -94,7 +99,7 @@ class Runner(Generic[Event]):
         while not stop.is_set():
             try:
                 self._database()
-                self.holding = False
+                self._holding = False
                 return
             except psycopg.Error as error:
                 self._set_back(error, stop)
@@ -219,7 +224,7 @@ class Runner(Generic[Event]):
         LOG.warning("sink %s: %s; again in %.1f s", self._sink.name, cause, wait_s)
         metrics.SETBACKS.labels(self._sink.name, type(error).__name__).inc()
         metrics.HOLDING.labels(self._sink.name).set(1)
-        self.holding = True
+        self._holding = True
         self._next = {}
         self._reader.hold()
         if self._connection is not None and (self._connection.broken or not is_idle(self._connection)):
@@ -231,7 +236,7 @@ class Runner(Generic[Event]):
     def _went_well(self) -> None:
         self._backoff.after_success()
         metrics.HOLDING.labels(self._sink.name).set(0)
-        self.holding = False
+        self._holding = False
 
     def _database(self) -> Connection:
         if self._connection is None or self._connection.closed:

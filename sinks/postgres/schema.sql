@@ -294,6 +294,8 @@ CREATE INDEX delivery_attempts_by_delivery ON public.delivery_attempts USING btr
 
 CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (provider_message_id) WHERE (NOT merged);
 
+CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
+
 ALTER TABLE ONLY public.campaign_versions
     ADD CONSTRAINT campaign_versions_campaign_id_fkey FOREIGN KEY (campaign_id) REFERENCES public.campaigns(campaign_id);
 

@@ -24,24 +24,22 @@ class Stays:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The status can only be judged when the call has its own result: keep it and ask again."""
+    """A failure of a call that has no result, or will be repeated: judged when its delivery's state is."""
 
 
 def merge(state: str, status: str, *, of_last_attempt: bool) -> Becomes | Stays | Waits:
     """What `status` makes of a delivery in `state`; `of_last_attempt` tells whose message it is about.
 
     A proof counts for every attempt and against every state, waiting ones too: the message was sent, and must
-    not be again. A failure counts for the last attempt only, and never before its caller has had its say: the
+    not be again. A failure counts for the last attempt only, and not before its caller has had its say: the
     provider tells refusals that may be retried in both ways.
     """
     if status not in RANKS:
         return Stays()
+    if status == "failed" and not of_last_attempt:
+        return Stays()
     if state in RANKS:
-        if status == "failed" and not of_last_attempt:
-            return Stays()
         return Becomes(status) if RANKS[status] > RANKS[state] else Stays()
-    if status in PROOFS:
+    if status in PROOFS or state == "ambiguous":
         return Becomes(status)
-    if state == "calling" and of_last_attempt:
-        return Waits()
-    return Becomes(status) if state == "ambiguous" and of_last_attempt else Stays()
+    return Waits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -28,6 +28,7 @@ from sinks.sink import Arrival, WriteReport
 QUERIES = load_queries(Path(__file__).with_name("statuses.sql"))
 OPTED_OUT_CODE = 131050  # Cloud API: the user stopped marketing messages
 WAITING_BATCH_MAX = 500
+KEPT_WAITING = timedelta(days=8)  # the provider repeats a webhook for up to seven
 
 Key = tuple[date, str, str]
 """Of a delivery: campaign month, campaign, contact."""
@@ -82,17 +83,22 @@ class ProviderStatuses:
         return contact_id(self._contact_key, tenant_id, phone)
 
 
-def merge_waiting(connection: Connection) -> int:
-    """Merges statuses that came before their delivery's own result; returns how many it could.
+def merge_waiting(connection: Connection, within: timedelta = KEPT_WAITING) -> int:
+    """Merges statuses that came before their delivery's own result; returns how many are done with.
 
-    One transaction of its own. Call it now and then, from any number of processes.
+    Looks at those that the provider has told of `within` that time, at most `WAITING_BATCH_MAX` messages. One
+    transaction of its own. Call it now and then, from any number of processes.
     """
     with connection.transaction():
-        rows = connection.execute(QUERIES["list_waiting_messages"], [WAITING_BATCH_MAX])
-        merged = merge_messages(connection, [str(row[0]) for row in rows])
-    waiting = connection.execute(QUERIES["count_waiting"]).fetchone()
-    metrics.STATUSES_WAITING.set(float(str(waiting[0])) if waiting else 0.0)
-    return merged
+        limits = {"within": within, "limit": WAITING_BATCH_MAX}
+        rows = connection.execute(QUERIES["list_waiting_messages"], limits, prepare=False)
+        return merge_messages(connection, [str(row[0]) for row in rows])
+
+
+def count_waiting(connection: Connection) -> int:
+    """Statuses whose delivery is not known, or cannot be judged, yet; those of other senders stay so."""
+    row = connection.execute(QUERIES["count_waiting"], [KEPT_WAITING]).fetchone()
+    return 0 if row is None else int(str(row[0]))
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -26,15 +26,37 @@ FROM waiting AS s
 JOIN deliveries AS d ON d.provider_message_id = s.provider_message_id;
 
 -- list_waiting_messages --
--- Statuses that came before their delivery's own result. Older than the provider's longest retry they stay as they
--- are: a message of somebody else's, or of a ledger that is gone.
-SELECT DISTINCT provider_message_id
-FROM provider_statuses
-WHERE NOT merged AND at > now() - interval '8 days'
-LIMIT %s;
+-- Statuses that came before their delivery's own result, as far as they can be judged by now: each that is listed
+-- here is done with after its merge, so that those of other senders on the same account never stand in the way.
+SELECT DISTINCT s.provider_message_id
+FROM provider_statuses AS s
+WHERE NOT s.merged
+  AND s.at > now() - %(within)s
+  AND (
+      EXISTS (
+          SELECT
+          FROM deliveries AS d
+          WHERE d.provider_message_id = s.provider_message_id
+            AND (s.status <> 'failed' OR d.state IN ('ambiguous', 'sent', 'failed', 'delivered', 'read'))
+      )
+      OR EXISTS (
+          SELECT
+          FROM delivery_attempts AS a
+          JOIN deliveries AS d ON d.delivery_id = a.delivery_id
+          WHERE a.attempt_id = s.attempt_id
+            AND (
+                s.status <> 'failed'
+                OR d.state IN ('ambiguous', 'sent', 'failed', 'delivered', 'read')
+                OR d.attempt_id <> s.attempt_id
+            )
+      )
+  )
+LIMIT %(limit)s;
 
 -- count_waiting --
-SELECT count(*) FROM provider_statuses WHERE NOT merged AND at > now() - interval '8 days';
+-- Older than the provider's longest retry they stay as they are: of somebody else's message, or of a ledger that
+-- is gone.
+SELECT count(*) FROM provider_statuses WHERE NOT merged AND at > now() - %s;
 
 -- lock_deliveries --
 -- In the order of the key, as the sender does.

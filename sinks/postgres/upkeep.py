@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 
 import psycopg
 
@@ -17,10 +17,11 @@ from sinks.postgres.connect import Connection
 from sinks.postgres.migrate import require_current
 from sinks.postgres.partitions import create_ahead
 from sinks.postgres.poison import describe, is_passing
-from sinks.postgres.statuses import merge_waiting
+from sinks.postgres.statuses import count_waiting, merge_waiting
 
 LOG = logging.getLogger(__name__)
-PARTITIONS_EVERY_S = 600.0
+SELDOM_EVERY_S = 600.0
+LATELY = timedelta(seconds=2 * SELDOM_EVERY_S)
 STATUSES_EVERY_S = 1.0  # bounds how long a delivery is shown as sent that the provider has delivered
 
 
@@ -41,7 +42,7 @@ class Upkeep:
         self._backoff = backoff
         self._clock = clock
         self._connection: Connection | None = None
-        self._partitions_at = float("-inf")
+        self._seldom_at = float("-inf")
         self.holding = True
 
     def run(self, stop: threading.Event) -> None:
@@ -55,10 +56,10 @@ class Upkeep:
     def _round(self) -> float:
         try:
             connection = self._database()
-            if self._clock() - self._partitions_at >= PARTITIONS_EVERY_S:
-                self.make_partitions(connection)
-                self._partitions_at = self._clock()
-            merge_waiting(connection)
+            if self._clock() - self._seldom_at >= SELDOM_EVERY_S:
+                self._seldom(connection)
+                self._seldom_at = self._clock()
+            merge_waiting(connection, LATELY)
         except psycopg.Error as error:
             if not is_passing(error):
                 raise
@@ -70,6 +71,12 @@ class Upkeep:
         self._backoff.after_success()
         self.holding = False
         return STATUSES_EVERY_S
+
+    def _seldom(self, connection: Connection) -> None:
+        self.make_partitions(connection)
+        while merge_waiting(connection) > 0:
+            pass
+        metrics.STATUSES_WAITING.set(count_waiting(connection))
 
     def make_partitions(self, connection: Connection) -> None:
         """As far ahead as the topology says."""

@@ -159,6 +159,7 @@ CREATE TABLE provider_statuses (
 );
 -- Those whose delivery is not known, or has no result of its own, yet.
 CREATE INDEX provider_statuses_waiting ON provider_statuses (provider_message_id) WHERE NOT merged;
+CREATE INDEX provider_statuses_waiting_by_time ON provider_statuses (at) WHERE NOT merged;
 
 CREATE TABLE suppressions (
     tenant_id  text NOT NULL,

@@ -4,7 +4,9 @@ import random
 import threading
 from collections.abc import Sequence
 
+import psycopg
 import pytest
+from confluent_kafka import Producer
 
 from sinks.backoff import Backoff
 from sinks.postgres.connect import connect
@@ -15,10 +17,10 @@ from tests.sinks.running import Corner, until
 ROLE = "delivery_events"
 
 
-def publisher(corner: Corner) -> Publisher:
+def publisher(corner: Corner, kafka: Producer | None = None) -> Publisher:
     return Publisher(
         corner.topology,
-        producer(corner.bootstrap, "test-outbox", corner.topology.record_bytes_max),
+        kafka or producer(corner.bootstrap, "test-outbox", corner.topology.record_bytes_max),
         lambda: connect(corner.database_url, "test publisher"),
         Backoff(first_s=0.02, longest_s=0.1, rng=random.Random(1)),
     )
@@ -110,12 +112,33 @@ def test_a_crash_before_the_deletion_sends_again_in_order(corner: Corner) -> Non
 def test_what_kafka_does_not_take_stays(corner: Corner) -> None:
     """Given a topic that does not exist: nothing is dropped, and it goes out once it does."""
     enqueue(corner.connection, ROLE, b"key", b"value")
-    mine = publisher(corner)
+    mine = publisher(corner, Producer({"bootstrap.servers": corner.bootstrap, "delivery.timeout.ms": 500}))
     with pytest.raises(NotDelivered):
         mine.publish_once()
     corner.make_topics(ROLE)
 
     until(lambda: delivered(mine), "the topic to be seen")
+
+    assert values(corner) == [b"value"]
+
+
+def test_postgres_away_is_waited_for(corner: Corner) -> None:
+    corner.make_topics(ROLE)
+    (name,) = corner.rows("SELECT current_database()")[0]
+    mine, stop = publisher(corner), threading.Event()
+    thread = threading.Thread(target=mine.run, args=[stop])
+    thread.start()
+    until(lambda: mine.leading, "the lead")
+    with psycopg.connect(corner.database_url.rpartition("/")[0] + "/postgres", autocommit=True) as server:
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        until(lambda: mine.holding, "the publisher to notice")
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    corner.connection = connect(corner.database_url, "test")
+    enqueue(corner.connection, ROLE, b"key", b"value")
+    until(lambda: corner.rows("SELECT 1 FROM outbox") == [], "an empty outbox")
+    stop.set()
+    thread.join()
 
     assert values(corner) == [b"value"]
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,17 @@ def is_ready(env: dict[str, str]) -> bool:
         return False
 
 
+def readiness(env: dict[str, str]) -> str:
+    port = int(env["QUIZSTREAM_PORT_BASE"]) + METRICS_PORT_OFFSET
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1) as reply:
+            return str(reply.read())
+    except urllib.error.HTTPError as refusal:
+        return str(refusal.read())
+    except OSError:
+        return ""
+
+
 def test_one_process_fills_all_tables_and_stops_when_asked(corner: Corner) -> None:
     corner.make_topics(*corner.topology.topics)
     env = corner.env()
@@ -70,6 +82,15 @@ def test_a_process_whose_part_fails_ends_and_says_why(corner: Corner, empty_data
 
     assert running.returncode == 1
     assert "lacks migration 0001_initial: run `python -m sinks.postgres.migrate`" in said.splitlines()[-1]
+
+
+def test_a_process_without_kafka_is_not_ready_and_stops_when_asked(corner: Corner) -> None:
+    env = corner.env() | {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with process(env) as running:
+        until(lambda: "completions waits for Postgres or Kafka" in readiness(env), "its own judgement")
+        running.send_signal(signal.SIGTERM)
+
+        assert running.wait(30) == 0
 
 
 def test_a_process_started_before_its_database_waits_for_it(corner: Corner) -> None:

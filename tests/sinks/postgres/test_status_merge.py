@@ -27,9 +27,8 @@ def end_of(state: str, told: list[str]) -> str:
 def test_the_end_does_not_depend_on_the_order_nor_on_repeats(
     state: str, data: st.DataObject, told: list[str]
 ) -> None:
-    shuffled = data.draw(
-        st.permutations(told + data.draw(st.lists(st.sampled_from(told)) if told else st.just([])))
-    )
+    repeats = data.draw(st.lists(st.sampled_from(told), max_size=4)) if told else []
+    shuffled = data.draw(st.permutations(told + repeats))
 
     assert end_of(state, shuffled) == end_of(state, told)
 
@@ -62,4 +61,6 @@ def test_a_proof_counts_for_an_older_attempt_and_a_failure_does_not() -> None:
         for proof in PROOFS:
             assert merge(state, proof, of_last_attempt=False) == Becomes(proof)
         assert merge(state, "failed", of_last_attempt=False) == Stays()
-    assert merge("calling", "failed", of_last_attempt=True) == Waits()
+    # Refused for now and to be tried again: the provider may tell that in a webhook, too.
+    for state in ("calling", "waiting", "leased"):
+        assert merge(state, "failed", of_last_attempt=True) == Waits()

@@ -1,10 +1,11 @@
-"""Webhooks into the ledger, on a real database; the sender's own writes are its real statements."""
+"""Webhooks into the ledger, on a real database."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from schemas.codec import Undecodable, codec
 from schemas.ids import contact_id
 from schemas.records import ProviderWebhook, WebhookBody
+from sinks import whatsapp
 from sinks.postgres.deliveries import Deliveries
-from sinks.postgres.statuses import ProviderStatuses, WebhookDecoder, merge_waiting
+from sinks.postgres.queries import load_queries
+from sinks.postgres.statuses import ProviderStatuses, WebhookDecoder, count_waiting, merge_waiting
 from sinks.postgres.webhook_body import Webhook, parse
 from tests.sinks.running import Corner
 from tests.sinks.samples import NOW_MS, match
@@ -21,6 +24,7 @@ from tests.sinks.samples import NOW_MS, match
 KEY = b"key of this test"
 ATTEMPT = str(uuid.UUID(int=77))
 SINK = ProviderStatuses(KEY)
+SENDER = load_queries(Path(whatsapp.__file__).with_name("queries.sql"))
 
 
 def status(
@@ -107,6 +111,32 @@ def test_a_status_before_the_callers_own_result_is_kept(corner: Corner) -> None:
     assert merge_waiting(corner.connection) == 0
 
 
+@pytest.mark.parametrize("told", ["sent", "delivered", "read"])
+def test_the_callers_own_result_does_not_lower_what_a_status_has_told(corner: Corner, told: str) -> None:
+    """With the statement that the sender writes its results with."""
+    delivery(corner, "calling")
+    corner.write(SINK, [webhook(status(told))])
+    month, campaign, contact = corner.rows("SELECT campaign_month, campaign_id, contact_id FROM deliveries")[
+        0
+    ]
+    result = {
+        "months": [month],
+        "campaigns": [campaign],
+        "contacts": [contact],
+        "attempt_ids": [ATTEMPT],
+        "states": ["sent"],
+        "reasons": [""],
+        "due_in_s": [None],
+        "uncounted": [0],
+        "message_ids": ["wamid.1"],
+    }
+
+    corner.connection.execute(SENDER["record_results"], result)
+
+    assert corner.rows("SELECT state, provider_message_id FROM deliveries") == [(told, "wamid.1")]
+    assert merge_waiting(corner.connection) == 0
+
+
 def test_a_failure_waits_for_the_callers_own_result(corner: Corner) -> None:
     delivery(corner, "calling")
     undeliverable = status("failed", errors=[{"code": 131026, "title": "Message undeliverable"}])
@@ -125,6 +155,18 @@ def test_a_status_of_an_unknown_message_is_stored_and_changes_nothing(corner: Co
     report = corner.write(SINK, [webhook(status("read", attempt=None, message_id="wamid.of-somebody-else"))])
 
     assert (report.rows, state_of(corner)) == (1, "sent")
+
+
+def test_statuses_of_other_senders_stand_in_nobodys_way(corner: Corner) -> None:
+    """More of them than one sweep takes, and all of them older."""
+    delivery(corner, "calling")
+    strangers = [status("read", attempt=None, message_id=f"wamid.other.{n}") for n in range(600)]
+    corner.write(SINK, [webhook(*strangers)])
+    corner.write(SINK, [webhook(status("delivered", attempt=None))])
+    corner.rows("UPDATE deliveries SET state = 'sent', provider_message_id = 'wamid.1' RETURNING 1")
+
+    assert (merge_waiting(corner.connection), state_of(corner)) == (1, "delivered")
+    assert count_waiting(corner.connection) == 600
 
 
 def test_a_replay_of_the_webhooks_changes_nothing(corner: Corner) -> None:
