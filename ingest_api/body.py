@@ -9,7 +9,10 @@ from ingest_api.reply import Headers, Receive
 
 BODY_TIMEOUT_S = 10.0  # from the first part to the last
 
-# What is not read has to go: the connection ends with the answer.
+# A client reads its refusal only once it has sent everything; cut off before, it would see a broken connection and
+# come again. So the rest of a refused body is let in and dropped, up to here (`ingest_api.head`).
+DROPPED_BYTES_MAX = 4_194_304
+
 CLOSE: Headers = ((b"connection", b"close"),)
 
 
@@ -28,9 +31,9 @@ def require_json(headers: dict[bytes, bytes]) -> None:
         )
         charset = parameters.strip().removeprefix(b"charset=").strip(b'"')
         if not is_json or charset not in (b"", b"utf-8"):
-            raise refusal(NOT_JSON, "Content-Type must be application/json, in UTF-8", headers=CLOSE)
+            raise refusal(NOT_JSON, "Content-Type must be application/json, in UTF-8")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise refusal(NOT_JSON, "Content-Encoding is not taken", headers=CLOSE)
+        raise refusal(NOT_JSON, "Content-Encoding is not taken")
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], bytes_max: int) -> bytes:
@@ -40,7 +43,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], bytes_max: in
     """
     said = headers.get(b"content-length")
     if said is not None and said.isdigit() and int(said[:20]) > bytes_max:
-        raise _too_large(bytes_max)
+        raise _too_large(bytes_max, () if int(said[:20]) <= DROPPED_BYTES_MAX else CLOSE)
     body, more = await _part(receive)
     if more:
         try:
@@ -70,5 +73,5 @@ async def _part(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def _too_large(bytes_max: int) -> Exception:
-    return refusal(BODY_TOO_LARGE, f"at most {bytes_max} bytes are taken", headers=CLOSE)
+def _too_large(bytes_max: int, headers: Headers = ()) -> Exception:
+    return refusal(BODY_TOO_LARGE, f"at most {bytes_max} bytes are taken", headers=headers)

@@ -1,6 +1,6 @@
-"""HTTP as uvicorn speaks it, with a bound on what a request's head may hold and how long it may take.
+"""HTTP as uvicorn speaks it, with bounds on a request's head and on what is dropped of a refused body.
 
-httptools by itself keeps a head of any size, and waits for its end for ever.
+httptools by itself keeps a head of any size, and uvicorn waits for the end of either for ever.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from ingest_api.body import DROPPED_BYTES_MAX
 from ingest_api.metrics import HEADS_REFUSED
 from ingest_api.problems import HEADERS_TOO_LARGE, MEDIA_TYPE, NOT_HTTP, Kind, Problem
 
 HEAD_BYTES_MAX = 16_384
 HEADERS_MAX = 64
-HEAD_TIMEOUT_S = 10.0  # from the connection, or the first part of a later head, to the head's end
+HEAD_TIMEOUT_S = (
+    10.0  # from the connection, or the first part of a later head, to its end; also to drop a body
+)
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -24,6 +27,7 @@ class BoundedHead(HttpToolsProtocol):
         super().connection_made(transport)
         self._in_head = True
         self._unfinished_bytes = 0
+        self._dropped_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._set_deadline()
 
@@ -60,12 +64,26 @@ class BoundedHead(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self.cycle.response_complete:
+            self._drop(body)
+        else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._dropped_bytes:
+            self._dropped_bytes = 0
+            self._clear_deadline()
         if not self.transport.is_closing():
             super().on_message_complete()
+
+    def _drop(self, body: bytes) -> None:
+        self._dropped_bytes += len(body)
+        if self._dropped_bytes > DROPPED_BYTES_MAX:
+            self.transport.close()
+        elif self._deadline is None:
+            self._set_deadline()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(NOT_HTTP)

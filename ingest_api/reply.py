@@ -17,7 +17,7 @@ NO_CONTENT = 204
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """`problem` is the slug of the refusal, empty for what is none. A 204 has no body, and says nothing of one."""
+    """`problem` is the slug of the refusal, empty for what is none. A 204 says nothing of a body."""
 
     status: int
     body: bytes

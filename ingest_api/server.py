@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import signal
 from collections.abc import AsyncIterator
 from functools import partial
 from urllib.parse import urlsplit
@@ -48,6 +49,9 @@ def main(settings: Settings) -> int | None:
     # Others reach it by `edge_url`: where that is no loopback address, it listens on every interface.
     host = "127.0.0.1" if address.hostname in LOOPBACK else "0.0.0.0"
     server = make_server(make_app(settings, topology), host, address.port or 80)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has stopped; having been asked to stop is no failure.
+        signal.signal(stop, lambda _signal, _frame: None)
     server.run()
     return 0 if server.started else 1
 

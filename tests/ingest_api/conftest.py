@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from ops.embedded.stack import ServerUrls
-from tests.ingest_api.edge import Edge, prepare, running, test_settings, wait_ready
+from tests.ingest_api.edge import Edge, prepare, running, settings_for, wait_ready
 
 
 @pytest.fixture(scope="session")
 def edge(stack: ServerUrls) -> Iterator[Edge]:
-    settings = test_settings(stack.kafka_bootstrap, f"t{secrets.token_hex(4)}.")
+    settings = settings_for(stack.kafka_bootstrap, f"t{secrets.token_hex(4)}.")
     topology = prepare(settings)
     with running(settings, topology) as one:
         wait_ready(one)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from ingest_api.receive import Stamp
 from ingest_api.server import make_app, make_server
@@ -97,7 +98,7 @@ class Edge:
             connection.close()
 
     def submit(self, quiz_id: str, content: Any, **headers: str) -> Answer:
-        """`content` is JSON-encoded unless it is bytes; `idempotency_key="x"` is the header Idempotency-Key."""
+        """`content` is encoded unless it is bytes; `idempotency_key="x"` is the header Idempotency-Key."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.ask(
@@ -118,7 +119,7 @@ class Edge:
         ]
 
 
-def test_settings(bootstrap: str, namespace: str) -> Settings:
+def settings_for(bootstrap: str, namespace: str) -> Settings:
     settings = Settings.from_env({"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "QUIZSTREAM_NAMESPACE": namespace})
     return replace(settings, home=Path("/nonexistent"))
 
@@ -149,19 +150,23 @@ def prepare(settings: Settings) -> Topology:
 
 def records_of(settings: Settings, topic: Topic) -> list[tuple[bytes, bytes]]:
     """Key and value of everything in the topic at the call, partition by partition."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap_servers, "group.id": "reads-all"})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap_servers,
+            "group.id": "reads-all",
+            "fetch.wait.max.ms": 20,
+        }
+    )
     records: list[tuple[bytes, bytes]] = []
     try:
-        for partition in range(topic.partitions):
-            place = TopicPartition(topic.name, partition, 0)
-            _low, high = consumer.get_watermark_offsets(place, timeout=30)
-            consumer.assign([place])
-            position = 0
-            while position < high:
-                for message in consumer.consume(1000, 1.0):
-                    assert message.error() is None
+        places = [TopicPartition(topic.name, partition, 0) for partition in range(topic.partitions)]
+        ends = [consumer.get_watermark_offsets(place, timeout=30)[1] for place in places]
+        consumer.assign([place for place, end in zip(places, ends, strict=True) if end])
+        while len(records) < sum(ends):
+            for message in consumer.consume(500, 0.05):
+                assert message.error() is None
+                if int(message.offset() or 0) < ends[int(message.partition() or 0)]:
                     records.append((bytes(message.key() or b""), bytes(message.value() or b"")))
-                    position = int(message.offset() or 0) + 1
     finally:
         consumer.close()
     return records
