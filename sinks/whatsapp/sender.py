@@ -72,6 +72,7 @@ class Sender:
             unusable=self._unusable,
         )
         self._hand_backs: list[Settled] = []
+        self._stopping = False
         self.database_ok = False
 
     @property
@@ -83,11 +84,12 @@ class Sender:
 
         Raises what a task of its own raised unexpectedly: the process then better starts anew.
         """
+        feeding = asyncio.create_task(self._feed())
         loops = [
+            feeding,
             asyncio.create_task(
                 self._every(self._settings.number_lease_s / 3, "numbers", self._keep_numbers)
             ),
-            asyncio.create_task(self._feed()),
             asyncio.create_task(self._every(RECLAIM_EVERY_S, "reclaim", self._reclaim)),
             asyncio.create_task(self._every(GAUGES_EVERY_S, "gauges", self._count)),
         ]
@@ -96,6 +98,9 @@ class Sender:
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._stopping = True
+            # A claim that is cut off leaves its leases to run out.
+            await asyncio.wait([feeding], timeout=STOP_WRITE_GRACE_S)
             for task in (*loops, stopped, *self._serving.values()):
                 task.cancel()
             await asyncio.gather(*loops, stopped, *self._serving.values(), return_exceptions=True)
@@ -206,7 +211,7 @@ class Sender:
 
     async def _feed(self) -> None:
         poll_s = self._settings.poll_ms / 1000
-        while True:
+        while not self._stopping:
             full = False
             try:
                 for tenant_id in {desk.number.tenant_id for desk in self._desks.values()}:
