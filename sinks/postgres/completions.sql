@@ -24,7 +24,9 @@ COPY completions_batch FROM STDIN (FORMAT binary);
 
 -- merge_completions --
 -- The first payload of an id wins. The neighbouring days are looked at because a retry after midnight may carry
--- another day; days are given as constants so that the planner looks into those partitions only.
+-- another day (the same day is the conflict's). The days' bounds are constants, so that the planner drops all other
+-- partitions; OFFSET 0 keeps it from joining whole partitions to the batch: two probes of an index a row, however
+-- large a day has grown.
 INSERT INTO completions (
     day, completion_id, tenant_id, quiz_id, quiz_version, contact_id,
     submitted_at, accepted_at, answers, score, region
@@ -38,13 +40,18 @@ FROM (
     ORDER BY completion_id, ordinal
 ) AS batch
 WHERE NOT EXISTS (
-    SELECT 1
-    FROM completions AS present
-    WHERE present.day BETWEEN %(first_day)s AND %(last_day)s
-      AND present.day IN (
-          DATE '1970-01-01' + batch.day - 1, DATE '1970-01-01' + batch.day, DATE '1970-01-01' + batch.day + 1
-      )
+    SELECT FROM completions AS present
+    WHERE present.day = DATE '1970-01-01' + batch.day - 1
+      AND present.day BETWEEN %(first_day)s AND %(last_day)s
       AND present.completion_id = batch.id
+    OFFSET 0
+)
+AND NOT EXISTS (
+    SELECT FROM completions AS present
+    WHERE present.day = DATE '1970-01-01' + batch.day + 1
+      AND present.day BETWEEN %(first_day)s AND %(last_day)s
+      AND present.completion_id = batch.id
+    OFFSET 0
 )
 ORDER BY accepted_at
 ON CONFLICT DO NOTHING;

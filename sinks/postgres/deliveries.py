@@ -65,15 +65,25 @@ class Deliveries:
         )
         copy_rows(connection, QUERIES["copy_deliveries"], _TYPES, rows)
         opened = cast(list[DeliveryRow], connection.execute(QUERIES["insert_deliveries"]).fetchall())
-        second = connection.execute(QUERIES["insert_second_matches"]).rowcount
         if opened:
             enqueue_all(connection, EVENTS_ROLE, [_opened(row) for row in opened])
+        second = self._second_matches(connection, events, {(row[2], row[3], row[4]) for row in opened})
         contacts.save(
             connection,
             (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
         )
         written = len(opened) + second
         return WriteReport(written, len(events) - written)
+
+    def _second_matches(
+        self, connection: Connection, events: Sequence[Match], opened: set[tuple[str, str, str]]
+    ) -> int:
+        left = [
+            ordinal
+            for ordinal, event in enumerate(events)
+            if (event.campaign_id, event.contact_id, event.completion_id) not in opened
+        ]
+        return connection.execute(QUERIES["insert_second_matches"], [left]).rowcount if left else 0
 
 
 def _opened(row: DeliveryRow) -> tuple[bytes, bytes]:

@@ -44,7 +44,8 @@ RETURNING
     (extract(epoch FROM updated_at) * 1000)::bigint;
 
 -- insert_second_matches --
--- Deduplication upstream is a filter that may forget; what it lets through is accounted for here.
+-- Deduplication upstream is a filter that may forget; what it lets through is accounted for here. Asked only for
+-- the rows of the batch that opened no delivery; OFFSET 0 makes each one a probe of the key's index.
 INSERT INTO duplicates (
     day, completion_id, campaign_id, tenant_id, contact_id, first_completion_id, accepted_at
 )
@@ -52,9 +53,14 @@ SELECT
     DATE '1970-01-01' + batch.completion_day, batch.completion_id::uuid, batch.campaign_id, batch.tenant_id,
     batch.contact_id, present.completion_id, to_timestamp(batch.accepted_at / 1000.0)
 FROM deliveries_batch AS batch
-JOIN deliveries AS present
-  ON present.campaign_month = DATE '1970-01-01' + batch.campaign_month
- AND present.campaign_id = batch.campaign_id
- AND present.contact_id = batch.contact_id
-WHERE present.completion_id <> batch.completion_id::uuid
+CROSS JOIN LATERAL (
+    SELECT d.completion_id
+    FROM deliveries AS d
+    WHERE d.campaign_month = DATE '1970-01-01' + batch.campaign_month
+      AND d.campaign_id = batch.campaign_id
+      AND d.contact_id = batch.contact_id
+    OFFSET 0
+) AS present
+WHERE batch.ordinal = ANY(%s)
+  AND present.completion_id <> batch.completion_id::uuid
 ON CONFLICT DO NOTHING;

@@ -32,13 +32,18 @@ FROM (
     ORDER BY completion_id, ordinal
 ) AS batch
 WHERE NOT EXISTS (
-    SELECT 1
-    FROM outcomes AS present
-    WHERE present.day BETWEEN %(first_day)s AND %(last_day)s
-      AND present.day IN (
-          DATE '1970-01-01' + batch.day - 1, DATE '1970-01-01' + batch.day, DATE '1970-01-01' + batch.day + 1
-      )
+    SELECT FROM outcomes AS present
+    WHERE present.day = DATE '1970-01-01' + batch.day - 1
+      AND present.day BETWEEN %(first_day)s AND %(last_day)s
       AND present.completion_id = batch.id
+    OFFSET 0
+)
+AND NOT EXISTS (
+    SELECT FROM outcomes AS present
+    WHERE present.day = DATE '1970-01-01' + batch.day + 1
+      AND present.day BETWEEN %(first_day)s AND %(last_day)s
+      AND present.completion_id = batch.id
+    OFFSET 0
 )
 ORDER BY accepted_at
 ON CONFLICT DO NOTHING;
