@@ -19,7 +19,7 @@ run: setup  ## Start everything, replay two real quizzes, serve until Ctrl-C (ON
 	@exec $(BIN)/quizstream run $(if $(ONCE),--once) $(ARGS)
 
 test: setup-test  ## Run the tests on real Kafka, PostgreSQL and Valkey (ARGS="-k name" for some)
-	@exec $(BIN)/pytest -n 2 $(ARGS)
+	@exec $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 live-feed: setup-test  ## Move partitions under a live feed for 4 minutes: no commit may pass unprocessed records
 	@exec $(BIN)/python -m tests.faults.live_feed $(ARGS)

@@ -11,6 +11,7 @@ import time
 
 import psutil
 
+from ops.commands.exits import CANNOT
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from pipeline.settings import Settings
@@ -46,8 +47,9 @@ def start() -> int:
         child.wait()
         raise
     status = child.wait()
-    print(f"It did not start; more may be in {log}", file=sys.stderr)
-    return status or 2
+    if status != CANNOT:  # that one has said why
+        print(f"It did not start: see {log}", file=sys.stderr)
+    return status or CANNOT
 
 
 def stop() -> int:

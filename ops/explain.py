@@ -1,4 +1,4 @@
-"""The whole history of one completion or delivery, from every place that holds a part of it, in time order."""
+"""The whole history of one completion or delivery, from all that holds a part of it, in the order of time."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ def explain(found: Deployment, id_text: str) -> list[Moment]:
         # The ledger may not have it yet: the topics know which completion a delivery came from, too.
         attempts = _rows(connection, "attempts_of", {"ids": ids})
         moments = [
-            *_from_tables(connection, ids, deliveries, attempts),
+            # Of one moment: what a topic says comes before the row that it caused.
             *_from_topics(found, [str(one) for one in ids]),
+            *_from_tables(connection, ids, deliveries, attempts),
             *_from_provider(found, {row["attempt_id"] for row in attempts}),
         ]
     if not moments:

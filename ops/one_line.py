@@ -43,7 +43,8 @@ def one_line(error: Exception) -> str | None:
         said = error.args[0].str() if hasattr(error.args[0], "str") else str(error)
         return f"Kafka: {_first_line(said)}: {_REMEDY}"
     if isinstance(error, psycopg.errors.UndefinedTable):
-        return f"PostgreSQL: {_first_line(str(error))}: run `quizstream up`, or `python -m sinks.postgres.migrate`"
+        remedy = "run `quizstream up`, or `python -m sinks.postgres.migrate`"
+        return f"PostgreSQL: {_first_line(str(error))}: {remedy}"
     if isinstance(error, psycopg.OperationalError):
         return f"PostgreSQL: {_first_line(str(error))}: {_REMEDY}"
     return None

@@ -91,4 +91,4 @@ def _equations(r: Report) -> list[Text]:
 def _equation(name: str, total: int, parts: Mapping[str, int]) -> Text:
     sign = "=" if total == sum(parts.values()) else "≠"
     summed = " + ".join(f"{part} {count:,}" for part, count in parts.items())
-    return Text(f"{name} {total:,} {sign} {summed}")
+    return Text(f"{name} {total:,} {sign} {summed}", no_wrap=True, overflow="ignore")

@@ -12,7 +12,7 @@ from pipeline.stage import Record
 from pipeline.topology import Topic
 
 BATCH_RECORDS_MAX = 2000
-POLL_S = 0.2
+POLL_S = 0.05
 SILENCE_S_MAX = 30.0
 
 

@@ -64,12 +64,10 @@ def lag(
 def _table(lags: list[Lag]) -> Table:
     from rich.table import Table
 
-    table = Table()
-    for name in ("reader", "kind", "topic", "group"):
-        table.add_column(name, overflow="fold")
+    table = Table("reader", "topic")
     for name in ("records behind", "seconds behind"):
         table.add_column(name, justify="right")
     for one in lags:
         seconds = "?" if one.seconds is None else f"{one.seconds:.1f}"
-        table.add_row(one.reader, one.kind, one.topic, one.group, f"{one.records:,}", seconds)
+        table.add_row(f"{one.kind} {one.reader}", one.topic, f"{one.records:,}", seconds)
     return table
