@@ -234,12 +234,12 @@ def _raw_topic(app: StreamApp, name: str, partitions: int) -> Any:
     )
 
 
-def run_app(app: StreamApp, loglevel: str = "INFO") -> NoReturn:
+def run_app(app: faust.App, loglevel: str = "INFO") -> NoReturn:
     """Run until SIGTERM or SIGINT; ends the process. The chunk in hand may end, within its time-out.
 
     Exit code 0 after a signal, something else after a crash.
     """
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    # Faust's worker changes to the working directory that it is given, and redirects nothing.
     worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
+    worker.spinner = None  # it would write to the terminal, however quiet
     worker.execute_from_commandline()
