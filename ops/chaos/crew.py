@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -89,7 +89,8 @@ class Crew:
             )
             for spec in further
         }
-        self._joined: set[str] = set()
+        self._joined: Counter[str] = Counter()
+        self._joining = threading.Lock()
 
     def start(self, ready_timeout_s: float) -> list[str]:
         """Returns the names of those that are not ready in time."""
@@ -97,22 +98,23 @@ class Crew:
         return self.supervisor.wait_ready(ready_timeout_s)
 
     def join(self, name: str) -> None:
-        """A further process comes."""
-        if name not in self._joined:
-            self._joined.add(name)
-            self._further[name].start()
+        """A further process comes, unless it is here already."""
+        with self._joining:
+            self._joined[name] += 1
+            if self._joined[name] == 1:
+                self._further[name].start()
 
     def leave(self, name: str) -> None:
-        """A further process is asked to go, and gone when this returns."""
-        if name in self._joined:
-            self._joined.discard(name)
-            self._further[name].stop()
-
-    def supervisor_of(self, name: str) -> Supervisor:
-        return self._further.get(name, self.supervisor)
+        """One who wanted it does so no more; the last one sees it gone when this returns."""
+        with self._joining:
+            self._joined[name] -= 1
+            if self._joined[name] == 0:
+                self._further[name].stop()
 
     def stop(self) -> None:
         """Returns once every process is gone."""
-        for name in list(self._joined):
-            self.leave(name)
+        with self._joining:
+            for name in self._joined:
+                self._further[name].stop()
+            self._joined.clear()
         self.supervisor.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class Tally:
     refused: int = 0
     gave_up: int = 0
     problems: list[str] = field(default_factory=list)
+    accepted_in_s: Counter[int] = field(default_factory=Counter)  # whole second of the run -> 202s
 
     def problem(self, said: str) -> None:
         if len(self.problems) < PROBLEMS_KEPT_MAX:
@@ -92,6 +94,7 @@ class Load:
 
     def __init__(self, plan: LoadPlan, accepted: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.tally = Tally()
+        self.begun_s = clock()
         self._plan = plan
         self._accepted = accepted
         self._clock = clock
@@ -113,7 +116,7 @@ class Load:
             aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
             asyncio.TaskGroup() as group,
         ):
-            begun_s = self._clock()
+            begun_s = self.begun_s = self._clock()
             while not stop.is_set():
                 due = int((self._clock() - begun_s) * self._plan.rate_per_s)
                 while self.tally.offered < due:
@@ -134,6 +137,7 @@ class Load:
                     if response.status == 202:
                         self._accepted.write(f"{self._receipt.decode(answer).completion_id}\n")
                         self.tally.accepted += 1
+                        self.tally.accepted_in_s[int(self._clock() - self.begun_s)] += 1
                         return
                     said = f"HTTP {response.status} {answer[:200]!r}"
                     if response.status not in TRANSIENT:

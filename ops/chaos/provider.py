@@ -1,0 +1,55 @@
+"""The provider simulator told to misbehave."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import msgspec
+
+from ops.simulator.rules import Rule
+
+TIMEOUT_S = 5.0
+CALLS_HIT_MAX = 20
+THROTTLED = 130429
+REFUSED = 131057  # the number is in maintenance: not sent, worth another try
+UNCLEAR = 131000  # "something went wrong", without saying whether the message went out
+
+
+def rules_of(kind: str, size: float) -> list[Rule]:
+    """What a fault of the provider does to the next calls; `size` from 0 to 1 says to how many."""
+    count = 1 + int(size * (CALLS_HIT_MAX - 1))
+    match kind:
+        case "provider.hang":
+            return [Rule(do="hang", name=kind, count=max(1, count // 2))]
+        case "provider.throttle":
+            return [Rule(do="error", name=kind, code=THROTTLED, status=429, count=count)]
+        case "provider.error":
+            return [Rule(do="error", name=kind, code=UNCLEAR, status=500, count=count)]
+        case "provider.refuse":
+            return [Rule(do="error", name=kind, code=REFUSED, status=500, count=count)]
+        case "provider.taken_then_reset":
+            return [Rule(do="reset", name=kind, taken=True, count=count)]
+        case "provider.garbage":
+            return [Rule(do="garbage", name=kind, status=502, count=count)]
+    raise ValueError(f"{kind} is no fault of the provider")
+
+
+class Provider:
+    """Its control interface. Raises OSError while the simulator is away."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url.rstrip('/')}/simulator"
+
+    def add(self, rule: Rule) -> None:
+        self._ask("POST", "rules", msgspec.json.encode(rule))
+
+    def clear(self) -> None:
+        self._ask("DELETE", "rules")
+
+    def behave(self, **changed: float) -> None:
+        self._ask("PATCH", "behaviour", msgspec.json.encode(changed))
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> None:
+        request = urllib.request.Request(f"{self._url}/{path}", data=body, method=method)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            response.read()

@@ -1,0 +1,293 @@
+"""One fault run: servers, processes and links up, load on, the schedule carried out, the ledger judged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import psycopg
+
+from ops import deployment, explain
+from ops.books import Report
+from ops.chaos import scene
+from ops.chaos.background import Background
+from ops.chaos.crew import Crew
+from ops.chaos.inject import Injector, Subject
+from ops.chaos.load import Load, LoadPlan
+from ops.chaos.proxy import Link
+from ops.chaos.schedule import EACH_PER_10_MINUTES, LINKS, Fault, classes_for, schedule
+from ops.chaos.servers import Servers
+from ops.chaos.verdict import Event, Gate, Position, Seen, counts_by_class, gates
+from ops.chaos.watcher import Violation, Watcher, completion_ids
+from ops.deployment import Deployment
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import Ports
+from ops.prepare import prepare, publish
+from ops.provider_record import NoRecord, ProviderRecord
+from ops.reconcile import reconcile
+from ops.settle import settle
+from ops.simulator.record import Call
+
+READY_TIMEOUT_S = 120.0
+LAST_ANSWERS_TIMEOUT_S = 240.0
+DRAIN_TIMEOUT_S = 180.0  # the gate asks for less; waiting longer tells how much more it took
+COMPLETIONS_PER_PERSON = 2.0
+FAULTS_AT_ONCE_MAX = 40
+EXPLAINED_MAX = 3
+SERVER_VARIABLES = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "REDIS_URL")
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`faults` None: those of the seed."""
+
+    seed: int
+    duration_s: float
+    rate_per_s: float
+    accepted_per_s_min: float
+    brokers: int = 1
+    faults: Sequence[Fault] | None = None
+
+    @property
+    def scheduled(self) -> Sequence[Fault]:
+        return schedule(self.seed, self.duration_s, self.brokers) if self.faults is None else self.faults
+
+    @property
+    def each_min(self) -> int:
+        """How often each class has to come: nothing is asked of a schedule made by hand."""
+        if self.faults is not None or self.duration_s < 180:
+            return 0
+        return max(1, int(EACH_PER_10_MINUTES * self.duration_s / 600))
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    ok: bool
+    seed: int
+    duration_s: float
+    gates: list[Gate]
+    faults: dict[str, int]
+    events: list[Event]
+    violations: list[Violation]
+    accepted: int
+    retries: int
+    drained_s: float
+    report: Report
+    histories: dict[str, list[str]]
+
+
+@contextmanager
+def running(home: Home, env: Mapping[str, str], tell: Tell) -> Iterator[Subject]:
+    """Servers, links and processes; nothing is left after it. Raises CannotStart."""
+    own = {key: value for key, value in env.items() if key not in SERVER_VARIABLES}
+    own["QUIZSTREAM_HOME"] = str(home.path)
+    ports = Ports.from_env(own)
+    with ExitStack() as closing:
+        background = Background("links and load")
+        closing.callback(background.close)
+        servers = Servers(home, ports, tell)
+        closing.callback(servers.stop)
+        urls = servers.start()
+        found = deployment.find({**own, **urls.as_env()})
+        prepare(found)
+        links = _links(found, ports, background)
+        settings = found.settings
+        provider_url = _through(settings.simulator_url, links["sender-provider"])
+        effective_at_ms = scene.plant(replace(found, settings=replace(settings, simulator_url=provider_url)))
+        publish(found)
+        crew = Crew(found, home.logs, _overrides(found, links), servers.inherited_fds)
+        closing.callback(crew.stop)
+        late = crew.start(READY_TIMEOUT_S)
+        if late:
+            raise CannotStart(f"Not ready after {READY_TIMEOUT_S:.0f} s: {', '.join(late)}; see {home.logs}")
+        time.sleep(max(0.0, effective_at_ms / 1000 + 0.25 - time.time()))
+        yield Subject(found, crew, servers, links, background, seed=0)
+
+
+def _links(found: Deployment, ports: Ports, background: Background) -> dict[str, Link]:
+    upstream = {
+        "sink-postgres": ports.postgres,
+        "sender-postgres": ports.postgres,
+        "sender-provider": ports.simulator,
+        "clients-edge": ports.edge,
+        "provider-edge": ports.edge,
+    }
+    links = {name: Link(name, upstream[name], random.Random(name)) for name in LINKS}
+    for link in links.values():
+        background.do(link.open())
+    return links
+
+
+def _through(url: str, link: Link) -> str:
+    """The same URL, by way of the link."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}127.0.0.1:{link.port}").geturl()
+
+
+def _overrides(found: Deployment, links: Mapping[str, Link]) -> dict[str, dict[str, str]]:
+    settings = found.settings
+    return {
+        "postgres-sink": {"DATABASE_URL": _through(settings.database_url, links["sink-postgres"])},
+        "whatsapp-sender": {"DATABASE_URL": _through(settings.database_url, links["sender-postgres"])},
+        "simulator": {"QUIZSTREAM_EDGE_URL": _through(settings.edge_url, links["provider-edge"])},
+    }
+
+
+def chaos(plan: Plan, home: Home, env: Mapping[str, str] = os.environ, tell: Tell = print) -> Outcome:
+    """Runs the plan in a home of its own, which must be empty. Raises CannotStart."""
+    with running(home, env, tell) as subject:
+        return carry_out(plan, replace(subject, seed=plan.seed), tell)
+
+
+def carry_out(plan: Plan, subject: Subject, tell: Tell) -> Outcome:
+    found, settings = subject.found, subject.found.settings
+    accepted_file = settings.home / f"accepted-{plan.seed}.txt"
+    injector = Injector(subject)
+    watcher = Watcher(found)
+    stop = asyncio.Event()
+    load_plan = LoadPlan(
+        seed=plan.seed,
+        rate_per_s=plan.rate_per_s,
+        people=max(50, int(plan.rate_per_s * plan.duration_s / COMPLETIONS_PER_PERSON)),
+        edge_url=_through(settings.edge_url, subject.links["clients-edge"]),
+        service_token=settings.service_token,
+    )
+    calls_before = len(_calls(found))
+    with accepted_file.open("w", buffering=1 << 16, encoding="utf-8") as file:
+        load = Load(load_plan, file)
+        began_at = time.time()
+        watcher.start()
+        loading = subject.background.begin(load.run(stop))
+        began_s = time.monotonic()
+        try:
+            events = _inject_all(plan, injector, began_s, tell)
+            time.sleep(max(0.0, began_s + plan.duration_s - time.monotonic()))
+            load_s = time.monotonic() - began_s
+        finally:
+            subject.background.do(_set(stop))
+        tell(f"the load ends; {load.tally.open:,} requests are still open")
+        with suppress(TimeoutError):
+            loading.result(LAST_ANSWERS_TIMEOUT_S)
+    last_fault_s = max((event.ended_s for event in events), default=0.0)
+    late = subject.crew.supervisor.wait_ready(READY_TIMEOUT_S)
+    moving = ", ".join(late) or settle(found, DRAIN_TIMEOUT_S, tell)
+    drained_s = time.monotonic() - began_s - last_fault_s
+    watcher.stop()
+    tell(f"at rest {drained_s:.1f} s after the last fault; closing the books")
+    report = reconcile(found, accepted_file, wait_s=0.0 if moving else None)
+    tally = load.tally
+    seen = Seen(
+        report=report,
+        events=events,
+        violations=watcher.violations,
+        looks=watcher.looks,
+        calls=_calls(found)[calls_before:],
+        ambiguous=_ambiguous(found),
+        dead_letters=_dead_letters(found),
+        poisoned=injector.poisoned,
+        unanswered=tally.open + tally.gave_up,
+        refused=tally.problems if tally.refused else [],
+        accepted_in_s=dict(tally.accepted_in_s),
+        load_s=load_s,
+        load_began_at=began_at,
+        drained_s=drained_s,
+        calls_in_flight_max=found.topology.sender.in_flight_max * len(scene.NUMBERS),
+    )
+    found_gates = gates(seen, classes_for(plan.brokers), plan.each_min, plan.accepted_per_s_min)
+    ok = all(gate.ok for gate in found_gates)
+    return Outcome(
+        ok=ok,
+        seed=plan.seed,
+        duration_s=plan.duration_s,
+        gates=found_gates,
+        faults=counts_by_class(events),
+        events=events,
+        violations=watcher.violations,
+        accepted=tally.accepted,
+        retries=tally.retries,
+        drained_s=drained_s,
+        report=report,
+        histories={} if ok else _histories(found, seen),
+    )
+
+
+def _inject_all(plan: Plan, injector: Injector, began_s: float, tell: Tell) -> list[Event]:
+    """Every fault at its time; returns once the last is over."""
+
+    def one(fault: Fault) -> Event:
+        begun_s = time.monotonic() - began_s
+        tell(f"{begun_s:6.1f} s  {fault.kind} {fault.target} {fault.duration_s:.1f} s")
+        note = failed = ""
+        try:
+            note = injector.inject(fault)
+        except Exception as error:
+            # A fault that cannot be carried out must not end the run: the gate of the counts tells.
+            failed = f"{type(error).__name__}: {error}"
+        ended_s = time.monotonic() - began_s
+        tell(f"{ended_s:6.1f} s  over: {fault.kind} {fault.target} {note}{failed}")
+        return Event(fault, round(begun_s, 2), round(ended_s, 2), note, failed)
+
+    with ThreadPoolExecutor(FAULTS_AT_ONCE_MAX, "fault") as pool:
+        doing: list[Future[Event]] = []
+        for fault in plan.scheduled:
+            time.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
+            doing.append(pool.submit(one, fault))
+        return [future.result() for future in doing]
+
+
+async def _set(stop: asyncio.Event) -> None:
+    stop.set()
+
+
+def _calls(found: Deployment) -> list[Call]:
+    with suppress(NoRecord):
+        return list(ProviderRecord(found.settings).more())
+    return []
+
+
+def _ambiguous(found: Deployment) -> dict[str, str]:
+    query = "SELECT delivery_id::text, attempt_id::text FROM deliveries WHERE state = 'ambiguous'"
+    with psycopg.connect(found.settings.database_url) as connection:
+        return dict(connection.execute(query).fetchall())
+
+
+def _dead_letters(found: Deployment) -> list[Position]:
+    query = "SELECT DISTINCT source_topic, source_partition, source_offset FROM dead_letters"
+    with psycopg.connect(found.settings.database_url) as connection:
+        return [(topic, partition, offset) for topic, partition, offset in connection.execute(query)]
+
+
+def _histories(found: Deployment, seen: Seen) -> dict[str, list[str]]:
+    """The whole life of a few ids that something is wrong with."""
+    named = [example.split()[0] for breach in seen.report.breaches for example in breach.examples]
+    wanted = dict.fromkeys([*completion_ids(list(seen.violations)), *named, *seen.ambiguous])
+    histories: dict[str, list[str]] = {}
+    for one in wanted:
+        if len(histories) == EXPLAINED_MAX:
+            break
+        with suppress(explain.BadId, explain.NothingKnown):
+            histories[one] = [
+                f"{explain.time_text(moment.at)} {moment.where}: {moment.what} "
+                f"{msgspec.json.encode(moment.detail).decode()}"
+                for moment in explain.explain(found, one)
+            ]
+    return histories
+
+
+def fresh_home(parent: Path, seed: int) -> Home:
+    """A folder that is empty. Raises CannotStart where an earlier run still uses it."""
+    home = Home(parent / "chaos" / f"seed-{seed}")
+    home.remove()
+    return home

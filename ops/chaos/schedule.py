@@ -1,0 +1,138 @@
+"""Which faults there are, and the schedule that a seed makes of them. Pure: same seed, same schedule."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+PROCESSES = ("edge", "worker", "postgres-sink", "whatsapp-sender", "simulator")
+LINKS = ("sink-postgres", "sender-postgres", "sender-provider", "clients-edge", "provider-edge")
+POISONABLE = ("completions", "outcomes", "matches", "deliveries", "duplicates", "provider_webhooks")
+
+WARM_UP_S = 3.0
+# Between two faults on one thing: what is killed again before it is back shows nothing new.
+APART_S = 6.0
+EACH_PER_10_MINUTES = 3
+FAULTS_PER_MINUTE_SHORT = 16  # of a run that is too short for every class
+PLACEMENTS_TRIED_MAX = 400
+
+Needs = Literal["nothing", "one broker", "several brokers"]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultClass:
+    """`targets` are told apart by the resource that they take; `duration_s` is the span to choose from."""
+
+    kind: str
+    about: str
+    targets: tuple[str, ...]
+    duration_s: tuple[float, float] = (0.0, 0.0)
+    needs: Needs = "nothing"
+
+
+# Longer than any session time-out and any lease of a number: whoever wakes up is a zombie.
+ZOMBIE_S = (12.0, 18.0)
+
+CLASSES = (
+    FaultClass("process.kill", "SIGKILL", PROCESSES),
+    FaultClass("process.terminate", "SIGTERM: a graceful stop, then a start", PROCESSES),
+    FaultClass("process.stop", "SIGSTOP, others take over, SIGCONT", PROCESSES, ZOMBIE_S),
+    FaultClass(
+        "worker.join", "a further worker comes and goes", ("worker-1", "worker-2", "worker-3"), (8.0, 20.0)
+    ),
+    FaultClass(
+        "process.second",
+        "a second sender or sink comes and goes",
+        ("whatsapp-sender-1", "postgres-sink-1"),
+        (10.0, 20.0),
+    ),
+    FaultClass("kafka.kill", "SIGKILL of a broker, started again", ("kafka",), (1.0, 3.0)),
+    FaultClass("kafka.freeze", "a broker stands still", ("kafka",), (3.0, 8.0)),
+    FaultClass(
+        "kafka.controller", "SIGKILL of the active controller", ("kafka",), (1.0, 5.0), "several brokers"
+    ),
+    FaultClass("kafka.two_gone", "two of three brokers gone", ("kafka",), (5.0, 10.0), "several brokers"),
+    FaultClass("postgres.kill", "SIGKILL of the postmaster, started again", ("postgres",), (0.5, 3.0)),
+    FaultClass("postgres.terminate", "sessions ended in the middle of a COPY", ("postgres",)),
+    FaultClass("postgres.lock", "the ledger locked by somebody else", ("postgres",), (2.0, 6.0)),
+    FaultClass("valkey.restart", "SIGKILL of Valkey, started again", ("valkey",), (0.5, 2.0)),
+    FaultClass("link.delay", "every packet late by up to 0.3 s", LINKS, (4.0, 8.0)),
+    FaultClass("link.drop", "connections reset, new ones too", LINKS, (1.0, 5.0)),
+    FaultClass("link.half_close", "the server's side says that it is done", LINKS),
+    FaultClass("link.replies_lost", "what is asked arrives, the answer never does", LINKS, (2.0, 6.0)),
+    FaultClass("provider.hang", "no answer to some calls", ("provider",), (1.0, 3.0)),
+    FaultClass("provider.throttle", "too many: HTTP 429", ("provider",), (2.0, 5.0)),
+    FaultClass("provider.error", "HTTP 500 with an unclear code", ("provider",), (0.5, 1.5)),
+    FaultClass("provider.refuse", "a code that says not sent, try again", ("provider",), (1.0, 3.0)),
+    FaultClass("provider.taken_then_reset", "the message goes out, the answer is a reset", ("provider",)),
+    FaultClass("provider.garbage", "an answer that is no JSON", ("provider",)),
+    FaultClass("provider.webhooks", "statuses doubled, late and out of order", ("webhooks",), (5.0, 15.0)),
+    FaultClass("poison", "records that nobody can decode", POISONABLE),
+)
+BY_KIND = {each.kind: each for each in CLASSES}
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """`at_s` after the load has begun; `size` from 0 to 1 is what the kind makes of it."""
+
+    at_s: float
+    kind: str
+    target: str
+    duration_s: float
+    size: float
+
+    @property
+    def end_s(self) -> float:
+        return self.at_s + self.duration_s
+
+
+def classes_for(brokers: int) -> list[FaultClass]:
+    unsuited = "one broker" if brokers > 1 else "several brokers"
+    return [each for each in CLASSES if each.needs != unsuited]
+
+
+def schedule(seed: int, duration_s: float, brokers: int = 1) -> list[Fault]:
+    """In the order of time; each fault ends within `duration_s`.
+
+    From ten minutes on each class comes at least three times, from three minutes on at least once.
+    """
+    rng = random.Random(seed)
+    known = classes_for(brokers)
+    each = int(EACH_PER_10_MINUTES * duration_s / 600)
+    if each == 0 and duration_s >= 180:
+        each = 1
+    wanted = known * each
+    if not wanted:
+        wanted = rng.sample(
+            known, k=min(len(known), max(1, round(FAULTS_PER_MINUTE_SHORT * duration_s / 60)))
+        )
+    # The long ones first: they are the hardest to place.
+    placed: list[Fault] = []
+    for one in sorted(wanted, key=lambda each: -each.duration_s[1]):
+        for _ in range(PLACEMENTS_TRIED_MAX):
+            fault = _anywhere(one, duration_s, rng)
+            if fault is not None and not any(_collide(fault, other) for other in placed):
+                placed.append(fault)
+                break
+    return sorted(placed, key=lambda fault: (fault.at_s, fault.kind, fault.target))
+
+
+def _anywhere(one: FaultClass, duration_s: float, rng: random.Random) -> Fault | None:
+    """At a time and on a target by chance; None where it would not end in time."""
+    target = rng.choice(one.targets)
+    lasts_s = rng.uniform(*one.duration_s)
+    latest_s = duration_s - lasts_s
+    at_s = rng.uniform(WARM_UP_S, max(WARM_UP_S, latest_s))
+    size = rng.random()
+    if at_s > latest_s:
+        return None
+    return Fault(round(at_s, 2), one.kind, target, round(lasts_s, 2), round(size, 3))
+
+
+def _collide(one: Fault, other: Fault) -> bool:
+    if one.target != other.target:
+        return False
+    return one.at_s < other.end_s + APART_S and other.at_s < one.end_s + APART_S

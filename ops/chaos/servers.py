@@ -1,0 +1,82 @@
+"""The embedded servers of a fault run, each of which can be killed, frozen and started again alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+
+from ops.embedded import kafka, postgres, valkey
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import Ports
+from ops.embedded.server import RunningServer
+from ops.embedded.stack import ServerUrls
+
+KAFKA_HEAP_MIB = 512
+CHILDREN_GONE_S = 20.0
+
+
+class Servers:
+    """`kafka`, `postgres` and `valkey`, by name."""
+
+    def __init__(self, home: Home, ports: Ports, progress: Callable[[str], None]) -> None:
+        self._home = home
+        home.prepare()
+        self._lock = home.lock(progress)
+        fds = self.inherited_fds
+        self._starters: dict[str, Callable[[], tuple[RunningServer, str]]] = {
+            "kafka": lambda: kafka.start(home, ports, fds, progress, heap_mib=KAFKA_HEAP_MIB),
+            "postgres": lambda: postgres.start(home, ports, fds, progress),
+            "valkey": lambda: valkey.start(home, ports, fds, progress),
+        }
+        self._running: dict[str, RunningServer] = {}
+
+    @property
+    def inherited_fds(self) -> tuple[int, ...]:
+        return (self._lock.descriptor,)
+
+    def start(self) -> ServerUrls:
+        """Raises CannotStart."""
+        with ThreadPoolExecutor(len(self._starters)) as pool:
+            kafka_url, postgres_url, valkey_url = pool.map(self.start_one, self._starters)
+        return ServerUrls(kafka_url, postgres_url, valkey_url)
+
+    def start_one(self, name: str) -> str:
+        """Returns its address once it serves."""
+        self._running[name], url = self._starters[name]()
+        return url
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; returns once the process and its children are gone."""
+        server = self._running.pop(name)
+        children = psutil.Process(server.pid).children(recursive=True)
+        os.kill(server.pid, signal.SIGKILL)
+        server.stop()
+        # A backend that outlives its postmaster still writes: no second one may start before it is gone.
+        _, alive = psutil.wait_procs(children, CHILDREN_GONE_S)
+        if alive:
+            raise CannotStart(
+                f"{name}: {len(alive)} of its processes outlived it by {CHILDREN_GONE_S:.0f} s."
+            )
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after that time."""
+        pid = self._running[name].pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Returns once every server is gone."""
+        servers, self._running = list(self._running.values()), {}
+        if servers:
+            with ThreadPoolExecutor(len(servers)) as pool:
+                list(pool.map(RunningServer.stop, servers))
+        self._lock.release()

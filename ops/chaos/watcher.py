@@ -1,0 +1,248 @@
+"""Looks, again and again while everything runs, whether a committed offset has passed what is durable.
+
+What is committed is read first, what is durable after it: then the second may only be further. For stages
+durable means: every record below the committed offset has, in the stage's output topics or among the dead
+letters, what the stage owes for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import msgspec
+import psycopg
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from ops import offsets
+from ops.deployment import Deployment
+from ops.offsets import Offsets
+from pipeline.stage import Record
+from pipeline.topology import Topic
+from schemas.codec import Undecodable, codec
+from sinks.postgres import positions
+from sinks.postgres.connect import connect
+
+LOOK_EVERY_S = 1.0
+READ_TIMEOUT_S = 20.0
+BATCH_RECORDS_MAX = 5000
+VIOLATIONS_KEPT_MAX = 50
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """`ids`: completions (and campaigns) that were passed without being done; empty for a sink."""
+
+    at_s: float
+    what: str
+    ids: tuple[str, ...] = ()
+
+
+class Ahead(msgspec.Struct, frozen=True):
+    """A record that was read and owes something: `owed` are the ids that must show before it is passed."""
+
+    offset: int
+    owed: str
+
+
+class Debts:
+    """Per partition of one source topic, what was read and not yet seen done; pure."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, deque[Ahead]] = {}
+        self._paid: set[str] = set()
+
+    def owe(self, partition: int, offset: int, owed: str) -> None:
+        self._open.setdefault(partition, deque()).append(Ahead(offset, owed))
+
+    def pay(self, owed: str) -> None:
+        self._paid.add(owed)
+
+    def passed(self, partition: int, committed: int) -> list[Ahead]:
+        """Takes what lies below `committed`; returns what of it was never paid."""
+        unpaid = []
+        waiting = self._open.get(partition, deque())
+        while waiting and waiting[0].offset < committed:
+            debt = waiting.popleft()
+            if debt.owed not in self._paid:
+                unpaid.append(debt)
+        return unpaid
+
+
+class Tail:
+    """Follows a few topics from their beginnings."""
+
+    def __init__(self, bootstrap: str, topics: list[Topic]) -> None:
+        self._next = {(topic.name, number): 0 for topic in topics for number in range(topic.partitions)}
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "watcher",  # asked for by the client; never joined
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "log_level": 0,
+            }
+        )
+        self._consumer.assign([TopicPartition(topic, number, 0) for topic, number in self._next])
+
+    def read_to(self, ends: Offsets, deadline_s: float) -> Iterator[Record]:
+        """Everything below `ends` that was not read before. Raises TimeoutError."""
+        wanted = {(t, p): end for t, partitions in ends.items() for p, end in partitions.items()}
+        while any(self._next[where] < end for where, end in wanted.items() if where in self._next):
+            if time.monotonic() > deadline_s:
+                raise TimeoutError("the topics could not be read to their ends")
+            for message in self._consumer.consume(BATCH_RECORDS_MAX, timeout=0.2):
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF or error.retriable():
+                        continue
+                    raise KafkaException(error)
+                where = (str(message.topic()), int(message.partition() or 0))
+                offset = int(message.offset() or 0)
+                self._next[where] = offset + 1
+                yield Record(where[0], where[1], offset, 0, message.key(), message.value())
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class Watcher:
+    """`looks` counts the looks that could be finished; a look that a fault cut off says nothing."""
+
+    def __init__(self, found: Deployment, clock: Callable[[], float] = time.monotonic) -> None:
+        self.looks = 0
+        self.broken_off = 0
+        self.violations: list[Violation] = []
+        self._found = found
+        self._clock = clock
+        self._began_s = clock()
+        topology = found.topology
+        self._raw, self._matches = topology.topic("completions"), topology.topic("matches")
+        self._admin = AdminClient(
+            {"bootstrap.servers": found.settings.kafka_bootstrap_servers, "log_level": 0}
+        )
+        self._topics = [
+            topology.topic(role)
+            for role in ("completions", "outcomes", "matches", "deliveries", "duplicates", "dead_letters")
+        ]
+        self._tail = Tail(found.settings.kafka_bootstrap_servers, self._topics)
+        self._verdicts, self._splits = Debts(), Debts()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Looks once more, then ends."""
+        self._stop.set()
+        self._thread.join(READ_TIMEOUT_S * 3)
+        self._tail.close()
+
+    def _run(self) -> None:
+        while True:
+            last = self._stop.is_set()
+            try:
+                self._look_at_stages()
+                self._look_at_sinks()
+                self.looks += 1
+            except (KafkaException, psycopg.Error, TimeoutError, OSError):
+                self.broken_off += 1
+            if last:
+                return
+            self._stop.wait(LOOK_EVERY_S)
+
+    def _look_at_sinks(self) -> None:
+        sinks = self._found.topology.sinks.values()
+        committed = offsets.committed(self._admin, [sink.group for sink in sinks])
+        with connect(self._found.settings.database_url, "watcher") as connection:
+            for sink in sinks:
+                topic = sink.source.name
+                durable = positions.read(connection, sink.name, topic)
+                for partition, offset in committed[sink.group].get(topic, {}).items():
+                    if offset > durable.get(partition, 0):
+                        self._tell(
+                            f"sink {sink.name}: {topic}[{partition}] committed at {offset}, the tables have "
+                            f"{durable.get(partition, 0)}"
+                        )
+
+    def _look_at_stages(self) -> None:
+        group = self._found.topology.stream.group
+        committed = offsets.committed(self._admin, [group])[group]
+        ends = offsets.ends(self._admin, {topic.name: topic.partitions for topic in self._topics})
+        for record in self._tail.read_to(ends, time.monotonic() + READ_TIMEOUT_S):
+            self._enter(record)
+        for topic, debts, owed in (
+            (self._raw, self._verdicts, "a verdict"),
+            (self._matches, self._splits, "a delivery or duplicate"),
+        ):
+            for partition, offset in committed.get(topic.name, {}).items():
+                unpaid = debts.passed(partition, offset)
+                if unpaid:
+                    self._tell(
+                        f"{topic.name}[{partition}] committed at {offset}: {len(unpaid)} records without "
+                        f"{owed}, the first at {unpaid[0].offset}",
+                        tuple(debt.owed for debt in unpaid),
+                    )
+
+    def _enter(self, record: Record) -> None:
+        topology, value = self._found.topology, record.value or b""
+        here = f"{record.topic}[{record.partition}]@{record.offset}"
+        try:
+            match topology.role_of(record.topic):
+                case "completions":
+                    owed = here
+                    try:
+                        owed = codec("completion").decode(value).completion_id
+                    finally:
+                        self._verdicts.owe(record.partition, record.offset, owed)
+                case "matches":
+                    owed = here
+                    try:
+                        match_ = codec("match").decode(value)
+                        owed = f"{match_.completion_id} {match_.campaign_id}"
+                    finally:
+                        self._splits.owe(record.partition, record.offset, owed)
+                case "outcomes":
+                    self._verdicts.pay(codec("outcome").decode(value).completion_id)
+                case "deliveries":
+                    delivery = codec("match").decode(value)
+                    self._splits.pay(f"{delivery.completion_id} {delivery.campaign_id}")
+                case "duplicates":
+                    duplicate = codec("duplicate").decode(value)
+                    self._splits.pay(f"{duplicate.completion_id} {duplicate.campaign_id}")
+                case "dead_letters":
+                    self._enter_dead_letter(value)
+        except Undecodable:
+            return  # poison of the run's own: what is owed for it is a dead letter that names its place
+
+    def _enter_dead_letter(self, value: bytes) -> None:
+        letter = codec("dead_letter").decode(value)
+        place = f"{letter.source_topic}[{letter.source_partition}]@{letter.source_offset}"
+        debts = self._verdicts if letter.source_topic == self._raw.name else self._splits
+        if not letter.stage.startswith("sink:"):
+            debts.pay(place)
+            if letter.source_topic == self._raw.name:
+                try:
+                    debts.pay(codec("completion").decode(letter.personal.value or b"").completion_id)
+                except Undecodable:
+                    return
+
+    def _tell(self, what: str, ids: tuple[str, ...] = ()) -> None:
+        if len(self.violations) < VIOLATIONS_KEPT_MAX:
+            self.violations.append(Violation(round(self._clock() - self._began_s, 1), what, ids[:10]))
+
+
+def completion_ids(violations: list[Violation]) -> list[str]:
+    """Those of the violations that name completions, each once."""
+    found: dict[str, None] = {}
+    for violation in violations:
+        for one in violation.ids:
+            try:
+                found[str(UUID(one.split()[0]))] = None
+            except ValueError:
+                continue
+    return list(found)
