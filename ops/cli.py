@@ -7,6 +7,7 @@ import sys
 import typer
 
 from ops.commands.campaign import campaign
+from ops.commands.chaos import chaos
 from ops.commands.doctor import doctor
 from ops.commands.down import down
 from ops.commands.exits import CANNOT, INTERRUPTED
@@ -40,6 +41,7 @@ for command in (run, up, down, doctor, process, topology, replay, reconcile, exp
     app.command()(command)
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
+app.command()(chaos)
 app.add_typer(campaign)
 app.add_typer(token)
 
