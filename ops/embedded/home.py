@@ -114,7 +114,9 @@ class Home:
         try:
             postgres = self.path / "postgres"
             if postgres.is_symlink():
-                shutil.rmtree(postgres.resolve(), ignore_errors=True)
+                target = postgres.resolve()
+                shutil.rmtree(target, ignore_errors=True)
+                target.with_name(f"{target.name}.home").unlink(missing_ok=True)
             shutil.rmtree(self.path)
         finally:
             lock.release()

@@ -24,7 +24,7 @@ from ops.embedded.server import Command, RunningServer, run_to_end
 
 HEAP_MIB_DEFAULT = 1024
 FORMAT_TIMEOUT_S = 60.0
-READY_TIMEOUT_S = 90.0
+READY_TIMEOUT_S = 180.0  # an idle machine needs 3 s; one with ten times its work must not be given up
 PROBE_TIMEOUT_S = 5.0
 COORDINATOR_PARTITIONS = 8  # of the offsets topic: enough to spread groups, few enough to load at once
 SESSION_TIMEOUT_MS = 4000  # a killed broker may register again only after this; Kafka's default is 9 s
@@ -127,7 +127,7 @@ def start(
     if not (folder / FORMATTED).exists():
         shutil.rmtree(folder / "data", ignore_errors=True)
         progress("Kafka: formatting its storage")
-        format_arguments = ("format", "--standalone", "-t", _new_cluster_id(), "-c", "server.properties")
+        format_arguments = ("format", "--standalone", "-t", new_cluster_id(), "-c", "server.properties")
         quick = ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
         run_to_end(
             command("Kafka's format", "kafka.tools.StorageTool", *format_arguments, options=quick),
@@ -160,8 +160,12 @@ def _point(link: Path, target: Path) -> None:
     link.symlink_to(target)
 
 
-def _new_cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+def new_cluster_id(new_uuid: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
+    """22 characters, as Kafka makes them: never with a leading `-`, which its tools take for an option."""
+    while True:
+        cluster_id = base64.urlsafe_b64encode(new_uuid().bytes).decode().rstrip("=")
+        if not cluster_id.startswith("-"):
+            return cluster_id
 
 
 class _Readiness:

@@ -14,6 +14,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,9 @@ def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = 
         target = elsewhere / hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
         _make(elsewhere, 0o711)
         if not folder.is_symlink():
+            _sweep(elsewhere)
             shutil.rmtree(target, ignore_errors=True)  # of a home that was here before and has been removed
+            target.with_name(f"{target.name}.home").write_text(str(folder))
             folder.symlink_to(target)
         _make(folder.readlink(), 0o700)
         folder = folder.resolve()
@@ -63,6 +66,15 @@ def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = 
             f"open its parent folders for passing through (chmod o+x), or use another QUIZSTREAM_HOME."
         )
     return Place(account, folder, binaries)
+
+
+def _sweep(elsewhere: Path) -> None:
+    """Removes the data of temporary homes that are gone. Of other homes the disk may only not be mounted."""
+    for note in elsewhere.glob("*.home"):
+        link, data = Path(note.read_text()), note.with_suffix("")
+        if link.is_relative_to(tempfile.gettempdir()) and not link.is_symlink():
+            shutil.rmtree(data, ignore_errors=True)
+            note.unlink(missing_ok=True)
 
 
 def _binaries() -> Path:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
-def open_path(tmp_path: Path) -> Path:
-    """`tmp_path`, such that another user (PostgreSQL's) may pass through the folders above it."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder == Path(tempfile.gettempdir()):
-            break
-        if folder.stat().st_uid == os.geteuid():
-            folder.chmod(0o755)
-    return tmp_path
+def open_path() -> Iterator[Path]:
+    """A folder that other users (PostgreSQL's) may pass through.
+
+    Not in pytest's own folder: each new run of pytest closes that for others, beside a test that needs it open.
+    """
+    path = Path(tempfile.mkdtemp(prefix="quizstream-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -68,6 +68,16 @@ def test_a_new_home_at_an_old_path_does_not_inherit_its_data(closed_home: Home, 
 
 
 @only_root
+def test_the_data_of_a_temporary_home_that_is_gone_goes_too(closed_home: Home, elsewhere: Path) -> None:
+    gone = choose_place(closed_home, silent, elsewhere).folder
+    shutil.rmtree(closed_home.path)
+    other = Home(closed_home.path.with_name("other"))
+    other.prepare(free_bytes_min=0)
+    kept = choose_place(other, silent, elsewhere).folder
+    assert (gone.exists(), kept.exists()) == (False, True)
+
+
+@only_root
 def test_a_wheel_behind_a_closed_folder_is_run_from_a_copy(
     closed_home: Home, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

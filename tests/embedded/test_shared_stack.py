@@ -22,7 +22,7 @@ with shared_stack(Path(sys.argv[1])) as urls:
 
 
 def test_all_three_servers_answer(stack: ServerUrls) -> None:
-    brokers = AdminClient({"bootstrap.servers": stack.kafka_bootstrap}).list_topics(timeout=10).brokers
+    brokers = AdminClient({"bootstrap.servers": stack.kafka_bootstrap}).list_topics(timeout=60).brokers
     with psycopg.connect(stack.database_url) as connection:
         version = connection.info.server_version
     assert len(brokers) == 1
@@ -45,6 +45,7 @@ def test_killed_workers_leave_no_server(stack: ServerUrls, open_path: Path) -> N
     workers = [python(WORKER, str(open_path / "run")) for _ in range(2)]
     told = {worker.stdout.readline() for worker in workers if worker.stdout is not None}
     assert len(told) == 1, "both workers have the same servers"
+    assert "127.0.0.1" in told.pop()
     theirs = [process for worker in workers for process in descendants(worker.pid)]
     assert {"java", "postgres", "valkey-server"} <= {process.name() for process in theirs}
     for worker in workers:

@@ -40,17 +40,17 @@ def own_ports() -> Ports:
 
 def write_everywhere(urls: ServerUrls) -> None:
     admin = AdminClient({"bootstrap.servers": urls.kafka_bootstrap})
-    admin.create_topics([NewTopic("notes", 1, 1)])["notes"].result(30)
+    admin.create_topics([NewTopic("notes", 1, 1)])["notes"].result(60)
     producer = Producer({"bootstrap.servers": urls.kafka_bootstrap, "acks": "all"})
     producer.produce("notes", b"kept")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     with psycopg.connect(urls.database_url) as connection:
         connection.execute("CREATE TABLE notes AS SELECT 'kept' AS note")
     redis.Redis.from_url(urls.redis_url).set("note", "kept")
 
 
 def read_everywhere(urls: ServerUrls) -> tuple[object, object, object]:
-    topics = AdminClient({"bootstrap.servers": urls.kafka_bootstrap}).list_topics(timeout=30).topics
+    topics = AdminClient({"bootstrap.servers": urls.kafka_bootstrap}).list_topics(timeout=60).topics
     with psycopg.connect(urls.database_url) as connection:
         row = connection.execute("SELECT note FROM notes").fetchone()
     return "notes" in topics, row, redis.Redis.from_url(urls.redis_url).get("note")
