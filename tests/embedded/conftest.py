@@ -14,7 +14,7 @@ import pytest
 def open_path() -> Iterator[Path]:
     """A folder that other users (PostgreSQL's) may pass through.
 
-    Not in pytest's own folder: each new run of pytest closes that for others, beside a test that needs it open.
+    Not in the folder of pytest: each new run of it closes that for others, beside a test that needs it open.
     """
     path = Path(tempfile.mkdtemp(prefix="quizstream-test-"))
     path.chmod(0o755)
