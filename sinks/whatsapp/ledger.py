@@ -182,10 +182,10 @@ class Ledger:
         return counts[0], counts[1]
 
     async def held_counts(self) -> dict[str, int]:
-        """How many deliveries are waiting, leased, calling and ambiguous."""
+        """How many deliveries are waiting, leased and calling."""
         async with self._pool.connection() as connection:
             found = dict(await _fetch(connection, "held_counts", {}))
-        return {state: found.get(state, 0) for state in ("waiting", "leased", "calling", "ambiguous")}
+        return {state: found.get(state, 0) for state in ("waiting", "leased", "calling")}
 
     async def _publish(
         self, connection: AsyncConnection[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]

@@ -31,7 +31,10 @@ class SenderMetrics:
         )
         self.numbers = Gauge("quizstream_sender_numbers", "Sending numbers in use", registry=registry)
         self.deliveries = Gauge(
-            "quizstream_sender_deliveries", "Deliveries of the ledger by state", ["state"], registry=registry
+            "quizstream_sender_deliveries",
+            "Deliveries that are waiting, leased or calling",
+            ["state"],
+            registry=registry,
         )
         self.claimed = Counter("quizstream_sender_claimed", "Deliveries leased", registry=registry)
         self.attempts = Counter("quizstream_sender_attempts", "Deliveries marked calling", registry=registry)

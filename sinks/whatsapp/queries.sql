@@ -301,9 +301,7 @@ WHERE this.number_id = %(number_id)s
 -- Only states with an index of their own: asked every few seconds, however large the ledger grows.
 SELECT state, count(*) FROM deliveries WHERE state IN ('leased', 'calling') GROUP BY state
 UNION ALL
-SELECT 'waiting', count(*) FROM deliveries WHERE state = 'waiting'
-UNION ALL
-SELECT 'ambiguous', count(*) FROM deliveries WHERE state = 'ambiguous';
+SELECT 'waiting', count(*) FROM deliveries WHERE state = 'waiting';
 
 -- shut_out_marks --
 -- Waits for the marks under way, and holds off new ones, until this transaction ends.
