@@ -168,9 +168,11 @@ class LogReader:
         brokers = msgspec.json.decode(statistics, type=_Statistics).brokers
         self.cut_off = all(broker.state != "UP" for broker in brokers.values())
 
-    def _on_revoke(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._assigned = []
-        self.hold()
+        self._placed = True
+        # An empty assignment is no leave: the group would wait for this member until its poll interval ends.
+        consumer.unassign()
 
     def _record(self, message: Message) -> Record:
         error = message.error()
