@@ -9,8 +9,8 @@ from ingest_api.reply import Headers, Receive
 
 BODY_TIMEOUT_S = 10.0  # from the first part to the last
 
-# A client reads its refusal only once it has sent everything; cut off before, it would see a broken connection and
-# come again. So the rest of a refused body is let in and dropped, up to here (`ingest_api.head`).
+# A client reads its refusal only once it has sent everything; cut off before, it sees a broken connection and
+# comes again. So the rest of a refused body is let in and dropped, up to here (`ingest_api.head`).
 DROPPED_BYTES_MAX = 4_194_304
 
 CLOSE: Headers = ((b"connection", b"close"),)

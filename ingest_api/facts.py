@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 60.0
 RETRY_S = 1.0
+REACHED_POLL_S = 0.05
 
 MakeFollower = Callable[[], FactsFollower[Any]]
 
@@ -20,8 +21,9 @@ MakeFollower = Callable[[], FactsFollower[Any]]
 class Facts:
     """Until it has caught up nothing is accepted: an unknown quiz cannot be told from one not read."""
 
-    def __init__(self, followers: Sequence[MakeFollower]) -> None:
-        self._followers = [_Kept(make) for make in followers]
+    def __init__(self, followers: Sequence[MakeFollower], reached: Callable[[], bool]) -> None:
+        """`reached` says whether the brokers answer: before that, followers would only wait and complain."""
+        self._followers = [_Kept(make, reached) for make in followers]
 
     def start(self) -> None:
         for follower in self._followers:
@@ -43,8 +45,9 @@ class Facts:
 
 
 class _Kept:
-    def __init__(self, make: MakeFollower) -> None:
+    def __init__(self, make: MakeFollower, reached: Callable[[], bool]) -> None:
         self._make = make
+        self._reached = reached
         self._follower: FactsFollower[Any] | None = None
         self._not_read = "facts: not read yet"
         self.stopping = threading.Event()
@@ -62,6 +65,9 @@ class _Kept:
 
     def _read(self) -> None:
         while not self.stopping.is_set():
+            if not self._reached():
+                self.stopping.wait(REACHED_POLL_S)
+                continue
             follower = self._make()
             try:
                 follower.read_to_end(READ_TIMEOUT_S)

@@ -150,8 +150,11 @@ class Log:
         self._prober.shutdown(wait=False, cancel_futures=True)
 
     def _pump(self) -> None:
-        self._producer.poll(0)
-        self._next_pump = self._loop.call_later(PUMP_S if self._waiting else PUMP_IDLE_S, self._pump)
+        try:
+            self._producer.poll(0)
+        finally:
+            # Whatever goes wrong in there, everybody else still waits for a report.
+            self._next_pump = self._loop.call_later(PUMP_S if self._waiting else PUMP_IDLE_S, self._pump)
 
     def _reported(
         self, reported: asyncio.Future[Kind | None], error: KafkaError | None, _message: Any

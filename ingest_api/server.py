@@ -83,18 +83,19 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
     completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
     quizzes, tokens = Quizzes(), Tokens()
     bootstrap = settings.kafka_bootstrap_servers
-    facts = Facts(
-        [
-            lambda: FactsFollower(bootstrap, topology.topic("quizzes"), codec("quiz"), quizzes.on_event),
-            lambda: FactsFollower(bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event),
-        ]
-    )
     into = Log(
         partial(make_producer, bootstrap, edge.deliver_timeout_ms, topology.record_bytes_max),
         (completions, webhooks),
         failures_max=edge.breaker.failures,
         open_s=edge.breaker.open_s,
         in_flight_max=edge.in_flight_max,
+    )
+    facts = Facts(
+        [
+            lambda: FactsFollower(bootstrap, topology.topic("quizzes"), codec("quiz"), quizzes.on_event),
+            lambda: FactsFollower(bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event),
+        ],
+        reached=lambda: into.problem is None,
     )
     parts = Parts(
         completions=ReceiveCompletion(
@@ -126,8 +127,8 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
 async def _running(into: Log, facts: Facts, _app: Starlette) -> AsyncIterator[None]:
     IN_FLIGHT.set_function(lambda: into.in_flight)
     BREAKER.set_function(lambda: into.breaker.state.value)
-    facts.start()
     await into.start()
+    facts.start()
     # What is here now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()

@@ -1,0 +1,81 @@
+"""The edge as a process: it takes the port it is told, and a SIGTERM loses nobody's answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+
+from ops.embedded.stack import ServerUrls
+from tests.ingest_api.edge import Edge, prepare, settings_for, wait_ready, wait_until
+
+MAIN = (
+    "import sys\n"
+    "from ingest_api.server import main\n"
+    "from pipeline.settings import Settings\n"
+    "sys.exit(main(Settings.from_env()))\n"
+)
+CLIENTS = 8
+
+
+def test_a_sigterm_under_load_loses_nothing_that_was_accepted(stack: ServerUrls, namespace: str) -> None:
+    settings = settings_for(stack.kafka_bootstrap, namespace)
+    topology = prepare(settings)
+    port = free_port()
+    env = os.environ | {
+        "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
+        "QUIZSTREAM_NAMESPACE": namespace,
+        "QUIZSTREAM_EDGE_URL": f"http://127.0.0.1:{port}",
+    }
+    process = subprocess.Popen([sys.executable, "-c", MAIN], env=env, stderr=subprocess.DEVNULL)
+    try:
+        edge = Edge(port, settings, topology)
+        wait_until(lambda: process.poll() is None and listens(port), "the edge to listen")
+        wait_ready(edge)
+        accepted: list[str] = []
+        cut_off: list[Exception] = []
+        stopping = threading.Event()
+
+        def post() -> None:
+            while not stopping.is_set():
+                try:
+                    answer = edge.submit("survey", {"answers": {}})
+                except ConnectionRefusedError:
+                    return
+                except (OSError, HTTPException) as error:
+                    cut_off.append(error)
+                    return
+                assert answer.status == 202
+                accepted.append(answer.json["completion_id"])
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            posting = [pool.submit(post) for _ in range(CLIENTS)]
+            wait_until(lambda: len(accepted) > 100, "the first completions")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+            stopping.set()
+        for client in posting:
+            client.result()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    assert {completion.completion_id for completion in edge.completions()} >= set(accepted)
+    # Only connections that the kernel had taken and the edge had not yet seen may be cut.
+    assert all(isinstance(error, ConnectionError) for error in cut_off)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
