@@ -8,6 +8,7 @@ import typer
 
 from ops.commands.campaign import campaign
 from ops.commands.chaos import chaos
+from ops.commands.dead_letters import dead_letters
 from ops.commands.doctor import doctor
 from ops.commands.down import down
 from ops.commands.exits import CANNOT, INTERRUPTED
@@ -44,6 +45,7 @@ app.command("resume-sending")(resume_sending)
 app.command()(chaos)
 app.add_typer(campaign)
 app.add_typer(token)
+app.add_typer(dead_letters)
 
 
 def main() -> None:

@@ -20,10 +20,12 @@ from confluent_kafka.admin import AdminClient
 from ops import books as marks
 from ops import offsets
 from ops.books import Books
+from ops.dead_evidence import DeadEvidence
 from ops.deployment import Deployment
 from ops.provider_record import NoRecord, ProviderRecord, attempt_of, certainly_not_sent
 from ops.simulator.record import Call
 from ops.topic_scan import TopicScan
+from pipeline.stage import Record
 from pipeline.topology import Topic
 from schemas.codec import Undecodable, codec
 from sinks.postgres import positions
@@ -55,7 +57,7 @@ def gather(found: Deployment, accepted_file: Path | None = None) -> Books:
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     group = topology.stream.group
     stages = offsets.committed(admin, [group])[group]
-    books = Books()
+    books, dead = Books(), DeadEvidence(topology)
     record = _provider_record(found)
     early_calls = list(record.more()) if record is not None else []
     url = found.settings.database_url
@@ -65,7 +67,7 @@ def gather(found: Deployment, accepted_file: Path | None = None) -> Books:
             sink.source.name: positions.read(connection, sink.name, sink.source.name)
             for sink in topology.sinks.values()
         }
-        _enter_tables(books, connection, found)
+        _enter_tables(books, dead, connection)
         connection.execute("COMMIT")
     if record is not None:
         books.provider_keeps_a_record()
@@ -73,7 +75,8 @@ def gather(found: Deployment, accepted_file: Path | None = None) -> Books:
             _enter_call(books, call)
         for call in record.more():
             _enter_call(books, call, after_the_tables=True)
-    _enter_topics(books, found, _Passed(stages, sinks))
+    _enter_topics(books, dead, found, _Passed(stages, sinks))
+    dead.enter(books)
     if accepted_file is not None:
         _enter_accepted(books, accepted_file)
     return books
@@ -90,7 +93,7 @@ def _provider_record(found: Deployment) -> ProviderRecord | None:
     return None
 
 
-def _enter_tables(books: Books, connection: Connection, found: Deployment) -> None:
+def _enter_tables(books: Books, dead: DeadEvidence, connection: Connection) -> None:
     for (completion_id,) in _rows(connection, "completions"):
         books.archive_row(completion_id)
     for completion_id, verdict, campaigns in _rows(connection, "outcomes"):
@@ -104,8 +107,8 @@ def _enter_tables(books: Books, connection: Connection, found: Deployment) -> No
         books.delivery(delivery_id, state)
     for attempt_id, delivery_id in _rows(connection, "attempts"):
         books.attempt(attempt_id, delivery_id)
-    for topic, partition, offset, stage, value in _rows(connection, "dead_letters"):
-        _enter_dead_letter(books, found, topic, partition, offset, stage, value)
+    for letter_id, *place, stage, value in _rows(connection, "dead_letters"):
+        dead.letter(letter_id, (place[0], place[1], place[2]), stage, value)
 
 
 def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
@@ -115,36 +118,7 @@ def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
         yield from cursor
 
 
-def _enter_dead_letter(
-    books: Books,
-    found: Deployment,
-    topic_name: str,
-    partition: int,
-    offset: int,
-    stage: str,
-    value: bytes | None,
-) -> None:
-    topology = found.topology
-    role = topology.role_of(topic_name)
-    if role == topology.agent("qualify").source.role:
-        by_sink = stage in topology.sinks
-        if not by_sink:
-            books.dead_position(partition, offset)
-        with suppress(Undecodable):
-            completion = codec("completion").decode(value or b"")
-            mark = marks.DEAD_ROW if by_sink else marks.DEAD
-            books.completion(UUID(completion.completion_id).bytes, mark)
-    elif role in ("matches", "deliveries"):
-        with suppress(Undecodable):
-            match = codec("match").decode(value or b"")
-            books.match(UUID(match.completion_id).bytes, match.campaign_id, marks.DEAD_MATCH)
-    elif role == "outcomes":
-        with suppress(Undecodable):
-            outcome = codec("outcome").decode(value or b"")
-            books.completion(UUID(outcome.completion_id).bytes, marks.DEAD)
-
-
-def _enter_topics(books: Books, found: Deployment, passed: _Passed) -> None:
+def _enter_topics(books: Books, dead: DeadEvidence, found: Deployment, passed: _Passed) -> None:
     topology, bootstrap = found.topology, found.settings.kafka_bootstrap_servers
     raw, outcomes = topology.topic("completions"), topology.topic("outcomes")
     scans = {
@@ -156,19 +130,22 @@ def _enter_topics(books: Books, found: Deployment, passed: _Passed) -> None:
         with suppress(Undecodable):
             letter = codec("dead_letter").decode(record.value or b"")
             place = (letter.source_topic, letter.source_partition, letter.source_offset)
-            _enter_dead_letter(books, found, *place, letter.stage, letter.personal.value)
+            dead.letter(letter.dead_letter_id, place, letter.stage, letter.personal.value)
     for record in scans["completions"].records():
         where = (record.partition, record.offset)
         by_stage = passed.by_stage(raw, *where)
+        dead.record(record, by_stage, passed.by_sink(raw, *where))
         try:
             completion_id = UUID(codec("completion").decode(record.value or b"").completion_id).bytes
         except Undecodable:
-            books.undecodable(*where, due=by_stage)
+            if record.redriven is None:  # else it is a copy, and the first one is accounted for
+                books.undecodable(*where, due=by_stage)
             continue
         due = marks.ARCHIVE_DUE if passed.by_sink(raw, *where) else 0
         due |= marks.VERDICT_DUE if by_stage else 0
         books.completion(completion_id, marks.IN_TOPIC | due)
     for record in scans["outcomes"].records():
+        _note(dead, passed, outcomes, record)
         with suppress(Undecodable):
             outcome = codec("outcome").decode(record.value or b"")
             completion_id = UUID(outcome.completion_id).bytes
@@ -179,25 +156,35 @@ def _enter_topics(books: Books, found: Deployment, passed: _Passed) -> None:
             due = marks.MATCH_DUE if by_stage else 0
             for campaign in outcome.campaigns:
                 books.match(completion_id, campaign.campaign_id, marks.BY_VERDICT | due)
-    _enter_matches(books, scans, passed, found)
+    _enter_matches(books, dead, scans, passed, found)
 
 
-def _enter_matches(books: Books, scans: dict[str, TopicScan], passed: _Passed, found: Deployment) -> None:
+def _note(dead: DeadEvidence, passed: _Passed, topic: Topic, record: Record) -> None:
+    where = (topic, record.partition, record.offset)
+    dead.record(record, passed.by_stage(*where), passed.by_sink(*where))
+
+
+def _enter_matches(
+    books: Books, dead: DeadEvidence, scans: dict[str, TopicScan], passed: _Passed, found: Deployment
+) -> None:
     matches, deliveries = found.topology.topic("matches"), found.topology.topic("deliveries")
     duplicates = found.topology.topic("duplicates")
     for record in scans["matches"].records():
+        _note(dead, passed, matches, record)
         with suppress(Undecodable):
             match = codec("match").decode(record.value or b"")
             due = passed.by_stage(matches, record.partition, record.offset)
             mark = marks.MATCH | (marks.SPLIT_DUE if due else 0)
             books.match(UUID(match.completion_id).bytes, match.campaign_id, mark)
     for record in scans["deliveries"].records():
+        _note(dead, passed, deliveries, record)
         with suppress(Undecodable):
             match = codec("match").decode(record.value or b"")
             due = passed.by_sink(deliveries, record.partition, record.offset)
             mark = marks.FIRST | (marks.LEDGER_DUE if due else 0)
             books.match(UUID(match.completion_id).bytes, match.campaign_id, mark)
     for record in scans["duplicates"].records():
+        _note(dead, passed, duplicates, record)
         with suppress(Undecodable):
             duplicate = codec("duplicate").decode(record.value or b"")
             due = passed.by_sink(duplicates, record.partition, record.offset)

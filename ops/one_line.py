@@ -7,6 +7,8 @@ from confluent_kafka import KafkaException
 
 from ops.answer_table import HeaderRefused
 from ops.datasets import DatasetUnavailable
+from ops.dead_letters.letters import BadFilter
+from ops.dead_letters.redrive import AlreadyRunning
 from ops.embedded.cannot_start import CannotStart
 from ops.evidence import AcceptedFileRefused
 from ops.explain import BadId
@@ -16,16 +18,20 @@ from ops.topology_command import ClusterError
 from pipeline.topology import TopologyError
 from sinks.postgres.migrate import CannotMigrate
 from sinks.postgres.refusals import Refusal
+from sinks.refuse import NotDelivered
 
 # Their messages are already one line that says what to do.
 _SAYS_IT_ALL = (
     AcceptedFileRefused,
+    AlreadyRunning,
+    BadFilter,
     BadId,
     CannotMigrate,
     CannotStart,
     ClusterError,
     DatasetUnavailable,
     HeaderRefused,
+    NotDelivered,
     Refusal,
     ScanBroken,
     SeedRefused,

@@ -20,7 +20,7 @@ SELECT uuid_send(attempt_id), uuid_send(delivery_id) FROM delivery_attempts
 
 -- dead_letters --
 -- Records that some stage or sink gave up.
-SELECT source_topic, source_partition, source_offset, stage, value FROM dead_letters
+SELECT dead_letter_id::text, source_topic, source_partition, source_offset, stage, value FROM dead_letters
 
 -- unsettled_deliveries --
 -- What the sender still has to do.

@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from ops import offsets
+from pipeline.redriven import redriven
 from pipeline.stage import Record
 from pipeline.topology import Topic
 
@@ -77,7 +78,10 @@ class TopicScan:
             raise KafkaException(error)
         if error is None and offset < self._ends[partition]:
             stamp_ms = message.timestamp()[1]
-            yield Record(self._topic.name, partition, offset, stamp_ms, message.key(), message.value())
+            headers = redriven(message.headers())
+            yield Record(
+                *(self._topic.name, partition, offset, stamp_ms, message.key(), message.value(), headers)
+            )
         # A transaction's marker or a compacted end has no record: the end of the partition tells.
         if partition in unfinished and (error is not None or offset + 1 >= unfinished[partition]):
             del unfinished[partition]

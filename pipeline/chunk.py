@@ -7,6 +7,7 @@ it fast here.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from pipeline.redriven import Headers, redriven
 from pipeline.stage import Record
 from pipeline.tracker import ChunkRef
 
@@ -37,7 +38,7 @@ class FetchedRecord(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Headers: ...
 
 
 class Chunk:
@@ -58,7 +59,10 @@ class Chunk:
 
     def records(self) -> list[Record]:
         """The records as a stage gets them."""
-        return [Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value) for r in self.fetched]
+        return [
+            Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, redriven(r.headers))
+            for r in self.fetched
+        ]
 
 
 def cut(fetched: Sequence[FetchedRecord], limits: ChunkLimits) -> Iterator[Sequence[FetchedRecord]]:

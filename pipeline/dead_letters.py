@@ -27,6 +27,7 @@ def dead_letter(record: Record, stage: str, reason: str, attempts: int, now_ms: 
         attempts=attempts,
         failed_at=now_ms,
         source_timestamp=record.timestamp_ms,
+        redriven_from=None if record.redriven is None else record.redriven.dead_letter_id,
         personal=DeadRecord(key=record.key, value=record.value),
     )
 

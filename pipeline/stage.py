@@ -10,9 +10,11 @@ from typing import Protocol
 
 import msgspec
 
+from pipeline.redriven import Redriven
+
 
 class Record(msgspec.Struct, frozen=True):
-    """One record as it lies in the log; key and value are undecoded."""
+    """One record as it lies in the log; key and value are undecoded. `redriven` where it was dead before."""
 
     topic: str
     partition: int
@@ -20,6 +22,12 @@ class Record(msgspec.Struct, frozen=True):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    redriven: Redriven | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How often it will have been given up if it is given up now."""
+        return 1 if self.redriven is None else self.redriven.attempts + 1
 
 
 class Output(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from pipeline.topology_errors import TopologyError
 from pipeline.topology_file import (
     Alerts,
     Campaigns,
+    DeadLetters,
     Edge,
     Outbox,
     Postgres,
@@ -28,6 +29,7 @@ __all__ = [
     "Agent",
     "Alerts",
     "Campaigns",
+    "DeadLetters",
     "Edge",
     "Outbox",
     "Postgres",
@@ -101,6 +103,7 @@ class Topology(msgspec.Struct, frozen=True):
     postgres: Postgres
     outbox: Outbox
     sender: Sender
+    dead_letters: DeadLetters
     alerts: Alerts
 
     def topic(self, role: str) -> Topic:
@@ -203,6 +206,7 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
         postgres=file.postgres,
         outbox=file.outbox,
         sender=file.sender,
+        dead_letters=file.dead_letters,
         alerts=file.alerts,
     )
 

@@ -135,6 +135,11 @@ class Sender(Strict, frozen=True):
     poll_ms: Positive
 
 
+class DeadLetters(Strict, frozen=True):
+    redrives_max: NotNegative
+    redrive_batch_max: Positive
+
+
 class Alerts(Strict, frozen=True):
     lag_records_max: Positive
     lag_s_max: Seconds
@@ -154,6 +159,7 @@ class TopologyFile(Strict, frozen=True):
     postgres: Postgres
     outbox: Outbox
     sender: Sender
+    dead_letters: DeadLetters
     alerts: Alerts
 
 

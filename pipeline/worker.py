@@ -168,7 +168,7 @@ def _deliveries(settings: Settings, topology: Topology) -> Deliveries:
     dead_letters = topology.topic("dead_letters")
 
     def to_dead_letters(poison: Poison) -> Output:
-        letter = dead_letter(poison.record, poison.stage, poison.reason, attempts=1, now_ms=now_ms())
+        letter = dead_letter(poison.record, poison.stage, poison.reason, poison.record.attempts, now_ms())
         return dead_letter_output(dead_letters, letter)
 
     largest = max(topic.record_bytes_max for topic in topology.topics.values())

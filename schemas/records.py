@@ -99,6 +99,9 @@ class DeliveryEvent(msgspec.Struct, frozen=True):
     at: Int64
     reason: str = ""
     provider_message_id: str | None = None
+    attempts: Int32 = 0
+    attempt_id: str | None = None
+    number_id: str | None = None
 
 
 class WebhookBody(msgspec.Struct, frozen=True):
@@ -128,6 +131,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     source_timestamp: Int64
     personal: DeadRecord
     attempts: Int32 = 1
+    redriven_from: str | None = None
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.redriven import redriven
 from pipeline.stage import Record
 from pipeline.topology import Sink as SinkPlan
 
@@ -180,7 +181,13 @@ class LogReader:
             _, timestamp_ms = message.timestamp()
             partition, offset = cast(int, message.partition()), cast(int, message.offset())
             return Record(
-                self._topic, partition, offset, max(0, timestamp_ms), message.key(), message.value()
+                self._topic,
+                partition,
+                offset,
+                max(0, timestamp_ms),
+                message.key(),
+                message.value(),
+                redriven(message.headers()),
             )
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise DataLoss(f"{self._topic}[{message.partition()}]: {error.str()}")

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.dead_letters import dead_letter, dead_letter_output
@@ -87,11 +88,11 @@ class DeadLetters:
     def _produce(
         self, stage: str, record: Record, reason: str, reported: Callable[[KafkaError | None, Message], None]
     ) -> None:
-        letter = dead_letter(record, stage, reason, 1, int(self._clock() * 1000))
+        letter = dead_letter(record, stage, reason, record.attempts, int(self._clock() * 1000))
         output = dead_letter_output(self._topic, letter)
         self._producer.produce(output.topic, output.value, output.key, on_delivery=reported)
 
 
 def without_value(record: Record) -> Record:
     """Where it lay, without what it held."""
-    return Record(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, None)
+    return msgspec.structs.replace(record, value=None)

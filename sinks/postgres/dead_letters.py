@@ -45,6 +45,7 @@ class DeadLetterArchive:
                 letter.failed_at,
                 letter.personal.key,
                 letter.personal.value,
+                _uuid(letter.redriven_from),
             )
             for letter in (arrival.event for arrival in arrivals)
         ]
@@ -59,7 +60,15 @@ class DeadLetterArchive:
         if schema is None:
             return None
         try:
-            found = getattr(codec(schema).decode(letter.personal.value), "completion_id", None)
-            return None if found is None else str(UUID(found))
-        except (Undecodable, ValueError):
+            event = codec(schema).decode(letter.personal.value)
+        except Undecodable:
             return None
+        return _uuid(getattr(event, "completion_id", None))
+
+
+def _uuid(text: str | None) -> str | None:
+    """None for what is none: a record, or its headers, may be from anybody."""
+    try:
+        return None if text is None else str(UUID(text))
+    except ValueError:
+        return None

@@ -8,10 +8,11 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -132,7 +133,9 @@ def until(holds: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None
 
 
 @contextmanager
-def running_pipeline(urls: ServerUrls, home: Path, namespace: str) -> Iterator[Pipeline]:
+def running_pipeline(
+    urls: ServerUrls, home: Path, namespace: str, more_env: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Pipeline]:
     name = f"acceptance_{namespace.strip('.')}"
     with psycopg.connect(urls.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -143,6 +146,7 @@ def running_pipeline(urls: ServerUrls, home: Path, namespace: str) -> Iterator[P
         "QUIZSTREAM_HOME": str(home),
         "QUIZSTREAM_PORT_BASE": str(_free_base(random.Random(os.getpid()))),
         "QUIZSTREAM_NAMESPACE": namespace,
+        **more_env,
     }
     found = deployment.find(env)
     effective_at_ms = prepare(found)

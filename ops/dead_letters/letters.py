@@ -1,0 +1,143 @@
+"""Dead letters as they lie in their table, and which of them a command means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+from uuid import UUID
+
+import msgspec
+
+from pipeline.topology import Topology
+from sinks.postgres.connect import Connection
+from sinks.postgres.queries import load_queries
+
+QUERIES = load_queries(Path(__file__).with_name("dead_letters.sql"))
+State = Literal["open", "redriven", "quarantined", "unsettled", "all"]
+
+
+class BadFilter(Exception):
+    """The message is one line."""
+
+
+class Which(msgspec.Struct, frozen=True):
+    """All that are given must hold. `reason` is a part of it, in any case; `topic` a role or a physical name.
+
+    `since` is included, `until` is not. 'unsettled' is open or quarantined.
+    """
+
+    id: str | None = None
+    reason: str | None = None
+    stage: str | None = None
+    topic: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    state: State = "open"
+
+    def parameters(self, topology: Topology) -> dict[str, Any]:
+        """Raises BadFilter for what is no id or no topic."""
+        found = msgspec.structs.asdict(self)
+        if self.id is not None:
+            try:
+                found["id"] = UUID(self.id)
+            except ValueError:
+                raise BadFilter(f"{self.id!r} is no id of a dead letter: a UUID.") from None
+        if self.topic is not None:
+            if self.topic in topology.topics:
+                found["topic"] = topology.topic(self.topic).name
+            elif topology.role_of(self.topic) is None:
+                raise BadFilter(f"no topic {self.topic!r}: one of {', '.join(topology.topics)}")
+        return found
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing but the state is asked for."""
+        return not any((self.id, self.reason, self.stage, self.topic, self.since, self.until))
+
+
+class Letter(msgspec.Struct, frozen=True):
+    dead_letter_id: str
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    stage: str
+    reason: str
+    attempts: int
+    completion_id: str | None
+    failed_at: datetime
+    redriven_from: str | None
+    redriven_at: datetime | None
+    quarantined_at: datetime | None
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Topic, partition and offset: letters of one place are about one record."""
+        return (self.source_topic, self.source_partition, self.source_offset)
+
+    @property
+    def state(self) -> str:
+        if self.redriven_at is not None:
+            return "redriven"
+        return "open" if self.quarantined_at is None else "quarantined"
+
+
+class Group(msgspec.Struct, frozen=True):
+    """How many letters share stage, reason and source topic."""
+
+    stage: str
+    reason: str
+    source_topic: str
+    count: int
+
+
+def newest(connection: Connection, which: dict[str, Any], limit: int) -> list[Letter]:
+    return _letters(connection, "newest_first", {**which, "limit": limit})
+
+
+def histogram(connection: Connection, which: dict[str, Any]) -> list[Group]:
+    """The most frequent first."""
+    query = f"{QUERIES['histogram']} {QUERIES['which']} {QUERIES['by_frequency']}"
+    rows = cast(list[tuple[str, str, str, int]], connection.execute(query.encode(), which).fetchall())
+    return [Group(*row) for row in rows]
+
+
+def counted(connection: Connection, which: dict[str, Any]) -> tuple[int, datetime]:
+    """How many there are, and the database's time when they were counted."""
+    row = connection.execute(f"{QUERIES['count']} {QUERIES['which']}".encode(), which).fetchone()
+    return cast(tuple[int, datetime], row)
+
+
+def steps(
+    connection: Connection, which: dict[str, Any], began: datetime, step: int, limit: int | None
+) -> Iterator[list[Letter]]:
+    """All that failed until `began`, the oldest first, each once, whatever is changed meanwhile."""
+    last: Letter | None = None
+    left = limit
+    while left is None or left > 0:
+        after = {
+            "after_at": None if last is None else last.failed_at,
+            "after_id": None if last is None else last.dead_letter_id,
+        }
+        wanted = {"began": began, "step": step if left is None else min(step, left)}
+        letters = _letters(connection, "next_step", {**which, **after, **wanted})
+        if not letters:
+            return
+        yield letters
+        last = letters[-1]
+        left = None if left is None else left - len(letters)
+
+
+def lineage(connection: Connection, dead_letter_id: str) -> list[tuple[str, str, str, datetime]]:
+    """Id, stage, reason and time of the letters that this one's record was redriven from, latest first."""
+    rows = connection.execute(QUERIES["lineage"], {"id": dead_letter_id}).fetchall()
+    return cast(list[tuple[str, str, str, datetime]], rows)
+
+
+def _letters(connection: Connection, order: str, parameters: dict[str, Any]) -> list[Letter]:
+    query = f"{QUERIES['letters']} {QUERIES['which']} {QUERIES[order]}"
+    rows = cast(list[tuple[Any, ...]], connection.execute(query.encode(), parameters).fetchall())
+    return [Letter(*row) for row in rows]

@@ -1,0 +1,100 @@
+"""One dead letter for a person: what it is, why it is dead, what its record says, nothing personal."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+
+from ingest_api.phones import masked
+from ops.dead_letters.letters import Letter, Which, lineage, newest
+from ops.deployment import Deployment
+from schemas.codec import Undecodable, codec
+from sinks.postgres.connect import connect
+
+RAW_BYTES_SHOWN_MAX = 200
+_DIGITS = re.compile(r"\+?\d[\d ()-]{6,}\d")  # what may be a phone
+
+
+class NoSuchLetter(Exception):
+    """The message is one line."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """`record` is the decoded event, or `undecodable` and its first bytes; `before` the earlier letters."""
+
+    dead_letter_id: str
+    state: str
+    stage: str
+    reason: str
+    attempts: int
+    source: str
+    failed_at: str
+    completion_id: str | None
+    redriven_at: str | None
+    quarantined_at: str | None
+    key: str | None
+    record: dict[str, Any]
+    before: list[dict[str, str]]
+
+
+def show(found: Deployment, dead_letter_id: str) -> Shown:
+    """Raises BadFilter for what is no id, NoSuchLetter where the table has none such."""
+    parameters = Which(id=dead_letter_id, state="all").parameters(found.topology)
+    with connect(found.settings.database_url, "dead-letters") as connection:
+        letters = newest(connection, parameters, 1)
+        if not letters:
+            raise NoSuchLetter(f"No dead letter {dead_letter_id} in the table.")
+        before = lineage(connection, dead_letter_id)
+    letter = letters[0]
+    return Shown(
+        dead_letter_id=letter.dead_letter_id,
+        state=letter.state,
+        stage=letter.stage,
+        reason=letter.reason,
+        attempts=letter.attempts,
+        source=f"{letter.source_topic}[{letter.source_partition}]@{letter.source_offset}",
+        failed_at=letter.failed_at.isoformat(),
+        completion_id=letter.completion_id,
+        redriven_at=None if letter.redriven_at is None else letter.redriven_at.isoformat(),
+        quarantined_at=None if letter.quarantined_at is None else letter.quarantined_at.isoformat(),
+        key=None if letter.key is None else text(letter.key),
+        record=record_of(found, letter),
+        before=[
+            {"dead_letter_id": each, "stage": stage, "reason": reason, "failed_at": at.isoformat()}
+            for each, stage, reason, at in before
+        ],
+    )
+
+
+def record_of(found: Deployment, letter: Letter) -> dict[str, Any]:
+    """The event without names and addresses, its phone masked; raw bytes without what may be a phone."""
+    role = found.topology.role_of(letter.source_topic)
+    schema = None if role is None else found.topology.topic(role).schema
+    if letter.value is None:
+        return {"value": "none: a tombstone, or left in its topic because of its size"}
+    if schema is None:
+        return {"undecodable": "its topic is not of this deployment", **raw(letter.value)}
+    try:
+        event = codec(schema).decode(letter.value)
+    except Undecodable as error:
+        return {"undecodable": error.reason, **raw(letter.value)}
+    detail: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(bytes,))
+    personal = detail.pop("personal", None)
+    if isinstance(personal, dict) and personal.get("phone"):
+        detail["phone"] = masked(personal["phone"])
+    if "day" in detail:
+        detail["day"] = (date(1970, 1, 1) + timedelta(days=detail["day"])).isoformat()
+    return detail
+
+
+def raw(value: bytes) -> dict[str, Any]:
+    return {"bytes": len(value), "begins": text(value[:RAW_BYTES_SHOWN_MAX])}
+
+
+def text(value: bytes) -> str:
+    """Readable where it is text, escaped where it is not."""
+    shown = value.decode("utf-8", "backslashreplace")
+    return _DIGITS.sub(lambda found: masked(found[0]), "".join(c if c.isprintable() else "·" for c in shown))
