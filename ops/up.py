@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 from ops import deployment, lag_metrics, processes
 from ops.deployment import Deployment
@@ -22,6 +25,7 @@ from pipeline import observe
 from pipeline.observe import Readiness
 
 PROCESSES_READY_TIMEOUT_S = 90.0
+LOG_BYTES_MAX = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ def running(found: Deployment, view: View) -> Iterator[Running]:
     with view.doing("Servers") as progress:
         stack = EmbeddedStack(home.path, ports, progress)
         urls = stack.start()
+    _log_to(home.logs / "supervisor.log")
     try:
         settings = replace(
             found.settings,
@@ -108,8 +113,17 @@ def _no_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before[1])
 
 
+def _log_to(path: Path) -> None:
+    """What libraries have to say is for a file: the screen shows how the start goes."""
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    handler = RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8")
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
+
+
 def end_on_sigterm() -> None:
-    """From here on SIGTERM ends this process the way Ctrl-C does: cleanly."""
+    """From here on SIGTERM and SIGHUP end this process the way Ctrl-C does: cleanly."""
+    # A shell starts what it puts in the background with Ctrl-C ignored; whoever sends one means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
 
