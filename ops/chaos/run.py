@@ -182,7 +182,7 @@ def carry_out(plan: Plan, subject: Subject, tell: Tell) -> Outcome:
             loading.result(LAST_ANSWERS_TIMEOUT_S)
     last_fault_s = max((event.ended_s for event in events), default=0.0)
     late = subject.crew.supervisor.wait_ready(READY_TIMEOUT_S)
-    moving = ", ".join(late) or settle(found, DRAIN_TIMEOUT_S, tell)
+    moving = ", ".join(late) or settle(found, DRAIN_TIMEOUT_S, once(tell))
     drained_s = time.monotonic() - began_s - last_fault_s
     watcher.stop()
     tell(f"at rest {drained_s:.1f} s after the last fault; closing the books")
@@ -249,6 +249,19 @@ def _inject_all(plan: Plan, injector: Injector, began_s: float, tell: Tell) -> l
 
 async def _set(stop: asyncio.Event) -> None:
     stop.set()
+
+
+def once(tell: Tell) -> Tell:
+    """Without what was said just before."""
+    last = ""
+
+    def changed(line: str) -> None:
+        nonlocal last
+        if line != last:
+            last = line
+            tell(line)
+
+    return changed
 
 
 def _calls(found: Deployment) -> list[Call]:
