@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from ops.commands.bench import bench
 from ops.commands.campaign import campaign
 from ops.commands.chaos import chaos
 from ops.commands.dead_letters import dead_letters
@@ -43,6 +44,7 @@ for command in (run, up, down, doctor, process, topology, replay, reconcile, exp
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command()(chaos)
+app.add_typer(bench)
 app.add_typer(campaign)
 app.add_typer(token)
 app.add_typer(dead_letters)
