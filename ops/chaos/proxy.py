@@ -95,6 +95,7 @@ class Link:
 
     async def _ask(self, reader: asyncio.StreamReader, pair: _Pair) -> None:
         while data := await reader.read(CHUNK_BYTES):
+            pair.maimed = pair.maimed or self.mode == "replies_lost"
             await self._linger()
             pair.server.write(data)
             await pair.server.drain()
@@ -103,8 +104,7 @@ class Link:
 
     async def _answer(self, reader: asyncio.StreamReader, pair: _Pair) -> None:
         while data := await reader.read(CHUNK_BYTES):
-            if self.mode == "replies_lost":
-                pair.maimed = True
+            pair.maimed = pair.maimed or self.mode == "replies_lost"
             if pair.maimed:
                 continue
             await self._linger()
