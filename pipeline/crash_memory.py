@@ -18,26 +18,24 @@ from pipeline.stage import Record
 
 DEATHS_MAX = 3  # a record that was in hand at so many deaths is not tried again
 
-_FORMAT = struct.Struct(
-    ">?qqqq"
-)  # in hand now, first and last suspect, the one tried alone (or -1), its deaths
+# In hand now?, first and last suspect, the one tried alone (or nobody), number of those that died alone.
+_HEAD = struct.Struct(">?qqqq")
+_DEATHS = struct.Struct(">qq")  # offset, deaths
 _NOBODY = -1
-_CLEAR = _FORMAT.pack(False, _NOBODY, _NOBODY, _NOBODY, 0)
+_CLEAR = _HEAD.pack(False, _NOBODY, _NOBODY, _NOBODY, 0)
+_FILE_BYTES_MAX = 1 << 20  # far more than a chunk's worth
 
 
 class Suspects(NamedTuple):
-    """Records `first` to `last` were in hand at a death; `single` alone at `deaths` of them."""
+    """Records `first` to `last` were in hand at a death, some of them alone at further ones."""
 
     first: int
     last: int
-    single: int = _NOBODY
-    deaths: int = 0
+    alone: dict[int, int]  # offset -> deaths in all
 
     def deaths_of(self, offset: int) -> int:
         """At how many deaths the record was in hand."""
-        if offset == self.single:
-            return self.deaths
-        return 1 if self.first <= offset <= self.last else 0
+        return self.alone.get(offset, 1 if self.first <= offset <= self.last else 0)
 
 
 class Plan(NamedTuple):
@@ -55,19 +53,6 @@ class CrashMemory:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self._suspects = self._load()
 
-    def _load(self) -> Suspects | None:
-        stored = os.pread(self._fd, _FORMAT.size, 0)
-        if len(stored) < _FORMAT.size:
-            return None
-        in_hand, first, last, single, deaths = _FORMAT.unpack(stored)
-        if first == _NOBODY:
-            return None
-        if in_hand and single != _NOBODY:
-            deaths += 1
-        found = Suspects(first, last, single, deaths)
-        self._store(found, in_hand=False)
-        return found
-
     def plan(self, records: Sequence[Record]) -> Plan:
         """Split a chunk into units: one, unless some of its records were in hand at a death."""
         suspects = self._suspects
@@ -81,16 +66,18 @@ class CrashMemory:
 
     def units(self, plan: Plan) -> Iterator[list[Record]]:
         """The plan's units, each noted as in hand while the caller has it."""
-        suspects = self._suspects
+        known = self._suspects
         for unit in plan.units:
             first, last = unit[0].offset, unit[-1].offset
-            if suspects is None or first > suspects.last:
-                self._store(Suspects(first, last), in_hand=True)
+            if known is None or last < known.first:
+                self._store(Suspects(first, last, {}), in_hand=True)
+            elif first <= known.last:
+                self._store(known, in_hand=True, alone=first)
             else:
-                deaths = suspects.deaths_of(first)
-                self._store(Suspects(suspects.first, suspects.last, first, deaths), in_hand=True)
+                # What lies before is processed, but not acked: should this unit die, it is suspected with it.
+                self._store(Suspects(known.first, last, known.alone), in_hand=True)
             yield unit
-        self._store(suspects, in_hand=False)
+        self._store(known, in_hand=False)
 
     def survived(self, last: int) -> None:
         """All up to the offset `last` is done: it is not suspected any more."""
@@ -102,5 +89,24 @@ class CrashMemory:
         """Let go of the file."""
         os.close(self._fd)
 
-    def _store(self, suspects: Suspects | None, in_hand: bool) -> None:
-        os.pwrite(self._fd, _CLEAR if suspects is None else _FORMAT.pack(in_hand, *suspects), 0)
+    def _load(self) -> Suspects | None:
+        stored = os.pread(self._fd, _FILE_BYTES_MAX, 0)
+        if len(stored) < _HEAD.size:
+            return None
+        in_hand, first, last, tried_alone, count = _HEAD.unpack_from(stored)
+        if first == _NOBODY or len(stored) < _HEAD.size + count * _DEATHS.size:
+            return None
+        alone = dict(_DEATHS.iter_unpack(stored[_HEAD.size : _HEAD.size + count * _DEATHS.size]))
+        found = Suspects(first, last, alone)
+        if in_hand and tried_alone != _NOBODY:
+            alone[tried_alone] = found.deaths_of(tried_alone) + 1
+        self._store(found, in_hand=False)
+        return found
+
+    def _store(self, suspects: Suspects | None, in_hand: bool, alone: int = _NOBODY) -> None:
+        if suspects is None:
+            os.pwrite(self._fd, _CLEAR, 0)
+            return
+        deaths = b"".join(_DEATHS.pack(*pair) for pair in suspects.alone.items())
+        head = _HEAD.pack(in_hand, suspects.first, suspects.last, alone, len(suspects.alone))
+        os.pwrite(self._fd, head + deaths, 0)
