@@ -1,0 +1,73 @@
+"""A worker with one stage that counts the records of each key, in a table; a program for tests.
+
+A record with the value `lethal` kills the process, one with `bad` raises.
+"""
+
+import argparse
+import os
+import signal
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.chunk import ChunkLimits
+from pipeline.producer import BatchProducer
+from pipeline.stage import Output, Poison, Put, Record, StageResult, StateReader
+from pipeline.stream_app import Deliveries, StageAgent, StreamSettings, build_app, run_app
+
+TABLE = "counts"
+COUNT = struct.Struct(">qq")  # records counted, offset of the last one
+SESSION_TIMEOUT_S = 6.0  # the least that a broker allows by default
+CHUNK_RECORDS_MAX = 50
+
+
+class Count:
+    """Counts each record once: one that lies before the last counted one was counted already."""
+
+    name = "count"
+    tables: tuple[str, ...] = (TABLE,)
+
+    def process(self, records: Sequence[Record], read: StateReader) -> StageResult:
+        keys = [*dict.fromkeys(r.key or b"" for r in records)]
+        states = {
+            key: (0, -1) if value is None else COUNT.unpack(value)
+            for key, value in zip(keys, read(TABLE, keys), strict=True)
+        }
+        for r in records:
+            if r.value == b"lethal":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if r.value == b"bad":
+                raise ValueError("bad")
+            count, last = states[r.key or b""]
+            if r.offset > last:
+                states[r.key or b""] = count + 1, r.offset
+        return StageResult([], [Put(TABLE, key, COUNT.pack(*state)) for key, state in states.items()], [])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name in ("bootstrap", "group", "source", "changelog", "dead-letters"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--partitions", type=int, required=True)
+    parser.add_argument("--datadir", type=Path, required=True)
+    args = parser.parse_args()
+
+    def dead_letter(poison: Poison) -> Output:
+        return Output(args.dead_letters, b"", b"%d %s" % (poison.record.offset, poison.reason.encode()))
+
+    settings = StreamSettings(
+        group=args.group,
+        bootstrap_servers=args.bootstrap,
+        datadir=args.datadir,
+        output_bytes_max=1_000_000,
+        chunk_limits=ChunkLimits(records_max=CHUNK_RECORDS_MAX),
+        session_timeout_s=SESSION_TIMEOUT_S,
+        commit_interval_s=0.3,
+    )
+    agent = StageAgent(Count(), args.source, args.partitions, {TABLE: args.changelog})
+    producer = BatchProducer(args.bootstrap, 1_000_000)
+    run_app(build_app(settings, [agent], Deliveries(producer, dead_letter)))
+
+
+if __name__ == "__main__":
+    main()
