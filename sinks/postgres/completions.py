@@ -17,6 +17,8 @@ from sinks.postgres.queries import load_queries
 from sinks.sink import Arrival, WriteReport
 
 QUERIES = load_queries(Path(__file__).with_name("completions.sql"))
+# An id that comes again this long after its first try is still known: past the edge's bound on what is kept.
+RETRIED_DAYS_MAX = 9
 _TYPES = ["int4", "int4", *["text"] * 3, "int4", "text", "int8", "int8", "text", "float8", "text"]
 
 
@@ -36,14 +38,16 @@ class Completions:
         events = [arrival.event for arrival in arrivals]
         connection.execute(QUERIES["clear_completions_batch"])
         copy_rows(connection, QUERIES["copy_completions"], _TYPES, _rows(events))
-        rows = connection.execute(
+        merged = connection.execute(
             QUERIES["merge_completions"],
             {
                 "first_day": EPOCH + timedelta(days=min(event.day for event in events) - 1),
                 "last_day": EPOCH + timedelta(days=max(event.day for event in events) + 1),
+                "retried_days_max": RETRIED_DAYS_MAX,
             },
             prepare=False,
-        ).rowcount
+        ).fetchone()
+        rows: int = merged[0] if merged else 0
         contacts.save(
             connection,
             (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),

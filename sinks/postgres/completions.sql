@@ -23,35 +23,59 @@ DELETE FROM completions_batch;
 COPY completions_batch FROM STDIN (FORMAT binary);
 
 -- merge_completions --
--- The first payload of an id wins. The neighbouring days are looked at because a retry after midnight may carry
--- another day (the same day is the conflict's). The days' bounds are constants, so that the planner drops all other
--- partitions; OFFSET 0 keeps it from joining whole partitions to the batch: two probes of an index a row, however
--- large a day has grown.
-INSERT INTO completions (
-    day, completion_id, tenant_id, quiz_id, quiz_version, contact_id,
-    submitted_at, accepted_at, answers, score, region
-)
-SELECT
-    DATE '1970-01-01' + day, id, tenant_id, quiz_id, quiz_version, contact_id,
-    to_timestamp(submitted_at / 1000.0), to_timestamp(accepted_at / 1000.0), answers::jsonb, score, region
-FROM (
-    SELECT DISTINCT ON (completion_id) *, completion_id::uuid AS id
+-- The first payload of an id wins, on whatever day it is filed. A retry may carry another day, so that three things are
+-- looked at: the neighbouring days (a retry after midnight; the same day is the conflict's), the ids that are filed apart from
+-- the day they came in, and, for a row that is itself to be filed apart, the days on which its id may have come before.
+-- The days' bounds are constants, so that the planner drops all other partitions; OFFSET 0 keeps it from joining
+-- whole partitions to the batch: a few probes of an index a row, however large a day has grown.
+WITH batch AS (
+    SELECT DISTINCT ON (completion_id) *,
+        completion_id::uuid AS id,
+        DATE '1970-01-01' + day AS filed_on,
+        DATE '1970-01-01' + (accepted_at / 86400000)::integer AS came_on
     FROM completions_batch
     ORDER BY completion_id, ordinal
-) AS batch
-WHERE NOT EXISTS (
-    SELECT FROM completions AS present
-    WHERE present.day = DATE '1970-01-01' + batch.day - 1
-      AND present.day BETWEEN %(first_day)s AND %(last_day)s
-      AND present.completion_id = batch.id
-    OFFSET 0
+), merged AS (
+    INSERT INTO completions (
+        day, completion_id, tenant_id, quiz_id, quiz_version, contact_id,
+        submitted_at, accepted_at, answers, score, region
+    )
+    SELECT
+        filed_on, id, tenant_id, quiz_id, quiz_version, contact_id,
+        to_timestamp(submitted_at / 1000.0), to_timestamp(accepted_at / 1000.0), answers::jsonb, score, region
+    FROM batch
+    WHERE NOT EXISTS (
+        SELECT FROM completions AS present
+        WHERE present.day = batch.filed_on - 1
+          AND present.day BETWEEN %(first_day)s AND %(last_day)s
+          AND present.completion_id = batch.id
+        OFFSET 0
+    )
+    AND NOT EXISTS (
+        SELECT FROM completions AS present
+        WHERE present.day = batch.filed_on + 1
+          AND present.day BETWEEN %(first_day)s AND %(last_day)s
+          AND present.completion_id = batch.id
+        OFFSET 0
+    )
+    AND NOT EXISTS (SELECT FROM completions_apart AS apart WHERE apart.completion_id = batch.id OFFSET 0)
+    AND (
+        abs(filed_on - came_on) <= 1
+        OR NOT EXISTS (
+            SELECT FROM completions AS present
+            WHERE present.day BETWEEN batch.came_on - %(retried_days_max)s::integer AND batch.came_on + 1
+              AND present.completion_id = batch.id
+            OFFSET 0
+        )
+    )
+    ORDER BY accepted_at
+    ON CONFLICT DO NOTHING
+    RETURNING completion_id, day
+), apart AS (
+    INSERT INTO completions_apart (completion_id, day)
+    SELECT merged.completion_id, merged.day
+    FROM merged JOIN batch ON batch.id = merged.completion_id
+    WHERE abs(batch.filed_on - batch.came_on) > 1
+    ON CONFLICT DO NOTHING
 )
-AND NOT EXISTS (
-    SELECT FROM completions AS present
-    WHERE present.day = DATE '1970-01-01' + batch.day + 1
-      AND present.day BETWEEN %(first_day)s AND %(last_day)s
-      AND present.completion_id = batch.id
-    OFFSET 0
-)
-ORDER BY accepted_at
-ON CONFLICT DO NOTHING;
+SELECT count(*) FROM merged;

@@ -31,6 +31,11 @@ CREATE TABLE public.completions (
 )
 PARTITION BY RANGE (day);
 
+CREATE TABLE public.completions_apart (
+    completion_id uuid NOT NULL,
+    day date NOT NULL
+);
+
 CREATE TABLE public.contacts (
     tenant_id text NOT NULL,
     contact_id text NOT NULL,
@@ -51,7 +56,10 @@ CREATE TABLE public.dead_letters (
     completion_id uuid,
     failed_at timestamp with time zone NOT NULL,
     key bytea,
-    value bytea
+    value bytea,
+    redriven_from uuid,
+    redriven_at timestamp with time zone,
+    quarantined_at timestamp with time zone
 );
 
 CREATE TABLE public.deliveries (
@@ -223,6 +231,9 @@ ALTER TABLE ONLY public.campaign_versions
 ALTER TABLE ONLY public.campaigns
     ADD CONSTRAINT campaigns_pkey PRIMARY KEY (campaign_id);
 
+ALTER TABLE ONLY public.completions_apart
+    ADD CONSTRAINT completions_apart_pkey PRIMARY KEY (completion_id);
+
 ALTER TABLE ONLY public.completions
     ADD CONSTRAINT completions_pkey PRIMARY KEY (day, completion_id);
 
@@ -277,6 +288,8 @@ ALTER TABLE ONLY public.tokens
 CREATE INDEX completions_by_contact ON ONLY public.completions USING btree (tenant_id, contact_id);
 
 CREATE INDEX completions_by_quiz ON ONLY public.completions USING btree (tenant_id, quiz_id, accepted_at DESC);
+
+CREATE INDEX dead_letters_by_place ON public.dead_letters USING btree (source_topic, source_partition, source_offset);
 
 CREATE INDEX dead_letters_by_time ON public.dead_letters USING btree (failed_at);
 

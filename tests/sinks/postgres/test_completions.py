@@ -22,13 +22,14 @@ CONTACTS = "SELECT contact_id, name FROM contacts ORDER BY contact_id"
 
 
 def tried_again(n: int) -> st.SearchStrategy[Completion]:
-    """Completion n as a client may hand it in: today or, around midnight, tomorrow, with any payload."""
+    """Completion n as a client may hand it in: today, tomorrow around midnight, or kept for days."""
     return st.builds(
         lambda day, score, seconds: completion(
             n, day=day, score=score, accepted_at=NOW_MS + seconds, contact_id=f"{n % 2}",
             personal=Personal(name=f"{seconds}"),
         ),
-        st.integers(TODAY, TODAY + 1), st.integers(0, 5).map(float), st.integers(0, 3),
+        st.sampled_from([TODAY, TODAY + 1, TODAY - 2, TODAY - 7]),
+        st.integers(0, 5).map(float), st.integers(0, 3),
     )  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def test_however_the_log_is_cut_and_repeated_the_rows_are_the_same(
     corner: Corner, log: list[Completion], data: st.DataObject
 ) -> None:
     """The tables are a function of the log: batches end anywhere, and begin again anywhere before."""
-    corner.connection.execute("TRUNCATE completions, contacts")
+    corner.connection.execute("TRUNCATE completions, completions_apart, contacts")
     position = 0
     while position < len(log):
         start = data.draw(st.integers(0, position), label="from")
