@@ -1,0 +1,80 @@
+"""What a measurement over HTTP works on: a tenant of its own, with a quiz, a campaign and enough numbers."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from benchmarks.questionnaire import CHOSEN, YES, Questionnaire
+from ops.deployment import Deployment
+from ops.seed import ANY_TENANT
+from schemas.records import Condition, Message, Question
+from sinks.postgres import catalogue
+from sinks.postgres.catalogue import CampaignDraft, NumberDraft, QuizDraft
+from sinks.postgres.connect import connect
+
+NUMBER_LOAD_MAX = 0.6  # of a number's pace: what came in a burst must be able to catch up
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Six hex digits, `run`, make every id this run's own: a second run meets nothing of the first."""
+
+    run: str
+    matching_percent: int
+    numbers: int
+
+    @classmethod
+    def for_rate(cls, run: str, rate_per_s: float, matching_percent: int, messages_per_s: int) -> Scene:
+        """With enough numbers for the messages of that rate at `messages_per_s` a number."""
+        messages = rate_per_s * matching_percent / 100
+        return cls(run, matching_percent, max(1, math.ceil(messages / (messages_per_s * NUMBER_LOAD_MAX))))
+
+    @property
+    def tenant_id(self) -> str:
+        return f"bench-{self.run}"
+
+    @property
+    def campaign_id(self) -> str:
+        return f"bench-{self.run}"
+
+    @property
+    def questionnaire(self) -> Questionnaire:
+        return Questionnaire(f"bench-{self.run}", self.matching_percent)
+
+    @property
+    def number_ids(self) -> list[str]:
+        return [f"55{int(self.run, 16):010}{position:03}" for position in range(self.numbers)]
+
+
+def plant(found: Deployment, scene: Scene) -> int:
+    """Puts all of it in place; returns from when on the campaign is in force, ms since the epoch."""
+    now_ms = int(time.time() * 1000)
+    quiz = scene.questionnaire
+    with connect(found.settings.database_url, "bench") as connection:
+        catalogue.save_tenant(connection, scene.tenant_id, "Benchmark")
+        questions = [Question(question_id=question) for question in quiz.questions]
+        catalogue.save_quiz(
+            connection, QuizDraft(quiz.quiz_id, scene.tenant_id, "Benchmark", questions), now_ms
+        )
+        for number_id in scene.number_ids:
+            number = NumberDraft(
+                number_id=number_id,
+                tenant_id=scene.tenant_id,
+                provider="meta-cloud",
+                base_url=found.settings.simulator_url,
+                credential="WHATSAPP_ACCESS_TOKEN",
+            )
+            catalogue.save_number(connection, number)
+        catalogue.save_token(connection, catalogue.token_hash(found.settings.service_token), ANY_TENANT)
+        campaign = CampaignDraft(
+            campaign_id=scene.campaign_id,
+            tenant_id=scene.tenant_id,
+            name="Benchmark",
+            quiz_ids=[quiz.quiz_id],
+            conditions=[Condition(field=f"answers.{CHOSEN}", op="eq", values=[YES])],
+            message=Message(kind="text", text="Obrigado por responder!"),
+        )
+        saved = catalogue.save_campaign(connection, campaign, found.topology.campaigns, now_ms)
+    return saved.effective_at

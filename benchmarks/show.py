@@ -1,0 +1,57 @@
+"""Results for a person to read."""
+
+from __future__ import annotations
+
+from benchmarks.e2e import Fell, Result
+from benchmarks.machine import Machine
+from benchmarks.percentiles import Percentiles
+
+
+def text(measured: Result | Fell) -> str:
+    return _fell(measured) if isinstance(measured, Fell) else _result(measured)
+
+
+def where(machine: Machine, commit: str, at: str) -> str:
+    return (
+        f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib:g} GiB, Python {machine.python}, "
+        f"load before {machine.load_1m:g}, commit {commit or 'unknown'}, {at}"
+    )
+
+
+def _result(r: Result) -> str:
+    lines = [
+        where(r.machine, r.commit, r.at),
+        f"offered {r.offered_per_s:,}/s for {r.plan.seconds:g} s, accepted {r.accepted_per_s:,}/s, "
+        f"drained {r.drained_per_s:,}/s, provider called {r.calls_per_s:,}/s",
+        f"lost {r.lost}, twice {r.twice}, retries {r.retries}",
+        _row("202", r.ack_ms),
+        _row("row visible in Postgres", r.to_postgres_ms),
+        _row("verdict visible in Postgres", r.to_verdict_row_ms),
+        _row("provider called", r.to_provider_ms),
+        f"backlog at the end {r.backlog_end:,}, at most {r.backlog_max:,}, "
+        f"growing by {'?' if r.backlog_growth_per_s is None else r.backlog_growth_per_s}/s",
+        f"CPU {r.cpu_us_per_completion:,} us a completion, {r.cores_used} of {r.machine.cores} cores:",
+        *(f"  {name:20} {cpu_s:8.2f} s" for name, cpu_s in r.cpu_s.items()),
+        *(f"{'met   ' if met else 'MISSED'} {target}" for target, met in r.targets.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, ms: Percentiles) -> str:
+    return f"{name:28} p50 {_ms(ms.p50)}  p99 {_ms(ms.p99)}  max {_ms(ms.max)}  of {ms.count:,}"
+
+
+def _ms(value: float | None) -> str:
+    return f"{'-' if value is None else f'{value:,.1f}':>9} ms"
+
+
+def _fell(fell: Fell) -> str:
+    lines = [
+        f"no figures: lost {fell.lost}, twice {fell.twice}, refused {fell.refused}, "
+        f"unanswered {fell.unanswered}",
+        *fell.problems,
+    ]
+    for breach in fell.breaches:
+        lines.append(f"{breach.kind.upper()}: {breach.what}: {breach.count:,}")
+        lines.extend(f"    {example}" for example in breach.examples[:5])
+    return "\n".join(lines)
