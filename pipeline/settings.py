@@ -1,4 +1,7 @@
-"""What differs between two places that run the same code: URLs, ports, secrets. Everything else is `topology.yaml`."""
+"""What differs between two places that run the same code: URLs, ports, secrets.
+
+Everything else is `topology.yaml`.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,12 @@ class Settings:
         """Defaults run the embedded stack of `QUIZSTREAM_HOME` on `QUIZSTREAM_PORT_BASE`."""
         base = int(env.get("QUIZSTREAM_PORT_BASE", PORT_BASE_DEFAULT))
         home = Path(env.get("QUIZSTREAM_HOME", ".quizstream")).absolute()
+        brokers = 1 if "KAFKA_BOOTSTRAP_SERVERS" in env else _embedded_brokers(home)
+        embedded_brokers = ",".join(f"127.0.0.1:{base + 92 + 2 * number}" for number in range(brokers))
         return cls(
             home=home,
             port_base=base,
-            kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{base + 92}"),
+            kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS", embedded_brokers),
             database_url=env.get("DATABASE_URL") or _embedded_database_url(home, base),
             redis_url=env.get("REDIS_URL", f"redis://127.0.0.1:{base + 79}/0"),
             edge_url=env.get("QUIZSTREAM_EDGE_URL", f"http://127.0.0.1:{base}"),
@@ -54,7 +59,7 @@ class Settings:
                 env.get("QUIZSTREAM_TOPOLOGY", Path(__file__).resolve().parent.parent / "topology.yaml")
             ),
             topic_namespace=env.get("QUIZSTREAM_NAMESPACE", ""),
-            replication_factor=int(env.get("QUIZSTREAM_REPLICATION_FACTOR", "1")),
+            replication_factor=int(env.get("QUIZSTREAM_REPLICATION_FACTOR", brokers)),
             contact_key=env.get("QUIZSTREAM_CONTACT_KEY", DEVELOPMENT_CONTACT_KEY).encode(),
             webhook_secret=env.get("WHATSAPP_APP_SECRET", DEVELOPMENT_WEBHOOK_SECRET).encode(),
             webhook_verify_token=env.get("WHATSAPP_VERIFY_TOKEN", DEVELOPMENT_WEBHOOK_SECRET),
@@ -70,3 +75,11 @@ def _embedded_database_url(home: Path, port_base: int) -> str:
         return (home / "database.url").read_text().strip()
     except FileNotFoundError:
         return f"postgresql://quizstream@127.0.0.1:{port_base + 32}/quizstream"
+
+
+def _embedded_brokers(home: Path) -> int:
+    """How many Kafka brokers the embedded stack of this home has, by the file that its first start leaves."""
+    try:
+        return int((home / "kafka.brokers").read_text())
+    except (OSError, ValueError):
+        return 1
