@@ -21,14 +21,17 @@ POLL_S = 0.1
 READY = "ready"
 
 
-def start() -> int:
-    """Shows how the start goes; returns 0 once all serve. What was started outlives this process."""
+def start(brokers: int | None = None) -> int:
+    """Shows how the start goes; returns 0 once all serve. What was started outlives this process.
+
+    `brokers` of an embedded Kafka: 1 or 3, None for what the home was made for.
+    """
     home = Home(Settings.from_env().home)
     home.prepare()
     log = home.logs / "up.log"
     with log.open("ab") as errors:
         child = subprocess.Popen(
-            [sys.executable, "-m", "ops.up"],
+            [sys.executable, "-m", "ops.up", *([] if brokers is None else [str(brokers)])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

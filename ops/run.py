@@ -23,12 +23,12 @@ ACTIVATION_MARGIN_MS = 250
 PROBLEMS_SHOWN_MAX = 10
 
 
-def run(once: bool) -> int:
+def run(once: bool, brokers: int | None = None) -> int:
     """Returns the exit code."""
     end_on_sigterm()
     view = View()
     try:
-        with running(deployment.find(), view) as everything:
+        with running(deployment.find(), view, brokers) as everything:
             wait_for_campaigns(everything.effective_at_ms, view)
             holds = demonstrate(everything.deployment, view)
             for name, address in addresses(everything.deployment):

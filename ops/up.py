@@ -38,12 +38,15 @@ class Running:
 
 
 @contextmanager
-def running(found: Deployment, view: View) -> Iterator[Running]:
-    """Everything runs inside the `with`, and nothing after it. Raises CannotStart."""
+def running(found: Deployment, view: View, brokers: int | None = None) -> Iterator[Running]:
+    """Everything runs inside the `with`, and nothing after it. Raises CannotStart.
+
+    `brokers` of an embedded Kafka: 1 or 3, None for what the home was made for.
+    """
     home = Home(found.settings.home)
     ports = Ports.from_base(found.settings.port_base)
     with view.doing("Servers") as progress:
-        stack = EmbeddedStack(home.path, ports, progress)
+        stack = EmbeddedStack(home.path, ports, progress, brokers=brokers)
         urls = stack.start()
     _log_to(home.logs / "supervisor.log")
     try:
@@ -52,6 +55,8 @@ def running(found: Deployment, view: View) -> Iterator[Running]:
             kafka_bootstrap_servers=urls.kafka_bootstrap,
             database_url=urls.database_url,
             redis_url=urls.redis_url,
+            # The home may have got its brokers only now.
+            replication_factor=max(found.settings.replication_factor, stack.brokers),
         )
         found = replace(found, settings=settings)
         with view.doing("Topics, tables and the demonstration's seeds"):
@@ -151,12 +156,12 @@ def serve_until_signal() -> None:
         return
 
 
-def stay() -> int:
+def stay(brokers: int | None = None) -> int:
     """In the foreground, until Ctrl-C or SIGTERM. Returns the exit code."""
     end_on_sigterm()
     view = View()
     try:
-        with running(deployment.find(), view) as everything:
+        with running(deployment.find(), view, brokers) as everything:
             for name, address in addresses(everything.deployment):
                 view.say(f"{name:20} {address}")
             serve_until_signal()
@@ -166,11 +171,15 @@ def stay() -> int:
 
 
 def main() -> int:
-    """In the background for `quizstream up`: says how it goes on stdout, `ready` as its last word there."""
+    """In the background for `quizstream up`: says how it goes on stdout, `ready` as its last word there.
+
+    Its one argument, where there is one: how many Kafka brokers.
+    """
+    brokers = int(sys.argv[1]) if len(sys.argv) > 1 else None
     end_on_sigterm()
     view = View()
     try:
-        with running(deployment.find(), view):
+        with running(deployment.find(), view, brokers):
             view.say("ready")
             sys.stdout.flush()
             nothing = os.open(os.devnull, os.O_WRONLY)

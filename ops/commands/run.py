@@ -11,6 +11,10 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="End after the reconciliation; exit 0 only if the ledger holds.")
     ] = False,
+    brokers: Annotated[
+        int | None,
+        typer.Option(help="Kafka brokers of a new home: 1 or 3. Later: as it was made."),
+    ] = None,
 ) -> None:
     """Start everything, replay two real quizzes through HTTP, reconcile, and serve until Ctrl-C.
 
@@ -26,8 +30,10 @@ def run(
 
       quizstream run --once
 
+      QUIZSTREAM_HOME=/tmp/cluster quizstream run --brokers 3
+
       QUIZSTREAM_HOME=/tmp/other QUIZSTREAM_PORT_BASE=9600 quizstream run
     """
     from ops.run import run as run_all
 
-    raise typer.Exit(run_all(once=once))
+    raise typer.Exit(run_all(once=once, brokers=brokers))

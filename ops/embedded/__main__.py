@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 from ops.embedded.cannot_start import CannotStart
-from ops.embedded.home import Home
-from ops.embedded.kafka import HEAP_MIB_DEFAULT
+from ops.embedded.home import BROKERS_CHOICES, Home
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack
 
@@ -22,7 +21,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.embedded", description=__doc__)
     parser.add_argument("--home", type=Path, help="state folder (default: QUIZSTREAM_HOME or .quizstream)")
     parser.add_argument("--port-base", type=int, help="first port (default: QUIZSTREAM_PORT_BASE or 8600)")
-    parser.add_argument("--kafka-heap-mib", type=int, default=HEAP_MIB_DEFAULT)
+    parser.add_argument(
+        "--brokers", type=int, choices=BROKERS_CHOICES, help="Kafka brokers (default: as before, or 1)"
+    )
+    parser.add_argument("--kafka-heap-mib", type=int, help="of each broker")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -30,6 +32,7 @@ def main() -> int:
             options.home or Home.from_env().path,
             Ports.from_env() if options.port_base is None else Ports.from_base(options.port_base),
             lambda line: print(line, file=sys.stderr, flush=True),
+            brokers=options.brokers,
             kafka_heap_mib=options.kafka_heap_mib,
         )
         with stack as urls:

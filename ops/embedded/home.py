@@ -21,6 +21,7 @@ HOME_ENV = "QUIZSTREAM_HOME"
 HOME_DEFAULT = ".quizstream"
 FREE_BYTES_MIN = 1024**3  # Kafka's segments, Postgres' WAL and room to stop cleanly
 LEFTOVER_WAIT_S_MAX = 30.0  # what servers of a killed run may take to finish their clean stop
+BROKERS_CHOICES = (1, 3)  # two would stop at the loss of either
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,45 @@ class Home:
     def state_file(self) -> Path:
         """What the supervisor writes: process name -> pid, restarts, state."""
         return self.path / "processes.json"
+
+    @property
+    def brokers_file(self) -> Path:
+        """How many Kafka brokers the home was made for: a number in a line."""
+        return self.path / "kafka.brokers"
+
+    @property
+    def servers_file(self) -> Path:
+        """Pids of the servers that the owner started, as JSON: `{"kafka-1": 123, "postgres": 124, ...}`."""
+        return self.path / "servers.json"
+
+    def brokers(self, asked: int | None) -> int:
+        """How many brokers to start: what was asked for where the home is new, else what it was made for.
+
+        Raises CannotStart where the two differ, or where so many are not to be had.
+        """
+        made_for = self._brokers_made_for()
+        if asked is not None and asked not in BROKERS_CHOICES:
+            raise CannotStart(f"{asked} brokers are not to be had: choose 1 or 3.")
+        if made_for is None or made_for == asked:
+            return asked or made_for or 1
+        if asked is None:
+            return made_for
+        raise CannotStart(
+            f"{self.path} was made for {_brokers(made_for)}, its topics have as many replicas: "
+            f"start it without --brokers, or choose another {HOME_ENV} for {_brokers(asked)}."
+        )
+
+    def _brokers_made_for(self) -> int | None:
+        try:
+            return int(self.brokers_file.read_text())
+        except FileNotFoundError:
+            # Before homes said so, each had one.
+            return 1 if (self.path / "kafka" / "data").exists() else None
+        except ValueError:
+            raise CannotStart(f"{self.brokers_file} holds no number: write 1 or 3 into it.") from None
+
+    def remember_brokers(self, brokers: int) -> None:
+        self.brokers_file.write_text(f"{brokers}\n")
 
     def prepare(self, free_bytes_min: int = FREE_BYTES_MIN) -> None:
         """Makes the folder. Raises CannotStart when it cannot be made or its disk is nearly full."""
@@ -133,6 +173,10 @@ class HomeLock:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def _brokers(count: int) -> str:
+    return f"{count} broker" if count == 1 else f"{count} brokers"
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -1,83 +1,26 @@
-"""Apache Kafka as one process: broker and KRaft controller in one, on loopback.
+"""Apache Kafka: one broker, or a cluster of three on one machine, so that losing one of several can be tried.
 
-Every path given to Java is relative to the working directory (`kafka/` in the home): `log.dirs` splits at
-commas, a class path at colons, and a properties file is Latin-1.
+A home is made for one or for three and stays so: its topics have as many replicas.
 """
 
 from __future__ import annotations
 
-import base64
-import os
-import shutil
-import signal
-import socket
-import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ops.embedded.broker import Broker, new_cluster_id
+from ops.embedded.coordinators import Coordinators
 from ops.embedded.home import Home
 from ops.embedded.jars import cache_folder, provide, read_lock
 from ops.embedded.java import find_java
 from ops.embedded.ports import LOOPBACK, Ports
-from ops.embedded.server import Command, RunningServer, run_to_end
+from ops.embedded.quorum import brokers_known_to, quorum_leader
+from ops.embedded.server import RunningServer
 
 HEAP_MIB_DEFAULT = 1024
-FORMAT_TIMEOUT_S = 60.0
+HEAP_MIB_OF_SEVERAL = 512
 READY_TIMEOUT_S = 180.0  # an idle machine needs 3 s; one with ten times its work must not be given up
-PROBE_TIMEOUT_S = 5.0
-COORDINATOR_PARTITIONS = 8  # of the offsets topic: enough to spread groups, few enough to load at once
-SESSION_TIMEOUT_MS = 4000  # a killed broker may register again only after this; Kafka's default is 9 s
-FORMATTED = "formatted"  # exists only after a format that ran to its end
-
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers={host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-controller.listener.names=CONTROLLER
-log.dirs=data
-auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions={coordinator_partitions}
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-share.coordinator.state.topic.num.partitions=1
-group.initial.rebalance.delay.ms=0
-num.network.threads=2
-num.io.threads=4
-num.recovery.threads.per.data.dir=2
-background.threads=2
-log.cleaner.dedupe.buffer.size=33554432
-log.segment.delete.delay.ms=1000
-metadata.max.idle.interval.ms=5000
-broker.heartbeat.interval.ms=1000
-broker.session.timeout.ms={session_timeout_ms}
-"""
-
-_LOG4J = """\
-status = error
-appender.file.type = RollingFile
-appender.file.name = file
-appender.file.fileName = ../logs/kafka.log
-appender.file.filePattern = ../logs/kafka.log.%i
-appender.file.layout.type = PatternLayout
-appender.file.layout.pattern = %d{ISO8601} %p %c{1} - %m%n
-appender.file.policies.type = Policies
-appender.file.policies.size.type = SizeBasedTriggeringPolicy
-appender.file.policies.size.size = 8MB
-appender.file.strategy.type = DefaultRolloverStrategy
-appender.file.strategy.max = 1
-rootLogger.level = warn
-rootLogger.appenderRef.file.ref = file
-logger.server.name = kafka.server.KafkaRaftServer
-logger.server.level = info
-"""
 
 
 def start(
@@ -87,129 +30,137 @@ def start(
     progress: Callable[[str], None],
     heap_mib: int = HEAP_MIB_DEFAULT,
 ) -> tuple[RunningServer, str]:
-    """Returns the server, its group coordinator loaded, and its bootstrap address. Raises CannotStart."""
-    java = find_java()
-    jars = provide(read_lock(), cache_folder() / "kafka-jars", progress)
-    folder = home.path / "kafka"
-    folder.mkdir(exist_ok=True)
-    _point(folder / "jars", jars)
-    (folder / "log4j2.properties").write_text(_LOG4J)
-    (folder / "server.properties").write_text(
-        _PROPERTIES.format(
-            host=LOOPBACK,
-            port=ports.kafka,
-            controller_port=ports.kafka_controller,
-            coordinator_partitions=COORDINATOR_PARTITIONS,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-        )
-    )
-
-    def command(name: str, main_class: str, *arguments: str, options: Sequence[str]) -> Command:
-        return Command(
-            name=name,
-            argv=[
-                *(
-                    str(java),
-                    *options,
-                    "-Djava.awt.headless=true",
-                    "-Dlog4j2.configurationFile=log4j2.properties",
-                ),
-                *("-cp", "jars/*", main_class, *arguments),
-            ],
-            cwd=folder,
-            # In the C locale Java cannot name a file whose path has an accent.
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-            log=home.logs / "kafka-console.log",
-            stop_signal=signal.SIGTERM,
-            own_log=home.logs / "kafka.log",
-        )
-
-    if not (folder / FORMATTED).exists():
-        shutil.rmtree(folder / "data", ignore_errors=True)
-        progress("Kafka: formatting its storage")
-        format_arguments = ("format", "--standalone", "-t", new_cluster_id(), "-c", "server.properties")
-        quick = ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
-        run_to_end(
-            command("Kafka's format", "kafka.tools.StorageTool", *format_arguments, options=quick),
-            inherited_fds,
-            FORMAT_TIMEOUT_S,
-        )
-        (folder / FORMATTED).touch()
-
-    heap = (
-        f"-Xms{min(256, heap_mib)}m",
-        f"-Xmx{heap_mib}m",
-        "-XX:+UseSerialGC",
-        "-XX:+ExitOnOutOfMemoryError",
-    )
-    server = RunningServer(command("Kafka", "kafka.Kafka", "server.properties", options=heap), inherited_fds)
-    bootstrap = f"{LOOPBACK}:{ports.kafka}"
-    try:
-        server.wait_ready(_Readiness(ports.kafka), READY_TIMEOUT_S)
-        progress("Kafka is ready")
-    except BaseException:
-        server.stop()
-        raise
-    return server, bootstrap
+    """One broker, and its bootstrap address. Raises CannotStart."""
+    kafka = Kafka(home, ports, inherited_fds, progress, heap_mib=heap_mib)
+    kafka.start()
+    return kafka.server(1), kafka.bootstrap
 
 
-def _point(link: Path, target: Path) -> None:
-    if link.is_symlink() and Path(os.readlink(link)) == target:
-        return
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
+class Kafka:
+    """The brokers of a home, by node id from 1. Each can be killed and started again alone."""
 
+    def __init__(
+        self,
+        home: Home,
+        ports: Ports,
+        inherited_fds: Sequence[int],
+        progress: Callable[[str], None],
+        *,
+        brokers: int = 1,
+        heap_mib: int | None = None,
+    ) -> None:
+        """`heap_mib` of each broker. Nothing is started yet."""
+        self._home = home
+        self._inherited_fds = inherited_fds
+        self._progress = progress
+        self._heap_mib = heap_mib or (HEAP_MIB_DEFAULT if brokers == 1 else HEAP_MIB_OF_SEVERAL)
+        self._brokers = {node_id: Broker(home, ports, node_id, brokers) for node_id in range(1, brokers + 1)}
+        self._running: dict[int, RunningServer] = {}
 
-def new_cluster_id(new_uuid: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
-    """22 characters, as Kafka makes them: never with a leading `-`, which its tools take for an option."""
-    while True:
-        cluster_id = base64.urlsafe_b64encode(new_uuid().bytes).decode().rstrip("=")
-        if not cluster_id.startswith("-"):
-            return cluster_id
+    @property
+    def bootstrap(self) -> str:
+        """host:port[,host:port] of all brokers, whether they run or not."""
+        return ",".join(f"{LOOPBACK}:{broker.listens.clients}" for broker in self._brokers.values())
 
+    @property
+    def count(self) -> int:
+        return len(self._brokers)
 
-class _Readiness:
-    """Ready is: every partition of the group coordinator answers, which an open port does not say."""
+    @property
+    def ports(self) -> dict[str, int]:
+        """Every port that is listened on, by a few words on who does."""
+        ports = {}
+        for broker in self._brokers.values():
+            ports[broker.name] = broker.listens.clients
+            ports[f"{broker.name}'s controller"] = broker.listens.controller
+        return ports
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._waiting = list(one_group_per_partition(COORDINATOR_PARTITIONS))
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process ids of the brokers that run, by node id."""
+        return {node_id: server.pid for node_id, server in sorted(self._running.items()) if server.alive}
 
-    def __call__(self) -> bool:
-        with socket.socket() as probe:
-            if probe.connect_ex((LOOPBACK, self._port)) != 0:
-                return False
-        from confluent_kafka import KafkaException
-        from confluent_kafka.admin import AdminClient
+    def server(self, node_id: int) -> RunningServer:
+        """Raises KeyError for one that was not started."""
+        return self._running[node_id]
 
-        admin = AdminClient({"bootstrap.servers": f"{LOOPBACK}:{self._port}", "log_level": 0})
-        deadline = time.monotonic() + PROBE_TIMEOUT_S
-        while self._waiting and time.monotonic() < deadline:
-            answers = admin.describe_consumer_groups(self._waiting, request_timeout=PROBE_TIMEOUT_S)
-            for group, answer in answers.items():
-                try:
-                    answer.result(PROBE_TIMEOUT_S)
-                    self._waiting.remove(group)
-                except (KafkaException, TimeoutError):
-                    continue
-        return not self._waiting
+    def start(self) -> None:
+        """Returns once each broker knows all and every group coordinator answers. Raises CannotStart."""
+        java, jars = self._java_and_jars()
+        unformatted = [broker for broker in self._brokers.values() if not broker.is_formatted]
+        if unformatted:
+            self._progress("Kafka: formatting its storage")
+            cluster_id = self._cluster_id()
+            with ThreadPoolExecutor(len(unformatted), "format") as pool:
+                formatting = [
+                    pool.submit(broker.format, java, jars, cluster_id, self._inherited_fds)
+                    for broker in unformatted
+                ]
+            for done in formatting:
+                done.result()
+        try:
+            self._launch(self._brokers, java, jars)
+            self._wait(self._brokers, frozenset(self._brokers))
+            self._running[1].wait_ready(Coordinators(self.bootstrap), READY_TIMEOUT_S)
+            self._progress("Kafka is ready")
+        except BaseException:
+            self.stop()
+            raise
 
+    def start_broker(self, *node_ids: int) -> None:
+        """Starts those that do not run, together; returns once each is back in the cluster.
 
-def one_group_per_partition(partitions: int) -> list[str]:
-    """Group names that Kafka assigns to partitions 0, 1, ... of the offsets topic, one each."""
-    found: dict[int, str] = {}
-    number = 0
-    while len(found) < partitions:
-        name = f"ready-{number}"
-        found.setdefault(_java_hash(name) % partitions, name)
-        number += 1
-    return [found[partition] for partition in range(partitions)]
+        A majority must run for that, with these. Raises CannotStart, and KeyError for an unknown id.
+        """
+        wanted = [node_id for node_id in node_ids if node_id not in self.pids]
+        java, jars = self._java_and_jars()
+        self._launch(wanted, java, jars)
+        self._wait(wanted, frozenset(wanted))
 
+    def kill_broker(self, *node_ids: int) -> None:
+        """SIGKILL to each at once; returns once they are gone. Raises KeyError for one never started."""
+        servers = [self._running[node_id] for node_id in node_ids]
+        with ThreadPoolExecutor(len(servers), "kill") as pool:
+            list(pool.map(RunningServer.kill, servers))
 
-def _java_hash(text: str) -> int:
-    """`String.hashCode` as Kafka's `Utils.abs` makes it non-negative."""
-    value = 0
-    for character in text:
-        value = (31 * value + ord(character)) & 0xFFFFFFFF
-    signed = value - 2**32 if value >= 2**31 else value
-    return 0 if signed == -(2**31) else abs(signed)
+    def stop_broker(self, *node_ids: int) -> None:
+        """The same by SIGTERM: each leaves its files in order."""
+        servers = [self._running[node_id] for node_id in node_ids]
+        with ThreadPoolExecutor(max(1, len(servers)), "stop") as pool:
+            list(pool.map(RunningServer.stop, servers))
+
+    def controller_id(self) -> int | None:
+        """The broker that is the active controller; None while there is none, as between two elections."""
+        return quorum_leader(self._brokers[node_id].listens.controller for node_id in self.pids)
+
+    def stop(self) -> None:
+        """Returns once every broker is gone."""
+        self.stop_broker(*self._running)
+        self._running.clear()
+
+    def _java_and_jars(self) -> tuple[Path, Path]:
+        return find_java(), provide(read_lock(), cache_folder() / "kafka-jars", self._progress)
+
+    def _cluster_id(self) -> str:
+        """One for all, also when an earlier start formatted only some of them."""
+        file = self._home.path / "kafka" / "cluster.id"
+        if len(self._brokers) > 1 and file.exists():
+            return file.read_text().strip()
+        file.parent.mkdir(exist_ok=True)
+        cluster_id = new_cluster_id()
+        file.write_text(f"{cluster_id}\n")
+        return cluster_id
+
+    def _launch(self, node_ids: Iterable[int], java: Path, jars: Path) -> None:
+        for node_id in node_ids:
+            broker = self._brokers[node_id]
+            self._running[node_id] = broker.launch(java, jars, self._heap_mib, self._inherited_fds)
+
+    def _wait(self, node_ids: Iterable[int], known: frozenset[int]) -> None:
+        """Until each of `node_ids` knows all of `known` as members that serve."""
+        for node_id in node_ids:
+            port = self._brokers[node_id].listens.clients
+            self._running[node_id].wait_ready(
+                lambda port=port: known <= brokers_known_to(port),  # type: ignore[misc]
+                READY_TIMEOUT_S,
+            )

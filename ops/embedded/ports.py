@@ -12,8 +12,12 @@
 |     25 | `worker_web`        | Faust's own web server                               |
 |     32 | `postgres`          | PostgreSQL                                           |
 |     79 | `valkey`            | Valkey                                               |
-|     92 | `kafka`             | Kafka, clients                                       |
+|     92 | `kafka`             | Kafka, clients; of three brokers, the first          |
 |     93 | `kafka_controller`  | Kafka, KRaft controller                              |
+|     94 | `kafka_2`           | the second of three brokers, clients                 |
+|     95 | `kafka_2_controller`| its KRaft controller                                 |
+|     96 | `kafka_3`           | the third of three brokers, clients                  |
+|     97 | `kafka_3_controller`| its KRaft controller                                 |
 
 Everything listens on 127.0.0.1 only.
 """
@@ -29,8 +33,14 @@ from ops.embedded.cannot_start import CannotStart
 
 PORT_BASE_DEFAULT = 8600
 PORT_BASE_ENV = "QUIZSTREAM_PORT_BASE"
-PORT_OFFSET_MAX = 93
+PORT_OFFSET_MAX = 97
 LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPorts:
+    clients: int
+    controller: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,10 @@ class Ports:
     valkey: int
     kafka: int
     kafka_controller: int
+    kafka_2: int
+    kafka_2_controller: int
+    kafka_3: int
+    kafka_3_controller: int
 
     @classmethod
     def from_base(cls, base: int) -> Ports:
@@ -68,6 +82,10 @@ class Ports:
             valkey=base + 79,
             kafka=base + 92,
             kafka_controller=base + 93,
+            kafka_2=base + 94,
+            kafka_2_controller=base + 95,
+            kafka_3=base + 96,
+            kafka_3_controller=base + 97,
         )
 
     @classmethod
@@ -83,6 +101,14 @@ class Ports:
     @property
     def base(self) -> int:
         return self.edge
+
+    def broker(self, node_id: int) -> BrokerPorts:
+        """`node_id` counts from 1. Raises KeyError for a broker that the table has no ports for."""
+        return {
+            1: BrokerPorts(self.kafka, self.kafka_controller),
+            2: BrokerPorts(self.kafka_2, self.kafka_2_controller),
+            3: BrokerPorts(self.kafka_3, self.kafka_3_controller),
+        }[node_id]
 
 
 def require_free(port: int, purpose: str) -> None:

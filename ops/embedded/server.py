@@ -73,6 +73,16 @@ class RunningServer:
                 )
             time.sleep(POLL_S)
 
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL; returns once the process is gone."""
+        self._child.kill()
+        self._child.wait()
+        self._log.join(LOG_JOIN_S)
+
     def stop(self) -> None:
         """Returns once the process is gone."""
         tether.stop(self._child, first=self._command.stop_signal, grace_s=STOP_GRACE_S)

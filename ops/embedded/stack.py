@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from ops.embedded import kafka, postgres, valkey
+from ops.embedded import postgres, valkey
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home, HomeLock
+from ops.embedded.kafka import Kafka
 from ops.embedded.ports import Ports, require_free
 from ops.embedded.server import RunningServer
 
 KAFKA_ENV = "KAFKA_BOOTSTRAP_SERVERS"
 DATABASE_ENV = "DATABASE_URL"
 REDIS_ENV = "REDIS_URL"
+SERVERS = {KAFKA_ENV: "kafka", DATABASE_ENV: "postgres", REDIS_ENV: "valkey"}
+
+# A server that is ready, and its URL.
+_Start = Callable[[Home, Ports, Sequence[int], Callable[[str], None]], tuple[RunningServer, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,17 @@ class EmbeddedStack:
         progress: Callable[[str], None] | None = None,
         *,
         env: Mapping[str, str] | None = None,
-        kafka_heap_mib: int = kafka.HEAP_MIB_DEFAULT,
+        brokers: int | None = None,
+        kafka_heap_mib: int | None = None,
     ) -> None:
+        """`brokers`: 1 or 3; None for what the home was made for, 1 where it is new. The heap is of each."""
         self._home = Home(home.expanduser().absolute())
         self._ports = ports
         self._progress = progress or (lambda _line: None)
         self._env = os.environ if env is None else env
+        self._brokers_asked = brokers
         self._kafka_heap_mib = kafka_heap_mib
+        self._kafka: Kafka | None = None
         self._lock: HomeLock | None = None
         self._servers: dict[str, RunningServer] = {}
 
@@ -80,27 +90,33 @@ class EmbeddedStack:
             self._progress(line)
 
         home, ports, fds = self._home, self._ports, self.inherited_fds
-        starters: dict[str, Callable[[], tuple[RunningServer, str]]] = {
-            KAFKA_ENV: lambda: kafka.start(home, ports, fds, progress, heap_mib=self._kafka_heap_mib),
-            DATABASE_ENV: lambda: postgres.start(home, ports, fds, progress),
-            REDIS_ENV: lambda: valkey.start(home, ports, fds, progress),
-        }
-        urls = {name: self._env[name] for name in starters if self._env.get(name)}
+        starters: dict[str, Callable[[], str]] = {}
+        urls = {name: self._env[name] for name in SERVERS if self._env.get(name)}
+        if KAFKA_ENV not in urls:
+            starters[KAFKA_ENV] = self._kafka_starter(progress)
+        elif self._brokers_asked is not None:
+            raise CannotStart(f"{KAFKA_ENV} names the brokers already: unset it, or leave --brokers out.")
+
+        def starter(name: str, start: _Start, port: int, purpose: str) -> None:
+            require_free(port, purpose)
+
+            def begin() -> str:
+                self._servers[name], url = start(home, ports, fds, progress)
+                return url
+
+            starters[name] = begin
+
         # All ports before any server: a taken one is then told at once.
-        for name, port, purpose in (
-            (KAFKA_ENV, ports.kafka, "Kafka"),
-            (KAFKA_ENV, ports.kafka_controller, "Kafka's controller"),
-            (DATABASE_ENV, ports.postgres, "PostgreSQL"),
-            (REDIS_ENV, ports.valkey, "Valkey"),
-        ):
-            if name not in urls:
-                require_free(port, purpose)
+        if DATABASE_ENV not in urls:
+            starter(DATABASE_ENV, postgres.start, ports.postgres, "PostgreSQL")
+        if REDIS_ENV not in urls:
+            starter(REDIS_ENV, valkey.start, ports.valkey, "Valkey")
 
         def start_one(name: str) -> None:
-            self._servers[name], urls[name] = starters[name]()
+            urls[name] = starters[name]()
 
-        with ThreadPoolExecutor(len(starters), "embedded") as pool:
-            starting = [pool.submit(start_one, name) for name in starters if name not in urls]
+        with ThreadPoolExecutor(len(SERVERS), "embedded") as pool:
+            starting = [pool.submit(start_one, name) for name in starters]
             try:
                 wait(starting, return_when=FIRST_EXCEPTION)
             finally:
@@ -110,16 +126,43 @@ class EmbeddedStack:
         failures = [error for future in starting if (error := future.exception()) is not None]
         if failures:
             raise next((error for error in failures if not isinstance(error, _Interrupted)), failures[0])
+        self._tell()
         return ServerUrls(urls[KAFKA_ENV], urls[DATABASE_ENV], urls[REDIS_ENV])
+
+    def _kafka_starter(self, progress: Callable[[str], None]) -> Callable[[], str]:
+        """Its ports are free and the number of its brokers is settled; calling it starts them."""
+        brokers = self._home.brokers(self._brokers_asked)
+        kafka = Kafka(
+            self._home,
+            self._ports,
+            self.inherited_fds,
+            progress,
+            brokers=brokers,
+            heap_mib=self._kafka_heap_mib,
+        )
+        for purpose, port in kafka.ports.items():
+            require_free(port, purpose)
+
+        def begin() -> str:
+            self._home.remember_brokers(brokers)
+            self._kafka = kafka
+            kafka.start()
+            return kafka.bootstrap
+
+        return begin
 
     def stop(self) -> None:
         """Returns once every server it started is gone. Stopping twice changes nothing."""
-        servers, self._servers = list(self._servers.values()), {}
-        if servers:
-            with ThreadPoolExecutor(len(servers), "embedded-stop") as pool:
-                stopping = [pool.submit(server.stop) for server in servers]
+        stops = [server.stop for server in self._servers.values()]
+        if self._kafka is not None:
+            stops.append(self._kafka.stop)
+        self._servers, self._kafka = {}, None
+        if stops:
+            with ThreadPoolExecutor(len(stops), "embedded-stop") as pool:
+                stopping = [pool.submit(stop) for stop in stops]
             for future in stopping:
                 future.result()
+            self._home.servers_file.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -131,8 +174,45 @@ class EmbeddedStack:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the servers it started, by the environment variable that would replace them."""
-        return {name: server.pid for name, server in self._servers.items()}
+        """Process ids of the servers it started and that run: `kafka-1`, ..., `postgres`, `valkey`."""
+        brokers = {} if self._kafka is None else self._kafka.pids
+        return {f"kafka-{node_id}": pid for node_id, pid in brokers.items()} | {
+            SERVERS[name]: server.pid for name, server in self._servers.items() if server.alive
+        }
+
+    @property
+    def brokers(self) -> int:
+        """How many Kafka brokers it started; 0 where Kafka was given by its URL."""
+        return 0 if self._kafka is None else self._kafka.count
+
+    def kill_broker(self, *node_ids: int) -> None:
+        """SIGKILL, to all of them at once; returns once they are gone. Raises KeyError for an unknown one."""
+        self._own_kafka().kill_broker(*node_ids)
+        self._tell()
+
+    def start_broker(self, *node_ids: int) -> None:
+        """Starts those that do not run, together; returns once they are back in the cluster.
+
+        With these, a majority must run. Raises CannotStart, and KeyError for an unknown one.
+        """
+        self._own_kafka().start_broker(*node_ids)
+        self._tell()
+
+    def controller_id(self) -> int | None:
+        """Node id of the active controller; None while there is none."""
+        return self._own_kafka().controller_id()
+
+    def _own_kafka(self) -> Kafka:
+        if self._kafka is None:
+            raise KeyError(f"no broker runs here: {KAFKA_ENV} names others, or the stack is stopped")
+        return self._kafka
+
+    def _tell(self) -> None:
+        """Writes who runs where an operator and a test can read it."""
+        file = self._home.servers_file
+        unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+        unfinished.write_text(f"{json.dumps(self.pids, indent=2)}\n")
+        unfinished.replace(file)
 
     def __enter__(self) -> ServerUrls:
         return self.start()

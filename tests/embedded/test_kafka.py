@@ -7,7 +7,8 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.embedded.kafka import new_cluster_id, one_group_per_partition
+from ops.embedded.broker import new_cluster_id
+from ops.embedded.coordinators import one_group_per_partition
 
 
 def test_a_cluster_id_is_never_taken_for_an_option() -> None:
