@@ -35,7 +35,7 @@ def replay(
 
     Every column is a question and every row a respondent; an empty cell or NA is an unanswered question.
     Without a contact column each row gets a valid Brazilian mobile number made from the quiz and the line:
-    those people may exist, so keep such a replay to the provider simulator.
+    those people may exist, so it is refused where the tenant has a number at a real provider.
 
     Replaying the same file again changes nothing: same ids, same days, same people.
 
@@ -59,13 +59,18 @@ def replay(
 
     from ops.answer_table import AnswerTable
     from ops.deployment import find
+    from ops.made_up_people import require_simulated_numbers
     from ops.quiz_of_table import quiz_for
     from ops.replay import Accepted, GaveUp, Plan, Refused, RowOutcome
     from ops.replay import replay as post_rows
+    from sinks.postgres.connect import connect
 
     found = find()
     table = AnswerTable.open(file, contact_column)
     known = quiz_for(found.settings.database_url, table, quiz, tenant)
+    if contact_column is None:
+        with connect(found.settings.database_url, "replay") as connection:
+            require_simulated_numbers(connection, known.tenant_id, found.settings.simulator_url)
     plan = Plan(
         table,
         quiz,

@@ -1,0 +1,22 @@
+"""People who are made up may exist: nothing that writes to them may leave for a real provider."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ops.embedded.cannot_start import CannotStart
+from sinks.postgres.connect import Connection
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_NUMBERS = "SELECT number_id, base_url FROM sender_numbers WHERE tenant_id IN (%s, '*') ORDER BY number_id"
+
+
+def require_simulated_numbers(connection: Connection, tenant_id: str, simulator_url: str) -> None:
+    """Raises CannotStart where a number of the tenant sends to anything but the provider simulator."""
+    for number_id, base_url in connection.execute(_NUMBERS, [tenant_id]):
+        simulated = str(base_url).rstrip("/") == simulator_url.rstrip("/")
+        if not simulated and urlsplit(str(base_url)).hostname not in _LOOPBACK:
+            raise CannotStart(
+                f"Without --contact-column people are made up, and number {number_id} of tenant {tenant_id} "
+                "sends to a real provider: strangers could be written to. Name the column of the phones."
+            )
