@@ -7,11 +7,10 @@ import time
 from statistics import median
 
 import msgspec
-from confluent_kafka.admin import AdminClient
 
 from ops import offsets
 from ops.deployment import Deployment
-from ops.lag import behind, readers
+from ops.lag import behind, positions, readers
 from sinks.postgres.connect import Connection, connect
 
 LOOK_EVERY_S = 5.0
@@ -35,15 +34,13 @@ class BacklogMeter:
 
     def __init__(self, found: Deployment) -> None:
         self._readers = readers(found.topology)
-        self._admin = AdminClient(
-            {"bootstrap.servers": found.settings.kafka_bootstrap_servers, "log_level": 0}
-        )
+        self._brokers = offsets.Brokers(found.settings.kafka_bootstrap_servers)
 
     def look(self, connection: Connection) -> Look:
         at = time.time()
-        ends = offsets.ends(self._admin, {reader.topic: reader.partitions for reader in self._readers})
+        ends = self._brokers.ends({reader.topic: reader.partitions for reader in self._readers})
         # Read after the ends: a backlog is never shown larger than it was.
-        committed = offsets.committed(self._admin, {reader.group for reader in self._readers})
+        committed = positions(self._brokers, self._readers)
         waiting = {
             reader.name: sum(
                 records

@@ -22,6 +22,7 @@ import time
 from array import array
 from collections import deque
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvloop
@@ -84,8 +85,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's are of no such class
         self._generator.free(self)
 
     def send(self, number: int, request: bytes) -> None:
