@@ -8,14 +8,13 @@ What is not due by that is in flight, not missing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from confluent_kafka.admin import AdminClient
 
 from ops import books as marks
 from ops import offsets
@@ -54,9 +53,10 @@ class _Passed:
 def gather(found: Deployment, accepted_file: Path | None = None) -> Books:
     """Raises KafkaException, ScanBroken or psycopg.Error when a place cannot be read."""
     topology, bootstrap = found.topology, found.settings.kafka_bootstrap_servers
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     group = topology.stream.group
-    stages = offsets.committed(admin, [group])[group]
+    sources = {agent.source.name: agent.source.partitions for agent in topology.agents.values()}
+    with closing(offsets.Brokers(bootstrap)) as brokers:
+        stages = brokers.committed(group, sources)
     books, dead = Books(), DeadEvidence(topology)
     record = _provider_record(found)
     early_calls = list(record.more()) if record is not None else []

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from ops import offsets
 from pipeline.topology import Topology
@@ -53,6 +52,14 @@ def readers(topology: Topology) -> list[Reader]:
     return agents + sinks
 
 
+def positions(brokers: offsets.Brokers, readers: Iterable[Reader]) -> dict[str, offsets.Offsets]:
+    """Group -> where it stands in each of its topics. Raises KafkaException."""
+    wanted: dict[str, dict[str, int]] = {}
+    for reader in readers:
+        wanted.setdefault(reader.group, {})[reader.topic] = reader.partitions
+    return {group: brokers.committed(group, topics) for group, topics in wanted.items()}
+
+
 def behind(
     committed: Mapping[int, int], begins: Mapping[int, int], ends: Mapping[int, int]
 ) -> dict[int, tuple[int, int]]:
@@ -76,7 +83,7 @@ class LagMeter:
         self._readers = readers(topology)
         self._now_s = now_s
         self._ends: offsets.Offsets = {}
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._brokers = offsets.Brokers(bootstrap)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -93,9 +100,9 @@ class LagMeter:
     def measure(self) -> list[Lag]:
         """Raises KafkaException when the brokers cannot be asked."""
         topics = {reader.topic: reader.partitions for reader in self._readers}
-        begins = offsets.begins(self._admin, topics)
-        ends = self._ends = offsets.ends(self._admin, topics)
-        committed = offsets.committed(self._admin, {reader.group for reader in self._readers})
+        begins = self._brokers.begins(topics)
+        ends = self._ends = self._brokers.ends(topics)
+        committed = positions(self._brokers, self._readers)
         unread = {
             reader: behind(
                 committed[reader.group].get(reader.topic, {}), begins[reader.topic], ends[reader.topic]
@@ -117,6 +124,7 @@ class LagMeter:
 
     def close(self) -> None:
         self._consumer.close()
+        self._brokers.close()
 
     def _lag(
         self,

@@ -1,61 +1,78 @@
-"""Positions in topics, as the brokers say them."""
+"""Positions in topics, as the brokers say them.
+
+Asked by plain consumers that join no group. The admin client has calls for the same and is not used: once a
+group's coordinator has moved, its answer ends the whole process (a segmentation fault of librdkafka 2.16, its
+issue 5040), and once a partition's leader has changed it asks with the old epoch for ever.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
 
 REQUEST_TIMEOUT_S = 10.0
-LEADERS_TIMEOUT_S = 10.0
-LEADERS_POLL_S = 0.1
-_PASSING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 
 # Topic -> partition -> offset.
 Offsets = dict[str, dict[int, int]]
+# Topic -> number of partitions.
+Partitions = Mapping[str, int]
 
 
-def begins(admin: AdminClient, topics: Mapping[str, int]) -> Offsets:
-    """The first offset that is still there. `topics`: name -> partitions. Raises KafkaException."""
-    return _listed(admin, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+class Brokers:
+    """Keeps its connections between two questions. One thread at a time. Each raises KafkaException."""
 
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._consumers: dict[str, Consumer] = {}  # by group: the client has one group in its life
 
-def ends(admin: AdminClient, topics: Mapping[str, int]) -> Offsets:
-    """The offset that the next record will have. `topics`: name -> partitions. Raises KafkaException."""
-    return _listed(admin, topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    def begins(self, topics: Partitions) -> Offsets:
+        """The first offset that is still there."""
+        return self._listed(topics, OFFSET_BEGINNING)
 
+    def ends(self, topics: Partitions) -> Offsets:
+        """The offset that the next record will have."""
+        return self._listed(topics, OFFSET_END)
 
-def committed(admin: AdminClient, groups: Iterable[str]) -> dict[str, Offsets]:
-    """Group -> its positions; a partition without one is absent. Raises KafkaException."""
-    found: dict[str, Offsets] = {}
-    for group in groups:  # the client asks for one group at a time
-        asked = [ConsumerGroupTopicPartitions(group)]
-        futures = admin.list_consumer_group_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
-        found[group] = {}
-        for where in futures[group].result().topic_partitions:
+    def committed(self, group: str, topics: Partitions) -> Offsets:
+        """The group's positions; a partition without one is absent."""
+        asked = [TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)]
+        found: Offsets = {}
+        for where in self._consumer(group).committed(asked, timeout=REQUEST_TIMEOUT_S):
+            if where.error is not None:
+                raise KafkaException(where.error)
             if where.offset >= 0:
-                found[group].setdefault(where.topic, {})[where.partition] = where.offset
-    return found
+                found.setdefault(where.topic, {})[where.partition] = where.offset
+        return found
 
+    def close(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.close()
+        self._consumers.clear()
 
-def _listed(admin: AdminClient, topics: Mapping[str, int], spec: OffsetSpec) -> Offsets:
-    missing = {(topic, partition) for topic, partitions in topics.items() for partition in range(partitions)}
-    found: Offsets = {topic: {} for topic in topics}
-    deadline_s = time.monotonic() + LEADERS_TIMEOUT_S
-    while True:
-        asked = {TopicPartition(topic, partition): spec for topic, partition in missing}
-        refused: KafkaException | None = None
-        for where, future in admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S).items():
-            try:
-                found[where.topic][where.partition] = future.result().offset
-                missing.discard((where.topic, where.partition))
-            except KafkaException as error:
-                refused = error
-        if refused is None:
+    def _listed(self, topics: Partitions, which: int) -> Offsets:
+        """`which` stands where a time in ms would: the protocol has two times that mean the ends."""
+        asked = [
+            TopicPartition(topic, number, which) for topic, count in topics.items() for number in range(count)
+        ]
+        found: Offsets = {topic: {} for topic in topics}
+        if not asked:
             return found
-        # A partition that was just made, or whose broker has just gone, has no leader for a moment.
-        if refused.args[0].code() not in _PASSING or time.monotonic() > deadline_s:
-            raise refused
-        time.sleep(LEADERS_POLL_S)
+        any_group = next(iter(self._consumers), "offsets")
+        for where in self._consumer(any_group).offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S):
+            if where.error is not None:
+                raise KafkaException(where.error)
+            found[where.topic][where.partition] = where.offset
+        return found
+
+    def _consumer(self, group: str) -> Consumer:
+        if group not in self._consumers:
+            self._consumers[group] = Consumer(
+                {
+                    "bootstrap.servers": self._bootstrap,
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "log_level": 0,  # what goes wrong is raised
+                }
+            )
+        return self._consumers[group]

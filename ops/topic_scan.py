@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from ops import offsets
 from pipeline.redriven import redriven
@@ -28,10 +28,10 @@ class TopicScan:
         """Raises KafkaException when the brokers cannot be asked."""
         self._bootstrap = bootstrap
         self._topic = topic
-        admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         asked = {topic.name: topic.partitions}
-        self._begins = offsets.begins(admin, asked)[topic.name]
-        self._ends = offsets.ends(admin, asked)[topic.name]
+        with closing(offsets.Brokers(bootstrap)) as brokers:
+            self._begins = brokers.begins(asked)[topic.name]
+            self._ends = brokers.ends(asked)[topic.name]
         self.whole = not any(self._begins.values())
 
     def records(self) -> Iterator[Record]:

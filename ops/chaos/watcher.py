@@ -16,11 +16,9 @@ from uuid import UUID
 import msgspec
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from ops import offsets
 from ops.deployment import Deployment
-from ops.offsets import Offsets
+from ops.offsets import Brokers, Offsets
 from pipeline.stage import Record
 from pipeline.topology import Topic
 from schemas.codec import Undecodable, codec
@@ -121,9 +119,7 @@ class Watcher:
         self._began_s = clock()
         topology = found.topology
         self._raw, self._matches = topology.topic("completions"), topology.topic("matches")
-        self._admin = AdminClient(
-            {"bootstrap.servers": found.settings.kafka_bootstrap_servers, "log_level": 0}
-        )
+        self._brokers = Brokers(found.settings.kafka_bootstrap_servers)
         self._topics = [
             topology.topic(role)
             for role in ("completions", "outcomes", "matches", "deliveries", "duplicates", "dead_letters")
@@ -141,6 +137,7 @@ class Watcher:
         self._stop.set()
         self._thread.join(READ_TIMEOUT_S * 3)
         self._tail.close()
+        self._brokers.close()
 
     def _run(self) -> None:
         while True:
@@ -157,7 +154,10 @@ class Watcher:
 
     def _look_at_sinks(self) -> None:
         sinks = self._found.topology.sinks.values()
-        committed = offsets.committed(self._admin, [sink.group for sink in sinks])
+        committed = {
+            sink.group: self._brokers.committed(sink.group, {sink.source.name: sink.source.partitions})
+            for sink in sinks
+        }
         with connect(self._found.settings.database_url, "watcher") as connection:
             for sink in sinks:
                 topic = sink.source.name
@@ -171,8 +171,8 @@ class Watcher:
 
     def _look_at_stages(self) -> None:
         group = self._found.topology.stream.group
-        committed = offsets.committed(self._admin, [group])[group]
-        ends = offsets.ends(self._admin, {topic.name: topic.partitions for topic in self._topics})
+        committed = self._brokers.committed(group, {t.name: t.partitions for t in (self._raw, self._matches)})
+        ends = self._brokers.ends({topic.name: topic.partitions for topic in self._topics})
         for record in self._tail.read_to(ends, time.monotonic() + READ_TIMEOUT_S):
             self._enter(record)
         for topic, debts, owed in (

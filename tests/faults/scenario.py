@@ -27,7 +27,7 @@ from ops.prepare import prepare, publish
 
 READY_TIMEOUT_S = 120.0
 LAST_ANSWERS_TIMEOUT_S = 200.0
-PORT_BASES = range(31_000, 39_900, 200)  # two hundred each: further processes use the second hundred
+PORT_BASES = range(30_000, 32_400, 200)  # two hundred each; outgoing connections are given ports from 32768 on
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,9 @@ class Story:
         """Stages and sinks stand at the ends of their topics."""
         settings, topology = self.found.settings, self.found.topology
         admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-        ends = offsets.ends(admin, {topic.name: topic.partitions for topic in topology.topics.values()})
+        brokers = offsets.Brokers(settings.kafka_bootstrap_servers)
+        ends = brokers.ends({topic.name: topic.partitions for topic in topology.topics.values()})
+        brokers.close()
         for group, topics in _readers(topology).items():
             places = [
                 TopicPartition(topic, partition, end)
