@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from pipeline.crash_points import reach
 
 LINGER_MS = 2
+BATCH_BYTES_MAX = 1_000_000  # a topic's `max.message.bytes` holds for a whole batch: none may have less
 DELIVERY_TIMEOUT_MS = 30_000  # then a record counts as failed, and is sent again
 QUEUE_RECORDS_MAX = 200_000
 QUEUE_KBYTES_MAX = 128 << 10
@@ -124,6 +125,7 @@ class BatchProducer:
                 "partitioner": "murmur2_random",
                 "compression.type": "lz4",
                 "linger.ms": LINGER_MS,
+                "batch.size": BATCH_BYTES_MAX,
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
                 "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
                 "queue.buffering.max.kbytes": QUEUE_KBYTES_MAX,

@@ -23,6 +23,7 @@ from pipeline.recovery import StrictTableManager
 from pipeline.runner import Limits, Producer, StageRunner, StateTable
 from pipeline.stage import Output, Poison, Stage
 from pipeline.store import store_of
+from pipeline.topic_check import TopicsNotReady, check_topics
 from pipeline.transport import Consumer
 
 log = logging.getLogger(__name__)
@@ -157,23 +158,33 @@ def build_app(
     )
     app.batch_topics = frozenset(agent.source for agent in agents)
     app.chunk_limits = settings.chunk_limits
-    started = _Once(before_start)
+    started = _Once(lambda: _start(settings, agents, before_start))
     app.runners = [_declare(app, settings, agent, deliveries, started) for agent in agents]
     return app
+
+
+async def _start(
+    settings: StreamSettings,
+    agents: Sequence[StageAgent],
+    before_start: Callable[[], Awaitable[None]] | None,
+) -> None:
+    wanted = {topic: a.partitions for a in agents for topic in (a.source, *a.changelogs.values())}
+    await asyncio.to_thread(check_topics, settings.bootstrap_servers, wanted)
+    if before_start is not None:
+        await before_start()
 
 
 class _Once:
     """Runs a hook once, for however many wait for it."""
 
-    def __init__(self, hook: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(self, hook: Callable[[], Awaitable[None]]) -> None:
         self._hook = hook
         self._task: asyncio.Future[None] | None = None
 
     async def __call__(self) -> None:
-        if self._hook is not None:
-            if self._task is None:
-                self._task = asyncio.ensure_future(self._hook())
-            await asyncio.shield(self._task)
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._hook())
+        await asyncio.shield(self._task)
 
 
 def _declare(
@@ -204,6 +215,8 @@ def _declare(
         try:
             await started()
             await runner.run(stream)
+        except TopicsNotReady as exc:
+            app.stop_process(exc)
         except Exception as exc:
             log.exception("stage %s", stage.name)
             app.stop_process(exc)

@@ -247,3 +247,13 @@ def test_a_position_that_the_broker_does_not_hold_stops_the_process_with_one_cle
 
     (line,) = [line for line in counting.log_of("a").read_text().splitlines() if "data loss" in line]
     assert counting.source in line
+
+
+def test_a_missing_topic_stops_the_process_with_one_clear_line(counting: Counting) -> None:
+    missing = counting.changelog = f"{counting.changelog}-missing"
+
+    assert counting.start().wait(WAIT_S) == EXIT_UNRECOVERABLE
+
+    (line,) = [line for line in counting.log_of("a").read_text().splitlines() if "is missing" in line]
+    assert missing in line
+    assert "quizstream topology apply" in line

@@ -1,0 +1,27 @@
+"""Whether the topics that a stage needs are there, with the partitions that it counts on."""
+
+from collections.abc import Mapping
+
+from confluent_kafka.admin import AdminClient
+
+ANSWER_TIMEOUT_S = 30.0
+
+
+class TopicsNotReady(Exception):
+    """Topics are missing or have other partition counts. The message names each, and says what to do."""
+
+
+def check_topics(bootstrap_servers: str, partitions: Mapping[str, int]) -> None:
+    """Compare the cluster with the partition count wanted of each topic. Raises `TopicsNotReady`.
+
+    A table only works when its changelog has exactly its source's partitions: a key's state lies in the
+    partition of its records. Blocks; raises `KafkaException` when no broker answers.
+    """
+    found = AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=ANSWER_TIMEOUT_S).topics
+    problems = []
+    for topic, wanted in partitions.items():
+        got = len(found[topic].partitions) if topic in found else 0
+        if got != wanted:
+            problems.append(f"{topic} has {got} partitions, not {wanted}" if got else f"{topic} is missing")
+    if problems:
+        raise TopicsNotReady(f"topics: {'; '.join(problems)}. Run `quizstream topology apply`")
