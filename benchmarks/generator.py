@@ -50,7 +50,7 @@ class Load(msgspec.Struct, frozen=True):
     token: str
     quiz_id: str
     matching_percent: int
-    first_person: int
+    first_key: int
     rate_per_s: float
     requests: int
     out: str
@@ -117,7 +117,7 @@ class Generator:
     def __init__(self, load: Load) -> None:
         self._load = load
         quiz = Questionnaire(load.quiz_id, load.matching_percent)
-        self._wire = Wire(quiz, f"{load.host}:{load.port}", load.token, load.first_person)
+        self._wire = Wire(quiz, f"{load.host}:{load.port}", load.token, load.first_key)
         self._idle: deque[Connection] = deque()
         self._waiting: deque[int] = deque()
         self._connections = 0

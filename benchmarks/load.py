@@ -61,8 +61,13 @@ class Requests:
 class Generation:
     """A generator that has begun to offer load. `begun_at`: seconds since the epoch."""
 
-    def __init__(self, found: Deployment, scene: Scene, rate_per_s: float, requests: int) -> None:
-        """Returns once the first request is due. Raises LoadBroken."""
+    def __init__(
+        self, found: Deployment, scene: Scene, rate_per_s: float, requests: int, first_key: int = 0
+    ) -> None:
+        """Returns once the first request is due. `first_key`: keys and people before it are somebody else's.
+
+        Raises LoadBroken.
+        """
         address = urlsplit(found.settings.edge_url)
         self._folder = tempfile.TemporaryDirectory(prefix="quizstream-load-")
         self._out = Path(self._folder.name) / "told"
@@ -72,7 +77,7 @@ class Generation:
             token=found.settings.service_token,
             quiz_id=scene.questionnaire.quiz_id,
             matching_percent=scene.matching_percent,
-            first_person=0,
+            first_key=first_key,
             rate_per_s=rate_per_s,
             requests=requests,
             out=str(self._out),

@@ -36,17 +36,16 @@ class Questionnaire:
     def matches(self, number: int) -> bool:
         return number * SPREAD % PERCENT < self.matching_percent
 
-    def body(self, number: int, first_person: int = 0) -> bytes:
-        """JSON of the n-th request."""
-        return Wire(self, "", "", first_person).body(number)
-
 
 class Wire:
-    """Makes whole requests, head and body. `authority` is host:port of the edge."""
+    """Makes whole requests, head and body. `authority` is host:port of the edge.
 
-    def __init__(self, of: Questionnaire, authority: str, token: str, first_person: int = 0) -> None:
+    The n-th has the key and the person `first_key` + n: a second run on one quiz begins after the first.
+    """
+
+    def __init__(self, of: Questionnaire, authority: str, token: str, first_key: int = 0) -> None:
         self._of = of
-        self._first_person = first_person
+        self._first_key = first_key
         self._answers = {
             chosen: [_answers(of, chosen, seed) for seed in range(ANSWER_SETS)] for chosen in (YES, NO)
         }
@@ -58,7 +57,7 @@ class Wire:
         ).encode()
 
     def body(self, number: int) -> bytes:
-        phone = demo_phone(self._of.quiz_id, (self._first_person + number) % ROWS_MAX)
+        phone = demo_phone(self._of.quiz_id, (self._first_key + number) % ROWS_MAX)
         chosen = YES if self._of.matches(number) else NO
         return b'{"contact":{"phone":"%b"},"answers":%b}' % (
             phone.encode(),
@@ -66,7 +65,7 @@ class Wire:
         )
 
     def request(self, number: int) -> bytes:
-        return b"%b%09d\r\n\r\n%b" % (self._head, number, self.body(number))
+        return b"%b%09d\r\n\r\n%b" % (self._head, self._first_key + number, self.body(number))
 
 
 def _answers(of: Questionnaire, chosen: str, seed: int) -> bytes:

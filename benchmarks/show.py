@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from benchmarks.e2e import Fell, Result
+from collections.abc import Mapping
+
+from benchmarks import e2e, edge, sender, sink
 from benchmarks.machine import Machine
+from benchmarks.parts import Spread
 from benchmarks.percentiles import Percentiles
 
 
-def text(measured: Result | Fell) -> str:
-    return _fell(measured) if isinstance(measured, Fell) else _result(measured)
+def text(measured: object) -> str:
+    match measured:
+        case e2e.Result():
+            return _e2e(measured)
+        case e2e.Fell():
+            return _fell(measured)
+        case edge.Result():
+            return _edge(measured)
+        case sink.Result():
+            return _sink(measured)
+        case sender.Result():
+            return _sender(measured)
+    raise TypeError(type(measured).__name__)
 
 
 def where(machine: Machine, commit: str, at: str) -> str:
@@ -18,7 +32,7 @@ def where(machine: Machine, commit: str, at: str) -> str:
     )
 
 
-def _result(r: Result) -> str:
+def _e2e(r: e2e.Result) -> str:
     lines = [
         where(r.machine, r.commit, r.at),
         f"offered {r.offered_per_s:,}/s for {r.plan.seconds:g} s, accepted {r.accepted_per_s:,}/s, "
@@ -45,7 +59,7 @@ def _ms(value: float | None) -> str:
     return f"{'-' if value is None else f'{value:,.1f}':>9} ms"
 
 
-def _fell(fell: Fell) -> str:
+def _fell(fell: e2e.Fell) -> str:
     lines = [
         f"no figures: lost {fell.lost}, twice {fell.twice}, refused {fell.refused}, "
         f"unanswered {fell.unanswered}",
@@ -55,3 +69,41 @@ def _fell(fell: Fell) -> str:
         lines.append(f"{breach.kind.upper()}: {breach.what}: {breach.count:,}")
         lines.extend(f"    {example}" for example in breach.examples[:5])
     return "\n".join(lines)
+
+
+def _edge(r: edge.Result) -> str:
+    lines = [where(r.machine, r.commit, r.at), f"{r.checked:,} ids answered, all of them in the topic"]
+    for rate in r.rates:
+        lines += [
+            f"{rate.rate_per_s:g}/s: accepted {_spread(rate.accepted_per_s)}/s, "
+            f"p50 {_spread(rate.ack_p50_ms)} ms, p99 {_spread(rate.ack_p99_ms)} ms",
+            *_cpu(rate.cpu_us, "request"),
+        ]
+    return "\n".join(lines)
+
+
+def _sink(r: sink.Result) -> str:
+    lines = [
+        where(r.machine, r.commit, r.at),
+        f"{r.rows_checked:,} rows checked, {_spread(r.rows_per_s)} rows/s",
+        *_cpu(r.cpu_us_per_row, "row"),
+    ]
+    return "\n".join(lines)
+
+
+def _sender(r: sender.Result) -> str:
+    lines = [
+        where(r.machine, r.commit, r.at),
+        f"{r.numbers} numbers of {r.pace_per_s}/s: {_spread(r.messages_per_s)} messages/s; "
+        f"at most {r.window_max} in any second of a number; {r.messages * r.rounds:,} messages, none twice",
+        *_cpu(r.cpu_us_per_message, "message"),
+    ]
+    return "\n".join(lines)
+
+
+def _spread(spread: Spread) -> str:
+    return f"{spread.median:,} ({spread.min:,}-{spread.max:,})"
+
+
+def _cpu(cpu_us: Mapping[str, Spread], of: str) -> list[str]:
+    return [f"  {name:20} {_spread(used)} us a {of}" for name, used in cpu_us.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ bench = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Turns; the figures are their medians and spreads.")]
 PortBase = Annotated[
     int, typer.Option(help="First port of the deployment that is started for the measurement.")
 ]
@@ -79,13 +81,102 @@ def e2e(
 
       quizstream bench e2e --running --accepted-out accepted.txt
     """
+    from benchmarks import e2e as measurement
+    from benchmarks import subject
+
+    plan = measurement.Plan(rate, seconds, matching_percent, warm_up)
+
+    def measure(tell: subject.Tell) -> object:
+        if running:
+            return measurement.measure(subject.running_here(), plan, accepted_out, tell)
+        with subject.own(tell, port_base, keep) as found:
+            return measurement.measure(found, plan, accepted_out, tell)
+
+    _print(measure, json)
+
+
+@bench.command()
+def edge(
+    rate: Annotated[
+        list[float] | None, typer.Option(min=1, help="Requests a second; may be given again.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each run is measured.")] = 20.0,
+    rounds: Rounds = 3,
+    port_base: PortBase = 15_000,
+    json: Json = False,
+) -> None:
+    """What a request costs at the edge, with Kafka behind it: constant rates over HTTP, in turns.
+
+    Latency counts from when a request was due. The answered ids must be those in the topic.
+
+    Exit codes: 0 measured, 1 the topic holds other ids: there are no figures, 2 nothing could be measured.
+
+    Examples:
+
+      quizstream bench edge
+
+      quizstream bench edge --rate 1667 --rate 3334 --seconds 60 --json
+    """
+    from benchmarks import edge as measurement
+
+    rates = rate or [1667.0, 3334.0]
+    _print(lambda tell: measurement.measure(rates, seconds, rounds, port_base, tell), json)
+
+
+@bench.command()
+def sink(
+    records: Annotated[int, typer.Option(min=1000, help="Completions of a round.")] = 100_000,
+    rounds: Rounds = 3,
+    port_base: PortBase = 15_000,
+    json: Json = False,
+) -> None:
+    """What a row costs: the sink process reads full topics of completions and verdicts into Postgres.
+
+    Exit codes: 0 measured, 1 rows are missing: there are no figures, 2 nothing could be measured.
+
+    Example:
+
+      quizstream bench sink --json
+    """
+    from benchmarks import sink as measurement
+
+    _print(lambda tell: measurement.measure(records, rounds, port_base, tell), json)
+
+
+@bench.command()
+def sender(
+    numbers: Annotated[int, typer.Option(min=1, help="Sending numbers, each with its own pace.")] = 16,
+    seconds: Annotated[float, typer.Option(min=5, help="How long the messages of a round last.")] = 15.0,
+    rounds: Rounds = 3,
+    port_base: PortBase = 15_000,
+    json: Json = False,
+) -> None:
+    """How fast messages leave: the sender process, a ledger full of due deliveries, the simulated provider.
+
+    By the provider's record every delivery was called once, and no number was faster than its pace in any
+    second.
+
+    Exit codes: 0 measured, 1 the record says otherwise: there are no figures, 2 nothing could be measured.
+
+    Example:
+
+      quizstream bench sender --numbers 16 --json
+    """
+    from benchmarks import sender as measurement
+
+    _print(lambda tell: measurement.measure(numbers, seconds, rounds, port_base, tell), json)
+
+
+def _print(measure: Callable[[Callable[[str], None]], object], json: bool) -> None:
+    """Runs a measurement and prints its result; raises the command's exit."""
     import sys
 
     import msgspec
 
     from benchmarks import e2e as measurement
-    from benchmarks import show, subject
+    from benchmarks import show
     from benchmarks.load import LoadBroken
+    from benchmarks.parts import Wrong
     from ops.embedded.cannot_start import CannotStart
     from ops.up import end_on_sigterm
 
@@ -93,13 +184,11 @@ def e2e(
         print(line, file=sys.stderr, flush=True)
 
     end_on_sigterm()
-    plan = measurement.Plan(rate, seconds, matching_percent, warm_up)
     try:
-        if running:
-            measured = measurement.measure(subject.running_here(), plan, accepted_out, tell)
-        else:
-            with subject.own(tell, port_base, keep) as found:
-                measured = measurement.measure(found, plan, accepted_out, tell)
+        measured = measure(tell)
+    except Wrong as wrong:
+        tell(f"no figures: {wrong}")
+        raise typer.Exit(NO) from None
     except (CannotStart, LoadBroken) as error:
         tell(str(error))
         raise typer.Exit(CANNOT) from None
