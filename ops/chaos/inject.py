@@ -126,11 +126,22 @@ class Injector:
         return ""
 
     def _kafka(self, fault: Fault) -> str:
+        kafka = self._subject.servers.kafka
+        one = 1 + int(fault.size * kafka.count) % kafka.count
         if fault.kind == "kafka.freeze":
-            self._subject.servers.freeze("kafka", fault.duration_s)
-        else:
-            self._restart(fault)
-        return self._edge_serves()
+            self._subject.servers.freeze_broker(one, fault.duration_s)
+            return f"broker {one}, {self._edge_serves()}"
+        match fault.kind:
+            case "kafka.controller":
+                gone = [kafka.controller_id() or one]
+            case "kafka.two_gone":
+                gone = [one, 1 + one % kafka.count]
+            case _:
+                gone = [one]
+        kafka.kill_broker(*gone)
+        time.sleep(fault.duration_s)
+        kafka.start_broker(*gone)
+        return f"brokers {gone}, {self._edge_serves()}"
 
     def _restart(self, fault: Fault) -> str:
         servers = self._subject.servers

@@ -88,15 +88,16 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def running(home: Home, env: Mapping[str, str], tell: Tell) -> Iterator[Subject]:
+def running(home: Home, env: Mapping[str, str], tell: Tell, brokers: int = 1) -> Iterator[Subject]:
     """Servers, links and processes; nothing is left after it. Raises CannotStart."""
     own = {key: value for key, value in env.items() if key not in SERVER_VARIABLES}
     own["QUIZSTREAM_HOME"] = str(home.path)
+    own["QUIZSTREAM_REPLICATION_FACTOR"] = str(brokers)
     ports = Ports.from_env(own)
     with ExitStack() as closing:
         background = Background("links and load")
         closing.callback(background.close)
-        servers = Servers(home, ports, tell)
+        servers = Servers(home, ports, tell, brokers)
         closing.callback(servers.stop)
         urls = servers.start()
         found = deployment.find({**own, **urls.as_env()})
@@ -147,7 +148,7 @@ def _overrides(found: Deployment, links: Mapping[str, Link]) -> dict[str, dict[s
 
 def chaos(plan: Plan, home: Home, env: Mapping[str, str] = os.environ, tell: Tell = print) -> Outcome:
     """Runs the plan in a home of its own, which must be empty. Raises CannotStart."""
-    with running(home, env, tell) as subject:
+    with running(home, env, tell, plan.brokers) as subject:
         return carry_out(plan, replace(subject, seed=plan.seed), tell)
 
 

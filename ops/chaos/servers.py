@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 
-from ops.embedded import kafka, postgres, valkey
+from ops.embedded import postgres, valkey
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
+from ops.embedded.kafka import Kafka
 from ops.embedded.ports import Ports
 from ops.embedded.server import RunningServer
 from ops.embedded.stack import ServerUrls
@@ -22,19 +23,19 @@ CHILDREN_GONE_S = 20.0
 
 
 class Servers:
-    """`kafka`, `postgres` and `valkey`, by name."""
+    """`postgres` and `valkey` by name, and the brokers of `kafka` by node id."""
 
-    def __init__(self, home: Home, ports: Ports, progress: Callable[[str], None]) -> None:
+    def __init__(self, home: Home, ports: Ports, progress: Callable[[str], None], brokers: int = 1) -> None:
         self._home = home
         home.prepare()
         self._lock = home.lock(progress)
         fds = self.inherited_fds
         self._starters: dict[str, Callable[[], tuple[RunningServer, str]]] = {
-            "kafka": lambda: kafka.start(home, ports, fds, progress, heap_mib=KAFKA_HEAP_MIB),
             "postgres": lambda: postgres.start(home, ports, fds, progress),
             "valkey": lambda: valkey.start(home, ports, fds, progress),
         }
         self._running: dict[str, RunningServer] = {}
+        self.kafka = Kafka(home, ports, fds, progress, brokers=brokers, heap_mib=KAFKA_HEAP_MIB)
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:
@@ -42,9 +43,11 @@ class Servers:
 
     def start(self) -> ServerUrls:
         """Raises CannotStart."""
-        with ThreadPoolExecutor(len(self._starters)) as pool:
-            kafka_url, postgres_url, valkey_url = pool.map(self.start_one, self._starters)
-        return ServerUrls(kafka_url, postgres_url, valkey_url)
+        with ThreadPoolExecutor(1) as pool:
+            brokers = pool.submit(self.kafka.start)
+            postgres_url, valkey_url = self.start_one("postgres"), self.start_one("valkey")
+            brokers.result()
+        return ServerUrls(self.kafka.bootstrap, postgres_url, valkey_url)
 
     def start_one(self, name: str) -> str:
         """Returns its address once it serves."""
@@ -64,9 +67,9 @@ class Servers:
                 f"{name}: {len(alive)} of its processes outlived it by {CHILDREN_GONE_S:.0f} s."
             )
 
-    def freeze(self, name: str, seconds: float) -> None:
+    def freeze_broker(self, node_id: int, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after that time."""
-        pid = self._running[name].pid
+        pid = self.kafka.server(node_id).pid
         os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(seconds)
@@ -75,6 +78,7 @@ class Servers:
 
     def stop(self) -> None:
         """Returns once every server is gone."""
+        self.kafka.stop()
         servers, self._running = list(self._running.values()), {}
         if servers:
             with ThreadPoolExecutor(len(servers)) as pool:
