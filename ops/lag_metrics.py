@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from prometheus_client import Counter, Gauge
 
 from ops.deployment import Deployment
-from ops.lag import LagMeter
+from ops.lag import Lag, LagMeter
 
 EVERY_S = 5.0
 
@@ -36,18 +36,22 @@ def follow(found: Deployment) -> Callable[[], None]:
 
 def _run(found: Deployment, stop: threading.Event) -> None:
     meter = LagMeter(found.settings.kafka_bootstrap_servers, found.topology)
-    while not stop.wait(EVERY_S):
+    while not stop.is_set():
         try:
-            lags = meter.measure()
+            _show(meter.measure())
         except KafkaException as error:
             FAILURES.inc()
             log.warning("lag: the brokers could not be asked: %s", error)
-            # No figure is better than an old one.
-            RECORDS.clear()
-            SECONDS.clear()
-            continue
-        for lag in lags:
-            RECORDS.labels(lag.group, lag.topic).set(lag.records)
-            if lag.seconds is not None:
-                SECONDS.labels(lag.group, lag.topic).set(lag.seconds)
+            _show([])
+        stop.wait(EVERY_S)
     meter.close()
+
+
+def _show(lags: list[Lag]) -> None:
+    # No figure is better than an old one.
+    RECORDS.clear()
+    SECONDS.clear()
+    for lag in lags:
+        RECORDS.labels(lag.group, lag.topic).set(lag.records)
+        if lag.seconds is not None:
+            SECONDS.labels(lag.group, lag.topic).set(lag.seconds)

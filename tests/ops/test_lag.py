@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
+from ops import lag_metrics
 from ops.lag import LagMeter, behind
+from tests.acceptance.pipeline import until
 from tests.ops.story import Story
 
 
@@ -28,6 +31,21 @@ def test_a_reader_is_behind_by_what_came_since_and_by_the_age_of_the_oldest_of_i
         assert lags["dedup"].seconds == 0
     finally:
         meter.close()
+
+
+def test_the_lag_is_shown_as_metrics_by_group_and_topic(story: Story) -> None:
+    story.produce("completions", b"somebody", b"anything")
+    source, group = story.found.topology.topic("completions").name, story.found.topology.stream.group
+    end = lag_metrics.follow(story.found)
+    try:
+        until(lambda: (REGISTRY.get_sample_value(*shown("records", group, source)) or 0) == 1, "one record")
+        until(lambda: REGISTRY.get_sample_value(*shown("seconds", group, source)) is not None, "its age")
+    finally:
+        end()
+
+
+def shown(unit: str, group: str, topic: str) -> tuple[str, dict[str, str]]:
+    return f"quizstream_lag_{unit}", {"group": group, "topic": topic}
 
 
 Offsets = st.dictionaries(st.integers(0, 7), st.integers(0, 100))
