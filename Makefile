@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test live-feed lint format typecheck compatibility clean
+.PHONY: help setup setup-test run test drills live-feed lint format typecheck compatibility clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ run: setup  ## Start everything, replay two real quizzes, serve until Ctrl-C (ON
 
 test: setup-test  ## Run the tests on real Kafka, PostgreSQL and Valkey (ARGS="-k name" for some)
 	@exec $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+drills: setup-test  ## Rewind, rebuild, restore and stop a running pipeline: the ledger must hold (about 10 minutes)
+	@exec $(BIN)/pytest -m "full or not full" tests/drills $(ARGS)
 
 live-feed: setup-test  ## Move partitions under a live feed for 4 minutes: no commit may pass unprocessed records
 	@exec $(BIN)/python -m tests.faults.live_feed $(ARGS)

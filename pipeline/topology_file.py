@@ -126,6 +126,7 @@ class Sender(Strict, frozen=True):
     lease_s: Seconds
     number_lease_s: Seconds
     claim_batch_max: Positive
+    publish_before_call: bool
     mark_to_call_max_ms: Positive
     call_timeout_s: Seconds
     attempts_max: Positive

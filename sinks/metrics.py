@@ -53,3 +53,10 @@ OUTBOX_LEADER = Gauge("quizstream_outbox_leader", "1 in the one process that pub
 OUTBOX_SETBACKS = Counter(
     "quizstream_outbox_setbacks_total", "Rounds given up because Kafka or Postgres was away.", ["cause"]
 )
+RECOVERING = Gauge(
+    "quizstream_recovering", "1 while sending is held because the ledger was restored from an older copy."
+)
+UNPLACED = Gauge(
+    "quizstream_recovered_deliveries_unplaced",
+    "Deliveries of which Kafka holds a history and the restored ledger no row.",
+)

@@ -33,6 +33,7 @@ Event = TypeVar("Event")
 LOG = logging.getLogger(__name__)
 HOLD_STEP_S = 0.2  # how long a stop waits at most for a sink that waits for a server
 LAG_EVERY_S = 1.0
+IDLE_LOOK_EVERY_S = 3.0  # a sink without records asks its tables so often where they stand
 
 
 class Decoder(Protocol[Event]):  # type: ignore[misc]  # invariant in use: one runner, one event
@@ -70,6 +71,7 @@ class Runner(Generic[Event]):
         self._connection: Connection | None = None
         self._next: dict[int, int] = {}
         self._lag_shown_at = 0.0
+        self._looked_at = 0.0
         self._holding = True  # until the first look at the database
 
     @property
@@ -109,8 +111,11 @@ class Runner(Generic[Event]):
             self._start()
         records = self._reader.take()
         # Records taken before a rebalance are read again, from where the tables then stand.
-        if not self._reader.must_start and (batch := self._expected(records)):
-            self._store(batch)
+        if not self._reader.must_start:
+            if batch := self._expected(records):
+                self._store(batch)
+            elif self._next:
+                self._look()
         self._show_lag()
 
     def _start(self) -> None:
@@ -134,6 +139,19 @@ class Runner(Generic[Event]):
         self._reader.start_at(self._next)
         self._reader.publish_positions(self._next)
         self._went_well()
+
+    def _look(self) -> None:
+        """Whether the tables stand where they did: those of a restored copy do not, and nobody else tells.
+
+        Raises `Overtaken`.
+        """
+        if self._clock() - self._looked_at < IDLE_LOOK_EVERY_S:
+            return
+        known = positions.read(self._database(), self._sink.name, self._topic)
+        self._looked_at = self._clock()
+        moved = [p for p, offset in self._next.items() if known.get(p) != offset]
+        if moved:
+            raise Overtaken(f"{self._topic}{moved} no longer stand where this process left them")
 
     def _expected(self, records: Sequence[Record]) -> list[Record]:
         """Without what was fetched for an assignment that is over."""

@@ -32,9 +32,9 @@ class AlreadyRunning(Exception):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`chosen` letters were open at the start. `redriven` counts letters whose record was sent, `records`
-    what was sent (several letters can be about one record), `quarantined` those redriven too often; the
-    others are `left`: they stay open, by what is in the way.
+    """`chosen` letters were open at the start. `records` is what was sent, `redriven` counts all letters
+    about those records, chosen or not; `quarantined` those whose record was redriven too often. The others
+    are `left`: they stay open, by what is in the way.
     """
 
     chosen: int
@@ -115,12 +115,9 @@ class _Run:
             if letter.dead_letter_id not in given_up and letter.place not in self._sent
         }
         sent = self._send(list(to_send.values()))
-        self._mark([letter.place for letter in sent])
+        self.redriven += self._mark([letter.place for letter in sent])
         self._sent.update(letter.place for letter in sent)
         self.records += len(sent)
-        self.redriven += sum(
-            letter.place in self._sent for letter in letters if letter.dead_letter_id not in given_up
-        )
 
     def _send(self, letters: Sequence[Letter]) -> list[Letter]:
         """Those that are in the log again. Raises NotDelivered where waiting may help."""
@@ -170,9 +167,11 @@ class _Run:
     def _leave(self, why: str) -> None:
         self.left[why] = self.left.get(why, 0) + 1
 
-    def _mark(self, places: Sequence[tuple[str, int, int]]) -> None:
-        if places:
-            topics, partitions, offsets = (list(column) for column in zip(*places, strict=True))
-            self._connection.execute(
-                QUERIES["mark_redriven"], {"topics": topics, "partitions": partitions, "offsets": offsets}
-            )
+    def _mark(self, places: Sequence[tuple[str, int, int]]) -> int:
+        """Returns how many letters these records have, whether they were chosen or not."""
+        if not places:
+            return 0
+        topics, partitions, offsets = (list(column) for column in zip(*places, strict=True))
+        return self._connection.execute(
+            QUERIES["mark_redriven"], {"topics": topics, "partitions": partitions, "offsets": offsets}
+        ).rowcount

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -29,7 +29,19 @@ LEAD_RETRY_S = 1.0  # how often a second publisher asks whether the first is gon
 MEASURE_EVERY_S = 5.0
 DEPTH_COUNTED_MAX = 100_000
 
+GUARDED_ROLE = "delivery_events"  # the topic whose end the guard watches
+
 Row = tuple[int, str, bytes, bytes | None]
+Ranges = dict[int, tuple[int, int]]
+"""Partition -> first offset and the one after the last, of what was delivered."""
+
+
+class Guard(Protocol):
+    """What `sinks.postgres.restore_guard` does for the publisher that leads."""
+
+    def verify(self, connection: Connection) -> None: ...
+    def renew(self, connection: Connection) -> None: ...
+    def published(self, connection: Connection, ranges: Ranges) -> bool: ...
 
 
 def enqueue(connection: Connection, role: str, key: bytes, value: bytes | None) -> None:
@@ -60,7 +72,10 @@ class Publisher:
         connect: Callable[[], Connection],
         backoff: Backoff,
         clock: Callable[[], float] = time.monotonic,
+        guard: Guard | None = None,
     ) -> None:
+        """Without a `guard` nothing is verified or permitted: for what runs before the processes do."""
+        self._guard = guard
         self._topology = topology
         self._producer = producer
         self._connect = connect
@@ -68,6 +83,7 @@ class Publisher:
         self._clock = clock
         self._connection: Connection | None = None
         self._measured_at = float("-inf")
+        self._verified = False
         self.leading = False
         self.holding = True
 
@@ -90,15 +106,23 @@ class Publisher:
         connection = self._database()
         if not self._leads(connection):
             return 0
+        if self._guard is not None:
+            if not self._verified:
+                self._guard.verify(connection)
+                self._verified = True
+            self._guard.renew(connection)
         rows = cast(
             list[Row], connection.execute(QUERIES["next_rows"], [self._topology.outbox.batch_max]).fetchall()
         )
         if rows:
             reach("outbox.read")
-            self._deliver(rows)
+            ranges = self._deliver(rows)
             reach("outbox.delivered")
             # Only now: a crash before this line sends the rows again.
-            connection.execute(QUERIES["delete_rows"], [[row[0] for row in rows]])
+            with connection.transaction():
+                connection.execute(QUERIES["delete_rows"], [[row[0] for row in rows]])
+                if self._guard is not None and ranges:
+                    self._verified = self._guard.published(connection, ranges)
             reach("outbox.deleted")
             for _, role, _, _ in rows:
                 metrics.OUTBOX_PUBLISHED.labels(role).inc()
@@ -118,15 +142,21 @@ class Publisher:
             metrics.OUTBOX_LEADER.set(self.leading)
         return self.leading
 
-    def _deliver(self, rows: Iterable[Row]) -> None:
+    def _deliver(self, rows: Iterable[Row]) -> Ranges:
         failures: list[KafkaError] = []
         pending = 0
+        ranges: Ranges = {}
+        guarded = self._topology.topic(GUARDED_ROLE).name
 
-        def reported(error: KafkaError | None, _message: Message) -> None:
+        def reported(error: KafkaError | None, message: Message) -> None:
             nonlocal pending
             pending -= 1
             if error is not None:
                 failures.append(error)
+            elif message.topic() == guarded:
+                partition, offset = message.partition() or 0, message.offset() or 0
+                first, after = ranges.get(partition, (offset, offset))
+                ranges[partition] = (min(first, offset), max(after, offset + 1))
 
         for _, role, key, value in rows:
             pending += 1
@@ -136,7 +166,9 @@ class Publisher:
         while pending and self._clock() < deadline:
             self._producer.poll(0.1)
         if pending or failures:
+            self._verified = False  # some may lie in the topic, and will lie there twice
             raise NotDelivered(f"outbox: {failures[0].str() if failures else 'no answer in time'}")
+        return ranges
 
     def _measure(self) -> None:
         if not self.leading or self._clock() - self._measured_at < MEASURE_EVERY_S:
@@ -169,5 +201,5 @@ class Publisher:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        self.leading = False
+        self.leading = self._verified = False
         metrics.OUTBOX_LEADER.set(0)

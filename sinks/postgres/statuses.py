@@ -237,6 +237,9 @@ def _tell(connection: Connection, row: tuple[str, ...]) -> None:
         at=int(at_ms),
         reason=row[8],
         provider_message_id=row[9],
+        attempts=int(row[10]),
+        attempt_id=row[11],
+        number_id=row[12],
     )
     enqueue(connection, EVENTS_ROLE, delivery_id.encode(), codec("delivery_event").encode(event))
 

@@ -81,7 +81,8 @@ SET state = %(state)s,
 WHERE campaign_month = %(month)s AND campaign_id = %(campaign)s AND contact_id = %(contact)s
 RETURNING
     delivery_id::text, tenant_id, campaign_id, contact_id, completion_id::text, sequence, state,
-    (extract(epoch FROM updated_at) * 1000)::bigint, reason, provider_message_id;
+    (extract(epoch FROM updated_at) * 1000)::bigint, reason, provider_message_id, attempts, attempt_id::text,
+    number_id;
 
 -- settle_attempt --
 -- A call of which nobody knew whether it sent anything: now somebody does.

@@ -61,9 +61,9 @@ class Ledger:
                 "claim_deliveries",
                 {"tenant_id": tenant_id, "limit": limit, "lease_token": lease_token, "lease_s": lease_s},
             )
-            await self._publish(connection, rows)
+            event_id = await self._publish(connection, rows)
             reach("sender.claiming")
-        leased = [_leased(row) for row in rows]
+        leased = [_leased(row, event_id) for row in rows]
         leased.sort(key=lambda one: (-one.priority, one.due_at, one.created_at))
         return leased
 
@@ -181,6 +181,12 @@ class Ledger:
             reach("sender.reclaimed")
         return counts[0], counts[1]
 
+    async def first_unpublished(self) -> int | None:
+        """The smallest id in the outbox: committed events below it are in their topic. None: all are."""
+        async with self._pool.connection() as connection:
+            rows = await _fetch(connection, "first_unpublished", {})
+        return None if rows[0][0] is None else int(rows[0][0])
+
     async def held_counts(self) -> dict[str, int]:
         """How many deliveries are waiting, leased and calling."""
         async with self._pool.connection() as connection:
@@ -189,9 +195,10 @@ class Ledger:
 
     async def _publish(
         self, connection: AsyncConnection[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
+    ) -> int:
+        """Returns the last event's id in the outbox, 0 where there is none."""
         if not rows:
-            return
+            return 0
         at = self._now_ms()
         keys, values = [], []
         for row in rows:
@@ -206,12 +213,16 @@ class Ledger:
                 at=at,
                 reason=row[8],
                 provider_message_id=row[9],
+                attempts=row[10],
+                attempt_id=None if row[11] is None else str(row[11]),
+                number_id=row[12],
             )
             keys.append(event.delivery_id.encode())
             values.append(self._codec.encode(event))
-        await connection.execute(
-            statement("enqueue_events"), {"role": EVENTS_ROLE, "keys": keys, "values": values}
+        ids = await _fetch(
+            connection, "enqueue_events", {"role": EVENTS_ROLE, "keys": keys, "values": values}
         )
+        return max(int(row[0]) for row in ids)
 
 
 async def _fetch(
@@ -249,18 +260,19 @@ def _keys(keys: Sequence[Key]) -> dict[str, Any]:
     }
 
 
-def _leased(row: tuple[Any, ...]) -> Leased:
+def _leased(row: tuple[Any, ...], event_id: int) -> Leased:
     return Leased(
         key=Key(*row[:3]),
         delivery_id=str(row[3]),
         tenant_id=row[4],
-        campaign_version=row[10],
-        variables={str(name): str(value) for name, value in row[11].items() if value is not None},
-        priority=row[12],
-        due_at=row[13],
-        created_at=row[14],
-        attempts=row[15],
-        lease_token=row[16],
-        phone=row[17],
-        personal=Personal(phone=row[17], name=row[18], email=row[19]),
+        campaign_version=row[13],
+        variables={str(name): str(value) for name, value in row[14].items() if value is not None},
+        priority=row[15],
+        due_at=row[16],
+        created_at=row[17],
+        attempts=row[10],
+        lease_token=row[18],
+        phone=row[19],
+        personal=Personal(phone=row[19], name=row[20], email=row[21]),
+        event_id=event_id,
     )

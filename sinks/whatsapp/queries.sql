@@ -52,7 +52,9 @@ WITH found AS (
     WHERE (t.tenant_id = %(tenant_id)s
            OR (%(tenant_id)s = '*'
                AND NOT EXISTS (SELECT FROM sender_numbers AS n WHERE n.tenant_id = t.tenant_id)))
-      AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope IN ('global', 'tenant:' || t.tenant_id))
+      AND (SELECT sending_is_permitted())
+      AND NOT EXISTS (SELECT FROM sending_stops AS s
+                      WHERE s.scope IN ('global', 'recovery', 'tenant:' || t.tenant_id))
 ), chosen AS (
     SELECT f.*
     FROM found AS f
@@ -71,8 +73,8 @@ FROM chosen AS f
 LEFT JOIN contacts AS p ON p.tenant_id = f.tenant_id AND p.contact_id = f.contact_id
 WHERE d.campaign_month = f.campaign_month AND d.campaign_id = f.campaign_id AND d.contact_id = f.contact_id
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.campaign_version, d.variables, d.priority, d.due_at,
-          d.created_at, d.attempts, d.lease_token, p.phone, p.name, p.email;
+          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id, d.campaign_version,
+          d.variables, d.priority, d.due_at, d.created_at, d.lease_token, p.phone, p.name, p.email;
 
 -- get_definition --
 -- A campaign's version never changes: whoever has read it once need not ask again.
@@ -109,8 +111,9 @@ WITH asked AS (
                          WHERE c.campaign_id = h.campaign_id AND c.cancelled_at IS NOT NULL)
                 THEN ARRAY['cancelled', 'the campaign was cancelled']
             WHEN EXISTS (SELECT FROM sending_stops AS s
-                         WHERE s.scope IN ('global', 'tenant:' || h.tenant_id, 'campaign:' || h.campaign_id,
-                                           'number:' || h.number_id))
+                         WHERE s.scope IN ('global', 'recovery', 'tenant:' || h.tenant_id,
+                                           'campaign:' || h.campaign_id, 'number:' || h.number_id))
+                 OR NOT (SELECT sending_is_permitted())
                 THEN ARRAY['waiting', 'sending is stopped']
             WHEN NOT EXISTS (SELECT FROM sender_numbers AS n
                              WHERE n.number_id = h.number_id AND n.fencing_token = h.fencing_token
@@ -141,7 +144,7 @@ WITH asked AS (
     SELECT c.attempt_id, c.delivery_id, c.number_id, c.attempts FROM changed AS c WHERE c.state = 'calling'
 )
 SELECT c.campaign_month, c.campaign_id, c.contact_id, c.delivery_id, c.tenant_id, c.completion_id, c.sequence,
-       c.state, c.reason, c.provider_message_id, c.attempts, c.attempt_id
+       c.state, c.reason, c.provider_message_id, c.attempts, c.attempt_id, c.number_id
 FROM changed AS c;
 
 -- record_results --
@@ -185,7 +188,7 @@ FROM held AS h
 WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
   AND h.old_state IN ('calling', 'ambiguous') AND h.state <> h.old_state
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id;
+          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
 
 -- finish_attempts --
 UPDATE delivery_attempts AS a
@@ -219,14 +222,15 @@ SET state = h.state, reason = h.reason, lease_token = NULL, leased_until = NULL,
 FROM held AS h
 WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id;
+          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
 
 -- reclaim_leased --
 -- Whoever leased them is gone or slow; they were not called, so that anybody may try again.
+-- Not so in a ledger from an older copy, where they may have been: that is not permitted yet.
 WITH expired AS (
     SELECT d.campaign_month, d.campaign_id, d.contact_id
     FROM deliveries AS d
-    WHERE d.state = 'leased' AND d.leased_until <= clock_timestamp()
+    WHERE d.state = 'leased' AND d.leased_until <= clock_timestamp() AND (SELECT sending_is_permitted())
     ORDER BY d.campaign_month, d.campaign_id, d.contact_id
     LIMIT %(limit)s
     FOR UPDATE OF d SKIP LOCKED
@@ -237,7 +241,7 @@ SET state = 'waiting', reason = 'the lease ran out', lease_token = NULL, leased_
 FROM expired AS e
 WHERE d.campaign_month = e.campaign_month AND d.campaign_id = e.campaign_id AND d.contact_id = e.contact_id
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id;
+          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
 
 -- reclaim_calling --
 -- The mark's lease is longer than a call can take: whoever made the call did not live to write its result down.
@@ -260,7 +264,7 @@ SET state = 'ambiguous', reason = 'the sender was lost during the call', lease_t
 FROM expired AS e
 WHERE d.campaign_month = e.campaign_month AND d.campaign_id = e.campaign_id AND d.contact_id = e.contact_id
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id;
+          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
 
 -- suppress_contacts --
 INSERT INTO suppressions (tenant_id, contact_id, reason)
@@ -323,4 +327,9 @@ SELECT scope, reason, stopped_at FROM sending_stops ORDER BY scope;
 INSERT INTO outbox (topic, key, value)
 SELECT %(role)s::text, e.key, e.value
 FROM unnest(%(keys)s::bytea[], %(values)s::bytea[]) WITH ORDINALITY AS e (key, value, position)
-ORDER BY e.position;
+ORDER BY e.position
+RETURNING id;
+
+-- first_unpublished --
+-- All below it, of transactions that had ended before, is in its topic.
+SELECT min(id) FROM outbox;

@@ -40,6 +40,7 @@ class Leased:
     attempts: int
     phone: str | None
     personal: Personal
+    event_id: int = 0  # in the outbox: of the claim's last event
 
 
 @dataclass(frozen=True, slots=True)

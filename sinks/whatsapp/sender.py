@@ -20,6 +20,7 @@ from sinks.whatsapp.message import NotRenderable, render
 from sinks.whatsapp.metrics import SenderMetrics
 from sinks.whatsapp.numbers import Number, Numbers
 from sinks.whatsapp.rows import Leased, Settled
+from sinks.whatsapp.unpublished import Unpublished
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Sender:
             unusable=self._unusable,
         )
         self._hand_backs: list[Settled] = []
+        self._unpublished = Unpublished(clock, settings.lease_s * LEASES_LEFT_MIN_RATIO)
         self._stopping = False
         self.database_ok = False
 
@@ -114,6 +116,8 @@ class Sender:
     async def _hand_over(self) -> None:
         for desk in self._desks.values():
             self._give_up(desk.close(), "the sender stopped")
+        for delivery in self._unpublished.give_up():
+            self._hand_back(delivery, "the sender stopped")
         await self._calls.finish(STOP_CALL_GRACE_S, STOP_WRITE_GRACE_S)
         for desk in self._desks.values():
             self._give_up(desk.close(), "the sender stopped")
@@ -216,6 +220,7 @@ class Sender:
             try:
                 for tenant_id in {desk.number.tenant_id for desk in self._desks.values()}:
                     full = await self._claim(tenant_id) or full
+                await self._admit()
                 await self._flush_hand_backs()
             except DATABASE_ERRORS as error:
                 self._metrics.database_errors.labels("claim").inc()
@@ -229,13 +234,32 @@ class Sender:
         queue_max = self._settings.claim_batch_max
         desks = [desk for desk in self._desks.values() if desk.usable and desk.number.tenant_id == tenant_id]
         room = sum(max(queue_max - desk.limiter.queued, 0) for desk in desks)
-        if room == 0 or room < len(desks) * queue_max // 2:
+        room -= self._unpublished.count(tenant_id)
+        if room <= 0 or room < len(desks) * queue_max // 2:
             return False
         leased = await self._ledger.claim(
             tenant_id, limit=room, lease_token=self._new_id(), lease_s=self._settings.lease_s
         )
         reach("sender.claimed")
         self._metrics.claimed.inc(len(leased))
+        if self._settings.publish_before_call:
+            self._unpublished.add(tenant_id, leased)
+        else:
+            await self._offer(tenant_id, leased)
+        return len(leased) == room
+
+    async def _admit(self) -> None:
+        """Hands on what Kafka knows to be leased: a restored ledger learns there who may have been called."""
+        if not self._unpublished:
+            return
+        published, late = self._unpublished.take(await self._ledger.first_unpublished())
+        for tenant_id, leased in published:
+            await self._offer(tenant_id, leased)
+        for delivery in late:
+            self._hand_back(delivery, "waited too long to be published")
+
+    async def _offer(self, tenant_id: str, leased: Iterable[Leased]) -> None:
+        desks = [desk for desk in self._desks.values() if desk.number.tenant_id == tenant_id]
         impossible: list[Settled] = []
         for delivery in leased:
             ready = await self._prepare(delivery)
@@ -248,7 +272,6 @@ class Sender:
             else:
                 self._give_up([ready], "the number was lost")
         await self._ledger.settle(impossible)
-        return len(leased) == room
 
     async def _prepare(self, delivery: Leased) -> Sendable | Settled:
         campaign = await self._ledger.definition(delivery.key.campaign_id, delivery.campaign_version)
@@ -272,9 +295,11 @@ class Sender:
 
     def _give_up(self, sendables: Iterable[Sendable], reason: str) -> None:
         for sendable in sendables:
-            delivery = sendable.delivery
-            self._hand_backs.append(Settled(delivery.key, delivery.lease_token, "waiting", reason))
-            self._metrics.handed_back.inc()
+            self._hand_back(sendable.delivery, reason)
+
+    def _hand_back(self, delivery: Leased, reason: str) -> None:
+        self._hand_backs.append(Settled(delivery.key, delivery.lease_token, "waiting", reason))
+        self._metrics.handed_back.inc()
 
     async def _flush_hand_backs(self) -> None:
         settled, self._hand_backs = self._hand_backs, []

@@ -44,6 +44,7 @@ FAST: dict[str, Any] = {
     "retry_base_s": 0.05,
     "retry_max_s": 0.2,
     "poll_ms": 20,
+    "publish_before_call": False,  # nobody publishes the outbox here
 }
 
 

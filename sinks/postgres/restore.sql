@@ -1,0 +1,167 @@
+-- read_positions --
+SELECT partition, next_offset FROM outbox_positions WHERE topic = %s;
+
+-- set_position --
+INSERT INTO outbox_positions (topic, partition, next_offset) VALUES (%s, %s, %s)
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset;
+
+-- move_position --
+-- Only from where it is: a gap is another writer, whose events must be read before they are passed.
+UPDATE outbox_positions SET next_offset = %s WHERE topic = %s AND partition = %s AND next_offset = %s;
+
+-- sink_positions --
+SELECT partition, next_offset FROM sink_offsets WHERE sink = %s AND topic = %s;
+
+-- renew_permit --
+INSERT INTO sending_permit (granted_until, incarnation)
+VALUES (clock_timestamp() + make_interval(secs => %s), ledger_incarnation())
+ON CONFLICT (only_row) DO UPDATE
+SET granted_until = excluded.granted_until, incarnation = excluded.incarnation;
+
+-- withdraw_permit --
+-- With a row, though nothing was ever granted: from here on somebody looks after this database.
+INSERT INTO sending_permit (granted_until, incarnation) VALUES ('-infinity', '')
+ON CONFLICT (only_row) DO UPDATE SET granted_until = '-infinity';
+
+-- shut_out_marks --
+-- Waits for the marks under way, and holds off new ones, until this transaction ends.
+LOCK TABLE sending_stops IN EXCLUSIVE MODE;
+
+-- begin_recovery --
+INSERT INTO sending_stops (scope, reason) VALUES ('recovery', %s) ON CONFLICT DO NOTHING;
+
+-- is_recovering --
+SELECT EXISTS (SELECT FROM sending_stops WHERE scope = 'recovery');
+
+-- set_target --
+INSERT INTO recovery_targets (sink, topic, partition, next_offset) VALUES (%s, %s, %s, %s)
+ON CONFLICT (sink, topic, partition) DO UPDATE
+SET next_offset = greatest(recovery_targets.next_offset, excluded.next_offset);
+
+-- targets_left --
+SELECT count(*)
+FROM recovery_targets AS t
+LEFT JOIN sink_offsets AS s USING (sink, topic, partition)
+WHERE coalesce(s.next_offset, 0) < t.next_offset;
+
+-- known_sequences --
+SELECT d.delivery_id::text, d.sequence
+FROM unnest(%s::uuid[]) AS e (delivery_id)
+JOIN deliveries AS d USING (delivery_id);
+
+-- keep_delivery --
+INSERT INTO recovered_deliveries (
+    delivery_id, tenant_id, campaign_id, contact_id, sequence, state, reason, provider_message_id,
+    attempts, attempt_id, number_id
+)
+VALUES (%s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s::uuid, %s)
+ON CONFLICT (delivery_id) DO UPDATE
+SET sequence = excluded.sequence, state = excluded.state, reason = excluded.reason,
+    provider_message_id = coalesce(excluded.provider_message_id, recovered_deliveries.provider_message_id),
+    attempts = excluded.attempts, attempt_id = coalesce(excluded.attempt_id, recovered_deliveries.attempt_id),
+    number_id = coalesce(excluded.number_id, recovered_deliveries.number_id)
+WHERE recovered_deliveries.sequence < excluded.sequence;
+
+-- keep_attempt --
+INSERT INTO recovered_attempts (attempt_id, delivery_id, number_id, attempt, called_at)
+VALUES (%s::uuid, %s::uuid, %s, %s, to_timestamp(%s / 1000.0))
+ON CONFLICT DO NOTHING;
+
+-- restore_attempts --
+INSERT INTO delivery_attempts (
+    attempt_id, delivery_id, number_id, attempt, called_at, finished_at, outcome, detail, provider_message_id
+)
+SELECT a.attempt_id, a.delivery_id, a.number_id, a.attempt, a.called_at, clock_timestamp(),
+       CASE WHEN d.attempt_id IS DISTINCT FROM a.attempt_id THEN 'rejected'
+            WHEN d.state IN ('sent', 'delivered', 'read') THEN 'sent'
+            WHEN d.state IN ('waiting', 'failed', 'dead', 'suppressed') THEN 'rejected'
+            ELSE 'ambiguous' END,
+       'known from delivery events',
+       CASE WHEN d.attempt_id = a.attempt_id THEN d.provider_message_id END
+FROM recovered_attempts AS a
+LEFT JOIN recovered_deliveries AS d USING (delivery_id)
+ON CONFLICT DO NOTHING;
+
+-- restore_deliveries --
+-- Leased or calling when it was last heard of: it may have been called since, and nobody can know. What a replayed
+-- webhook has proven in the meantime stands.
+UPDATE deliveries AS d
+SET state = CASE WHEN r.unsure THEN 'ambiguous' ELSE r.state END,
+    reason = CASE WHEN r.unsure THEN %(unsure)s ELSE r.reason END,
+    sequence = r.sequence + 1,
+    attempts = r.attempts,
+    attempt_id = coalesce(r.attempt_id, d.attempt_id),
+    number_id = coalesce(r.number_id, d.number_id),
+    provider_message_id = coalesce(r.provider_message_id, d.provider_message_id),
+    lease_token = NULL,
+    leased_until = NULL,
+    updated_at = clock_timestamp()
+FROM (SELECT *, state IN ('leased', 'calling', 'ambiguous') AS unsure FROM recovered_deliveries) AS r
+WHERE d.delivery_id = r.delivery_id
+  AND d.sequence < r.sequence
+  AND NOT (d.state IN ('sent', 'delivered', 'read') AND r.state NOT IN ('delivered', 'read', 'failed'))
+RETURNING d.delivery_id::text, d.tenant_id, d.campaign_id, d.contact_id, d.completion_id::text, d.sequence,
+          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
+
+-- doubt_leases --
+-- Of the copy itself: leased or calling when it was made, and no newer event says how that ended.
+UPDATE deliveries AS d
+SET state = 'ambiguous', reason = %(unsure)s, sequence = d.sequence + 1, lease_token = NULL, leased_until = NULL,
+    updated_at = clock_timestamp()
+WHERE d.state IN ('leased', 'calling')
+RETURNING d.delivery_id::text, d.tenant_id, d.campaign_id, d.contact_id, d.completion_id::text, d.sequence,
+          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
+
+-- restore_suppressions --
+INSERT INTO suppressions (tenant_id, contact_id, reason)
+SELECT tenant_id, contact_id, reason FROM recovered_deliveries WHERE state = 'suppressed'
+ON CONFLICT DO NOTHING;
+
+-- forget_placed --
+DELETE FROM recovered_deliveries AS r USING deliveries AS d WHERE d.delivery_id = r.delivery_id;
+
+-- forget_attempts --
+DELETE FROM recovered_attempts;
+
+-- count_unplaced --
+SELECT count(*) FROM recovered_deliveries;
+
+-- forget_targets --
+DELETE FROM recovery_targets;
+
+-- end_recovery --
+DELETE FROM sending_stops WHERE scope = 'recovery';
+
+-- save_tenant --
+INSERT INTO tenants (tenant_id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING;
+
+-- save_campaign --
+INSERT INTO campaigns (campaign_id, tenant_id, month, created_at)
+VALUES (%s, %s, DATE '1970-01-01' + %s::integer, to_timestamp(%s / 1000.0))
+ON CONFLICT DO NOTHING;
+
+-- save_version --
+INSERT INTO campaign_versions (campaign_id, version, definition, effective_at)
+VALUES (%s, %s, %s::jsonb, to_timestamp(%s / 1000.0))
+ON CONFLICT DO NOTHING;
+
+-- settle_cancellation --
+-- As its newest version says; a cancellation is never taken back by a version that is not active.
+UPDATE campaigns SET cancelled_at = coalesce(cancelled_at, to_timestamp(%(at)s / 1000.0))
+WHERE campaign_id = %(campaign)s
+  AND (SELECT max(version) FROM campaign_versions WHERE campaign_id = %(campaign)s) = %(version)s;
+
+-- save_quiz --
+INSERT INTO quizzes (quiz_id, tenant_id, version, title, questions, open, created_at)
+VALUES (%s, %s, %s, %s, %s::jsonb, %s, to_timestamp(%s / 1000.0))
+ON CONFLICT (quiz_id) DO UPDATE
+SET version = excluded.version, title = excluded.title, questions = excluded.questions, open = excluded.open
+WHERE quizzes.version < excluded.version;
+
+-- save_token --
+INSERT INTO tokens (token_hash, tenant_id, kind, version, revoked_at)
+VALUES (%s, %s, %s, %s, CASE WHEN %s THEN clock_timestamp() END)
+ON CONFLICT (token_hash) DO UPDATE
+SET tenant_id = excluded.tenant_id, kind = excluded.kind, version = excluded.version,
+    revoked_at = excluded.revoked_at
+WHERE tokens.version < excluded.version;
