@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -47,7 +48,7 @@ class Completions:
             },
             prepare=False,
         ).fetchone()
-        rows: int = merged[0] if merged else 0
+        rows = cast(int, merged[0]) if merged else 0
         contacts.save(
             connection,
             (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
