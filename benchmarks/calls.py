@@ -1,0 +1,28 @@
+"""How many Python calls a completion costs: a figure that no clock and no busy machine can change.
+
+Calls are what the interpreter is slow at, so work that creeps into the hot path shows here. What C code does
+inside one call does not; the timed benchmarks are for that.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+
+def python_calls(act: Callable[[], object]) -> int:
+    """Calls of functions written in Python while `act` runs, in this thread; `act` itself is not counted."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(before)
+    return calls - 1
