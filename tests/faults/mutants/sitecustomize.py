@@ -1,0 +1,121 @@
+"""Breaks one thing on purpose in every Python process that has this folder on its path.
+
+Python imports a module of this name at its start. Production code knows nothing of it: it takes a test that
+puts the folder on the path, names the mutation and says that mutations are allowed.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+MUTATION = "QUIZSTREAM_MUTATION"
+ALLOWED = "QUIZSTREAM_ALLOW_MUTATIONS"
+
+
+def _drop_the_unique_key(deliveries: ModuleType) -> None:
+    prepare = deliveries.Deliveries.prepare
+
+    def mutated(self: Any, connection: Any) -> None:
+        connection.execute("ALTER TABLE deliveries DROP CONSTRAINT IF EXISTS deliveries_pkey CASCADE")
+        prepare(self, connection)
+
+    deliveries.Deliveries.prepare = mutated
+
+
+def _call_without_a_mark(ledger: ModuleType) -> None:
+    async def mutated(self: Any, requests: Sequence[Any], *, lease_s: float) -> list[Any]:
+        return [ledger.Marked(attempts=1) for _ in requests]
+
+    ledger.Ledger.mark = mutated
+
+
+def _await_no_delivery(producer: ModuleType) -> None:
+    async def mutated(self: Any) -> dict[tuple[str, int], Any]:
+        return {}
+
+    producer._Batch.wait = mutated
+
+
+def _commit_before_the_write(positions: Any) -> None:
+    move = positions.move
+
+    def mutated(connection: Any, sink: str, topic: str, moves: Any) -> None:
+        import psycopg
+
+        with psycopg.connect(connection.info.dsn, password=connection.info.password) as another:
+            move(another, sink, topic, moves)
+
+    positions.move = mutated
+
+
+def _forget_the_epoch(tracker: ModuleType) -> None:
+    fetched = tracker.Tracker.fetched
+
+    def find(self: Any, ref: Any) -> Any:
+        pending = self._pending.get(ref.tp)
+        entries = pending.entries if pending is not None else ()
+        return next((e for e in entries if (e.ref.first, e.ref.last) == (ref.first, ref.last)), None)
+
+    def mutated(self: Any, tp: Any, _epoch: int, first: int, last: int) -> Any:
+        return fetched(self, tp, self.epoch(tp), first, last)
+
+    tracker.Tracker._find, tracker.Tracker.fetched = find, mutated
+
+
+def _remember_no_verdict(contact_memory: ModuleType) -> None:
+    contact_memory.ContactMemory.recall = lambda self, completion_id: None
+
+
+def _remember_no_first(dedup: Any) -> None:
+    put = dedup.Put
+    dedup.Put = lambda table, key, _value: put(table, key, b"somebody")
+
+
+# Name -> the module that is broken once it is imported, and how.
+MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "no-unique-key": ("sinks.postgres.deliveries", _drop_the_unique_key),
+    "no-calling-mark": ("sinks.whatsapp.ledger", _call_without_a_mark),
+    "delivery-not-awaited": ("pipeline.producer", _await_no_delivery),
+    "commit-before-write": ("sinks.postgres.positions", _commit_before_the_write),
+    "no-epoch-check": ("pipeline.tracker", _forget_the_epoch),
+    "no-verdict-memory": ("pipeline.contact_memory", _remember_no_verdict),
+    "no-dedup-value": ("pipeline.stages.dedup", _remember_no_first),
+}
+
+
+class _Breaker(importlib.abc.MetaPathFinder):
+    """Finds the module as usual, and breaks it once it has run."""
+
+    def __init__(self, name: str, break_it: Callable[[ModuleType], None]) -> None:
+        self._name = name
+        self._break_it = break_it
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        run, break_it = spec.loader.exec_module, self._break_it
+
+        def run_and_break(module: ModuleType) -> None:
+            run(module)
+            break_it(module)
+
+        spec.loader.exec_module = run_and_break  # type: ignore[method-assign]
+        return spec
+
+
+wanted = os.environ.get(MUTATION)
+if wanted and os.environ.get(ALLOWED) == "1":
+    sys.meta_path.insert(0, _Breaker(*MUTATIONS[wanted]))
