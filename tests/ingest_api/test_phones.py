@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api.phones import PHONE_CHARS_MAX, canonical, masked
+from ingest_api.phones import _WHOLE, PHONE_CHARS_MAX, canonical, masked
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,15 @@ def test_a_brazilian_mobile_with_and_without_the_nine_is_one_contact(area: int, 
     valid_as_it_is = phonenumbers.is_valid_number(phonenumbers.parse(without, None))
     if not valid_as_it_is and phonenumbers.is_valid_number(phonenumbers.parse(with_nine, None)):
         assert canonical(without) == canonical(with_nine) == with_nine
+
+
+@given(st.from_regex(_WHOLE, fullmatch=True) | st.from_regex(r"\+55[0-9]{8,12}", fullmatch=True))
+def test_the_short_way_for_whole_numbers_says_what_phonenumbers_says(written: str) -> None:
+    number = phonenumbers.parse(written, None)
+    if phonenumbers.is_valid_number(number):
+        assert canonical(written) == phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    else:
+        assert _WHOLE.fullmatch(written) is None
 
 
 @given(st.text(alphabet="0123456789+()-. ", max_size=PHONE_CHARS_MAX) | st.text(max_size=60))
