@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test drills live-feed lint format typecheck compatibility clean
+.PHONY: help setup setup-test run test test-full chaos crash-points mutations drills live-feed lint format typecheck compatibility clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,18 @@ run: setup  ## Start everything, replay two real quizzes, serve until Ctrl-C (ON
 
 test: setup-test  ## Run the tests on real Kafka, PostgreSQL and Valkey (ARGS="-k name" for some)
 	@exec $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+test-full: setup-test  ## Run every test there is: crash points, mutations, outages, drills too (about an hour)
+	@exec $(BIN)/pytest -m "full or not full" $(ARGS)
+
+chaos: setup-test  ## Break everything under load, from a seed, and judge the ledger (SEED=1 MINUTES=10)
+	@exec $(BIN)/quizstream chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),10) $(ARGS)
+
+crash-points: setup-test  ## Kill each process at each named point under load: the ledger must hold (about 4 minutes)
+	@exec $(BIN)/pytest -m full tests/faults/test_crash_points.py $(ARGS)
+
+mutations: setup-test  ## Break each guarantee on purpose: its tests must fail (about 3 minutes)
+	@exec $(BIN)/pytest -m "full or not full" tests/faults/test_mutations.py $(ARGS)
 
 drills: setup-test  ## Rewind, rebuild, restore and stop a running pipeline: the ledger must hold (about 10 minutes)
 	@exec $(BIN)/pytest -m "full or not full" tests/drills $(ARGS)

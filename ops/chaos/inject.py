@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Injector:
         self._provider = Provider(subject.found.settings.simulator_url)
         self._poisoned: list[tuple[str, int, int]] = []
         self._lock = threading.Lock()
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @property
     def poisoned(self) -> list[tuple[str, int, int]]:
@@ -72,7 +74,10 @@ class Injector:
         return list(self._poisoned)
 
     def inject(self, fault: Fault) -> str:
-        """Returns what there is to say about it, once it is over and what it hit is back."""
+        """Returns what there is to say about it, once it is over and what it hit is back.
+
+        Waits where an earlier fault on the same target takes longer than the schedule thought.
+        """
         deeds: dict[str, Callable[[Fault], str]] = {
             "process": self._process,
             "worker": self._join,
@@ -83,7 +88,10 @@ class Injector:
             "provider": self._at_provider,
             "poison": self._poison,
         }
-        return deeds[fault.kind.partition(".")[0]](fault)
+        with self._lock:
+            turn = self._turns[fault.target]
+        with turn:
+            return deeds[fault.kind.partition(".")[0]](fault)
 
     def _process(self, fault: Fault) -> str:
         match fault.kind:

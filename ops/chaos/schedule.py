@@ -16,7 +16,7 @@ WARM_UP_S = 3.0
 # Between two faults on one thing: what is killed again before it is back shows nothing new.
 APART_S = 6.0
 EACH_PER_10_MINUTES = 3
-FAULTS_PER_MINUTE_SHORT = 16  # of a run that is too short for every class
+FAULTS_PER_MINUTE_SHORT = 30  # of a run that is too short for every class
 PLACEMENTS_TRIED_MAX = 400
 
 Needs = Literal["nothing", "one broker", "several brokers"]

@@ -32,9 +32,12 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Gate(msgspec.Struct, frozen=True):
+    """`of_time`: how fast the machine was is in it, too."""
+
     name: str
     ok: bool
     said: str
+    of_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def gates(
             "drained in time",
             seen.drained_s <= DRAIN_S_MAX,
             f"{seen.drained_s:.1f} s after the last fault; at most {DRAIN_S_MAX:.0f} s",
+            of_time=True,
         ),
     ]
 
@@ -167,7 +171,7 @@ def _pace(seen: Seen, accepted_per_s_min: float) -> Gate:
     accepted = sum(seen.accepted_in_s.get(second, 0) for second in counted)
     average = accepted / max(1, len(counted))
     said = f"{average:.0f}/s on average over {len(counted)} s; {len(out)} s of planned outage left out"
-    return Gate(f"at least {accepted_per_s_min:.0f}/s accepted", average >= accepted_per_s_min, said)
+    return Gate(f"at least {accepted_per_s_min:.0f}/s accepted", average >= accepted_per_s_min, said, True)
 
 
 def counts_by_class(events: Iterable[Event]) -> dict[str, int]:

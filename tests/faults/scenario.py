@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -27,7 +28,8 @@ from ops.prepare import prepare, publish
 
 READY_TIMEOUT_S = 120.0
 LAST_ANSWERS_TIMEOUT_S = 200.0
-PORT_BASES = range(30_000, 32_400, 200)  # two hundred each; outgoing connections are given ports from 32768 on
+# Two hundred each; outgoing connections are given ports from 32768 on.
+PORT_BASES = range(30_000, 32_400, 200)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def a_scenario(
     home: Path,
     namespace: str,
     overrides: Callable[[Deployment], Mapping[str, Mapping[str, str]]] = lambda _found: {},
+    more_env: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Scenario]:
     """Everything runs inside the `with`, campaigns are in force, and nothing is left after it."""
     name = f"faults_{namespace.strip('.')}"
@@ -88,8 +91,9 @@ def a_scenario(
             **urls.as_env(),
             "DATABASE_URL": f"{urls.database_url.rpartition('/')[0]}/{name}",
             "QUIZSTREAM_HOME": str(home),
-            "QUIZSTREAM_PORT_BASE": str(_free_base(random.Random(os.getpid()))),
+            "QUIZSTREAM_PORT_BASE": str(free_base(random.Random(os.getpid()))),
             "QUIZSTREAM_NAMESPACE": namespace,
+            **more_env,
         }
     )
     (home / "logs").mkdir(parents=True, exist_ok=True)
@@ -110,7 +114,7 @@ def a_scenario(
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _free_base(rng: random.Random) -> int:
+def free_base(rng: random.Random) -> int:
     for _ in range(50):
         base = rng.choice(PORT_BASES)
         ports = Ports.from_base(base)

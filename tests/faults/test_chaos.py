@@ -1,0 +1,39 @@
+"""A short fault run: one seed that is always the same, then one that is new each time and printed."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ops.chaos import run, show
+from ops.chaos.schedule import Fault, schedule
+from ops.embedded.home import Home
+from tests.faults.scenario import free_base
+
+FIXED_SEED = 15
+SEED_VARIABLE = "QUIZSTREAM_TEST_SEED"  # to have the random half again
+HALF_S = 13.0
+RATE_PER_S = 60.0
+
+
+@pytest.mark.xdist_group("faults")
+@pytest.mark.timeout(420)
+def test_a_fixed_and_a_random_seed_hold(tmp_path: Path) -> None:
+    random_seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbelow(2**31))
+    print(f"{SEED_VARIABLE}={random_seed}")
+    faults = [*schedule(FIXED_SEED, HALF_S), *later(schedule(random_seed, HALF_S), HALF_S)]
+    plan = run.Plan(random_seed, 2 * HALF_S, RATE_PER_S, accepted_per_s_min=0.0, faults=faults)
+    env = {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_base(random.Random(os.getpid())))}
+    outcome = run.chaos(plan, Home(tmp_path / "home"), env)
+    broken = [gate for gate in outcome.gates if not gate.ok and not gate.of_time]
+    assert not broken, f"{SEED_VARIABLE}={random_seed}\n{show.text(outcome, plan)}"
+    assert outcome.accepted > RATE_PER_S
+
+
+def later(faults: list[Fault], by_s: float) -> list[Fault]:
+    return [msgspec.structs.replace(fault, at_s=fault.at_s + by_s) for fault in faults]
