@@ -132,7 +132,10 @@ def prepare(settings: Settings) -> Topology:
     made = admin.create_topics(
         [
             NewTopic(
-                topic.name, topic.partitions, 1, config={"max.message.bytes": str(topic.record_bytes_max)}
+                topic.name,
+                topic.partitions,
+                settings.replication_factor,
+                config={"max.message.bytes": str(topic.record_bytes_max)},
             )
             for topic in topics
         ]
