@@ -59,6 +59,10 @@ broker.session.timeout.ms={session_timeout_ms}
 # for a controller that has left already, which Kafka does for five minutes.
 _OF_SEVERAL = "controlled.shutdown.enable=false\n"
 
+# Several are there to be killed and started. Without the second compiler a start of three takes half the work:
+# 10 s of one core for 20 s, measured on Java 25.
+_QUICK_STARTS = ("-XX:TieredStopAtLevel=1",)
+
 _LOG4J = """\
 status = error
 appender.file.type = RollingFile
@@ -131,6 +135,7 @@ class Broker:
             f"-Xmx{heap_mib}m",
             "-XX:+UseSerialGC",
             "-XX:+ExitOnOutOfMemoryError",
+            *(_QUICK_STARTS if self.of > 1 else ()),
         )
         command = self._command(java, self.name, "kafka.Kafka", "server.properties", options=heap)
         return RunningServer(command, inherited_fds)
