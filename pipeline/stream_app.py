@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -35,6 +37,7 @@ SUSPICIOUS_SESSION_RATIO = 0.5
 HEARTBEAT_WAIT_RATIO = 1.5
 UNCOMMITTED_S_MAX = 30.0  # acks that lie longer without a commit make the process not ready
 RECOVERY_BUFFER_RECORDS = 1000
+STOP_S_MAX = 9.0  # a supervisor kills after ten
 
 
 class StageAgent(msgspec.Struct, frozen=True):
@@ -247,12 +250,23 @@ def _raw_topic(app: StreamApp, name: str, partitions: int) -> Any:
     )
 
 
+class _Worker(faust.Worker):  # type: ignore[misc]  # Faust's classes have no types
+    """Ends in time also where the brokers do not answer: Faust's own stop waits for them without end."""
+
+    def _schedule_shutdown(self, number: signal.Signals) -> None:
+        # What was acked is durable and the rest is repeated, so that ending at once harms nothing.
+        late = threading.Timer(STOP_S_MAX, os._exit, [EXIT_UNRECOVERABLE])
+        late.daemon = True
+        late.start()
+        super()._schedule_shutdown(number)
+
+
 def run_app(app: faust.App, loglevel: str = "INFO") -> NoReturn:
     """Run until SIGTERM or SIGINT; ends the process. The chunk in hand may end, within its time-out.
 
     Exit code 0 after a signal, something else after a crash.
     """
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
+    worker = _Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
     worker.spinner = None  # it would write to the terminal, however quiet
     worker.execute_from_commandline()
