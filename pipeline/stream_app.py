@@ -250,7 +250,7 @@ def _raw_topic(app: StreamApp, name: str, partitions: int) -> Any:
     )
 
 
-class _Worker(faust.Worker):  # type: ignore[misc]  # Faust's classes have no types
+class _Worker(faust.Worker):
     """Ends in time also where the brokers do not answer: Faust's own stop waits for them without end."""
 
     def _schedule_shutdown(self, number: signal.Signals) -> None:
