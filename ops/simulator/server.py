@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import time
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -47,6 +48,9 @@ def main(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has stopped; having been asked to stop is no failure.
+        signal.signal(stop, lambda _signal, _frame: None)
     seed = os.environ.get(SEED_VARIABLE)
     provider = build(settings, random.Random(int(seed) if seed else None))
     protocol: Any = BreakableProtocol

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ops.embedded.stack import ServerUrls
 from ops.topic_scan import TopicScan
@@ -20,7 +20,7 @@ from schemas.codec import codec
 from tests.acceptance.pipeline import until
 from tests.drills.killing_worker import KILLER
 
-pytestmark = pytest.mark.xdist_group("drills-replay")
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900), pytest.mark.xdist_group("drills-replay")]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WAIT_S = 120.0
@@ -40,8 +40,14 @@ def test_a_record_that_kills_the_worker_is_a_dead_letter_the_third_time(
     assert producer.flush(30) == 0
 
     def values(role: str) -> list[bytes]:
-        scan = TopicScan(stack.kafka_bootstrap, topology.topic(role))
-        return [record.value or b"" for record in scan.records()]
+        while True:
+            try:
+                scan = TopicScan(stack.kafka_bootstrap, topology.topic(role))
+                return [record.value or b"" for record in scan.records()]
+            except KafkaException as error:
+                # A topic that was made a moment ago has no leader yet, as its broker knows it.
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise
 
     def ran() -> int:
         """One life of the worker: how it ended, of itself or at the end of the log."""

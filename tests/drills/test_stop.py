@@ -46,4 +46,5 @@ def test_a_process_that_is_told_to_stop_under_load_ends_by_itself_and_loses_noth
     assert status == 0, f"it had to be killed, or failed: {status}"
     assert replaying.returncode == 0, errors
     assert after.deliveries == before.deliveries + ANSWERS
-    assert after.ambiguous == before.ambiguous
+    reasons = pipeline.rows("SELECT state, reason, attempts FROM deliveries WHERE state = 'ambiguous'")
+    assert after.ambiguous == before.ambiguous, reasons
