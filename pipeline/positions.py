@@ -24,6 +24,10 @@ from pipeline.chunk import ChunkLimits, FetchedRecord
 from pipeline.tracker import Tracker
 
 POLL_RECORDS_MAX = 10_000  # one hand-over to the main thread: bounds memory, shares its cost
+# The broker gathers this much, or for this long, before it answers a fetch: both a fetch and a chunk have a
+# cost of their own, whatever they hold. It is what each stage adds to the delay of a record at most.
+FETCH_BYTES_MIN = 65_536
+FETCH_WAIT_MS = 50
 IDLE_WAIT_S = 0.02  # how long a fetch rests when there is nothing it may fetch
 
 
@@ -69,6 +73,13 @@ class ConsumerThread(AIOKafkaConsumerThread):
         # The offset that must come next. A batch partition that is not in here has not been positioned since
         # it was assigned, and is not read.
         self._next: dict[TP, int] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        # Faust has no settings for these.
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_min_bytes = FETCH_BYTES_MIN
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
 
     def revoking(self, tps: Iterable[TP]) -> None:
         """Refuse from now on what was fetched so far, and read no more of it."""

@@ -18,7 +18,10 @@ LOG = logging.getLogger(__name__)
 SESSION_TIMEOUT_MS = 10_000  # after a kill the next process waits this long for the partitions
 POLL_INTERVAL_MAX_MS = 300_000  # far above a statement's time-out: a slow batch does not lose its partitions
 QUEUED_KBYTES_MAX = 16_384  # fetched ahead, for each sink
-FETCH_WAIT_MS = 100
+# The broker gathers this much, or for this part of the batch's wait, before it answers a fetch: a fetch has a
+# cost of its own, here and there, and at the design rate every record would be one.
+FETCH_BYTES_MIN = 262_144
+FETCH_WAIT_RATIO = 0.5
 BROKERS_SEEN_EVERY_MS = 2_000
 WATERMARK_TIMEOUT_S = 5.0
 SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
@@ -68,7 +71,8 @@ class LogReader:
                 "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "max.poll.interval.ms": POLL_INTERVAL_MAX_MS,
                 "queued.max.messages.kbytes": QUEUED_KBYTES_MAX,
-                "fetch.wait.max.ms": FETCH_WAIT_MS,
+                "fetch.min.bytes": FETCH_BYTES_MIN,
+                "fetch.wait.max.ms": int(plan.batch_wait_ms_max * FETCH_WAIT_RATIO),
                 "allow.auto.create.topics": False,
                 "statistics.interval.ms": BROKERS_SEEN_EVERY_MS,
                 "stats_cb": self._on_statistics,
