@@ -62,7 +62,7 @@ class Result(msgspec.Struct, frozen=True):
     """All rates, latencies and CPU seconds are of the `seconds` after the warm-up.
 
     `ack_ms`, `to_postgres_ms` and `to_provider_ms` count from when the request was due. `drained_per_s`:
-    completions whose row and verdict both became visible in Postgres. `lost` and `twice` are the
+    completions whose row and verdict both became visible in Postgres, and what CPU seconds are divided by. `lost` and `twice` are the
     reconciliation's, of every request, with the ids that clients were told.
     """
 
@@ -203,7 +203,7 @@ def _result(found: Deployment, plan: Plan, requests: Requests, evidence: Evidenc
         twice=evidence.report.twice,
         retries=told.retries,
         cpu_s=evidence.cpu_s,
-        cpu_us_per_completion=round(1e6 * cpu_s / max(1, accepted), 1),
+        cpu_us_per_completion=round(1e6 * cpu_s / max(1, drained), 1),
         cores_used=round(cpu_s / plan.seconds, 2),
         backlog_end=last.total,
         backlog_end_by_reader=last.waiting,
