@@ -62,8 +62,8 @@ class Result(msgspec.Struct, frozen=True):
     """All rates, latencies and CPU seconds are of the `seconds` after the warm-up.
 
     `ack_ms`, `to_postgres_ms` and `to_provider_ms` count from when the request was due. `drained_per_s`:
-    completions whose row and verdict both became visible in Postgres, and what CPU seconds are divided by. `lost` and `twice` are the
-    reconciliation's, of every request, with the ids that clients were told.
+    completions whose row and verdict both became visible in Postgres, and what CPU seconds are divided by.
+    `lost` and `twice` are the reconciliation's, of every request, with the ids that clients were told.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""The code that every completion passes, without servers: the edge's handler, and the stage that judges it."""
+"""The code that every completion passes, without servers: the edge's handler and the judging stage."""
 
 from __future__ import annotations
 

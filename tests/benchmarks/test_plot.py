@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from benchmarks.e2e import Plan, Result
+from benchmarks.machine import Machine
+from benchmarks.percentiles import Percentiles
+from benchmarks.plot import page
+from benchmarks.show import text
+
+SOME = Percentiles(1000, 4.5, 41.0, 1234.5)
+RESULT = Result(
+    kind="e2e",
+    at="2026-01-01T00:00:00+00:00",
+    commit="abcdef0",
+    machine=Machine("A <fast> CPU & more", 2, 16.0, "Linux", "3.11", 0.1),
+    plan=Plan(1667.0, 600.0),
+    offered_per_s=1667.0,
+    accepted_per_s=1666.9,
+    drained_per_s=1666.5,
+    calls_per_s=166.7,
+    ack_ms=SOME,
+    to_postgres_ms=SOME,
+    to_verdict_row_ms=SOME,
+    to_provider_ms=Percentiles(0, None, None, None),
+    lost=0,
+    twice=0,
+    retries=0,
+    cpu_s={"kafka": 300.0, "edge": 200.0},
+    cpu_us_per_completion=500.0,
+    cores_used=0.83,
+    backlog_end=12,
+    backlog_end_by_reader={"qualify": 12},
+    backlog_max=40,
+    backlog_growth_per_s=None,
+    targets={"ack p99 <= 50 ms": True, "backlog flat": False},
+)
+
+
+def test_a_page_is_well_formed_and_says_what_was_measured() -> None:
+    said = " ".join(ElementTree.fromstring(page(RESULT)).itertext())
+    for wanted in ("A <fast> CPU & more", "abcdef0", "1,234.5", "kafka", "0.50 cores", "1,666.5", "lost 0"):
+        assert wanted in said
+
+
+def test_a_person_reads_the_same_figures_and_which_target_was_missed() -> None:
+    said = text(RESULT)
+    assert "1,234.5 ms" in said
+    assert "MISSED backlog flat" in said
+    assert "met    ack p99 <= 50 ms" in said
