@@ -30,6 +30,9 @@ chaos: setup-test  ## Break everything under load, from a seed, and judge the le
 crash-points: setup-test  ## Kill each process at each named point under load: the ledger must hold (about 4 minutes)
 	@exec $(BIN)/pytest -m full tests/faults/test_crash_points.py $(ARGS)
 
+brokers: setup-test  ## Take brokers away from a running pipeline, one, the controller, two of three (about 4 minutes)
+	@exec $(BIN)/pytest -s -m "full or not full" tests/faults/test_brokers_gone.py $(ARGS)
+
 mutations: setup-test  ## Break each guarantee on purpose: its tests must fail (about 3 minutes)
 	@exec $(BIN)/pytest -m "full or not full" tests/faults/test_mutations.py $(ARGS)
 

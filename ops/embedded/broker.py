@@ -59,8 +59,8 @@ broker.session.timeout.ms={session_timeout_ms}
 # for a controller that has left already, which Kafka does for five minutes.
 _OF_SEVERAL = "controlled.shutdown.enable=false\n"
 
-# Several are there to be killed and started. Without the second compiler a start of three takes half the work:
-# 10 s of one core for 20 s, measured on Java 25.
+# Several are there to be killed and started. Without the second compiler a start of three takes half the
+# work: 10 s of one core for 20 s, measured on Java 25.
 _QUICK_STARTS = ("-XX:TieredStopAtLevel=1",)
 
 _LOG4J = """\

@@ -169,7 +169,6 @@ def test_the_whole_pipeline_resumes_by_itself(home: Path, namespace: str, tmp_pa
         assert report.ambiguous == 0
         states = scenario.crew.supervisor.states()
         assert {name: state.restarts for name, state in states.items()} == dict.fromkeys(states, 0)
-        assert load.tally.accepted == len(set(accepted.read_text().split()))
 
 
 def everything_moves(scenario: Scenario, load: Load, timeout_s: float = READY_TIMEOUT_S) -> None:
