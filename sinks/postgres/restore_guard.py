@@ -124,8 +124,10 @@ class RestoreGuard:
 
     def _is_behind(self, connection: Connection, sink: Sink) -> bool:
         """Whether Kafka has seen this sink further than its tables say."""
+        # Kafka first: the sinks run meanwhile, and move their tables before they tell Kafka.
+        committed = self._committed(sink)
         kept = self._kept(connection, sink)
-        return any(offset > kept[p] for p, offset in self._committed(sink).items() if p in kept)
+        return any(offset > kept[p] for p, offset in committed.items() if p in kept)
 
     def _kept(self, connection: Connection, sink: Sink) -> dict[int, int]:
         rows = connection.execute(QUERIES["sink_positions"], [sink.name, sink.source.name]).fetchall()

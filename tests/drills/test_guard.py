@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, Producer
 from ops.deployment import Deployment
 from ops.embedded.stack import ServerUrls
 from ops.offsets import Brokers
+from pipeline.topology import Sink
 from schemas.codec import codec
 from schemas.records import DeliveryEvent
 from sinks.backoff import Backoff
@@ -106,6 +107,28 @@ def test_a_ledger_as_new_as_its_history_is_permitted_to_send(ledger: Ledger) -> 
     ledger.told(sent, "sent", 4)  # as after a crash between publishing and taking it out of the outbox
     ledger.verified()
     assert (ledger.permitted, ledger.stops, ledger.state(sent)) == (True, [], ("sent", 4, 0))
+
+
+def test_a_sink_that_runs_while_it_is_asked_about_is_not_taken_for_one_that_forgot(ledger: Ledger) -> None:
+    class Meanwhile(RestoreGuard):
+        def _committed(self, sink: Sink) -> dict[int, int]:
+            ledger.connection.execute(
+                "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES (%s, %s, 0, 5)"
+                " ON CONFLICT (sink, topic, partition) DO UPDATE SET next_offset = 5",
+                [sink.name, sink.source.name],
+            )
+            return {0: 5}
+
+    for sink in ledger.found.topology.sinks.values():
+        ledger.connection.execute(
+            "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES (%s, %s, 0, 3)",
+            [sink.name, sink.source.name],
+        )
+    settings = ledger.found.settings
+    ledger.guard = Meanwhile(ledger.found.topology, settings.kafka_bootstrap_servers, lambda: ledger.now_s)
+    leased = ledger.row("leased", 2)
+    ledger.verified()
+    assert (ledger.permitted, ledger.stops, ledger.state(leased)) == (True, [], ("leased", 2, 0))
 
 
 def test_what_a_copy_forgot_is_put_right_and_what_may_have_been_called_is_in_doubt(ledger: Ledger) -> None:
