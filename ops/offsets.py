@@ -7,11 +7,22 @@ issue 5040), and once a partition's leader has changed it asks with the old epoc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 REQUEST_TIMEOUT_S = 10.0
+MOVING_S_MAX = 5.0  # what a partition may take to have a leader that all agree on
+MOVING_POLL_S = 0.1
+_MOVING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
 
 # Topic -> partition -> offset.
 Offsets = dict[str, dict[int, int]]
@@ -56,14 +67,25 @@ class Brokers:
             TopicPartition(topic, number, which) for topic, count in topics.items() for number in range(count)
         ]
         found: Offsets = {topic: {} for topic in topics}
-        if not asked:
-            return found
+        deadline_s = time.monotonic() + MOVING_S_MAX
+        while asked:
+            try:
+                for where in self._times(asked):
+                    found[where.topic][where.partition] = where.offset
+                return found
+            except KafkaException as error:
+                if error.args[0].code() not in _MOVING or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(MOVING_POLL_S)
+        return found
+
+    def _times(self, asked: list[TopicPartition]) -> list[TopicPartition]:
         any_group = next(iter(self._consumers), "offsets")
-        for where in self._consumer(any_group).offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S):
+        answers = self._consumer(any_group).offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
+        for where in answers:
             if where.error is not None:
                 raise KafkaException(where.error)
-            found[where.topic][where.partition] = where.offset
-        return found
+        return answers
 
     def _consumer(self, group: str) -> Consumer:
         if group not in self._consumers:

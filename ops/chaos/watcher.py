@@ -136,21 +136,28 @@ class Watcher:
         """Looks once more, then ends."""
         self._stop.set()
         self._thread.join(READ_TIMEOUT_S * 3)
-        self._tail.close()
-        self._brokers.close()
+        self.close()
 
     def _run(self) -> None:
         while True:
             last = self._stop.is_set()
             try:
-                self._look_at_stages()
-                self._look_at_sinks()
-                self.looks += 1
+                self.look()
             except (KafkaException, psycopg.Error, TimeoutError, OSError):
                 self.broken_off += 1
             if last:
                 return
             self._stop.wait(LOOK_EVERY_S)
+
+    def look(self) -> None:
+        """Once; raises what keeps it from seeing everything. Not while the thread runs."""
+        self._look_at_stages()
+        self._look_at_sinks()
+        self.looks += 1
+
+    def close(self) -> None:
+        self._tail.close()
+        self._brokers.close()
 
     def _look_at_sinks(self) -> None:
         sinks = self._found.topology.sinks.values()
