@@ -16,6 +16,7 @@ from ops.embedded.jars import cache_folder, provide, read_lock
 from ops.embedded.java import find_java
 from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.quorum import brokers_known_to, quorum_leader
+from ops.embedded.readable import Readable
 from ops.embedded.server import RunningServer
 
 HEAP_MIB_DEFAULT = 1024
@@ -102,6 +103,8 @@ class Kafka:
             self._launch(self._brokers, java, jars)
             self._wait(self._brokers, frozenset(self._brokers))
             self._running[1].wait_ready(Coordinators(self.bootstrap), READY_TIMEOUT_S)
+            if self.count > 1:
+                self._running[1].wait_ready(Readable(self.bootstrap), READY_TIMEOUT_S)
             self._progress("Kafka is ready")
         except BaseException:
             self.stop()

@@ -1,0 +1,35 @@
+"""Whether every partition can be read to its end.
+
+After a start of several brokers a new leader does not know how far its followers have come, and refuses to
+say where its log ends until they have asked it once.
+"""
+
+from __future__ import annotations
+
+PROBE_TIMEOUT_S = 5.0
+
+
+class Readable:
+    """True once every partition's leader tells its end."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    def __call__(self) -> bool:
+        from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+
+        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "ready", "log_level": 0})
+        try:
+            topics = consumer.list_topics(timeout=PROBE_TIMEOUT_S).topics
+            # OFFSET_END stands where a time in ms would: the protocol has a time that means the end.
+            asked = [
+                TopicPartition(name, partition, OFFSET_END)
+                for name, topic in topics.items()
+                for partition in topic.partitions
+            ]
+            answers = consumer.offsets_for_times(asked, timeout=PROBE_TIMEOUT_S) if asked else []
+        except KafkaException:
+            return False
+        finally:
+            consumer.close()
+        return all(answer.error is None for answer in answers)
