@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -147,3 +148,11 @@ def test_no_listed_code_is_forgotten_by_the_consequences() -> None:
 @given(st.integers(1, 1_000), st.integers(0, 2**32))
 def test_back_off_is_bounded(attempts: int, seed: int) -> None:
     assert 4 <= POLICY.backoff_s(attempts, random.Random(seed)) <= 720
+
+
+def test_back_off_doubles_until_its_maximum_and_no_two_senders_wait_alike() -> None:
+    even = dataclasses.replace(POLICY, jitter_ratio=0.0)
+    waits = [even.backoff_s(attempts, random.Random(0)) for attempts in range(1, 12)]
+    assert waits == [min(even.base_s * 2**number, even.max_s) for number in range(11)]
+    assert waits[-1] == even.max_s
+    assert len({POLICY.backoff_s(2, random.Random(seed)) for seed in range(20)}) == 20
