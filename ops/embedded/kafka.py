@@ -24,19 +24,6 @@ HEAP_MIB_OF_SEVERAL = 512
 READY_TIMEOUT_S = 180.0  # an idle machine needs 3 s; one with ten times its work must not be given up
 
 
-def start(
-    home: Home,
-    ports: Ports,
-    inherited_fds: Sequence[int],
-    progress: Callable[[str], None],
-    heap_mib: int = HEAP_MIB_DEFAULT,
-) -> tuple[RunningServer, str]:
-    """One broker, and its bootstrap address. Raises CannotStart."""
-    kafka = Kafka(home, ports, inherited_fds, progress, heap_mib=heap_mib)
-    kafka.start()
-    return kafka.server(1), kafka.bootstrap
-
-
 class Kafka:
     """The brokers of a home, by node id from 1. Each can be killed and started again alone."""
 
