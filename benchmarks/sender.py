@@ -43,7 +43,10 @@ STALLED_S = 30.0
 SKIPPED_RATIO = 0.2  # of the messages: what leaves while the process warms up
 END_RATIO = 0.9  # towards the end numbers run dry
 WINDOW_S = 1.0
-COUNTED = ("whatsapp-sender", "postgres", "simulator")
+SENDER = "whatsapp-sender"
+# The sink's process publishes the outbox: no delivery is called before Kafka knows of its lease.
+RUNNING = ("simulator", "postgres-sink", SENDER)
+COUNTED = (*RUNNING, "postgres", "kafka")
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -142,14 +145,14 @@ def _match(scene: Scene, number: int, at_ms: int) -> Match:
 
 
 def _run(found: Deployment, messages: int) -> Run:
-    with running(found, ["simulator", "whatsapp-sender"], late=["whatsapp-sender"]) as supervisor:
+    with running(found, RUNNING, late=[SENDER]) as supervisor:
         _say_nothing(found)
         record = ProviderRecord(found.settings)
         calls: list[Call] = []
         for _ in record.more():
             continue  # of an earlier turn
         cpu = CpuClock(Home(found.settings.home))
-        supervisor.resume("whatsapp-sender")
+        supervisor.resume(SENDER)
         _until(record, calls, int(messages * SKIPPED_RATIO))
         first, before = len(calls), cpu.read()
         _until(record, calls, int(messages * END_RATIO))
