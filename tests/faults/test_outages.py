@@ -58,9 +58,10 @@ def test_two_of_three_brokers_gone(tmp_path: Path) -> None:
         if "kafka.two_gone" in line and "over" not in line:
             began_s.append(time.monotonic())
             asking.start()
+        if line.startswith("the load ends"):
+            asking.stop()
 
     outcome = run.chaos(plan, Home(tmp_path / "home"), env, tell)
-    asking.stop()
     broken = [gate for gate in outcome.gates if not gate.ok and not gate.of_time]
     assert not broken, show.text(outcome, plan)
     refused = [answer for answer in asking.answers if answer.status == 503]
