@@ -82,8 +82,7 @@ class Ledger:
         assert row is not None
         return row
 
-    @property
-    def permitted(self) -> bool:
+    def is_permitted(self) -> bool:
         row = self.connection.execute("SELECT sending_is_permitted()").fetchone()
         return row == (True,)
 
@@ -106,7 +105,7 @@ def test_a_ledger_as_new_as_its_history_is_permitted_to_send(ledger: Ledger) -> 
     sent = ledger.row("sent", 4)
     ledger.told(sent, "sent", 4)  # as after a crash between publishing and taking it out of the outbox
     ledger.verified()
-    assert (ledger.permitted, ledger.stops, ledger.state(sent)) == (True, [], ("sent", 4, 0))
+    assert (ledger.is_permitted(), ledger.stops, ledger.state(sent)) == (True, [], ("sent", 4, 0))
 
 
 def test_a_sink_that_runs_while_it_is_asked_about_is_not_taken_for_one_that_forgot(ledger: Ledger) -> None:
@@ -128,7 +127,7 @@ def test_a_sink_that_runs_while_it_is_asked_about_is_not_taken_for_one_that_forg
     ledger.guard = Meanwhile(ledger.found.topology, settings.kafka_bootstrap_servers, lambda: ledger.now_s)
     leased = ledger.row("leased", 2)
     ledger.verified()
-    assert (ledger.permitted, ledger.stops, ledger.state(leased)) == (True, [], ("leased", 2, 0))
+    assert (ledger.is_permitted(), ledger.stops, ledger.state(leased)) == (True, [], ("leased", 2, 0))
 
 
 def test_what_a_copy_forgot_is_put_right_and_what_may_have_been_called_is_in_doubt(ledger: Ledger) -> None:
@@ -145,7 +144,7 @@ def test_what_a_copy_forgot_is_put_right_and_what_may_have_been_called_is_in_dou
     ):
         ledger.told(delivery_id, state, sequence, attempt_id)
     ledger.verified()
-    assert ledger.permitted
+    assert ledger.is_permitted()
     assert ledger.state(sent) == ("sent", 5, 1)
     assert ledger.state(calling) == ("ambiguous", 4, 1)
     assert ledger.state(leased) == ("ambiguous", 3, 0)
@@ -167,12 +166,12 @@ def test_nothing_is_sent_until_the_sinks_have_opened_again_what_was_open(ledger:
     ledger.told(forgotten, "sent", 4)
 
     ledger.verified()
-    assert (ledger.permitted, ledger.stops) == (False, ["recovery"])
+    assert (ledger.is_permitted(), ledger.stops) == (False, ["recovery"])
     ledger.renewed()
-    assert (ledger.permitted, ledger.stops) == (False, ["recovery"])
+    assert (ledger.is_permitted(), ledger.stops) == (False, ["recovery"])
     again = Ledger(ledger.found)  # another process leads: it goes on where the first one was
     again.verified()
-    assert (again.permitted, again.stops) == (False, ["recovery"])
+    assert (again.is_permitted(), again.stops) == (False, ["recovery"])
 
     ledger.connection.execute(
         "INSERT INTO deliveries (campaign_month, campaign_id, contact_id, delivery_id, tenant_id,"
@@ -187,18 +186,18 @@ def test_nothing_is_sent_until_the_sinks_have_opened_again_what_was_open(ledger:
             [sink.name, sink.source.name, end],
         )
     again.renewed()
-    assert (again.permitted, again.stops, again.state(forgotten)) == (True, [], ("sent", 5, 0))
+    assert (again.is_permitted(), again.stops, again.state(forgotten)) == (True, [], ("sent", 5, 0))
 
 
 def test_a_permit_ends_with_its_leader_and_counts_in_no_other_database(ledger: Ledger) -> None:
     ledger.verified()
-    assert ledger.permitted
+    assert ledger.is_permitted()
     ledger.connection.execute("UPDATE sending_permit SET incarnation = 'another server and other tables'")
-    assert not ledger.permitted
+    assert not ledger.is_permitted()
     ledger.renewed()
-    assert ledger.permitted
+    assert ledger.is_permitted()
     ledger.connection.execute("UPDATE sending_permit SET granted_until = now()")
-    assert not ledger.permitted
+    assert not ledger.is_permitted()
 
 
 def test_a_publisher_that_was_not_alone_reads_what_the_other_wrote(ledger: Ledger) -> None:
