@@ -78,7 +78,7 @@ def campaign_month(created_at_ms: int) -> int:
 
 
 def _framed(*parts: str) -> str:
-    return "".join(f"{len(part)}:{part}" for part in parts)
+    return "".join([f"{len(part)}:{part}" for part in parts])  # a list: it is made four times a completion
 
 
 def _keyed(key: bytes, purpose: bytes, *parts: str) -> str:

@@ -62,7 +62,7 @@ class Partitions:
     def __init__(self, bounds: Bounds, today: Callable[[], date]) -> None:
         self._bounds = bounds
         self._today = today
-        self._known: set[str] = set()
+        self._known: set[Partition] = set()
 
     def ensure(self, connection: Connection, partition: Partition) -> Ready | OutOfBounds:
         """Makes the partition where it is absent, in a short transaction of its own.
@@ -71,12 +71,12 @@ class Partitions:
         processes may do it at once. Raises `psycopg.OperationalError` where a lock could not be had within
         `LOCK_TIMEOUT_MS`.
         """
+        if partition in self._known:  # first, because it is asked for every record
+            return Ready()
         if not 0 <= partition.day <= DAYS_MAX:
             return OutOfBounds(f"day {partition.day} is not a date that can be stored")
         first, end = extent(partition)
         name = partition_name(partition)
-        if name in self._known:
-            return Ready()
         if not _exists(connection, name):
             today = self._today()
             if end <= today - timedelta(days=self._bounds.past_days_max):
@@ -84,7 +84,7 @@ class Partitions:
             if first > today + timedelta(days=self._bounds.future_days_max):
                 return OutOfBounds(f"{first} lies more than {self._bounds.future_days_max} days ahead")
             create(connection, partition)
-        self._known.add(name)
+        self._known.add(partition)
         return Ready()
 
     def forget(self) -> None:

@@ -18,7 +18,7 @@ from sinks import metrics
 from sinks.postgres import opt_outs
 from sinks.postgres.connect import Connection
 from sinks.postgres.deliveries import EVENTS_ROLE
-from sinks.postgres.outbox import enqueue
+from sinks.postgres.outbox import enqueue_all
 from sinks.postgres.partitions import Partition
 from sinks.postgres.queries import load_queries
 from sinks.postgres.status_merge import PROOFS, RANKS, Becomes, Waits, merge
@@ -191,8 +191,10 @@ def _write(connection: Connection, judged: Sequence[Judged]) -> None:
     ]
     done = [(found.provider, found.message_id, found.status) for each in judged for found in each.done]
     with connection.cursor() as cursor:
-        for (state, by), row in zip(changes, _settled(cursor, changes), strict=True):
-            _tell(connection, row)
+        settled = _settled(cursor, changes)
+        if settled:
+            enqueue_all(connection, EVENTS_ROLE, [_told(row) for row in settled])
+        for (state, by), row in zip(changes, settled, strict=True):
             metrics.STATUSES_MERGED.labels(state).inc()
             if any(error.get("code") == OPTED_OUT_CODE for error in by.errors or []):
                 _, tenant_id, _, contact = row[:4]
@@ -224,7 +226,8 @@ def _settled(
     return cast(list[tuple[str, ...]], rows)
 
 
-def _tell(connection: Connection, row: tuple[str, ...]) -> None:
+def _told(row: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """The change as an event: its key and value."""
     delivery_id, tenant_id, campaign_id, contact, completion_id, sequence, state, at_ms = row[:8]
     event = DeliveryEvent(
         delivery_id=delivery_id,
@@ -241,7 +244,7 @@ def _tell(connection: Connection, row: tuple[str, ...]) -> None:
         attempt_id=row[11],
         number_id=row[12],
     )
-    enqueue(connection, EVENTS_ROLE, delivery_id.encode(), codec("delivery_event").encode(event))
+    return delivery_id.encode(), codec("delivery_event").encode(event)
 
 
 def _reason(found: Found) -> str:
