@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from pipeline.topology import Topic
 
-REQUEST_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 4.0
 SILENCE_S_MAX = 30.0
 POLL_S = 0.1
 BATCH_RECORDS_MAX = 2000

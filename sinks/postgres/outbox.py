@@ -18,6 +18,7 @@ from sinks import metrics
 from sinks.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.copy import copy_rows
+from sinks.postgres.migrate import require_current
 from sinks.postgres.poison import describe, is_passing
 from sinks.postgres.queries import load_queries
 from sinks.refuse import DELIVERY_TIMEOUT_MS, NotDelivered
@@ -194,6 +195,7 @@ class Publisher:
     def _database(self) -> Connection:
         if self._connection is None:
             self._connection = self._connect()
+            require_current(self._connection)
         return self._connection
 
     def _release(self) -> None:
