@@ -64,6 +64,13 @@ class Corner:
         for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
             made.result(DEADLINE_S)
 
+    def make_all_topics(self) -> None:
+        """Each as large as the topology says: what a whole process expects."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        topics = self.topology.topics.values()
+        for made in admin.create_topics([NewTopic(t.name, t.partitions, 1) for t in topics]).values():
+            made.result(DEADLINE_S)
+
     def produce(self, role: str, events: Sequence[Any], key: bytes = b"k") -> None:
         """Events as their topic's schema says; bytes and None as they are."""
         topic = self.topology.topic(role)
@@ -90,11 +97,14 @@ class Corner:
         return found
 
     def end(self, role: str) -> int:
+        """Records in the topic, over all partitions that it has."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test-reader"})
-        place = TopicPartition(self.topology.topic(role).name, 0)
-        _, high = consumer.get_watermark_offsets(place, timeout=DEADLINE_S)
+        name = self.topology.topic(role).name
+        partitions = consumer.list_topics(name, timeout=DEADLINE_S).topics[name].partitions
+        places = [TopicPartition(name, partition) for partition in partitions]
+        ends = [consumer.get_watermark_offsets(place, timeout=DEADLINE_S)[1] for place in places]
         consumer.close()
-        return high
+        return sum(ends)
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         return self.connection.execute(query, parameters).fetchall()

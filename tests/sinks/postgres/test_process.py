@@ -54,7 +54,7 @@ def readiness(env: dict[str, str]) -> str:
 
 
 def test_one_process_fills_all_tables_and_stops_when_asked(corner: Corner) -> None:
-    corner.make_topics(*corner.topology.topics)
+    corner.make_all_topics()
     env = corner.env()
     with process(env) as running:
         until(lambda: is_ready(env), "readiness")
@@ -76,7 +76,7 @@ def test_one_process_fills_all_tables_and_stops_when_asked(corner: Corner) -> No
 
 
 def test_a_process_whose_part_fails_ends_and_says_why(corner: Corner, empty_database_url: str) -> None:
-    corner.make_topics(*corner.topology.topics)
+    corner.make_all_topics()
     with process(corner.env() | {"DATABASE_URL": empty_database_url}) as running:
         _, said = running.communicate(timeout=60)
 
@@ -94,7 +94,7 @@ def test_a_process_without_kafka_is_not_ready_and_stops_when_asked(corner: Corne
 
 
 def test_a_process_started_before_its_database_waits_for_it(corner: Corner) -> None:
-    corner.make_topics(*corner.topology.topics)
+    corner.make_all_topics()
     env = corner.env()
     (name,) = corner.rows("SELECT current_database()")[0]
     corner.close()

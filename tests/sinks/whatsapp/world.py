@@ -228,7 +228,9 @@ class World:
 
     def calls(self) -> list[dict[str, Any]]:
         file = self.home / "simulator" / "calls.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()]
+        return [
+            json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")
+        ]
 
     def taken_by_recipient(self) -> Counter[str]:
         return Counter(call["to"] for call in self.calls() if call["wamid"] is not None)
