@@ -121,6 +121,7 @@ def run_in_foreground(home: Path, ports: Ports) -> tuple[subprocess.Popen[str], 
     return owner, owner.stdout.readline().strip().partition("=")[2].strip("'")
 
 
+@pytest.mark.full
 def test_three_brokers_end_with_their_owner_and_go_on_without_any_one_of_them(home: Path) -> None:
     owner, bootstrap = run_in_foreground(home, free_ports(RNG))
     assert len(bootstrap.split(",")) == 3

@@ -92,6 +92,7 @@ class Clients:
         until(lambda: len(self.accepted) > so_far + 5 * CLIENTS, "completions are accepted", timeout_s)
 
 
+@pytest.mark.full
 def test_the_edge_refuses_while_two_are_gone_and_accepts_again_by_itself(home: Path, namespace: str) -> None:
     ports = free_ports(random.Random(os.getpid()))
     brokers = EmbeddedStack(home, ports, env=ONLY_KAFKA, brokers=3, kafka_heap_mib=HEAP_MIB)
