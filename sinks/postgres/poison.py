@@ -20,7 +20,13 @@ _POISON = (
     psycopg.errors.ProgramLimitExceeded,
 )
 # Another moment, or another server, may be better.
-_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+_PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    # What the server cannot name is its own trouble: a file that may not grow any more, for one.
+    psycopg.errors.InternalError_,
+)
 
 
 def is_poison(error: psycopg.Error) -> bool:
@@ -29,7 +35,8 @@ def is_poison(error: psycopg.Error) -> bool:
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Whether the same batch may succeed later: connection lost, deadlock, shutdown, disk full, no partition.
+    """Whether the same batch may succeed later: connection lost, deadlock, shutdown, disk full, no partition,
+    an internal error of the server.
 
     Neither poison nor passing: an error of the program or of its rights, which should end the process.
     """
