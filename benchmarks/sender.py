@@ -27,12 +27,12 @@ from ops.embedded.home import Home
 from ops.provider_record import ProviderRecord
 from ops.simulator.record import Call
 from pipeline.stage import Record
+from pipeline.wall_clock import today
 from schemas import ids
 from schemas.records import Match, Personal
 from sinks.postgres.connect import connect
 from sinks.postgres.deliveries import Deliveries
 from sinks.postgres.partitions import Bounds, Partitions
-from sinks.postgres.process import today
 from sinks.sink import Arrival
 
 NUMBERS = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,6 +16,7 @@ from ingest_api.quizzes import Quizzes
 from ingest_api.reply import Receive, Reply, Scope
 from ingest_api.tokens import Caller, Service, Tokens, require_tenant
 from pipeline.topology import Edge, Topic
+from pipeline.wall_clock import now_ms
 from schemas import ids
 from schemas.codec import Codec
 from schemas.records import Answer, Completion, Personal
@@ -34,11 +34,6 @@ PREFLIGHT = Reply(
         (b"access-control-max-age", b"86400"),
     ),
 )
-
-
-def now_ms() -> int:
-    """The wall clock, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import msgspec
 from ingest_api import body
 from ingest_api.problems import HANDSHAKE_REFUSED, INVALID_SIGNATURE, refusal
 from ingest_api.produce import Log
-from ingest_api.receive import now_ms
 from ingest_api.reply import Receive, Reply, Scope
 from pipeline.topology import Topic
+from pipeline.wall_clock import now_ms
 from schemas.codec import Codec
 from schemas.records import ProviderWebhook, WebhookBody
 

@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +27,7 @@ from pipeline.stage import Output, Poison, Stage
 from pipeline.stages import dedup, qualify
 from pipeline.stream_app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app, run_app
 from pipeline.topology import Agent, Topology, TopologyError, load
+from pipeline.wall_clock import now_ms
 from schemas.codec import codec
 from schemas.records import Campaign, Quiz
 
@@ -80,10 +80,6 @@ def _prepared(settings: Settings, worker_id: int, closing: ExitStack) -> StreamA
     for follower in followers:
         follower.start()
     return app
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def stage_agents(topology: Topology, campaigns: Callable[[], Campaigns]) -> list[StageAgent]:

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pipeline.dead_letters import dead_letter, dead_letter_output
 from pipeline.stage import Record
 from pipeline.topology import Topic
+from pipeline.wall_clock import now_s
 from sinks.sink import Refused
 
 LOG = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def producer(bootstrap_servers: str, client_id: str, record_bytes_max: int) -> P
 class DeadLetters:
     """Shared by the sinks of a process."""
 
-    def __init__(self, producer: Producer, topic: Topic, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, producer: Producer, topic: Topic, clock: Callable[[], float] = now_s) -> None:
         self._producer = producer
         self._topic = topic
         self._clock = clock
@@ -64,8 +65,8 @@ class DeadLetters:
         try:
             for each in refused:
                 self._send(stage, each, reported)
-            deadline = self._clock() + DELIVERY_TIMEOUT_MS / 1000
-            while pending and self._clock() < deadline:
+            deadline_s = time.monotonic() + DELIVERY_TIMEOUT_MS / 1000
+            while pending and time.monotonic() < deadline_s:
                 self._producer.poll(0.1)
         except (KafkaException, BufferError) as error:
             raise NotDelivered(f"dead letters: {error}") from error

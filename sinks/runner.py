@@ -17,6 +17,7 @@ import psycopg
 from pipeline.crash_points import reach
 from pipeline.stage import Record
 from pipeline.topology import Sink as SinkPlan
+from pipeline.wall_clock import now_s
 from schemas.codec import Undecodable
 from sinks import metrics
 from sinks.backoff import Backoff
@@ -56,9 +57,14 @@ class Runner(Generic[Event]):
         partitions: Partitions,
         refuse: Callable[[str, Sequence[Refused]], None],
         backoff: Backoff,
-        clock: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = now_s,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`refuse(stage, records)` returns once they are durable dead letters, else raises `NotDelivered`."""
+        """`refuse(stage, records)` returns once they are durable dead letters, else raises `NotDelivered`.
+
+        `wall_clock` tells how old a record is, and nothing else: a clock that is set back must not put off
+        the next look at the tables.
+        """
         self._sink = sink
         self._topic = plan.source.name
         self._decoder = decoder
@@ -67,11 +73,12 @@ class Runner(Generic[Event]):
         self._partitions = partitions
         self._refuse = refuse
         self._backoff = backoff
+        self._wall_clock = wall_clock
         self._clock = clock
         self._connection: Connection | None = None
         self._next: dict[int, int] = {}
-        self._lag_shown_at = 0.0
-        self._looked_at = 0.0
+        self._lag_shown_at = float("-inf")
+        self._looked_at = float("-inf")
         self._holding = True  # until the first look at the database
 
     @property
@@ -269,12 +276,12 @@ class Runner(Generic[Event]):
             self._connection = None
 
     def _count(self, records: Sequence[Record], report: WriteReport, began: float) -> None:
-        now = self._clock()
         metrics.RECORDS.labels(self._sink.name).inc(len(records))
         metrics.ROWS.labels(self._sink.name).inc(report.rows)
         metrics.REPEATS.labels(self._sink.name).inc(report.repeats)
-        metrics.BATCH_S.labels(self._sink.name).observe(now - began)
-        metrics.AGE_S.labels(self._sink.name).set(max(0.0, now - max(r.timestamp_ms for r in records) / 1000))
+        metrics.BATCH_S.labels(self._sink.name).observe(self._clock() - began)
+        age_s = self._wall_clock() - max(record.timestamp_ms for record in records) / 1000
+        metrics.AGE_S.labels(self._sink.name).set(max(0.0, age_s))
 
     def _show_lag(self) -> None:
         if self._clock() - self._lag_shown_at < LAG_EVERY_S:

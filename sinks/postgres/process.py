@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any
 
 from pipeline import observe
 from pipeline.settings import Settings
 from pipeline.topology import Topology, TopologyError, load
+from pipeline.wall_clock import today
 from schemas.codec import codec
 from sinks.backoff import Backoff
 from sinks.log_reader import DataLoss, LogReader
@@ -138,10 +138,6 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         Work("outbox", publisher.run, lambda: publisher.holding),
         Work("upkeep", upkeep.run, lambda: upkeep.holding),
     ]
-
-
-def today() -> date:
-    return datetime.now(UTC).date()
 
 
 def main(settings: Settings) -> int:

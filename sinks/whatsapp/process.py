@@ -20,6 +20,7 @@ from uuid import uuid4
 from pipeline import observe
 from pipeline.settings import Settings
 from pipeline.topology import Topology, load
+from pipeline.wall_clock import now_ms
 from sinks.whatsapp.ledger import Ledger
 from sinks.whatsapp.metrics import SenderMetrics
 from sinks.whatsapp.numbers import Numbers
@@ -37,10 +38,6 @@ DEFAULT_CREDENTIAL = "WHATSAPP_ACCESS_TOKEN"
 def clock_s() -> float:
     """Monotonic seconds that go on while the process is stopped and while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def token_source(settings: Settings) -> Callable[[str], str | None]:
