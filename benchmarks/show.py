@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from benchmarks import e2e, edge, sender, sink
 from benchmarks.machine import Machine
 from benchmarks.parts import Spread
+from benchmarks.peers import journey, stages
 from benchmarks.percentiles import Percentiles
 
 
@@ -22,6 +23,10 @@ def text(measured: object) -> str:
             return _sink(measured)
         case sender.Result():
             return _sender(measured)
+        case journey.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{journey.text(measured)}"
+        case stages.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{stages.text(measured)}"
     raise TypeError(type(measured).__name__)
 
 

@@ -167,6 +167,65 @@ def sender(
     _print(lambda tell: measurement.measure(numbers, seconds, rounds, port_base, tell), json)
 
 
+@bench.command()
+def peers(
+    side: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Who takes part, given once for each: quizstream, quix, plain, faust for the stages; "
+            "quizstream, bullmq for the whole journey. Without it: all of the stages."
+        ),
+    ] = None,
+    rounds: Rounds = 3,
+    records: Annotated[
+        int, typer.Option(min=5000, help="Stages: completions of a turn; stock Faust gets a fifth.")
+    ] = 100_000,
+    rate: Annotated[float, typer.Option(min=1, help="Journey: completions a second offered.")] = 1667.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Journey: how long each turn is measured.")] = 60.0,
+    warm_up: Annotated[float, typer.Option(min=1, help="Journey: seconds that do not count.")] = 10.0,
+    port_base: PortBase = 15_000,
+    json: Json = False,
+) -> None:
+    """This project beside what people would otherwise use, on the same work, in turns of one run.
+
+    Without `bullmq`, the three stages: Quix Streams, stock Faust, and confluent-kafka with a dict for its
+    state ("plain"), each as its users write it (benchmarks/peers), with the codec, the windows, the campaigns
+    and the records of `bench stages`. Three ways of each side: "empty" reads and does nothing, "qualify"
+    limits and matches, "dedup" lets the first of campaign and contact pass.
+
+    With `bullmq`, the whole journey: Express, BullMQ, Valkey and PostgreSQL under the load of `bench e2e`.
+    Needs node 20 or newer. Choose a rate that overtaxes a side to see what it drains.
+
+    What every side did is checked by id before a figure is printed: verdicts, deliveries, duplicates; for the
+    journey rows, verdicts and calls at the provider. What the peers need is fetched at first use, by hash,
+    into the user's cache.
+
+    Exit codes: 0 measured, 1 a side did something else: there are no figures, 2 nothing could be measured.
+
+    Examples:
+
+      quizstream bench peers
+
+      quizstream bench peers --side quizstream --side quix --rounds 5 --json
+
+      quizstream bench peers --side quizstream --side bullmq --rate 3000 --seconds 60
+    """
+    from benchmarks.peers import journey, stages
+
+    sides = list(dict.fromkeys(side or stages.PEERS))
+    whole = journey.BULLMQ in sides
+    known = journey.SIDES if whole else stages.PEERS
+    unknown = [name for name in sides if name not in known]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(known)}", param_hint="--side")
+    if whole:
+        from benchmarks.e2e import Plan
+
+        plan = Plan(rate, seconds, warm_up_s=warm_up)
+        _print(lambda tell: journey.measure(sides, plan, rounds, port_base, tell), json)
+    _print(lambda tell: stages.measure(sides, records, rounds, port_base, tell), json)
+
+
 def _print(measure: Callable[[Callable[[str], None]], object], json: bool) -> None:
     """Runs a measurement and prints its result; raises the command's exit."""
     import sys

@@ -1,0 +1,172 @@
+"""The other side of the journey: Express, BullMQ on Valkey, PostgreSQL (`bullmq/`), and the same provider."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+
+from benchmarks import parts
+from benchmarks.cpu import OWNER, CpuClock
+from benchmarks.e2e import Plan
+from benchmarks.peers import install
+from benchmarks.peers.turn import Judged, Tell, wait_until
+from benchmarks.questionnaire import CHOSEN, YES
+from benchmarks.scene import Scene
+from ops import deployment
+from ops.deployment import Deployment
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import Ports
+from ops.embedded.stack import KAFKA_ENV, EmbeddedStack
+from sinks.postgres.connect import connect
+
+QUEUES = ("completions", "messages")
+WAITING_LISTS = ("wait", "active", "paused")
+WAITING_SETS = ("delayed", "prioritized")
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+NOT_USED = "127.0.0.1:1"  # there is no Kafka on this side
+
+
+class BullmqSide:
+    """`benchmarks.peers.turn.Side`."""
+
+    def __init__(self, found: Deployment, scene: Scene, pids: Mapping[str, int]) -> None:
+        self.found = found
+        self.scene = scene
+        self._pids = dict(pids)
+        self._queues: Any = redis.Redis.from_url(found.settings.redis_url)
+
+    def cpu_s(self, generator_pid: int) -> dict[str, float]:
+        others = {"generator": generator_pid, **self._pids}
+        read = CpuClock(Home(self.found.settings.home), others).read()
+        read.pop(OWNER, None)  # this process, which measures
+        return read
+
+    def wait_empty(self, timeout_s: float) -> None:
+        wait_until(lambda: self._waiting() == 0, timeout_s, "the queues were not empty")
+
+    def _waiting(self) -> int:
+        keys = self._queues.pipeline(transaction=True)
+        for queue in QUEUES:
+            for name in WAITING_LISTS:
+                keys.llen(f"bull:{queue}:{name}")
+            for name in WAITING_SETS:
+                keys.zcard(f"bull:{queue}:{name}")
+        return int(sum(keys.execute()))
+
+    def judged(self) -> Judged:
+        query = (
+            "SELECT uuid_send(id), extract(epoch FROM processed_at)::float8, verdict = 'matched' "
+            "FROM completions WHERE verdict IS NOT NULL"
+        )
+        seen_at: dict[bytes, float] = {}
+        matched: set[bytes] = set()
+        with connect(self.found.settings.database_url, "bench peers") as connection:
+            for row in connection.execute(query).fetchall():
+                completion, at, match = bytes(row[0]), float(row[1]), bool(row[2])  # type: ignore[call-overload,arg-type]
+                seen_at[completion] = at
+                if match:
+                    matched.add(completion)
+        return Judged(seen_at, matched)
+
+
+@contextmanager
+def running(plan: Plan, port_base: int, tell: Tell) -> Iterator[BullmqSide]:
+    """Raises CannotStart, Missing."""
+    code = install.bullmq(tell)
+    home = Home(Path(tempfile.mkdtemp(prefix="quizstream-peer-")))
+    home.path.chmod(0o711)  # started by root, PostgreSQL runs as a user that passes through
+    ports = Ports.from_base(port_base)
+    stack = EmbeddedStack(home.path, ports, tell, env={KAFKA_ENV: NOT_USED})
+    with ExitStack() as ending:
+        ending.callback(home.remove)
+        ending.callback(stack.stop)
+        urls = stack.start()
+        own = {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
+        found = deployment.find({**own, **urls.as_env()})
+        pace = found.topology.sender.messages_per_s
+        scene = Scene.for_rate(secrets.token_hex(3), plan.rate_per_s, plan.matching_percent, pace)
+        _plant(found, scene, code)
+        ending.enter_context(parts.running(found, ["simulator"]))
+        env = _env(found, scene, ports)
+        pids = {}
+        for name in ("worker", "api"):
+            pids[name] = ending.enter_context(_process(name, code, env, home.logs))
+        _await_ready(f"http://127.0.0.1:{ports.edge}/health")
+        yield BullmqSide(found, scene, pids)
+
+
+def _plant(found: Deployment, scene: Scene, code: Path) -> None:
+    quiz = scene.questionnaire
+    conditions = [{"question": CHOSEN, "values": [YES]}]
+    with connect(found.settings.database_url, "bench peers") as connection:
+        connection.execute((code / "schema.sql").read_bytes())
+        connection.execute("INSERT INTO quizzes VALUES (%s, %s)", [quiz.quiz_id, list(quiz.questions)])
+        connection.execute(
+            "INSERT INTO campaigns VALUES (%s, %s, %s::jsonb, %s)",
+            [
+                scene.campaign_id,
+                quiz.quiz_id,
+                msgspec.json.encode(conditions).decode(),
+                "Obrigado por responder!",
+            ],
+        )
+
+
+def _env(found: Deployment, scene: Scene, ports: Ports) -> dict[str, str]:
+    windows = found.topology.windows
+    return {
+        **os.environ,
+        "NODE_ENV": "production",
+        "DATABASE_URL": found.settings.database_url,
+        "REDIS_URL": found.settings.redis_url,
+        "PORT": str(ports.edge),
+        "SERVICE_TOKEN": found.settings.service_token,
+        "PROVIDER_URL": found.settings.simulator_url,
+        "ACCESS_TOKEN": found.settings.access_token,
+        "NUMBERS": ",".join(scene.number_ids),
+        "MESSAGES_PER_S": str(found.topology.sender.messages_per_s),
+        "CONTACT_LIMIT": str(windows.contact.limit),
+        "CONTACT_QUIZ_LIMIT": str(windows.contact_quiz.limit),
+    }
+
+
+@contextmanager
+def _process(name: str, code: Path, env: Mapping[str, str], logs: Path) -> Iterator[int]:
+    with (logs / f"{name}.log").open("ab") as log:
+        child = subprocess.Popen(
+            ["node", f"{name}.js"], cwd=code, env=dict(env), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        yield child.pid
+    finally:
+        child.terminate()
+        try:
+            child.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _await_ready(url: str) -> None:
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        try:
+            with urllib.request.urlopen(url, timeout=2.0):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise CannotStart(f"the BullMQ funnel did not answer in {READY_TIMEOUT_S:.0f} s")

@@ -1,0 +1,105 @@
+"""What the peers need that the project does not: fetched at first use, by hash, beside the project's jars.
+
+Nothing of it enters the project's own environment: their requirements would stand against its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.jars import cache_folder
+
+PEERS = Path(__file__).resolve().parent
+CHECKOUT = PEERS.parent.parent
+REQUIREMENTS = PEERS / "requirements.lock"
+BULLMQ = PEERS / "bullmq"
+NODE_MAJOR_MIN = 20
+INSTALL_TIMEOUT_S = 600.0
+
+Tell = Callable[[str], None]
+
+
+class Missing(CannotStart):
+    """A peer cannot run here. The message is one line and says what is missing."""
+
+
+def python(tell: Tell) -> Path:
+    """The interpreter of the peers' own environment. Raises Missing."""
+    folder = _folder("python", [REQUIREMENTS.read_bytes(), sys.version.encode()])
+    interpreter = folder / "bin" / "python"
+    if not _made(folder):
+        tell("installing the Python peers, by hash, into an environment of their own")
+        _begin(folder)
+        _run([sys.executable, "-m", "venv", str(folder)])
+        _run(
+            [
+                *(str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+                *("--require-hashes", "--only-binary", ":all:", "-r", str(REQUIREMENTS)),
+            ]
+        )
+        _end(folder)
+    return interpreter
+
+
+def bullmq(tell: Tell) -> Path:
+    """A folder with the BullMQ funnel and its packages. Raises Missing."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise Missing(f"bullmq needs node {NODE_MAJOR_MIN} or newer, and npm")
+    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    major = re.match(r"v(\d+)", told)
+    if major is None or int(major[1]) < NODE_MAJOR_MIN:
+        raise Missing(
+            f"bullmq needs node {NODE_MAJOR_MIN} or newer, here is {told.strip() or 'none that runs'}"
+        )
+    sources = [path for path in sorted(BULLMQ.iterdir()) if path.is_file()]
+    folder = _folder("bullmq", [path.name.encode() + path.read_bytes() for path in sources])
+    if not _made(folder):
+        tell("installing the BullMQ funnel's packages (npm ci)")
+        _begin(folder)
+        for source in sources:
+            shutil.copy(source, folder)
+        _run([npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], folder)
+        _end(folder)
+    return folder
+
+
+def _folder(name: str, of: Sequence[bytes]) -> Path:
+    """Another one for other contents."""
+    digest = hashlib.sha256(b"\0".join(of)).hexdigest()[:12]
+    return cache_folder() / "peers" / f"{name}-{digest}"
+
+
+def _made(folder: Path) -> bool:
+    return (folder / ".made").is_file()
+
+
+def _begin(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _end(folder: Path) -> None:
+    """An installation that was broken off has no such file, and is made again."""
+    (folder / ".made").touch()
+
+
+def _run(command: Sequence[str], cwd: Path | None = None) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Missing(f"{Path(command[0]).name} did not end in {INSTALL_TIMEOUT_S:.0f} s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise Missing(f"{Path(command[0]).name} ended with {done.returncode}: {' '.join(said)}")
