@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ops.embedded import jars
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.jars import cache_folder
 
@@ -21,7 +22,9 @@ PEERS = Path(__file__).resolve().parent
 CHECKOUT = PEERS.parent.parent
 REQUIREMENTS = PEERS / "requirements.lock"
 BULLMQ = PEERS / "bullmq"
+KAFKA_STREAMS = PEERS / "kafka_streams"
 NODE_MAJOR_MIN = 20
+JAVA_RELEASE = "17"  # what Kafka's jars are made for
 INSTALL_TIMEOUT_S = 600.0
 
 Tell = Callable[[str], None]
@@ -70,6 +73,27 @@ def bullmq(tell: Tell) -> Path:
         _run([npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], folder)
         _end(folder)
     return folder
+
+
+def kafka_streams(tell: Tell) -> list[Path]:
+    """The class path of the Kafka Streams side, compiled. Raises Missing, CannotStart."""
+    javac = shutil.which("javac")
+    if javac is None:
+        raise Missing("kafka-streams needs a javac (a JDK 17 or newer): the Java that comes along runs, only")
+    lock = KAFKA_STREAMS / "jars.lock"
+    brokers = jars.provide(jars.read_lock(), cache_folder() / "kafka-jars", tell)
+    own = jars.provide(jars.read_lock(lock), cache_folder() / "peers" / "jars", tell)
+    path = [own / jar.file_name for jar in jars.read_lock(lock)]
+    path += [brokers / jar.file_name for jar in jars.read_lock()]
+    sources = sorted(KAFKA_STREAMS.glob("*.java"))
+    folder = _folder("kafka-streams", [lock.read_bytes(), *(source.read_bytes() for source in sources)])
+    if not _made(folder):
+        tell("compiling the Kafka Streams side")
+        _begin(folder)
+        classpath = os.pathsep.join(map(str, path))
+        _run([javac, "--release", JAVA_RELEASE, "-cp", classpath, "-d", str(folder), *map(str, sources)])
+        _end(folder)
+    return [folder, *path]
 
 
 def _folder(name: str, of: Sequence[bytes]) -> Path:

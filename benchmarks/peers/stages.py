@@ -24,7 +24,8 @@ from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack
 
 OWN = "quizstream"
 RECORDS = 100_000
-SLOW_SHARE = 5  # stock Faust gets so many times fewer: record by record takes long
+SLOW_RATIO = 0.2  # stock Faust gets fewer records: one by one takes long
+WARM_RATIO = 3.0  # Kafka Streams gets more: its compiler is still at work in the first of them
 NOT_USED = "not used"
 
 Tell = Callable[[str], None]
@@ -35,18 +36,24 @@ class Peer:
     """`command` makes what is run, before the arguments of `benchmarks.peers.process`. Raises Missing."""
 
     command: Callable[[Tell], list[str]]
-    records_share: int = 1
+    records_ratio: float = 1.0
 
 
 def _module(name: str) -> Callable[[Tell], list[str]]:
     return lambda _tell: [sys.executable, "-m", f"benchmarks.peers.{name}"]
 
 
+def _kafka_streams(tell: Tell) -> list[str]:
+    install.kafka_streams(tell)
+    return _module("kafka_streams_process")(tell)
+
+
 PEERS: Mapping[str, Peer] = {
     OWN: Peer(_module("own_process")),
     "quix": Peer(lambda tell: [str(install.python(tell)), "-m", "benchmarks.peers.quix_process"]),
     "plain": Peer(_module("plain_process")),
-    "faust": Peer(_module("faust_process"), SLOW_SHARE),
+    "faust": Peer(_module("faust_process"), SLOW_RATIO),
+    "kafka-streams": Peer(_kafka_streams, WARM_RATIO),
 }
 
 
@@ -100,9 +107,11 @@ def measure(sides: Sequence[str], records: int, rounds: int, port_base: int, tel
         for round_ in range(rounds):
             for name in commands if round_ % 2 == 0 else reversed(commands):
                 tell(f"round {round_ + 1} of {rounds}: {name}")
-                turn = StageTurn(bootstrap, broker_pid, records // PEERS[name].records_share)
+                turn = StageTurn(bootstrap, broker_pid, int(records * PEERS[name].records_ratio))
                 taken[name].append(turn.take(commands[name]))
-    results = {name: _summary(records // PEERS[name].records_share, turns) for name, turns in taken.items()}
+    results = {
+        name: _summary(int(records * PEERS[name].records_ratio), turns) for name, turns in taken.items()
+    }
     return Result(
         kind="peers-stages",
         at=began,
