@@ -28,8 +28,10 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id={node_id}
 {quorum}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+listeners={listeners}
+advertised.listeners={advertised}
+listener.security.protocol.map={protocols}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs=data
 auto.create.topics.enable=false
@@ -84,6 +86,15 @@ logger.server.level = info
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """A further door for clients: who comes in at `port` is told to come back to `advertised_port`."""
+
+    name: str
+    port: int
+    advertised_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
     """`of` is how many there are in the home: its node ids are 1 to `of`, each with a folder of its own."""
 
@@ -91,6 +102,7 @@ class Broker:
     ports: Ports
     node_id: int
     of: int
+    further: Sequence[Listener] = ()
 
     @property
     def name(self) -> str:
@@ -157,12 +169,17 @@ class Broker:
                 for node_id in range(1, self.of + 1)
             )
             quorum = f"controller.quorum.voters={','.join(voters)}"
+        doors = [
+            Listener("PLAINTEXT", self.listens.clients, self.listens.clients),
+            Listener("CONTROLLER", self.listens.controller, self.listens.controller),
+            *self.further,
+        ]
         text = _PROPERTIES.format(
             node_id=self.node_id,
             quorum=quorum,
-            host=LOOPBACK,
-            port=self.listens.clients,
-            controller_port=self.listens.controller,
+            listeners=",".join(f"{door.name}://{LOOPBACK}:{door.port}" for door in doors),
+            advertised=",".join(f"{door.name}://{LOOPBACK}:{door.advertised_port}" for door in doors),
+            protocols=",".join(f"{door.name}:PLAINTEXT" for door in doors),
             replicas=self.of,
             in_sync_min=max(1, self.of - 1),
             coordinator_partitions=COORDINATOR_PARTITIONS,

@@ -5,11 +5,12 @@ A home is made for one or for three and stays so: its topics have as many replic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
-from ops.embedded.broker import Broker, new_cluster_id
+from ops.embedded.broker import Broker, Listener, new_cluster_id
 from ops.embedded.coordinators import Coordinators
 from ops.embedded.home import Home
 from ops.embedded.jars import cache_folder, provide, read_lock
@@ -36,13 +37,17 @@ class Kafka:
         *,
         brokers: int = 1,
         heap_mib: int | None = None,
+        further: Mapping[int, Sequence[Listener]] = MappingProxyType({}),
     ) -> None:
-        """`heap_mib` of each broker. Nothing is started yet."""
+        """`heap_mib` of each broker; `further` listeners by node id. Nothing is started yet."""
         self._home = home
         self._inherited_fds = inherited_fds
         self._progress = progress
         self._heap_mib = heap_mib or (HEAP_MIB_DEFAULT if brokers == 1 else HEAP_MIB_OF_SEVERAL)
-        self._brokers = {node_id: Broker(home, ports, node_id, brokers) for node_id in range(1, brokers + 1)}
+        self._brokers = {
+            node_id: Broker(home, ports, node_id, brokers, tuple(further.get(node_id, ())))
+            for node_id in range(1, brokers + 1)
+        }
         self._running: dict[int, RunningServer] = {}
 
     @property

@@ -28,6 +28,7 @@ DATABASE = "quizstream"
 INITDB_TIMEOUT_S = 120.0
 READY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 3
+WAL_SEGMENT_MIB = 16  # PostgreSQL's own default
 
 SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -47,9 +48,17 @@ SETTINGS = {
 
 
 def start(
-    home: Home, ports: Ports, inherited_fds: Sequence[int], progress: Callable[[str], None]
+    home: Home,
+    ports: Ports,
+    inherited_fds: Sequence[int],
+    progress: Callable[[str], None],
+    *,
+    wal_segment_mib: int = WAL_SEGMENT_MIB,
 ) -> tuple[RunningServer, str]:
-    """Returns the server, ready, and the URL of its database. Raises CannotStart."""
+    """Returns the server, ready, and the URL of its database. Raises CannotStart.
+
+    `wal_segment_mib` (a power of two) counts for a cluster that is made now.
+    """
     place = choose_place(home, progress)
     password = _password(home)
 
@@ -71,7 +80,9 @@ def start(
             place,
             data,
             password,
-            lambda *arguments: command("PostgreSQL's initdb", "initdb", *arguments),
+            lambda *arguments: command(
+                "PostgreSQL's initdb", "initdb", *arguments, "--wal-segsize", str(wal_segment_mib)
+            ),
             inherited_fds,
         )
     # We hold the home's lock, which every process of an earlier cluster held too: none is left.
