@@ -9,41 +9,45 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import psycopg
 from confluent_kafka import Producer
 
 from ops.chaos.background import Background
+from ops.chaos.clocks import Clocks, offset_s
 from ops.chaos.crew import Crew
+from ops.chaos.database import BACK_TIMEOUT_S, POLL_S, Database, DidNotHappen
+from ops.chaos.links import Links
+from ops.chaos.memory import out_of_memory
+from ops.chaos.midnight import HandIn, Midnights
 from ops.chaos.provider import Provider, rules_of
-from ops.chaos.proxy import Link, Mode
+from ops.chaos.proxy import Mode
 from ops.chaos.schedule import Fault
 from ops.chaos.servers import Servers
 from ops.deployment import Deployment
 from ops.process_state import State
+from pipeline import wall_clock
 
-COPY_WAIT_S_MAX = 5.0
-BACK_TIMEOUT_S = 60.0
-POLL_S = 0.05
 POISON_RECORDS_MAX = 3
 PROVIDER_TIMEOUT_S = 20.0
+SENDER = "whatsapp-sender"
+ARCHIVED_WAIT_S_MAX = 10.0
+COMMITTED_WAIT_S = 0.1  # for a commit that was with the server already when its sender stopped
 # Who takes over from a process that stands still.
 STAND_INS = {
     "worker": "worker-3",
     "whatsapp-sender": "whatsapp-sender-1",
     "postgres-sink": "postgres-sink-1",
 }
-_COPYING = """
-SELECT pid FROM pg_stat_activity
-WHERE state = 'active' AND query LIKE 'COPY %' AND pid <> pg_backend_pid() AND datname = current_database()
-"""
-_SESSIONS = """
-SELECT pid FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND datname = current_database()
-"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What there is to say about it; `calls` are the attempts under way at its moment, None if not known."""
+
+    note: str
+    calls: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,24 @@ class Subject:
     found: Deployment
     crew: Crew
     servers: Servers
-    links: dict[str, Link]
+    links: Links
+    clocks: Clocks
     background: Background
     seed: int
+
+
+def _counted(calls: Sequence[str] | None) -> str:
+    return "" if calls is None else f", {len(calls)} calls under way"
 
 
 class Injector:
     """One method a kind of fault; each may be called from any thread."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, hand_in: HandIn) -> None:
         self._subject = subject
+        settings = subject.found.settings
+        self._database = Database(settings.database_url, settings.home / "logs")
+        self._midnights = Midnights(self._database, hand_in, wall_clock.today)
         self._provider = Provider(subject.found.settings.simulator_url)
         self._poisoned: list[tuple[str, int, int]] = []
         self._lock = threading.Lock()
@@ -73,17 +85,18 @@ class Injector:
         """Topic, partition and offset of every undecodable record that was put somewhere."""
         return list(self._poisoned)
 
-    def inject(self, fault: Fault) -> str:
-        """Returns what there is to say about it, once it is over and what it hit is back.
+    def inject(self, fault: Fault) -> Done:
+        """Returns once it is over and what it hit is back; raises what kept it from happening.
 
         Waits where an earlier fault on the same target takes longer than the schedule thought.
         """
-        deeds: dict[str, Callable[[Fault], str]] = {
+        deeds: dict[str, Callable[[Fault], str | Done]] = {
             "process": self._process,
             "worker": self._join,
             "kafka": self._kafka,
             "postgres": self._postgres,
-            "valkey": self._restart,
+            "clock": self._clock,
+            "valkey": self._valkey,
             "link": self._link,
             "provider": self._at_provider,
             "poison": self._poison,
@@ -91,9 +104,10 @@ class Injector:
         with self._lock:
             turn = self._turns[fault.target]
         with turn:
-            return deeds[fault.kind.partition(".")[0]](fault)
+            done = deeds[fault.kind.partition(".")[0]](fault)
+        return done if isinstance(done, Done) else Done(done)
 
-    def _process(self, fault: Fault) -> str:
+    def _process(self, fault: Fault) -> str | Done:
         match fault.kind:
             case "process.second":
                 return self._join(fault)
@@ -102,20 +116,31 @@ class Injector:
         how = signal.SIGKILL if fault.kind == "process.kill" else signal.SIGTERM
         supervisor = self._subject.crew.supervisor
         restarts = supervisor.states()[fault.target].restarts
+        calls = self._calls_of(fault.target)
         supervisor.kill(fault.target, how)
+        supervisor.kill(fault.target, signal.SIGCONT)
         deadline_s = time.monotonic() + BACK_TIMEOUT_S
         while time.monotonic() < deadline_s:
             now = supervisor.states()[fault.target]
             if now.restarts > restarts and now.state is State.READY:
-                return f"last exit {now.last_exit}"
+                return Done(f"last exit {now.last_exit}{_counted(calls)}", calls)
             time.sleep(POLL_S)
-        return f"not ready again within {BACK_TIMEOUT_S:.0f} s"
+        return Done(f"not ready again within {BACK_TIMEOUT_S:.0f} s{_counted(calls)}", calls)
 
-    def _stand_still(self, fault: Fault) -> str:
+    def _calls_of(self, process: str) -> tuple[str, ...] | None:
+        """Stops a sender and looks which calls it has under way; None for any other process."""
+        if process != SENDER:
+            return None
+        self._subject.crew.supervisor.kill(process, signal.SIGSTOP)
+        time.sleep(COMMITTED_WAIT_S)
+        return self._database.calling()
+
+    def _stand_still(self, fault: Fault) -> Done:
         crew = self._subject.crew
         stand_in = STAND_INS.get(fault.target)
         if stand_in is not None:
             crew.join(stand_in)
+        calls = self._calls_of(fault.target)
         crew.supervisor.kill(fault.target, signal.SIGSTOP)
         try:
             time.sleep(fault.duration_s)
@@ -123,7 +148,7 @@ class Injector:
             crew.supervisor.kill(fault.target, signal.SIGCONT)
             if stand_in is not None:
                 crew.leave(stand_in)
-        return f"stand-in: {stand_in or 'none'}"
+        return Done(f"stand-in: {stand_in or 'none'}{_counted(calls)}", calls)
 
     def _join(self, fault: Fault) -> str:
         self._subject.crew.join(fault.target)
@@ -159,38 +184,35 @@ class Injector:
         return ""
 
     def _postgres(self, fault: Fault) -> str:
-        match fault.kind:
-            case "postgres.kill":
-                return self._restart(fault)
-            case "postgres.lock":
-                with self._database() as connection, connection.transaction():
-                    connection.execute("LOCK TABLE deliveries IN EXCLUSIVE MODE")
-                    time.sleep(fault.duration_s)
-                return ""
-        with self._database() as connection:
-            deadline_s = time.monotonic() + COPY_WAIT_S_MAX
-            while not (pids := connection.execute(_COPYING).fetchall()) and time.monotonic() < deadline_s:
-                time.sleep(0.001)
-            copying = len(pids)
-            for (pid,) in pids or connection.execute(_SESSIONS).fetchall():
-                connection.execute("SELECT pg_terminate_backend(%s)", [pid])
-        return f"{copying} in the middle of a COPY"
+        database = self._database
+        deeds: dict[str, Callable[[], str]] = {
+            "postgres.kill": lambda: self._restart(fault),
+            "postgres.lock": lambda: database.lock(fault.duration_s),
+            "postgres.terminate": database.terminate,
+            "postgres.deadlock": database.deadlock,
+            "postgres.disk_full": lambda: database.disk_full(fault.duration_s),
+            "postgres.midnight": self._midnights.pass_one,
+        }
+        return deeds[fault.kind]()
 
     def _link(self, fault: Fault) -> str:
-        link, background = self._subject.links[fault.target], self._subject.background
+        links, background = self._subject.links[fault.target], self._subject.background
         if fault.kind == "link.half_close":
-            return f"{background.do(link.half_close())} connections"
+            return f"{sum(background.do(link.half_close()) for link in links)} connections"
+        connections = sum(link.connections for link in links)
         modes: dict[str, Mode] = {
             "link.delay": "delay",
             "link.drop": "drop",
             "link.replies_lost": "replies_lost",
         }
-        background.do(link.misbehave(modes[fault.kind]))
+        for link in links:
+            background.do(link.misbehave(modes[fault.kind]))
         try:
             time.sleep(fault.duration_s)
         finally:
-            background.do(link.misbehave("pass"))
-        return ""
+            for link in links:
+                background.do(link.misbehave("pass"))
+        return f"{connections} connections at its beginning"
 
     def _at_provider(self, fault: Fault) -> str:
         self._reach_provider(lambda: self._do_at_provider(fault))
@@ -247,15 +269,27 @@ class Injector:
         producer.flush(30.0)
         return f"{count - len(failures)} records"
 
-    def _database(self) -> psycopg.Connection[tuple[int]]:
-        """Patient: the server may be on its way back from another fault."""
-        deadline_s = time.monotonic() + BACK_TIMEOUT_S
-        while True:
-            with suppress(psycopg.OperationalError):
-                return psycopg.connect(self._subject.found.settings.database_url, connect_timeout=3)
+    def _clock(self, fault: Fault) -> str:
+        by_s, began_s = offset_s(fault.target, fault.size), time.time()
+        asked = self._subject.clocks.wrong_for(fault.target, by_s, fault.duration_s)
+        note = f"{by_s:+.0f} s, {'' if asked else 'not known to be '}asked for meanwhile"
+        if fault.target != "edge":
+            return note
+        from_s, to_s = began_s + by_s, time.time() + by_s
+        deadline_s = time.monotonic() + ARCHIVED_WAIT_S_MAX
+        while (stamped := self._database.stamped(from_s, to_s, began_s)) == 0:
             if time.monotonic() > deadline_s:
-                raise TimeoutError("PostgreSQL does not come back")
+                break
             time.sleep(POLL_S)
+        return f"{note}, {stamped} completions archived with such a time so far"
+
+    def _valkey(self, fault: Fault) -> str:
+        if fault.kind == "valkey.restart":
+            return self._restart(fault)
+        refused = out_of_memory(self._subject.found.settings.redis_url, fault.duration_s)
+        if refused == 0:
+            raise DidNotHappen("no write was refused")
+        return f"{refused} writes refused"
 
     def _edge_serves(self) -> str:
         began_s = time.monotonic()

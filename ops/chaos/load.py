@@ -10,9 +10,10 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TextIO
 
 import aiohttp
@@ -39,10 +40,14 @@ class Request:
     key: str
     phone: str
     colour: str
+    submitted_at_ms: int | None = None  # since the epoch; None leaves it to the edge
 
     @property
     def body(self) -> bytes:
-        return msgspec.json.encode({"contact": {"phone": self.phone}, "answers": {QUESTION: self.colour}})
+        given: dict[str, object] = {"contact": {"phone": self.phone}, "answers": {QUESTION: self.colour}}
+        if self.submitted_at_ms is not None:
+            given["submitted_at"] = datetime.fromtimestamp(self.submitted_at_ms / 1000, UTC)
+        return msgspec.json.encode(given)
 
 
 def request_of(seed: int, number: int, people: int) -> Request:
@@ -70,6 +75,7 @@ class Tally:
 
     offered: int = 0
     accepted: int = 0
+    accepted_late: int = 0  # of them, with a time of their own
     retries: int = 0
     refused: int = 0
     gave_up: int = 0
@@ -100,10 +106,38 @@ class Load:
         self._clock = clock
         self._rng = random.Random(plan.seed)
         self._receipt = msgspec.json.Decoder(_Receipt)
+        self._url = f"{plan.edge_url.rstrip('/')}/quiz/{QUIZ_ID}/completions"
+        self._begun = 0
+        self._handed_in = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Posts until `stop`, then returns once every request has its answer or was given up."""
-        url = f"{self._plan.edge_url.rstrip('/')}/quiz/{QUIZ_ID}/completions"
+        async with self._session() as session, asyncio.TaskGroup() as group:
+            begun_s = self.begun_s = self._clock()
+            while not stop.is_set():
+                due = int((self._clock() - begun_s) * self._plan.rate_per_s)
+                while self._begun < due:
+                    request = request_of(self._plan.seed, self._begun, self._plan.people)
+                    self._begun += 1
+                    group.create_task(self._post(session, request))
+                await asyncio.sleep(0.01)
+
+    async def hand_in(self, submitted_at_ms: Sequence[int]) -> int:
+        """Posts a completion for each time; returns how many were accepted, once each has its answer."""
+        numbers = range(self._handed_in, self._handed_in + len(submitted_at_ms))
+        self._handed_in = numbers.stop
+        before = self.tally.accepted_late
+        async with self._session() as session, asyncio.TaskGroup() as group:
+            for number, at_ms in zip(numbers, submitted_at_ms, strict=True):
+                request = replace(
+                    request_of(self._plan.seed, number, self._plan.people),
+                    key=f"{self._plan.seed}-late-{number}",
+                    submitted_at_ms=at_ms,
+                )
+                group.create_task(self._post(session, request))
+        return self.tally.accepted_late - before
+
+    def _session(self) -> aiohttp.ClientSession:
         headers = {
             "Authorization": f"Bearer {self._plan.service_token}",
             "Content-Type": "application/json",
@@ -112,31 +146,22 @@ class Load:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S
         )
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
-            asyncio.TaskGroup() as group,
-        ):
-            begun_s = self.begun_s = self._clock()
-            while not stop.is_set():
-                due = int((self._clock() - begun_s) * self._plan.rate_per_s)
-                while self.tally.offered < due:
-                    request = request_of(self._plan.seed, self.tally.offered, self._plan.people)
-                    self.tally.offered += 1
-                    group.create_task(self._post(session, url, request))
-                await asyncio.sleep(0.01)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
 
-    async def _post(self, session: aiohttp.ClientSession, url: str, request: Request) -> None:
+    async def _post(self, session: aiohttp.ClientSession, request: Request) -> None:
+        self.tally.offered += 1
         give_up_at_s = self._clock() + GIVE_UP_AFTER_S
         backoff_s = BACKOFF_FIRST_S
         body, headers = request.body, {"Idempotency-Key": request.key}
         while True:
             retry_after_s = 0.0
             try:
-                async with session.post(url, data=body, headers=headers) as response:
+                async with session.post(self._url, data=body, headers=headers) as response:
                     answer = await response.read()
                     if response.status == 202:
                         self._accepted.write(f"{self._receipt.decode(answer).completion_id}\n")
                         self.tally.accepted += 1
+                        self.tally.accepted_late += request.submitted_at_ms is not None
                         self.tally.accepted_in_s[int(self._clock() - self.begun_s)] += 1
                         return
                     said = f"HTTP {response.status} {answer[:200]!r}"

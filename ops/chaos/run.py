@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
@@ -20,13 +18,14 @@ from ops import deployment, explain
 from ops.books import Report
 from ops.chaos import scene
 from ops.chaos.background import Background
+from ops.chaos.clocks import Clocks
 from ops.chaos.crew import Crew
-from ops.chaos.inject import Injector, Subject
+from ops.chaos.inject import Done, Injector, Subject
+from ops.chaos.links import kafka_listeners, open_links, overrides, through
 from ops.chaos.load import Load, LoadPlan
-from ops.chaos.proxy import Link
-from ops.chaos.schedule import EACH_PER_10_MINUTES, LINKS, Fault, classes_for, schedule
+from ops.chaos.schedule import CLOCKS, EACH_PER_10_MINUTES, Fault, classes_for, schedule
 from ops.chaos.servers import Servers
-from ops.chaos.verdict import Event, Gate, Position, Seen, counts_by_class, gates
+from ops.chaos.verdict import Attempt, Event, Gate, Position, Seen, counts_by_class, gates
 from ops.chaos.watcher import Violation, Watcher, completion_ids
 from ops.deployment import Deployment
 from ops.embedded.cannot_start import CannotStart
@@ -97,53 +96,27 @@ def running(home: Home, env: Mapping[str, str], tell: Tell, brokers: int = 1) ->
     with ExitStack() as closing:
         background = Background("links and load")
         closing.callback(background.close)
-        servers = Servers(home, ports, tell, brokers)
+        links = open_links(ports, brokers, background)
+        servers = Servers(home, ports, tell, brokers, kafka_listeners(ports, brokers, links))
         closing.callback(servers.stop)
         urls = servers.start()
         found = deployment.find({**own, **urls.as_env()})
         prepare(found)
-        links = _links(found, ports, background)
         settings = found.settings
-        provider_url = _through(settings.simulator_url, links["sender-provider"])
+        provider_url = through(settings.simulator_url, links["sender-provider"])
         effective_at_ms = scene.plant(replace(found, settings=replace(settings, simulator_url=provider_url)))
         publish(found)
-        crew = Crew(found, home.logs, _overrides(found, links), servers.inherited_fds)
+        clocks = Clocks(home.path / "clocks")
+        own_env = overrides(found, links)
+        for name in CLOCKS:
+            own_env[name] = {**own_env.get(name, {}), **clocks.env(name)}
+        crew = Crew(found, home.logs, own_env, servers.inherited_fds)
         closing.callback(crew.stop)
         late = crew.start(READY_TIMEOUT_S)
         if late:
             raise CannotStart(f"Not ready after {READY_TIMEOUT_S:.0f} s: {', '.join(late)}; see {home.logs}")
         time.sleep(max(0.0, effective_at_ms / 1000 + 0.25 - time.time()))
-        yield Subject(found, crew, servers, links, background, seed=0)
-
-
-def _links(found: Deployment, ports: Ports, background: Background) -> dict[str, Link]:
-    upstream = {
-        "sink-postgres": ports.postgres,
-        "sender-postgres": ports.postgres,
-        "sender-provider": ports.simulator,
-        "clients-edge": ports.edge,
-        "provider-edge": ports.edge,
-    }
-    links = {name: Link(name, upstream[name], random.Random(name)) for name in LINKS}
-    for link in links.values():
-        background.do(link.open())
-    return links
-
-
-def _through(url: str, link: Link) -> str:
-    """The same URL, by way of the link."""
-    parts = urlsplit(url)
-    user, at, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}{at}127.0.0.1:{link.port}").geturl()
-
-
-def _overrides(found: Deployment, links: Mapping[str, Link]) -> dict[str, dict[str, str]]:
-    settings = found.settings
-    return {
-        "postgres-sink": {"DATABASE_URL": _through(settings.database_url, links["sink-postgres"])},
-        "whatsapp-sender": {"DATABASE_URL": _through(settings.database_url, links["sender-postgres"])},
-        "simulator": {"QUIZSTREAM_EDGE_URL": _through(settings.edge_url, links["provider-edge"])},
-    }
+        yield Subject(found, crew, servers, links, clocks, background, seed=0)
 
 
 def chaos(plan: Plan, home: Home, env: Mapping[str, str] = os.environ, tell: Tell = print) -> Outcome:
@@ -155,19 +128,19 @@ def chaos(plan: Plan, home: Home, env: Mapping[str, str] = os.environ, tell: Tel
 def carry_out(plan: Plan, subject: Subject, tell: Tell) -> Outcome:
     found, settings = subject.found, subject.found.settings
     accepted_file = settings.home / f"accepted-{plan.seed}.txt"
-    injector = Injector(subject)
     watcher = Watcher(found)
     stop = asyncio.Event()
     load_plan = LoadPlan(
         seed=plan.seed,
         rate_per_s=plan.rate_per_s,
         people=max(50, int(plan.rate_per_s * plan.duration_s / COMPLETIONS_PER_PERSON)),
-        edge_url=_through(settings.edge_url, subject.links["clients-edge"]),
+        edge_url=through(settings.edge_url, subject.links["clients-edge"]),
         service_token=settings.service_token,
     )
     calls_before = len(_calls(found))
     with accepted_file.open("w", buffering=1 << 16, encoding="utf-8") as file:
         load = Load(load_plan, file)
+        injector = Injector(subject, lambda times: subject.background.do(load.hand_in(times)))
         began_at = time.time()
         watcher.start()
         loading = subject.background.begin(load.run(stop))
@@ -204,7 +177,8 @@ def carry_out(plan: Plan, subject: Subject, tell: Tell) -> Outcome:
         load_s=load_s,
         load_began_at=began_at,
         drained_s=drained_s,
-        calls_in_flight_max=found.topology.sender.in_flight_max * len(scene.NUMBERS),
+        attempts=_attempts(found, began_at),
+        call_s_max=found.topology.sender.call_timeout_s + found.topology.sender.mark_to_call_max_ms / 1000,
     )
     found_gates = gates(seen, classes_for(plan.brokers), plan.each_min, plan.accepted_per_s_min)
     ok = all(gate.ok for gate in found_gates)
@@ -230,15 +204,15 @@ def _inject_all(plan: Plan, injector: Injector, began_s: float, tell: Tell) -> l
     def one(fault: Fault) -> Event:
         begun_s = time.monotonic() - began_s
         tell(f"{begun_s:6.1f} s  {fault.kind} {fault.target} {fault.duration_s:.1f} s")
-        note = failed = ""
+        failed, done = "", Done("")
         try:
-            note = injector.inject(fault)
+            done = injector.inject(fault)
         except Exception as error:
             # A fault that cannot be carried out must not end the run: the gate of the counts tells.
             failed = f"{type(error).__name__}: {error}"
         ended_s = time.monotonic() - began_s
-        tell(f"{ended_s:6.1f} s  over: {fault.kind} {fault.target} {note}{failed}")
-        return Event(fault, round(begun_s, 2), round(ended_s, 2), note, failed)
+        tell(f"{ended_s:6.1f} s  over: {fault.kind} {fault.target} {done.note}{failed}")
+        return Event(fault, round(begun_s, 2), round(ended_s, 2), done.note, failed, done.calls)
 
     with ThreadPoolExecutor(FAULTS_AT_ONCE_MAX, "fault") as pool:
         doing: list[Future[Event]] = []
@@ -275,6 +249,18 @@ def _ambiguous(found: Deployment) -> dict[str, str]:
     query = "SELECT delivery_id::text, attempt_id::text FROM deliveries WHERE state = 'ambiguous'"
     with psycopg.connect(found.settings.database_url) as connection:
         return dict(connection.execute(query).fetchall())
+
+
+def _attempts(found: Deployment, began_at: float) -> dict[str, Attempt]:
+    query = """
+    SELECT attempt_id::text, extract(epoch FROM called_at)::float8, extract(epoch FROM finished_at)::float8
+    FROM delivery_attempts
+    """
+    with psycopg.connect(found.settings.database_url) as connection:
+        return {
+            attempt_id: Attempt(called_at - began_at, None if finished_at is None else finished_at - began_at)
+            for attempt_id, called_at, finished_at in connection.execute(query)
+        }
 
 
 def _dead_letters(found: Deployment) -> list[Position]:

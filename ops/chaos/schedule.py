@@ -9,7 +9,11 @@ from typing import Literal
 import msgspec
 
 PROCESSES = ("edge", "worker", "postgres-sink", "whatsapp-sender", "simulator")
-LINKS = ("sink-postgres", "sender-postgres", "sender-provider", "clients-edge", "provider-edge")
+# Link -> the process whose clients of Kafka go by it.
+KAFKA_LINKS = {"edge-kafka": "edge", "worker-kafka": "worker", "sink-kafka": "postgres-sink"}
+LINKS = ("sink-postgres", "sender-postgres", "sender-provider", "clients-edge", "provider-edge", *KAFKA_LINKS)
+# Whose wall clock anything depends on; the database's is nobody's but its own.
+CLOCKS = ("edge", "postgres-sink", "whatsapp-sender")
 POISONABLE = ("completions", "outcomes", "matches", "deliveries", "duplicates", "provider_webhooks")
 
 WARM_UP_S = 3.0
@@ -58,7 +62,12 @@ CLASSES = (
     FaultClass("postgres.kill", "SIGKILL of the postmaster, started again", ("postgres",), (0.5, 3.0)),
     FaultClass("postgres.terminate", "sessions ended in the middle of a COPY", ("postgres",)),
     FaultClass("postgres.lock", "the ledger locked by somebody else", ("postgres",), (2.0, 6.0)),
+    FaultClass("postgres.deadlock", "somebody locks in the opposite order", ("postgres",)),
+    FaultClass("postgres.disk_full", "no file may grow past a limit", ("postgres",), (2.0, 5.0)),
+    FaultClass("postgres.midnight", "completions around a midnight without partitions", ("days",)),
+    FaultClass("clock.jump", "a wall clock is minutes off, then right again", CLOCKS, (5.0, 10.0)),
     FaultClass("valkey.restart", "SIGKILL of Valkey, started again", ("valkey",), (0.5, 2.0)),
+    FaultClass("valkey.memory", "no memory for anything new", ("valkey",), (2.0, 5.0)),
     FaultClass("link.delay", "every packet late by up to 0.3 s", LINKS, (4.0, 8.0)),
     FaultClass("link.drop", "connections reset, new ones too", LINKS, (1.0, 5.0)),
     FaultClass("link.half_close", "the server's side says that it is done", LINKS),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import psutil
 
+from ops.chaos.database import WAL_SEGMENT_MIB
 from ops.embedded import postgres, valkey
+from ops.embedded.broker import Listener
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.embedded.kafka import Kafka
@@ -25,17 +28,26 @@ CHILDREN_GONE_S = 20.0
 class Servers:
     """`postgres` and `valkey` by name, and the brokers of `kafka` by node id."""
 
-    def __init__(self, home: Home, ports: Ports, progress: Callable[[str], None], brokers: int = 1) -> None:
+    def __init__(
+        self,
+        home: Home,
+        ports: Ports,
+        progress: Callable[[str], None],
+        brokers: int = 1,
+        kafka_listeners: Mapping[int, Sequence[Listener]] = MappingProxyType({}),
+    ) -> None:
         self._home = home
         home.prepare()
         self._lock = home.lock(progress)
         fds = self.inherited_fds
         self._starters: dict[str, Callable[[], tuple[RunningServer, str]]] = {
-            "postgres": lambda: postgres.start(home, ports, fds, progress),
+            "postgres": lambda: postgres.start(home, ports, fds, progress, wal_segment_mib=WAL_SEGMENT_MIB),
             "valkey": lambda: valkey.start(home, ports, fds, progress),
         }
         self._running: dict[str, RunningServer] = {}
-        self.kafka = Kafka(home, ports, fds, progress, brokers=brokers, heap_mib=KAFKA_HEAP_MIB)
+        self.kafka = Kafka(
+            home, ports, fds, progress, brokers=brokers, heap_mib=KAFKA_HEAP_MIB, further=kafka_listeners
+        )
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:

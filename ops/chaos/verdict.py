@@ -11,11 +11,14 @@ import msgspec
 from ops.books import Report
 from ops.chaos.schedule import Fault, FaultClass
 from ops.chaos.watcher import Violation
+from ops.provider_record import certainly_not_sent
 from ops.simulator.record import Call
 
 DRAIN_S_MAX = 60.0
 EXAMPLES_MAX = 5
 ACCEPTED_PER_S_MIN = 500.0
+# Between a fault's time and the moment at which it is done; both ends of a cut are blurred by as much.
+CUT_BLUR_S = 1.0
 RECOVERY_S = 1.0  # a client's own back-off after an outage
 
 Position = tuple[str, int, int]
@@ -29,6 +32,14 @@ class Event(msgspec.Struct, frozen=True):
     ended_s: float
     note: str = ""
     failed: str = ""
+    calls: tuple[str, ...] | None = None  # attempts under way at its moment, where that was looked at
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A mark that allowed a call, and its end where it has one; seconds since the load began."""
+
+    called_s: float
+    finished_s: float | None = None
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -42,7 +53,10 @@ class Gate(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Seen:
-    """`ambiguous`: delivery -> its last attempt; `calls`: the provider's record; times in s of the run."""
+    """`ambiguous`: delivery -> its last attempt; `calls`: the provider's record; times in s of the run.
+
+    `call_s_max`: the longest from a mark to the end of its call.
+    """
 
     report: Report
     events: Sequence[Event]
@@ -58,7 +72,8 @@ class Seen:
     load_s: float
     load_began_at: float  # wall clock, s
     drained_s: float
-    calls_in_flight_max: int
+    attempts: Mapping[str, Attempt]
+    call_s_max: float
 
 
 def gates(
@@ -74,7 +89,7 @@ def gates(
         Gate("nobody was called twice", not report.twice, f"{report.calls} calls, {report.twice} repeated"),
         _watched(seen),
         _ambiguous_bounded(seen),
-        _ambiguous_explained(seen),
+        _ambiguous_equal(seen),
         _dead_letters(seen),
         _answered(seen),
         _pace(seen, accepted_per_s_min),
@@ -95,27 +110,56 @@ def _watched(seen: Seen) -> Gate:
 
 
 def cuts_calls(fault: Fault) -> bool:
-    """Whether calls that were under way may never get their answer, or never write it down."""
-    if fault.kind.startswith("process."):
-        return fault.target in ("whatsapp-sender", "whatsapp-sender-1", "simulator")
-    if fault.kind.startswith("link."):
-        return fault.target in ("sender-provider", "sender-postgres")
-    return fault.kind.startswith("postgres.")
+    """Whether calls that were under way may never get their answer, or never write it down.
+
+    A database that is away does not: whoever made the call keeps its result until it is written.
+    """
+    if fault.kind in ("process.kill", "process.terminate", "process.stop"):
+        return fault.target in ("whatsapp-sender", "simulator")
+    return fault.kind.startswith("link.") and fault.target == "sender-provider"
+
+
+def in_flight(seen: Seen, event: Event) -> set[str]:
+    """Attempts that were under way at the moment of the fault, or at some time of it where it lasted."""
+    if event.calls is not None:
+        return set(event.calls)
+    begun_s, ended_s = event.begun_s - CUT_BLUR_S, event.ended_s + CUT_BLUR_S
+    return {
+        attempt_id
+        for attempt_id, one in seen.attempts.items()
+        if one.called_s <= ended_s and _open_until_s(one, seen.call_s_max) >= begun_s
+    }
+
+
+def _open_until_s(one: Attempt, call_s_max: float) -> float:
+    """A result that was written late, or by whoever found the call abandoned, is none of the call's time."""
+    longest_s = one.called_s + call_s_max
+    return longest_s if one.finished_s is None else min(one.finished_s, longest_s)
 
 
 def _ambiguous_bounded(seen: Seen) -> Gate:
-    cuts = sum(cuts_calls(event.fault) for event in seen.events)
-    unclear = sum(call.rule is not None for call in seen.calls)
-    most = cuts * seen.calls_in_flight_max + unclear
+    """By id, hence also in number: each was under way at a fault that cuts calls, or answered badly."""
+    cutting = [event for event in seen.events if cuts_calls(event.fault)]
+    cut = [in_flight(seen, event) for event in cutting]
+    unclear = {call.attempt_id for call in seen.calls if call.rule is not None}
+    explained = set[str | None](unclear).union(*cut)
+    strange = [delivery for delivery, attempt in seen.ambiguous.items() if attempt not in explained]
+    looked = sum(event.calls is not None for event in cutting)
     said = (
-        f"{len(seen.ambiguous)}; {cuts} faults cut at most {seen.calls_in_flight_max} calls each, "
-        f"the provider misbehaved in {unclear}"
+        f"{len(seen.ambiguous)}; under way at {len(cutting)} faults were {len(set[str]().union(*cut))} calls "
+        f"(looked at while {looked} senders stood still), the provider misbehaved in {len(unclear)}"
     )
-    return Gate("ambiguous is at most what was in flight", len(seen.ambiguous) <= most, said)
+    if strange:
+        said += f"; neither: {', '.join(strange[:EXAMPLES_MAX])}"
+    return Gate("ambiguous is at most what was in flight", not strange, said)
 
 
-def _ambiguous_explained(seen: Seen) -> Gate:
-    """The provider never heard of the call, or did not take it, or its statuses died with the simulator."""
+def _ambiguous_equal(seen: Seen) -> Gate:
+    """What the ledger calls ambiguous and what the provider leaves open are the same.
+
+    Open is: the provider never heard of the call, or did not take it, or its statuses died with the
+    simulator. And what it heard of, did not take and did not clearly refuse must be ambiguous.
+    """
     calls = {call.attempt_id: call for call in seen.calls}
     ended_at = [
         seen.load_began_at + event.ended_s
@@ -134,9 +178,21 @@ def _ambiguous_explained(seen: Seen) -> Gate:
             reasons["taken, statuses lost with the simulator"] += 1
         else:
             strange.append(delivery_id)
-    counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    said = f"not: {', '.join(strange[:EXAMPLES_MAX])}" if strange else counted or "none"
-    return Gate("each ambiguous delivery is one that the provider leaves open", not strange, said)
+    listed = set(seen.ambiguous.values())
+    unlisted = [
+        call.attempt_id
+        for call in seen.calls
+        if call.attempt_id in seen.attempts
+        and call.wamid is None
+        and not certainly_not_sent(call)
+        and call.attempt_id not in listed
+    ]
+    said = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    if strange:
+        said += f"; resolved by the provider: {', '.join(strange[:EXAMPLES_MAX])}"
+    if unlisted:
+        said += f"; open at the provider only: {', '.join(str(one) for one in unlisted[:EXAMPLES_MAX])}"
+    return Gate("ambiguous is what the provider leaves open", not strange and not unlisted, said)
 
 
 def _dead_letters(seen: Seen) -> Gate:
@@ -160,7 +216,9 @@ def outage_seconds(events: Iterable[Event], load_s: float) -> set[int]:
     seconds: set[int] = set()
     for event in events:
         fault = event.fault
-        if fault.kind.startswith("kafka.") or fault.target in ("edge", "clients-edge"):
+        if fault.kind == "clock.jump":
+            continue
+        if fault.kind.startswith("kafka.") or fault.target in ("edge", "clients-edge", "edge-kafka"):
             seconds.update(range(int(event.begun_s), int(event.ended_s + RECOVERY_S) + 1))
     return {second for second in seconds if second < load_s}
 

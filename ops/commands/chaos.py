@@ -23,9 +23,10 @@ def chaos(
     """Drive real load over HTTP, break things as the seed says, and prove that the ledger holds.
 
     Runs on servers and in a home of its own, on the ports from QUIZSTREAM_PORT_BASE on (two hundred of them).
-    Every process is killed, asked to stop and stopped; Kafka, PostgreSQL and Valkey are killed; links between
-    parts delay, drop and lose replies; the provider hangs, throttles and lies; nobody may be lost or called
-    twice. Where a gate does not hold, the seed, the schedule and the history of the ids are printed.
+    Every process is killed, asked to stop and stopped; Kafka, PostgreSQL and Valkey are killed, the disk and
+    the memory are full, clocks jump; links between parts delay, drop and lose replies; the provider hangs,
+    throttles and lies; nobody may be lost or called twice. Where a gate does not hold, the seed, the schedule
+    and the history of the ids are printed.
 
     Exit codes: 0 all gates hold, 1 one does not, 2 the run could not be started.
 

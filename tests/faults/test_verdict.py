@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from ops.books import Report
 from ops.chaos.schedule import BY_KIND, Fault
-from ops.chaos.verdict import Event, Seen, gates, outage_seconds
+from ops.chaos.verdict import Attempt, Event, Seen, cuts_calls, gates, in_flight, outage_seconds
 from ops.chaos.watcher import Violation
 from ops.simulator.record import Call
 
@@ -35,7 +37,8 @@ def seen(**changes: Any) -> Seen:
         load_s=10.0,
         load_began_at=1000.0,
         drained_s=5.0,
-        calls_in_flight_max=2,
+        attempts={"a1": Attempt(0.9, 40.0), "a2": Attempt(1.0), "late": Attempt(30.0, 30.2)},
+        call_s_max=10.0,
     )
     return dataclasses.replace(whole, **changes)
 
@@ -64,23 +67,62 @@ def test_a_watch_that_never_looked_proves_nothing() -> None:
     assert broken(violations=[Violation(1.0, "x")]) == ["no committed offset passed what is durable"]
 
 
+BOUND = "ambiguous is at most what was in flight"
+EQUAL = "ambiguous is what the provider leaves open"
+LOOKED = msgspec.structs.replace(KILL, calls=("a1",))
+
+
 def test_ambiguous_is_bounded_by_the_calls_in_flight() -> None:
+    """Where nobody looked at the kill, the marks tell which calls were open."""
     assert broken(ambiguous={"d1": "a1", "d2": "a2"}) == []
-    assert broken(ambiguous={"d1": "a1", "d2": "a2", "d3": "a3"}) == [
-        "ambiguous is at most what was in flight"
-    ]
-    assert broken(events=[], ambiguous={"d1": "a1"})[0] == "ambiguous is at most what was in flight"
-    assert broken(ambiguous={f"d{n}": f"a{n}" for n in range(3)}, calls=[call("a", None, rule="hang")]) == []
+    assert broken(ambiguous={"d1": "a1", "d2": "a2", "d3": "late"}) == [BOUND]
+    assert broken(events=[], ambiguous={"d1": "a1"})[0] == BOUND
+    assert broken(ambiguous={"d1": "unheard of"}) == [BOUND]
+
+
+def test_what_was_counted_while_the_sender_stood_still_is_exact() -> None:
+    assert broken(events=[LOOKED], ambiguous={"d1": "a1"}) == []
+    assert broken(events=[LOOKED], ambiguous={"d1": "a1", "d2": "a2"}) == [BOUND]
+    nothing_open = msgspec.structs.replace(KILL, calls=())
+    assert broken(events=[nothing_open], ambiguous={"d1": "a1"}) == [BOUND]
+
+
+def test_another_fault_at_the_time_explains_nothing() -> None:
+    elsewhere = Event(Fault(1.0, "process.kill", "worker", 0.0, 0.5), 1.0, 3.0)
+    assert BOUND in broken(events=[elsewhere], ambiguous={"d1": "a1"})
+    assert not cuts_calls(elsewhere.fault)
+
+
+def test_a_call_is_open_until_its_end_and_no_longer_than_a_call_can_take() -> None:
+    """One whose sender is gone is given up long after; a fault in between has not cut it."""
+    later = Event(Fault(20.0, "process.kill", "simulator", 0.0, 0.5), 20.0, 22.0)
+    assert in_flight(seen(), later) == set()
+    assert in_flight(seen(), Event(later.fault, 29.0, 31.0)) == {"late"}
+    assert in_flight(seen(), KILL) == {"a1", "a2"}
+
+
+def test_a_bad_answer_explains_a_call_that_no_fault_has_cut() -> None:
+    hung = [call("late", None, rule="provider.hang")]
+    assert broken(ambiguous={"d": "late"}, calls=hung) == []
+    assert broken(ambiguous={"d": "late"}, calls=[call("late", None)]) == [BOUND]
 
 
 def test_a_call_that_the_provider_took_must_be_resolved() -> None:
-    assert broken(ambiguous={"d": "a"}, calls=[call("a", None)]) == []
-    taken = [call("a", "wamid")]
-    assert broken(ambiguous={"d": "a"}, calls=taken) == [
-        "each ambiguous delivery is one that the provider leaves open"
-    ]
+    assert broken(ambiguous={"d": "a1"}, calls=[call("a1", None)]) == []
+    taken = [call("a1", "wamid")]
+    assert broken(ambiguous={"d": "a1"}, calls=taken) == [EQUAL]
     lost = Event(Fault(1.0, "process.kill", "simulator", 0.0, 0.5), 1.0, 3.0)
-    assert broken(ambiguous={"d": "a"}, calls=taken, events=[KILL, lost]) == []
+    assert broken(ambiguous={"d": "a1"}, calls=taken, events=[KILL, lost]) == []
+
+
+def test_a_call_that_the_provider_leaves_open_must_be_ambiguous() -> None:
+    hung = Call(1000.0, "number", "to", "a1", None, None, None, "provider.hang")
+    assert broken(ambiguous={"d": "a1"}, calls=[hung]) == []
+    assert broken(calls=[hung]) == [EQUAL]
+    unclear = msgspec.structs.replace(hung, status=500, code=131000)
+    assert broken(calls=[unclear]) == [EQUAL]
+    refused = msgspec.structs.replace(hung, status=429, code=130429)
+    assert broken(calls=[refused]) == []
 
 
 def test_dead_letters_are_the_poison_and_nothing_else() -> None:
@@ -95,6 +137,8 @@ def test_seconds_of_a_planned_outage_do_not_count() -> None:
     slow = {second: 600 * (second not in {2, 3, 4, 5, 6}) for second in range(10)}
     assert broken(accepted_in_s=slow, events=[KILL, away]) == []
     assert broken(accepted_in_s=slow) == ["at least 500/s accepted"]
+    wrong_clock = Event(Fault(2.0, "clock.jump", "edge", 3.0, 0.5), 2.0, 5.0)
+    assert outage_seconds([wrong_clock], 10.0) == set()
 
 
 def test_a_class_that_was_not_injected_is_told() -> None:

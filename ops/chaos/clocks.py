@@ -1,0 +1,42 @@
+"""Sets processes' wall clocks wrong, by the file that each of them looks into."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pipeline.wall_clock import VARIABLE
+
+AWAY_S = (30.0, 600.0)
+# What an edge ahead of time accepts is due only once everybody's time has come that far: the run waits.
+EDGE_AHEAD_S = (5.0, 25.0)
+
+
+def offset_s(process: str, size: float) -> float:
+    """`size` below one half is back, above it ahead; how far it is from one half says how much."""
+    least, most = EDGE_AHEAD_S if process == "edge" and size >= 0.5 else AWAY_S
+    away_s = least + (most - least) * abs(2 * size - 1)
+    return round(away_s if size >= 0.5 else -away_s, 1)
+
+
+class Clocks:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def env(self, process: str) -> dict[str, str]:
+        return {VARIABLE: str(self._folder / process)}
+
+    def wrong_for(self, process: str, by_s: float, seconds: float) -> bool:
+        """Returns after that time, the clock right again: whether the process asked for the time meanwhile.
+
+        Where the file system notes no reads it cannot be known; False then.
+        """
+        file = self._folder / process
+        file.write_text(f"{by_s}\n")
+        written = file.stat()
+        try:
+            time.sleep(seconds)
+            return file.stat().st_atime_ns > written.st_mtime_ns
+        finally:
+            file.unlink()

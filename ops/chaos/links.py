@@ -1,0 +1,84 @@
+"""Which parts talk through a link, and how they are made to.
+
+A client of Kafka goes where the broker tells it to: for each kind of client a broker has a listener of its
+own, whose advertised port is that client's link.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from ops.chaos.background import Background
+from ops.chaos.proxy import Link
+from ops.chaos.schedule import KAFKA_LINKS, LINKS
+from ops.deployment import Deployment
+from ops.embedded.broker import Listener
+from ops.embedded.ports import LOOPBACK, Ports
+
+# Above the table of a home's ports, and above those of further processes.
+KAFKA_LISTENERS_OFFSET = 140
+LISTENERS_PER_BROKER_MAX = 10
+
+Links = dict[str, tuple[Link, ...]]
+
+
+def open_links(ports: Ports, brokers: int, background: Background) -> Links:
+    """By name; those to Kafka are one a broker. Nobody need listen behind them yet."""
+    upstream = {
+        "sink-postgres": [ports.postgres],
+        "sender-postgres": [ports.postgres],
+        "sender-provider": [ports.simulator],
+        "clients-edge": [ports.edge],
+        "provider-edge": [ports.edge],
+        **{name: [_port(ports, name, node) for node in range(1, brokers + 1)] for name in KAFKA_LINKS},
+    }
+    links: Links = {
+        name: tuple(Link(name, port, random.Random(f"{name} {port}")) for port in upstream[name])
+        for name in LINKS
+    }
+    for together in links.values():
+        for link in together:
+            background.do(link.open())
+    return links
+
+
+def kafka_listeners(ports: Ports, brokers: int, links: Links) -> dict[int, Sequence[Listener]]:
+    """By node id: a listener for each link."""
+    return {
+        node: [
+            Listener(
+                name.replace("-", "_").upper(),
+                _port(ports, name, node),
+                links[name][node - 1].port,
+            )
+            for name in KAFKA_LINKS
+        ]
+        for node in range(1, brokers + 1)
+    }
+
+
+def _port(ports: Ports, name: str, node: int) -> int:
+    first = ports.base + KAFKA_LISTENERS_OFFSET + LISTENERS_PER_BROKER_MAX * (node - 1)
+    return first + list(KAFKA_LINKS).index(name)
+
+
+def through(url: str, links: Sequence[Link]) -> str:
+    """The same URL, by way of the link."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}{LOOPBACK}:{links[0].port}").geturl()
+
+
+def overrides(found: Deployment, links: Mapping[str, Sequence[Link]]) -> dict[str, dict[str, str]]:
+    """Process name -> the variables by which it finds its servers through links."""
+    settings = found.settings
+    by_process = {
+        process: {"KAFKA_BOOTSTRAP_SERVERS": ",".join(f"{LOOPBACK}:{link.port}" for link in links[name])}
+        for name, process in KAFKA_LINKS.items()
+    }
+    by_process["postgres-sink"]["DATABASE_URL"] = through(settings.database_url, links["sink-postgres"])
+    by_process["whatsapp-sender"] = {"DATABASE_URL": through(settings.database_url, links["sender-postgres"])}
+    by_process["simulator"] = {"QUIZSTREAM_EDGE_URL": through(settings.edge_url, links["provider-edge"])}
+    return by_process
