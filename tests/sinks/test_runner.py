@@ -18,11 +18,11 @@ from schemas.codec import codec
 from schemas.records import Completion
 from sinks.log_reader import DataLoss
 from sinks.postgres.completions import Completions
-from sinks.postgres.connect import connect
+from sinks.postgres.connect import Connection, connect
 from sinks.postgres.deliveries import Deliveries
 from sinks.postgres.positions import begin
 from sinks.refuse import NotDelivered
-from sinks.sink import Refused
+from sinks.sink import Arrival, Refused, WriteReport
 from tests.sinks.running import DEADLINE_S, TOPOLOGY_FILE, Corner, counted, until
 from tests.sinks.samples import TODAY, completion, match, number
 
@@ -213,6 +213,28 @@ def test_postgres_away_is_waited_for(corner: Corner) -> None:
         until(lambda: corner.position("completions") == 5, "the sink to go on")
 
     assert corner.rows(STORED) == [(number(n),) for n in range(5)]
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "XX000", "40P01"])
+def test_a_server_without_room_or_in_a_deadlock_is_asked_again_and_no_record_is_given_up(
+    corner: Corner, sqlstate: str
+) -> None:
+    corner.make_topics("completions", "dead_letters")
+    corner.produce("completions", [completion(n) for n in range(20)])
+    tried = 0
+
+    class Short(Completions):
+        def write(self, connection: Connection, arrivals: Sequence[Arrival[Completion]]) -> WriteReport:
+            nonlocal tried
+            tried += 1
+            if tried < 7:  # more often than twenty can be halved
+                raise psycopg.errors.lookup(sqlstate)("from the server")
+            return super().write(connection, arrivals)
+
+    corner.run_to_end(Short())
+
+    assert corner.rows(STORED) == [(number(n),) for n in range(20)]
+    assert corner.consume("dead_letters") == []
 
 
 def test_dead_letters_that_cannot_be_delivered_hold_the_position(corner: Corner) -> None:
