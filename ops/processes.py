@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +17,26 @@ from ops.supervisor import ProcessSpec
 from pipeline.settings import Settings
 
 
+# Somebody waits for the edge; the others work through what lies in a log. Where all share two cores the answer
+# must not stand in line behind a batch: at 1,667/s that took the 99th percentile of a 202 from {before} to {after} ms.
+BATCH_NICENESS = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
-    """`module` has `main(settings) -> exit status or None`, which returns within 10 s of a SIGTERM."""
+    """`module` has `main(settings) -> exit status or None`, which returns within 10 s of a SIGTERM.
+
+    `niceness` as the operating system counts it: 0 goes first.
+    """
 
     name: str
     module: str
     about: str
+    niceness: int = BATCH_NICENESS
 
 
 PROCESSES = (
-    Process("edge", "ingest_api.server", "HTTP edge: completions and provider webhooks in"),
+    Process("edge", "ingest_api.server", "HTTP edge: completions and provider webhooks in", niceness=0),
     Process("worker", "pipeline.worker", "the stream: limit, match, dedup"),
     Process("postgres-sink", "sinks.postgres.process", "topics into tables, and the outbox publisher"),
     Process("simulator", "ops.simulator.server", "a provider that records every call"),
@@ -61,7 +71,9 @@ def health_urls(settings: Settings) -> dict[str, str]:
 
 def run(name: str, settings: Settings) -> int:
     """Runs a process until it ends. Raises KeyError for a name that is none."""
-    module = importlib.import_module({process.name: process.module for process in PROCESSES}[name])
+    process = {process.name: process for process in PROCESSES}[name]
+    os.nice(process.niceness)  # before any thread is there: each begins with that of the one that made it
+    module = importlib.import_module(process.module)
     return int(module.main(settings) or 0)
 
 

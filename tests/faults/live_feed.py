@@ -29,7 +29,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.faults.feed_worker import HURRY
-from tests.shared_stack import shared_stack
+from tests.shared_stack import shared_stack, wait_until_gone
 
 PARTITIONS = 6
 FEED_RECORDS_PER_S = 80
@@ -313,8 +313,11 @@ def _broker(bootstrap: str | None) -> Iterator[str]:
     if bootstrap is not None:
         yield bootstrap
         return
-    with tempfile.TemporaryDirectory() as folder, shared_stack(Path(folder) / "stack") as servers:
-        yield servers.kafka_bootstrap
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Path(folder) / "stack"
+        with shared_stack(stack) as servers:
+            yield servers.kafka_bootstrap
+        wait_until_gone(stack)  # the owner of the servers still tidies up in there
 
 
 def main() -> int:
