@@ -47,7 +47,7 @@ def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = 
     if not _reachable(binaries / "postgres", account):
         binaries = _copy_of(binaries, elsewhere)
         progress(f"PostgreSQL: user {account.name} cannot reach the wheel; it runs a copy in {elsewhere}")
-    if folder.is_symlink() or not (folder.is_dir() or _reachable(home.path, account)):
+    if folder.is_symlink() or not (folder.is_dir() or _reachable(folder, account)):
         target = elsewhere / hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
         _make(elsewhere, 0o711)
         if not folder.is_symlink():

@@ -51,6 +51,18 @@ def test_a_home_behind_a_closed_folder_keeps_its_data_elsewhere(closed_home: Hom
 
 
 @only_root
+def test_a_home_that_is_closed_itself_keeps_its_data_elsewhere(open_path: Path, elsewhere: Path) -> None:
+    """As a folder of `tempfile` is."""
+    home = Home(open_path / "home")
+    home.prepare(free_bytes_min=0)
+    home.path.chmod(0o700)
+
+    place = choose_place(home, silent, elsewhere)
+
+    assert place.folder.is_relative_to(elsewhere)
+
+
+@only_root
 def test_the_second_start_finds_the_same_data(closed_home: Home, elsewhere: Path) -> None:
     first = choose_place(closed_home, silent, elsewhere)
     (first.folder / "data").mkdir()
