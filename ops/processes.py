@@ -16,9 +16,8 @@ from ops.embedded.ports import Ports
 from ops.supervisor import ProcessSpec
 from pipeline.settings import Settings
 
-
-# Somebody waits for the edge; the others work through what lies in a log. Where all share two cores the answer
-# must not stand in line behind a batch: at 1,667/s that took the 99th percentile of a 202 from {before} to {after} ms.
+# Somebody waits for the edge; the others work through what lies in a log. Where all share two cores an answer
+# must not stand in line behind their batches.
 BATCH_NICENESS = 5
 
 
