@@ -6,9 +6,10 @@ import os
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import psutil
@@ -22,8 +23,12 @@ from ops.topology_command import apply
 from pipeline.settings import Settings
 from pipeline.topology import Windows, load
 from schemas.codec import codec
+from schemas.records import Duplicate, Match
 
 PROCESS_TIMEOUT_S = 300.0
+EXAMPLES_MAX = 3
+
+Matched = TypeVar("Matched", Match, Duplicate)
 
 _decode_outcome = codec("outcome").decode
 _decode_duplicate = codec("duplicate").decode
@@ -93,22 +98,26 @@ class StageTurn:
         return msgspec.structs.replace(measured, broker_cpu_s=used * measured.records / records)
 
     def _check(self, should: verdicts.Expected) -> None:
-        outcomes, found = 0, verdicts.Expected({}, set(), set())
+        """Verdicts and matches by id; of the matches, those pass that lie first in this side's own log."""
+        outcomes, judged = 0, dict[str, str]()
         for value in self._values("outcomes"):
             outcome = _decode_outcome(value)
-            found.verdicts[outcome.completion_id] = outcome.verdict
+            judged[outcome.completion_id] = outcome.verdict
             outcomes += 1
-        for value in self._values("deliveries"):
-            match = verdicts.decode_match(value)
-            found.deliveries.add((match.campaign_id, match.completion_id))
-        for value in self._values("duplicates"):
-            duplicate = _decode_duplicate(value)
-            found.duplicates.add((duplicate.campaign_id, duplicate.completion_id))
-        for name, is_, want in zip(found._fields, found, should, strict=True):
-            if is_ != want:
-                raise Wrong(f"{name}: {len(is_):,} that are not the {len(want):,} that should be")
-        if outcomes != len(should.verdicts):
-            raise Wrong(f"{outcomes:,} verdicts for {len(should.verdicts):,} completions")
+        _same("verdicts", set(judged.items()), set(should.verdicts.items()))
+        if outcomes != len(judged):
+            raise Wrong(f"{outcomes:,} verdicts for {len(judged):,} completions")
+        log = [verdicts.decode_match(value) for value in self._values("matches")]
+        pairs = {(match.campaign_id, match.completion_id) for match in log}
+        _same("matches", pairs, should.deliveries | should.duplicates)
+        first: dict[bytes, str] = {}
+        for match in log:
+            first.setdefault(verdicts.key_of(match), match.completion_id)
+        passing = {pair for match, pair in _pairs(log) if first[verdicts.key_of(match)] == pair[1]}
+        passed = {pair for _, pair in _pairs(map(verdicts.decode_match, self._values("deliveries")))}
+        refused = {pair for _, pair in _pairs(map(_decode_duplicate, self._values("duplicates")))}
+        _same("deliveries", passed, passing)
+        _same("duplicates", refused, pairs - passing)
 
     def _values(self, role: str) -> Iterator[bytes]:
         for record in TopicScan(self._bootstrap, self._topology.topic(role)).records():
@@ -127,6 +136,21 @@ class StageTurn:
 def _expected(windows: Windows, records: int) -> verdicts.Expected:
     judge = verdicts.Judge(windows, campaigns)
     return verdicts.expected([verdicts.decode_completion(value) for _, value in completions(records)], judge)
+
+
+def _pairs(of: Iterable[Matched]) -> Iterator[tuple[Matched, tuple[str, str]]]:
+    for event in of:
+        yield event, (event.campaign_id, event.completion_id)
+
+
+def _same(what: str, is_: set[tuple[str, str]], want: set[tuple[str, str]]) -> None:
+    """Raises Wrong."""
+    if is_ != want:
+        more, missing = sorted(is_ - want), sorted(want - is_)
+        raise Wrong(
+            f"{what}: {len(is_):,}, of which {len(more):,} should not be (such as {more[:EXAMPLES_MAX]}); "
+            f"{len(missing):,} are missing (such as {missing[:EXAMPLES_MAX]})"
+        )
 
 
 def _cpu_s(process: psutil.Process) -> float:
