@@ -20,9 +20,7 @@ def _raw(app: Any, name: str) -> Any:
 
 def qualify(app: Any, work: Work) -> Process:
     outcomes, matches = _raw(app, work.topic("outcomes")), _raw(app, work.topic("matches"))
-    allowed = app.Table(
-        "allowed", partitions=_partitions(work), key_serializer="raw", value_serializer="json"
-    )
+    allowed = app.Table("allowed", partitions=_partitions(work), key_type=bytes)
     judge = verdicts.Judge(work.topology.windows, campaigns).judge
 
     async def process(event: Any) -> None:
@@ -39,7 +37,7 @@ def qualify(app: Any, work: Work) -> Process:
 
 def dedup(app: Any, work: Work) -> Process:
     deliveries, duplicates = _raw(app, work.topic("deliveries")), _raw(app, work.topic("duplicates"))
-    seen = app.Table("seen", partitions=_partitions(work), key_serializer="raw", value_serializer="json")
+    seen = app.Table("seen", partitions=_partitions(work), key_type=bytes)
 
     async def process(event: Any) -> None:
         match = verdicts.decode_match(event.value)
