@@ -56,8 +56,9 @@ class Side(Protocol):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """`accepted_per_s`: of the requests that were due in the measured seconds, 202s in these seconds.
+    """`accepted_per_s`: 202s in the measured seconds, of whatever requests.
 
+    `ack_ms` is of the requests that were due in these seconds, from when they were due.
     `drained_per_s`: verdicts that became visible in Postgres in the measured seconds.
     `drained_to_empty_per_s`: all completions, from the first request to the last verdict or call, whatever
     came later; `emptied_s` is how long that was after the load ended. CPU seconds are from the warm-up's end
@@ -120,7 +121,7 @@ def _turn(
     last_at = max([*judged.seen_at.values(), *taken_at])
     drained = sum(measured_at <= at < load_end_at for at in judged.seen_at.values())
     of_cpu = sum(at >= measured_at for at in judged.seen_at.values())
-    accepted = requests.answered_between(first, end, plan.warm_up_s, plan.warm_up_s + plan.seconds)
+    accepted = requests.answered_between(0, end, plan.warm_up_s, plan.warm_up_s + plan.seconds)
     return Turn(
         offered_per_s=round((end - first) / plan.seconds, 1),
         accepted_per_s=round(accepted / plan.seconds, 1),

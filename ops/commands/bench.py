@@ -172,26 +172,31 @@ def peers(
     side: Annotated[
         list[str] | None,
         typer.Option(
-            help="Who takes part, given once for each: quizstream, quix, plain, faust for the stages; "
-            "quizstream, bullmq for the whole journey. Without it: all of the stages."
+            help="Who takes part, given once for each: quizstream, quix, plain, faust, kafka-streams for "
+            "the stages; quizstream, bullmq for the whole journey. Without it: all of the stages."
         ),
     ] = None,
     rounds: Rounds = 3,
     records: Annotated[
-        int, typer.Option(min=5000, help="Stages: completions of a turn; stock Faust gets a fifth.")
+        int,
+        typer.Option(
+            min=5000,
+            help="Stages: completions of a turn; faust gets a fifth, kafka-streams three times as many.",
+        ),
     ] = 100_000,
     rate: Annotated[float, typer.Option(min=1, help="Journey: completions a second offered.")] = 1667.0,
     seconds: Annotated[float, typer.Option(min=1, help="Journey: how long each turn is measured.")] = 60.0,
-    warm_up: Annotated[float, typer.Option(min=1, help="Journey: seconds that do not count.")] = 10.0,
+    warm_up: Annotated[float, typer.Option(min=1, help="Journey: seconds that do not count.")] = 15.0,
     port_base: PortBase = 15_000,
     json: Json = False,
 ) -> None:
     """This project beside what people would otherwise use, on the same work, in turns of one run.
 
-    Without `bullmq`, the three stages: Quix Streams, stock Faust, and confluent-kafka with a dict for its
-    state ("plain"), each as its users write it (benchmarks/peers), with the codec, the windows, the campaigns
-    and the records of `bench stages`. Three ways of each side: "empty" reads and does nothing, "qualify"
-    limits and matches, "dedup" lets the first of campaign and contact pass.
+    Without `bullmq`, the three stages: Quix Streams, stock Faust, Kafka Streams (needs a javac, else it is
+    left out) and confluent-kafka with a dict for its state ("plain"), each as its users write it
+    (benchmarks/peers), with the windows, the campaigns and the records of `bench stages`. Three ways of each
+    side: "empty" reads and does nothing, "qualify" limits and matches, "dedup" lets the first of campaign and
+    contact pass.
 
     With `bullmq`, the whole journey: Express, BullMQ, Valkey and PostgreSQL under the load of `bench e2e`.
     Needs node 20 or newer. Choose a rate that overtaxes a side to see what it drains.
