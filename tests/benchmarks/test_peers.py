@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.peers import install, verdicts
 from benchmarks.stage_input import ACCEPTED_AT_MS, CAMPAIGNS, campaigns
+from ops.embedded import jars
 from pipeline.stage import Record
 from pipeline.stages import dedup, qualify
 from pipeline.topology import Window, Windows
@@ -139,3 +142,20 @@ def test_node_packages_are_locked_by_hash_and_name_no_registry() -> None:
         assert "resolved" not in package, name
         assert package["integrity"].startswith("sha512-"), name
     assert "omit-lockfile-registry-resolved=true" in (install.BULLMQ / ".npmrc").read_text()
+
+
+def test_jars_are_locked_by_hash_and_are_of_the_brokers_release() -> None:
+    own = {jar.artifact: jar.version for jar in jars.read_lock(install.KAFKA_STREAMS / "jars.lock")}
+    brokers = {jar.artifact: jar.version for jar in jars.read_lock()}
+    assert own["kafka-streams"] == brokers["kafka-clients"]
+    assert "://" not in (install.KAFKA_STREAMS / "jars.lock").read_text()
+
+
+def test_a_peer_that_cannot_run_here_is_missing_and_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(install.Missing, match="node 20 or newer"):
+        install.bullmq(print)
+    with pytest.raises(install.Missing, match="javac"):
+        install.kafka_streams(print)
