@@ -35,7 +35,7 @@ import org.apache.kafka.streams.state.Stores;
  * and caching on, at least once, the framework's own commit interval. One argument: a file with the work.
  */
 public final class Stages {
-  private static final double SKIPPED_RATIO = 0.1;
+  private static final double SKIPPED_RATIO = 0.1; // the other sides skip less: here a compiler warms up
 
   public static void main(String[] arguments) throws Exception {
     JsonNode work = new ObjectMapper().readTree(Files.readAllBytes(Path.of(arguments[0])));
@@ -210,7 +210,7 @@ public final class Stages {
     }
   }
 
-  /** As the other sides measure themselves: from after the first tenth until all is committed. */
+  /** From after the first tenth until all is committed. */
   private static final class Meter {
     final CountDownLatch last = new CountDownLatch(1);
     private final OperatingSystemMXBean system =
