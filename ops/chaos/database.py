@@ -21,8 +21,9 @@ WAL_SEGMENT_MIB = 1
 TABLE_BYTES_MAX = WAL_SEGMENT_MIB << 20
 # Less than that: the first commit finds no room for its record, which PostgreSQL takes for the end.
 LOG_BYTES_MAX = 1 << 13
+LOG_FULL_WAIT_S_MAX = 15.0
 LOCK_TURN_S = 0.005
-DEADLOCKS_TRIED_MAX = 5
+DEADLOCKS_TRIED_MAX = 12  # a minute in all: whoever changes the ledger may be stopped by another fault
 BLOCKED_WAIT_S_MAX = 5.0
 COUNTED_WAIT_S_MAX = 15.0  # a session tells its figures at the latest ten seconds after it has become idle
 
@@ -141,21 +142,18 @@ class Database:
     def disk_full(self, seconds: float) -> str:
         """No file of a session may grow past a limit for that long. Raises DidNotHappen.
 
-        Where the tables are still smaller than a segment of the log, it is the log that has no room.
+        Where the tables are still smaller than a segment of the log, or nobody wrote to them, it is the log
+        that has no room.
         """
         before = self._complaints()
         limited: set[int] = set()
         try:
             with self.connect() as connection:
-                small = _number(connection, _LARGEST) < TABLE_BYTES_MAX * 2
-                bytes_max = LOG_BYTES_MAX if small else TABLE_BYTES_MAX
-                deadline_s = time.monotonic() + seconds
-                while time.monotonic() < deadline_s:
-                    sessions = {int(pid) for (pid,) in connection.execute(_SESSIONS)}
-                    _limit(connection, sessions - limited, str(bytes_max))
-                    limited |= sessions
-                    time.sleep(POLL_S)
-                _limit(connection, sessions, "unlimited")
+                if _number(connection, _LARGEST) >= TABLE_BYTES_MAX * 2:
+                    limited |= _limit_all(connection, TABLE_BYTES_MAX, seconds)
+                deadline_s = time.monotonic() + LOG_FULL_WAIT_S_MAX
+                while self._complaints() == before and time.monotonic() < deadline_s:
+                    limited |= _limit_all(connection, LOG_BYTES_MAX, POLL_S)
         except psycopg.OperationalError:
             time.sleep(POLL_S)  # it went down; what it starts again is not limited
         self.connect().close()
@@ -181,6 +179,19 @@ class Database:
             if time.monotonic() > deadline_s:
                 raise TimeoutError(what)
             time.sleep(POLL_S)
+
+
+def _limit_all(connection: Connection, bytes_max: int, seconds: float) -> set[int]:
+    """Everybody's sessions, those that come meanwhile too; returns whose, once none is limited any more."""
+    limited: set[int] = set()
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        sessions = {int(pid) for (pid,) in connection.execute(_SESSIONS)}
+        _limit(connection, sessions - limited, str(bytes_max))
+        limited |= sessions
+        time.sleep(POLL_S)
+    _limit(connection, limited, "unlimited")
+    return limited
 
 
 def _limit(connection: Connection, pids: set[int], bytes_max: str) -> None:
