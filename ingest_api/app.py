@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from ingest_api import fallbacks
 from ingest_api.endpoint import ANY_ORIGIN, Endpoint
@@ -17,6 +18,7 @@ from ingest_api.openapi import Description
 from ingest_api.receive import ReceiveCompletion
 from ingest_api.registry import Registry
 from ingest_api.reply import Receive, Reply, Scope
+from ingest_api.straight import Straight
 from ingest_api.webhooks import ReceiveWebhook
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -31,14 +33,14 @@ class Parts:
     description: Description
 
 
-def build(parts: Parts, lifespan: Lifespan | None = None) -> Starlette:
+def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
     completions = Endpoint("completions", parts.completions, headers=ANY_ORIGIN)
     webhooks = Endpoint("webhooks", parts.webhooks)
     registry, health = parts.registry, parts.health
     submit, read, both = ["POST", "OPTIONS"], ["GET"], ["GET", "POST"]
-    return Starlette(
+    everything = Starlette(
         routes=[
-            Route("/quiz/{quiz_id}/completions", completions, methods=submit),
+            Route("/quiz/{quiz_id}/completions", completions, methods=submit),  # see below
             Route("/api/quiz/{quiz_id}/submit", completions, methods=submit),  # the old pages' address
             Route("/webhooks/whatsapp", webhooks, methods=both),
             Route("/schemas/types", Endpoint("schemas", registry.types), methods=read),
@@ -58,6 +60,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> Starlette:
         exception_handlers=fallbacks.HANDLERS,
         lifespan=lifespan,
     )
+    return Straight("/quiz/{quiz_id}/completions", submit, completions, everything)
 
 
 async def metrics(_scope: Scope, _receive: Receive) -> Reply:

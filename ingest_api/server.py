@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from ingest_api.app import Parts, build
 from ingest_api.facts import Facts
@@ -56,7 +56,7 @@ def main(settings: Settings) -> int | None:
     return 0 if server.started else 1
 
 
-def make_server(app: Starlette, host: str, port: int) -> uvicorn.Server:
+def make_server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
     """Not running yet. Port 0 is any free one."""
     config = uvicorn.Config(
         app,
@@ -77,7 +77,7 @@ def make_server(app: Starlette, host: str, port: int) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> Starlette:
+def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> ASGIApp:
     """Everything wired; nothing is asked of the brokers yet. Tests bring a `stamp` of their own."""
     edge = topology.edge
     completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
@@ -129,9 +129,6 @@ async def _running(into: Log, facts: Facts, _app: Starlette) -> AsyncIterator[No
     BREAKER.set_function(lambda: into.breaker.state.value)
     await into.start()
     facts.start()
-    # What is here now lives as long as the process: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
     yield
     facts.stop()
     await into.close(STOP_REPORTS_S)

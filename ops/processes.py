@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -19,6 +20,10 @@ from pipeline.settings import Settings
 # Somebody waits for the edge; the others work through what lies in a log. Where all share two cores an answer
 # must not stand in line behind their batches.
 BATCH_NICENESS = 5
+
+# Nothing on the hot paths makes reference cycles, so what the cycle collector looks through is what lives
+# anyway: requests under way, a batch in hand. At Python's own 700 it took a fifth of the edge's CPU.
+COLLECT_AFTER_OBJECTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,10 @@ def run(name: str, settings: Settings) -> int:
     process = {process.name: process for process in PROCESSES}[name]
     os.nice(process.niceness)  # before any thread is there: each begins with that of the one that made it
     module = importlib.import_module(process.module)
+    # What is here by now lives as long as the process.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
     return int(module.main(settings) or 0)
 
 
