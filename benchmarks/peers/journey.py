@@ -58,7 +58,9 @@ def measure(sides: Sequence[str], plan: Plan, rounds: int, port_base: int, tell:
         for name in sides if round_ % 2 == 0 else reversed(sides):
             tell(f"round {round_ + 1} of {rounds}: {name}")
             with SIDES[name](plan, port_base, tell) as side:
-                turns[name].append(take(side, plan, tell))
+                turn = take(side, plan, tell)
+            turns[name].append(turn)
+            tell(f"{name}: {turn.accepted_per_s:,}/s accepted, {turn.drained_per_s:,}/s drained")
     summaries = {name: _summary(taken) for name, taken in turns.items()}
     return Result(
         kind="peers-journey",
@@ -115,6 +117,9 @@ def text(result: Result) -> str:
         last: Any = turns[-1]
         used = ", ".join(f"{process} {cpu_s:g}" for process, cpu_s in last.cpu_s.items())
         lines.append(f"{name}: CPU seconds of the last turn: {used}")
+        unanswered = sum(turn.unanswered for turn in turns)
+        if unanswered:
+            lines.append(f"{name}: {unanswered:,} requests had no answer a minute after the load; no latency")
     if result.drained_ratio is not None:
         lines.append(
             f"{OWN} over {BULLMQ}: drained {result.drained_ratio}x, "

@@ -108,7 +108,9 @@ def measure(sides: Sequence[str], records: int, rounds: int, port_base: int, tel
             for name in commands if round_ % 2 == 0 else reversed(commands):
                 tell(f"round {round_ + 1} of {rounds}: {name}")
                 turn = StageTurn(bootstrap, broker_pid, int(records * PEERS[name].records_ratio))
-                taken[name].append(turn.take(commands[name]))
+                measured = turn.take(commands[name])
+                taken[name].append(measured)
+                tell(f"{name}: {1e6 * _cpu_s_per_completion(measured):.1f} us of CPU a completion")
     results = {
         name: _summary(int(records * PEERS[name].records_ratio), turns) for name, turns in taken.items()
     }

@@ -58,7 +58,8 @@ class Side(Protocol):
 class Turn(msgspec.Struct, frozen=True):
     """`accepted_per_s`: 202s in the measured seconds, of whatever requests.
 
-    `ack_ms` is of the requests that were due in these seconds, from when they were due.
+    `ack_ms` is of the requests that were due in these seconds, from when they were due; of those that got
+    an answer: `unanswered` had none a minute after the load.
     `drained_per_s`: verdicts that became visible in Postgres in the measured seconds.
     `drained_to_empty_per_s`: all completions, from the first request to the last verdict or call, whatever
     came later; `emptied_s` is how long that was after the load ended. CPU seconds are from the warm-up's end
