@@ -8,6 +8,7 @@ import typer
 
 from ops.commands.bench import bench
 from ops.commands.campaign import campaign
+from ops.commands.capacity import capacity
 from ops.commands.chaos import chaos
 from ops.commands.dead_letters import dead_letters
 from ops.commands.doctor import doctor
@@ -44,6 +45,7 @@ for command in (run, up, down, doctor, process, topology, replay, reconcile, exp
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command()(chaos)
+app.command()(capacity)
 app.add_typer(bench)
 app.add_typer(campaign)
 app.add_typer(token)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ops.commands.exits import CANNOT, NO, OK
+from ops.commands.bench_print import print_result as _print
 
 bench = typer.Typer(
     name="bench",
@@ -229,32 +228,3 @@ def peers(
         plan = Plan(rate, seconds, warm_up_s=warm_up)
         _print(lambda tell: journey.measure(sides, plan, rounds, port_base, tell), json)
     _print(lambda tell: stages.measure(sides, records, rounds, port_base, tell), json)
-
-
-def _print(measure: Callable[[Callable[[str], None]], object], json: bool) -> None:
-    """Runs a measurement and prints its result; raises the command's exit."""
-    import sys
-
-    import msgspec
-
-    from benchmarks import e2e as measurement
-    from benchmarks import show
-    from benchmarks.load import LoadBroken
-    from benchmarks.parts import Wrong
-    from ops.embedded.cannot_start import CannotStart
-    from ops.up import end_on_sigterm
-
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    end_on_sigterm()
-    try:
-        measured = measure(tell)
-    except Wrong as wrong:
-        tell(f"no figures: {wrong}")
-        raise typer.Exit(NO) from None
-    except (CannotStart, LoadBroken) as error:
-        tell(str(error))
-        raise typer.Exit(CANNOT) from None
-    print(msgspec.json.format(msgspec.json.encode(measured)).decode() if json else show.text(measured))
-    raise typer.Exit(NO if isinstance(measured, measurement.Fell) else OK)

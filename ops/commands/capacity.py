@@ -1,0 +1,109 @@
+"""`quizstream capacity`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.capacity_prices import Prices, Rules
+from ops.commands.exits import CANNOT, OK
+
+PRICES, RULES = Prices(), Rules()
+
+
+def capacity(
+    completions_per_min: Annotated[
+        float, typer.Option(min=1, help="Completions a minute at the peak that must be kept up with.")
+    ],
+    matching_percent: Annotated[
+        float, typer.Option(min=0, max=100, help="Of a hundred completions, how many lead to a message.")
+    ] = 10.0,
+    result: Annotated[
+        Path | None,
+        typer.Option(
+            help="A result of `bench e2e --json`; without it the newest good one of benchmarks/results."
+        ),
+    ] = None,
+    utilisation: Annotated[
+        float, typer.Option(min=1, max=100, help="Percent of a core that is planned with at the peak.")
+    ] = 100 * RULES.utilisation,
+    machine_cores: Annotated[
+        int, typer.Option(min=1, help="Virtual CPUs of one machine.")
+    ] = RULES.machine_cores,
+    average_percent: Annotated[
+        float,
+        typer.Option(min=1, max=100, help="A day's mean load, in percent of the peak: for disk and traffic."),
+    ] = 100 * RULES.average_ratio,
+    database_days: Annotated[
+        float, typer.Option(min=0, help="How long rows stay in Postgres.")
+    ] = RULES.database_days,
+    replicated: Annotated[
+        bool,
+        typer.Option(
+            "--replicated", help="Three replicas, a standby and spares, even where one machine would do."
+        ),
+    ] = False,
+    price_vcpu_hour: Annotated[
+        float, typer.Option(min=0, help="USD of a virtual CPU with 4 GiB, an hour. An assumption.")
+    ] = PRICES.vcpu_hour_usd,
+    price_disk_gb_month: Annotated[
+        float, typer.Option(min=0, help="USD of a GB of SSD, a month. An assumption.")
+    ] = PRICES.disk_gb_month_usd,
+    price_zone_gb: Annotated[
+        float, typer.Option(min=0, help="USD of a GB between zones; 0 in one zone. An assumption.")
+    ] = PRICES.zone_gb_usd,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print it as JSON, with what it was reckoned from.")
+    ] = False,
+) -> None:
+    """Say how many processes, machines, partitions and sending numbers a load needs, and what they cost.
+
+    Reckoned from measured figures: CPU of a completion by process (`bench e2e`), of a message
+    (`bench sender`), bytes on disk (`bench storage`). Talks to no server. Each line says its reason;
+    docs/capacity.md says what the model does not know.
+
+    Exit codes: 0 reckoned, 2 there is no result to reckon with.
+
+    Examples:
+
+      quizstream capacity --completions-per-min 100000
+
+      quizstream capacity --completions-per-min 1000000 --average-percent 30 --machine-cores 16
+
+      quizstream capacity --completions-per-min 200000 --result mine.json --json | jq .capacity.bill
+    """
+    import sys
+
+    import msgspec
+
+    from ops.capacity import Demand, plan
+    from ops.capacity_measured import NotMeasured, measured
+    from ops.capacity_text import text
+    from ops.deployment import find
+
+    demand = Demand(completions_per_min / 60, matching_percent / 100)
+    prices = Prices(price_vcpu_hour, price_disk_gb_month, price_zone_gb)
+    topology = find().topology
+    rules = Rules(
+        utilisation=utilisation / 100,
+        machine_cores=machine_cores,
+        average_ratio=average_percent / 100,
+        database_days=database_days,
+        replicated=replicated,
+        partitions_min=topology.topic("completions").partitions,
+        number_messages_per_s=topology.sender.messages_per_s,
+    )
+    try:
+        fed = measured(topology, result)
+        found = plan(fed, demand, prices, rules)
+    except NotMeasured as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(CANNOT) from None
+    if json:
+        told = {"measured": fed, "prices": prices, "rules": rules, "capacity": found}
+        print(msgspec.json.format(msgspec.json.encode(told)).decode())
+    else:
+        print(text(found, fed, prices, rules))
+    raise typer.Exit(OK)
