@@ -43,9 +43,19 @@ def move(connection: Connection, sink: str, topic: str, moves: Mapping[int, Move
 
     Raises `Overtaken` when a position is not where this process left it.
     """
-    for _, step in sorted(moves.items()):
-        moved = connection.execute(
-            QUERIES["move_position"], [step.after, sink, topic, step.partition, step.before]
-        )
-        if moved.rowcount != 1:
-            raise Overtaken(f"{topic}[{step.partition}] is no longer at {step.before}")
+    steps = moves.values()
+    moved = connection.execute(
+        QUERIES["move_positions"],
+        {
+            "sink": sink,
+            "topic": topic,
+            "partitions": [step.partition for step in steps],
+            "before": [step.before for step in steps],
+            "after": [step.after for step in steps],
+        },
+    ).fetchall()
+    left = {step.partition: step.before for step in steps}
+    for (partition,) in moved:
+        del left[int(str(partition))]
+    for partition, before in sorted(left.items()):
+        raise Overtaken(f"{topic}[{partition}] is no longer at {before}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
-from psycopg import Cursor
 
 from schemas.codec import Codec, Undecodable, codec
 from schemas.ids import contact_id
@@ -66,11 +65,7 @@ class ProviderStatuses:
     def write(self, connection: Connection, arrivals: Sequence[Arrival[Webhook]]) -> WriteReport:
         webhooks = [arrival.event for arrival in arrivals]
         seen = [(webhook.provider, status) for webhook in webhooks for status in webhook.statuses]
-        # Sorted, so that it meets the sweep of waiting statuses in one order.
-        rows = sorted((_row(provider, status) for provider, status in seen), key=lambda row: row[:3])
-        with connection.cursor() as cursor:
-            cursor.executemany(QUERIES["insert_status"], rows)
-            new = max(0, cursor.rowcount)
+        new = max(0, connection.execute(QUERIES["insert_statuses"], _columns(seen)).rowcount) if seen else 0
         merge_messages(connection, [status.message_id for _, status in seen])
         stopped = opt_outs.suppress(
             connection, (each for webhook in webhooks for each in webhook.opt_outs), self._contact_of
@@ -159,6 +154,7 @@ def merge_messages(connection: Connection, message_ids: Sequence[str]) -> int:
 class Judged(msgspec.Struct, frozen=True):
     """What a delivery's statuses come to: those that are `done` with, and what is to be written."""
 
+    held: Held
     done: list[Found]
     state: str | None  # None leaves the delivery as it is
     by: Found | None  # the status that decided
@@ -179,54 +175,59 @@ def judge(held: Held, statuses: Sequence[Found]) -> Judged:
                 state, by = after, found
         proof = found if found.status in PROOFS else proof
         done.append(found)
-    return Judged(done, None if by is None else state, by, proof)
+    return Judged(held, done, None if by is None else state, by, proof)
 
 
 def _write(connection: Connection, judged: Sequence[Judged]) -> None:
-    changes = [(each.state, each.by) for each in judged if each.by is not None]
-    proofs = [
-        {"attempt_id": each.proof.attempt_id, "message_id": each.proof.message_id}
+    changes = {
+        (each.held.month, each.held.campaign_id, each.held.contact_id): (each.state, each.by)
         for each in judged
-        if each.proof is not None and each.proof.attempt_id is not None
-    ]
-    done = [(found.provider, found.message_id, found.status) for each in judged for found in each.done]
-    with connection.cursor() as cursor:
-        settled = _settled(cursor, changes)
-        if settled:
-            enqueue_all(connection, EVENTS_ROLE, [_told(row) for row in settled])
-        for (state, by), row in zip(changes, settled, strict=True):
+        if each.by is not None
+    }
+    if changes:
+        settled = _settle(connection, changes)
+        enqueue_all(connection, EVENTS_ROLE, [_told(row) for row in settled])
+        for row in settled:
+            state, by = changes[row[13], row[2], row[3]]
             metrics.STATUSES_MERGED.labels(state).inc()
             if any(error.get("code") == OPTED_OUT_CODE for error in by.errors or []):
-                _, tenant_id, _, contact = row[:4]
-                connection.execute(QUERIES["suppress"], [tenant_id, contact, _reason(by)])
-        cursor.executemany(QUERIES["settle_attempt"], proofs)
-        cursor.executemany(QUERIES["mark_merged"], done)
+                connection.execute(QUERIES["suppress"], [row[1], row[3], _reason(by)])
+    proofs = {
+        each.proof.attempt_id: each.proof.message_id
+        for each in judged
+        if each.proof is not None and each.proof.attempt_id is not None
+    }
+    if proofs:
+        connection.execute(
+            QUERIES["settle_attempts"], {"attempt_ids": [*proofs], "message_ids": [*proofs.values()]}
+        )
+    if done := [found for each in judged for found in each.done]:
+        connection.execute(
+            QUERIES["mark_merged"],
+            {
+                "providers": [found.provider for found in done],
+                "message_ids": [found.message_id for found in done],
+                "statuses": [found.status for found in done],
+            },
+        )
 
 
-def _settled(
-    cursor: Cursor[tuple[object, ...]], changes: Sequence[tuple[str | None, Found]]
-) -> list[tuple[str, ...]]:
-    values = [
+def _settle(connection: Connection, changes: Mapping[Key, tuple[str | None, Found]]) -> list[tuple[Any, ...]]:
+    found = changes.values()
+    return connection.execute(
+        QUERIES["settle_deliveries"],
         {
-            "state": state,
-            "reason": _reason(by) if state == "failed" else "",
-            "message_id": by.message_id,
-            "month": by.month,
-            "campaign": by.campaign_id,
-            "contact": by.contact_id,
-        }
-        for state, by in changes
-    ]
-    if not values:
-        return []
-    cursor.executemany(QUERIES["settle_delivery"], values, returning=True)
-    rows = [cursor.fetchone()]
-    while cursor.nextset():
-        rows.append(cursor.fetchone())
-    return cast(list[tuple[str, ...]], rows)
+            "months": [month for month, _, _ in changes],
+            "campaigns": [campaign for _, campaign, _ in changes],
+            "contacts": [contact for _, _, contact in changes],
+            "states": [state for state, _ in found],
+            "reasons": [_reason(by) if state == "failed" else "" for state, by in found],
+            "message_ids": [by.message_id for _, by in found],
+        },
+    ).fetchall()
 
 
-def _told(row: tuple[str, ...]) -> tuple[bytes, bytes]:
+def _told(row: tuple[Any, ...]) -> tuple[bytes, bytes]:
     """The change as an event: its key and value."""
     delivery_id, tenant_id, campaign_id, contact, completion_id, sequence, state, at_ms = row[:8]
     event = DeliveryEvent(
@@ -252,6 +253,15 @@ def _reason(found: Found) -> str:
     return "; ".join(told) or "failed at the provider"
 
 
-def _row(provider: str, status: Status) -> tuple[str, str, str, str | None, int, str | None]:
-    errors = msgspec.json.encode(status.errors).decode() if status.errors else None
-    return (provider, status.message_id, status.status, status.attempt_id, status.at_ms, errors)
+def _columns(seen: Sequence[tuple[str, Status]]) -> dict[str, list[Any]]:
+    statuses = [status for _, status in seen]
+    return {
+        "providers": [provider for provider, _ in seen],
+        "message_ids": [status.message_id for status in statuses],
+        "statuses": [status.status for status in statuses],
+        "attempt_ids": [status.attempt_id for status in statuses],
+        "at": [status.at_ms for status in statuses],
+        "errors": [
+            msgspec.json.encode(status.errors).decode() if status.errors else None for status in statuses
+        ],
+    }

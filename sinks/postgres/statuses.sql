@@ -1,7 +1,13 @@
--- insert_status --
--- One row a (message, status), however often the provider repeats itself; the first time counts.
+-- insert_statuses --
+-- One row a (message, status), however often the provider repeats itself; the first time counts. In the order of
+-- the key, so that it meets the sweep of waiting statuses in one order.
 INSERT INTO provider_statuses (provider, provider_message_id, status, attempt_id, at, errors)
-VALUES (%s, %s, %s, %s::uuid, to_timestamp(%s / 1000.0), %s::jsonb)
+SELECT provider, message_id, status, attempt_id::uuid, to_timestamp(at / 1000.0), errors::jsonb
+FROM unnest(
+    %(providers)s::text[], %(message_ids)s::text[], %(statuses)s::text[], %(attempt_ids)s::text[], %(at)s::bigint[],
+    %(errors)s::text[]
+) WITH ORDINALITY AS told (provider, message_id, status, attempt_id, at, errors, ordinal)
+ORDER BY provider, message_id, status, ordinal
 ON CONFLICT DO NOTHING;
 
 -- find_deliveries_of_messages --
@@ -68,32 +74,41 @@ JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
 ORDER BY d.campaign_month, d.campaign_id, d.contact_id
 FOR UPDATE OF d;
 
--- settle_delivery --
+-- settle_deliveries --
 -- The lease ends with it: a sender that still holds the row finds it gone.
-UPDATE deliveries
-SET state = %(state)s,
-    reason = %(reason)s,
-    provider_message_id = coalesce(provider_message_id, %(message_id)s),
+UPDATE deliveries AS d
+SET state = settled.state,
+    reason = settled.reason,
+    provider_message_id = coalesce(d.provider_message_id, settled.message_id),
     lease_token = NULL,
     leased_until = NULL,
-    sequence = sequence + 1,
+    sequence = d.sequence + 1,
     updated_at = clock_timestamp()
-WHERE campaign_month = %(month)s AND campaign_id = %(campaign)s AND contact_id = %(contact)s
+FROM unnest(
+    %(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(states)s::text[], %(reasons)s::text[],
+    %(message_ids)s::text[]
+) AS settled (campaign_month, campaign_id, contact_id, state, reason, message_id)
+WHERE d.campaign_month = settled.campaign_month
+    AND d.campaign_id = settled.campaign_id
+    AND d.contact_id = settled.contact_id
 RETURNING
-    delivery_id::text, tenant_id, campaign_id, contact_id, completion_id::text, sequence, state,
-    (extract(epoch FROM updated_at) * 1000)::bigint, reason, provider_message_id, attempts, attempt_id::text,
-    number_id;
+    d.delivery_id::text, d.tenant_id, d.campaign_id, d.contact_id, d.completion_id::text, d.sequence, d.state,
+    (extract(epoch FROM d.updated_at) * 1000)::bigint, d.reason, d.provider_message_id, d.attempts,
+    d.attempt_id::text, d.number_id, d.campaign_month;
 
--- settle_attempt --
+-- settle_attempts --
 -- A call of which nobody knew whether it sent anything: now somebody does.
-UPDATE delivery_attempts
-SET outcome = 'sent', detail = 'known from a status webhook', provider_message_id = %(message_id)s
-WHERE attempt_id = %(attempt_id)s::uuid AND outcome = 'ambiguous';
+UPDATE delivery_attempts AS a
+SET outcome = 'sent', detail = 'known from a status webhook', provider_message_id = proof.message_id
+FROM unnest(%(attempt_ids)s::uuid[], %(message_ids)s::text[]) AS proof (attempt_id, message_id)
+WHERE a.attempt_id = proof.attempt_id AND a.outcome = 'ambiguous';
 
 -- mark_merged --
-UPDATE provider_statuses
+UPDATE provider_statuses AS s
 SET merged = true
-WHERE provider = %s AND provider_message_id = %s AND status = %s;
+FROM unnest(%(providers)s::text[], %(message_ids)s::text[], %(statuses)s::text[])
+    AS done (provider, message_id, status)
+WHERE s.provider = done.provider AND s.provider_message_id = done.message_id AND s.status = done.status;
 
 -- suppress --
 INSERT INTO suppressions (tenant_id, contact_id, reason)

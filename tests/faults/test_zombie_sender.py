@@ -1,0 +1,70 @@
+"""A sender that stands still between its mark and its call, is replaced, and wakes up: it does not call."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from ops.embedded.stack import ServerUrls
+from ops.process_state import State
+from ops.provider_record import ProviderRecord
+from ops.reconcile import reconcile
+from tests.faults.scenario import Scenario, a_scenario, until
+
+RATE_PER_S = 40
+PEOPLE = 4000
+SENDER, STAND_IN = "whatsapp-sender", "whatsapp-sender-1"
+TAKEN_OVER_TIMEOUT_S = 120.0  # a delivery's lease has to run out, and a number's
+SETTLE_TIMEOUT_S = 120.0
+
+
+@pytest.mark.full
+@pytest.mark.xdist_group("faults")
+@pytest.mark.timeout(420)
+def test_a_sender_that_slept_between_mark_and_call_does_not_call(
+    stack: ServerUrls, namespace: str, tmp_path: Path
+) -> None:
+    accepted = tmp_path / "accepted.txt"
+    with a_scenario(stack, tmp_path / "home", namespace) as scenario:
+        crew = scenario.crew
+        crew.envs[SENDER].arms.append("sender.marked:stop")
+        crew.supervisor.kill(SENDER)
+        with scenario.under_load(RATE_PER_S, 1, PEOPLE, accepted):
+            until(lambda: "crash point sender.marked: stop" in scenario.log_of(SENDER), "no call was marked")
+            marked = calling(scenario)
+            assert marked
+            assert not marked & called(scenario)
+
+            crew.join(STAND_IN)
+            until(
+                lambda: not marked & calling(scenario) and bool(called(scenario)),
+                lambda: f"not taken over: {marked & calling(scenario)}",
+                TAKEN_OVER_TIMEOUT_S,
+            )
+            crew.supervisor.kill(SENDER, signal.SIGCONT)
+            until(
+                lambda: crew.supervisor.states()[SENDER].state is State.READY,
+                "the sleeper does not come back",
+            )
+            crew.leave(STAND_IN)
+
+        report = reconcile(scenario.found, accepted, SETTLE_TIMEOUT_S)
+
+        assert not marked & called(scenario)
+        assert report.ok, report.breaches
+        assert report.twice == 0
+        assert report.ambiguous <= len(marked)
+
+
+def calling(scenario: Scenario) -> set[str]:
+    """The attempts that are marked and have no result."""
+    return {
+        row[0] for row in scenario.rows("SELECT attempt_id::text FROM deliveries WHERE state = 'calling'")
+    }
+
+
+def called(scenario: Scenario) -> set[str]:
+    """The attempts that the provider has heard of."""
+    return {call.attempt_id for call in ProviderRecord(scenario.found.settings).more() if call.attempt_id}
