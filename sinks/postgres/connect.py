@@ -12,6 +12,10 @@ UNACKNOWLEDGED_MAX_MS = (
     15_000  # bytes that the server's host does not acknowledge for this long end the connection
 )
 
+# A plan that was made while a table was nearly empty reads all of it, and a prepared statement would keep it
+# until the table is analyzed. Statements here are for batches: planning each costs less than such a mistake.
+CUSTOM_PLANS = "SET plan_cache_mode = force_custom_plan"
+
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
@@ -33,6 +37,7 @@ def connect(database_url: str, name: str, *, statement_timeout_ms: int = 30_000)
     )
     # Compiling a plan costs more than running these short statements, however many partitions they plan over.
     connection.execute("SET jit = off")
+    connection.execute(CUSTOM_PLANS)
     connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{statement_timeout_ms}ms"])
     connection.execute("SET TIME ZONE 'UTC'")
     return connection

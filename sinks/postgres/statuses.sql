@@ -12,7 +12,8 @@ ON CONFLICT DO NOTHING;
 
 -- find_deliveries_of_messages --
 -- Of the statuses that are not merged yet, those whose delivery is known: by the attempt that we gave the provider,
--- or by the message id that the provider gave us.
+-- or by the message id that the provider gave us. OFFSET 0 makes each of them a few probes of indexes: joined
+-- freely, the planner takes the batch for large and reads the whole ledger.
 WITH waiting AS MATERIALIZED (
     SELECT provider, provider_message_id, status, attempt_id, errors
     FROM provider_statuses
@@ -22,14 +23,24 @@ SELECT
     s.provider, s.provider_message_id, s.status, s.attempt_id::text, s.errors,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
-JOIN delivery_attempts AS a ON a.attempt_id = s.attempt_id
-JOIN deliveries AS d ON d.delivery_id = a.delivery_id
+CROSS JOIN LATERAL (
+    SELECT d.campaign_month, d.campaign_id, d.contact_id
+    FROM delivery_attempts AS a
+    JOIN deliveries AS d ON d.delivery_id = a.delivery_id
+    WHERE a.attempt_id = s.attempt_id
+    OFFSET 0
+) AS d
 UNION
 SELECT
     s.provider, s.provider_message_id, s.status, s.attempt_id::text, s.errors,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
-JOIN deliveries AS d ON d.provider_message_id = s.provider_message_id;
+CROSS JOIN LATERAL (
+    SELECT d.campaign_month, d.campaign_id, d.contact_id
+    FROM deliveries AS d
+    WHERE d.provider_message_id = s.provider_message_id
+    OFFSET 0
+) AS d;
 
 -- list_waiting_messages --
 -- Statuses that came before their delivery's own result, as far as they can be judged by now: each that is listed
@@ -97,11 +108,21 @@ RETURNING
     d.attempt_id::text, d.number_id, d.campaign_month;
 
 -- settle_attempts --
--- A call of which nobody knew whether it sent anything: now somebody does.
+-- A call of which nobody knew whether it sent anything: now somebody does. There is hardly ever one: looked up by
+-- its key, since the planner would rather read every attempt for an outcome that is rare.
 UPDATE delivery_attempts AS a
-SET outcome = 'sent', detail = 'known from a status webhook', provider_message_id = proof.message_id
-FROM unnest(%(attempt_ids)s::uuid[], %(message_ids)s::text[]) AS proof (attempt_id, message_id)
-WHERE a.attempt_id = proof.attempt_id AND a.outcome = 'ambiguous';
+SET outcome = 'sent', detail = 'known from a status webhook', provider_message_id = proven.message_id
+FROM (
+    SELECT unclear.attempt_id, proof.message_id
+    FROM unnest(%(attempt_ids)s::uuid[], %(message_ids)s::text[]) AS proof (attempt_id, message_id)
+    CROSS JOIN LATERAL (
+        SELECT u.attempt_id
+        FROM delivery_attempts AS u
+        WHERE u.attempt_id = proof.attempt_id AND u.outcome = 'ambiguous'
+        OFFSET 0
+    ) AS unclear
+) AS proven
+WHERE a.attempt_id = proven.attempt_id AND a.outcome = 'ambiguous';
 
 -- mark_merged --
 UPDATE provider_statuses AS s
