@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks import e2e, edge, sender, sink
+from benchmarks import e2e, edge, growth, sender, sink, storage, workers
 from benchmarks.machine import Machine
 from benchmarks.parts import Spread
 from benchmarks.peers import journey, stages
@@ -27,6 +27,12 @@ def text(measured: object) -> str:
             return f"{where(measured.machine, measured.commit, measured.at)}\n{journey.text(measured)}"
         case stages.Result():
             return f"{where(measured.machine, measured.commit, measured.at)}\n{stages.text(measured)}"
+        case growth.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{growth.text(measured)}"
+        case workers.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{workers.text(measured)}"
+        case storage.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{storage.text(measured)}"
     raise TypeError(type(measured).__name__)
 
 

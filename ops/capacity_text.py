@@ -30,7 +30,7 @@ def text(capacity: Capacity, measured: Measured, prices: Prices, rules: Rules) -
         _line(
             "partitions",
             f"{c.partitions:,}",
-            why=f"{c.partitions // c.part('worker').processes} for each worker: partitions of topics with state "
+            why=f"{c.partitions // c.part('worker').processes} for each worker: those of stateful topics "
             "never grow, workers may",
         ),
         _line(

@@ -7,6 +7,8 @@ import sys
 import typer
 
 from ops.commands.bench import bench
+from ops.commands.bench_capacity import storage, workers
+from ops.commands.bench_growth import growth
 from ops.commands.campaign import campaign
 from ops.commands.capacity import capacity
 from ops.commands.chaos import chaos
@@ -46,6 +48,8 @@ app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command()(chaos)
 app.command()(capacity)
+for measurement in (growth, workers, storage):
+    bench.command()(measurement)
 app.add_typer(bench)
 app.add_typer(campaign)
 app.add_typer(token)
