@@ -14,7 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DataBlockIndexType,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+)
 
 DATA = b"d"
 EXPIRY = b"e"  # reserved
@@ -24,6 +32,10 @@ BLOCK_CACHE_BYTES = 32 << 20  # of all databases of the process together; RocksD
 WRITE_BUFFER_BYTES = 8 << 20
 WRITE_BUFFERS_MAX = 2
 BLOOM_BITS_PER_KEY = 10
+# Most keys that are looked for are new. Without a filter of its own each look-up walks the write buffer, too:
+# 1.8 us a key instead of 0.7 with a million keys.
+WRITE_BUFFER_BLOOM_RATIO = 0.1  # of the buffer's size
+KEYS_PER_HASH_SLOT = 0.75  # of a block's own index of its keys
 OPEN_FILES_MAX = 64  # of one database
 LOG_FILES_MAX = 2  # RocksDB's own messages
 
@@ -39,11 +51,16 @@ def _options() -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(_block_cache)
     blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, False)
+    blocks.set_data_block_index_type(DataBlockIndexType.binary_and_hash())
+    blocks.set_data_block_hash_ratio(KEYS_PER_HASH_SLOT)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(blocks)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
+    options.set_memtable_prefix_bloom_ratio(WRITE_BUFFER_BLOOM_RATIO)
+    options.set_memtable_whole_key_filtering(True)
+    options.set_compression_type(DBCompressionType.lz4())  # read back in less time than RocksDB's default
     options.set_max_open_files(OPEN_FILES_MAX)
     options.set_keep_log_file_num(LOG_FILES_MAX)
     return options
