@@ -16,10 +16,9 @@ from benchmarks.load import Generation, sleep_until
 from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.parts import Wrong
 from benchmarks.scene import Scene, plant
+from benchmarks.shapes import close_books
 from benchmarks.subject import Tell
 from ops.deployment import Deployment
-from ops.reconcile import reconcile
-from ops.settle import settle
 from pipeline.topology import Topology
 from sinks.postgres.connect import connect
 
@@ -60,26 +59,18 @@ def measure(found: Deployment, requests: int, rate_per_s: float, matching_percen
         answered = generation.end()
     finally:
         generation.abandon()
-    if moving := settle(found, DRAIN_TIMEOUT_S, tell):
-        raise Wrong(f"after {DRAIN_TIMEOUT_S:.0f} s: {moving}")
-    accepted_file = found.settings.home / f"accepted-{scene.run}.txt"
-    accepted_file.write_text("".join(f"{completion_id}\n" for _, completion_id in answered.ids()))
-    report = reconcile(found, accepted_file, wait_s=0.0)
-    if not report.ok or answered.unanswered:
-        raise Wrong(f"lost {report.missing}, twice {report.twice}, unanswered {answered.unanswered}")
+    if answered.unanswered:
+        raise Wrong(f"{answered.unanswered:,} requests were not answered")
+    books = close_books(found, (completion_id for _, completion_id in answered.ids()), DRAIN_TIMEOUT_S, tell)
     with connect(found.settings.database_url, "bench storage") as connection:
         connection.execute("CHECKPOINT")
-        counted = connection.execute(
-            "SELECT (SELECT count(*) FROM completions), (SELECT count(*) FROM deliveries)"
-        ).fetchone()
-    assert counted is not None
     return Result(
         kind="storage",
         at=began,
         commit=commit(),
         machine=described,
-        completions=int(str(counted[0])),
-        messages=int(str(counted[1])),
+        completions=books.accepted,
+        messages=books.messages,
         table_bytes=_grown(tables_before, tables(found)),
         topic_bytes=_grown(topics_before, topics(found)),
     )
