@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks import e2e, edge, growth, sender, sink, storage, workers
+from benchmarks import (
+    e2e,
+    edge,
+    growth,
+    sender,
+    shapes_backlog,
+    shapes_spike,
+    shapes_users,
+    sink,
+    storage,
+    workers,
+)
 from benchmarks.machine import Machine
 from benchmarks.parts import Spread
 from benchmarks.peers import journey, stages
@@ -31,6 +42,12 @@ def text(measured: object) -> str:
             return f"{where(measured.machine, measured.commit, measured.at)}\n{growth.text(measured)}"
         case workers.Result():
             return f"{where(measured.machine, measured.commit, measured.at)}\n{workers.text(measured)}"
+        case shapes_backlog.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_backlog.text(measured)}"
+        case shapes_spike.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_spike.text(measured)}"
+        case shapes_users.Result():
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_users.text(measured)}"
         case storage.Result():
             return f"{where(measured.machine, measured.commit, measured.at)}\n{storage.text(measured)}"
     raise TypeError(type(measured).__name__)

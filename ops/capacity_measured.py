@@ -83,6 +83,7 @@ class Stored(msgspec.Struct, frozen=True):
 Kind = TypeVar("Kind", Journey, Sending, Stored)
 
 COMPLETION_TABLES = frozenset({"completions", "outcomes", "contacts"})
+BOUNDED_TABLES = frozenset({"outbox"})  # what is published is deleted, and its room used again
 COMPLETION_TOPICS = frozenset({"completions", "outcomes"})
 
 
@@ -139,8 +140,9 @@ def fed(journey: Journey, sending: Sending | None, storage: Storage | None, sour
 def _storage(topology: Topology, source: Path | None, stored: Stored | None) -> Storage | None:
     if source is None or stored is None:
         return None
-    of_completion = sum(stored.table_bytes[name] for name in stored.table_bytes.keys() & COMPLETION_TABLES)
-    of_message = sum(stored.table_bytes.values()) - of_completion
+    growing = {name: used for name, used in stored.table_bytes.items() if name not in BOUNDED_TABLES}
+    of_completion = sum(used for name, used in growing.items() if name in COMPLETION_TABLES)
+    of_message = sum(growing.values()) - of_completion
     topics = {}
     for role, used in stored.topic_bytes.items():
         topic = topology.topics.get(role)

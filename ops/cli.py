@@ -9,6 +9,7 @@ import typer
 from ops.commands.bench import bench
 from ops.commands.bench_capacity import storage, workers
 from ops.commands.bench_growth import growth
+from ops.commands.bench_shapes import shapes
 from ops.commands.campaign import campaign
 from ops.commands.capacity import capacity
 from ops.commands.chaos import chaos
@@ -50,6 +51,7 @@ app.command()(chaos)
 app.command()(capacity)
 for measurement in (growth, workers, storage):
     bench.command()(measurement)
+bench.add_typer(shapes)
 app.add_typer(bench)
 app.add_typer(campaign)
 app.add_typer(token)

@@ -50,7 +50,7 @@ STORED = {
     "commit": "abcdef0",
     "completions": 1000,
     "messages": 100,
-    "table_bytes": {"completions": 900_000, "outcomes": 100_000, "deliveries": 50_000},
+    "table_bytes": {"completions": 900_000, "outcomes": 100_000, "deliveries": 50_000, "outbox": 9_999},
     "topic_bytes": {"completions": 500_000, "matches": 40_000, "delivered_changelog": 7_000},
 }
 
