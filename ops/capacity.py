@@ -18,6 +18,11 @@ SECONDS_A_DAY = 86_400
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600
 GB = 1e9
 STANDBYS = 1  # databases that follow the first, beyond one machine
+DATABASE_CORES_MAX = (
+    32  # of one Postgres: beyond it was never seen, and locks that all rows share may bind first
+)
+VOLUME_GB_MAX = 16_000.0  # of one volume, as clouds commonly have them
+MATCHING_TIMES_MAX = 2.0  # a share of matches so far from the measured one is another mixture of work
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -52,6 +57,7 @@ class Measured(msgspec.Struct, frozen=True):
     """
 
     sources: list[str]
+    matching_ratio: float
     edge: Cost
     worker: Cost
     sink: Cost
@@ -83,7 +89,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """GB of all copies. `day_gb`: what a day adds; `kept_gb`: what lies there once the oldest is removed."""
+    """GB of all copies, on the part of that name. `day_gb`: what a day adds; `kept_gb`: what lies there once the oldest is removed."""
 
     name: str
     day_gb: float
@@ -115,6 +121,7 @@ class Capacity(msgspec.Struct, frozen=True):
     zone_traffic_day_gb: float
     bill: Bill
     total_usd_a_month: float
+    cautions: list[str]
 
     def part(self, name: str) -> Part:
         """Raises KeyError."""
@@ -150,6 +157,7 @@ def plan(measured: Measured, demand: Demand, prices: Prices, rules: Rules) -> Ca
         zone_traffic_day_gb=traffic_day_gb,
         bill=bill,
         total_usd_a_month=bill.total_usd,
+        cautions=_cautions(measured, demand, parts, disks),
     )
 
 
@@ -186,9 +194,9 @@ def _parts(measured: Measured, demand: Demand, rules: Rules, copies: int) -> lis
 def _processes(name: str, cost: Cost, demand: Demand, rules: Rules, spare: bool) -> Part:
     busy = _busy_cores(cost, demand)
     needed = max(1, _up(busy / rules.utilisation))
-    processes = max(needed, 2) if spare else needed
+    processes = needed + 1 if spare else needed
     why = f"{_costs(cost)}; a process has one core, {_percent(rules.utilisation)} of it is planned with"
-    if processes > needed:
+    if spare:
         why += "; one more, because one may fail"
     return Part(name, processes, round(busy, 3), processes, why)
 
@@ -237,12 +245,36 @@ def _disks(storage: Storage | None, demand: Demand, rules: Rules, replicas: int)
             f"message, with indexes; {copies} x, kept {rules.database_days:g} days",
         ),
         Disk(
-            "brokers",
+            "broker",
             round(log_gb * replicas, 3),
             round(kept_gb * replicas, 3),
             f"each topic for its retention in topology.yaml, {replicas} x",
         ),
     ], log_gb * (replicas - 1)
+
+
+def _cautions(measured: Measured, demand: Demand, parts: list[Part], disks: list[Disk]) -> list[str]:
+    """Where the plan leaves what was measured, or what one database can be."""
+    found = []
+    times = demand.matching_ratio / measured.matching_ratio if measured.matching_ratio else math.inf
+    if demand.matching_ratio and not 1 / MATCHING_TIMES_MAX <= times <= MATCHING_TIMES_MAX:
+        found.append(
+            f"measured with {_percent(measured.matching_ratio)} matching: measure again with "
+            f"`quizstream bench e2e --matching-percent {100 * demand.matching_ratio:.0f}`"
+        )
+    processes = {part.name: part.processes for part in parts}
+    database = next(part for part in parts if part.name == "database")
+    each = database.cores // database.processes
+    if each > DATABASE_CORES_MAX:
+        found.append(f"one Postgres of {each} cores was never seen: split tenants over several")
+    for disk in disks:
+        copies = processes[disk.name]
+        if disk.kept_gb / copies > VOLUME_GB_MAX:
+            found.append(
+                f"{disk.name}: {disk.kept_gb / copies / 1000:,.0f} TB on each of {copies}: more than one "
+                "volume, or keep it shorter (--database-days; retention_h in topology.yaml)"
+            )
+    return found
 
 
 def _costs(cost: Cost) -> str:

@@ -127,6 +127,7 @@ def fed(journey: Journey, sending: Sending | None, storage: Storage | None, sour
     )
     return Measured(
         sources=sources,
+        matching_ratio=round(messages, 4),
         edge=cost("edge"),
         worker=cost("worker"),
         sink=cost("postgres-sink"),

@@ -48,7 +48,7 @@ def text(capacity: Capacity, measured: Measured, prices: Prices, rules: Rules) -
                 f"{disk.name} disk", f"{disk.kept_gb:,.0f} GB", why=f"{disk.day_gb:,.1f} GB a day: {disk.why}"
             )
         )
-    return "\n".join([*lines, "", *_bill(c, prices, rules)])
+    return "\n".join([*lines, "", *_bill(c, prices, rules), *(f"caution: {said}" for said in c.cautions)])
 
 
 def _bill(c: Capacity, prices: Prices, rules: Rules) -> list[str]:

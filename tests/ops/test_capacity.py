@@ -16,6 +16,7 @@ from ops.capacity_text import text
 DAY_S = 86_400.0
 MEASURED = Measured(
     sources=["a result"],
+    matching_ratio=0.1,
     edge=Cost(200.0),
     worker=Cost(180.0),
     sink=Cost(90.0, 40.0),
@@ -88,8 +89,8 @@ def test_a_known_load_needs_what_can_be_reckoned_by_hand() -> None:
     found = planned(10_000.0, 0.1)  # of which 1,000 messages/s
 
     assert found.part("edge").busy_cores == 2.0
-    assert found.part("edge").processes == 4  # 2 / 0.6 = 3.3
-    assert found.part("sender").processes == 2  # one would do, and one may fail
+    assert found.part("edge").processes == 5  # 2 / 0.6 = 3.3, and one may fail
+    assert found.part("sender").processes == 2
     assert found.part("sender").busy_cores == 0.6
     assert found.part("broker").busy_cores == pytest.approx(3 * (1.2 + 0.2))
     assert found.part("broker").processes == 3
@@ -116,6 +117,13 @@ def test_disk_follows_the_mean_of_a_day_and_cores_its_peak() -> None:
 
     assert [part.cores for part in mean.parts] == [part.cores for part in peak.parts]
     assert mean.disks[0].kept_gb == pytest.approx(peak.disks[0].kept_gb / 4, rel=0.001)
+
+
+def test_what_leaves_the_measured_ground_is_said() -> None:
+    assert planned(10_000.0, rules=Rules(database_days=1.0)).cautions == []
+    assert "--matching-percent 50" in planned(10_000.0, 0.5, Rules(database_days=1.0)).cautions[0]
+    assert any("Postgres of" in said for said in planned(200_000.0).cautions)
+    assert any("more than one volume" in said for said in planned(50_000.0).cautions)
 
 
 def test_without_measured_sizes_disk_is_said_to_be_unknown() -> None:
