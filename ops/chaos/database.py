@@ -126,9 +126,16 @@ class Database:
 
     def _cross(self, ours: Connection, looking: Connection) -> list[str]:
         """Others change the ledger and then tell of it in the outbox. Returns who waited for us."""
+        with suppress(
+            psycopg.errors.LockNotAvailable
+        ):  # somebody has it who does not wait for us: another time
+            return self._crossed(ours, looking)
+        return []
+
+    def _crossed(self, ours: Connection, looking: Connection) -> list[str]:
         with ours.transaction():
             ours.execute("SET LOCAL deadlock_timeout = '60s'")
-            ours.execute("SET LOCAL lock_timeout = '20s'")
+            ours.execute("SET LOCAL lock_timeout = '8s'")
             ours.execute("LOCK TABLE outbox IN EXCLUSIVE MODE")
             deadline_s = time.monotonic() + BLOCKED_WAIT_S_MAX
             pid = ours.info.backend_pid

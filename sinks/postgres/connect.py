@@ -12,9 +12,15 @@ UNACKNOWLEDGED_MAX_MS = (
     15_000  # bytes that the server's host does not acknowledge for this long end the connection
 )
 
+# A process that was stopped with a transaction open hides every later event from the outbox, and without its
+# event no delivery is called: the server ends the session. Longer than a sink waits for its dead letters.
+IDLE_IN_TRANSACTION_MAX_S = 15
+
 # A plan that was made while a table was nearly empty reads all of it, and a prepared statement would keep it
 # until the table is analyzed. Statements here are for batches: planning each costs less than such a mistake.
 CUSTOM_PLANS = "SET plan_cache_mode = force_custom_plan"
+
+NO_SLEEP_IN_TRANSACTIONS = f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_MAX_S}s'"
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -39,5 +45,6 @@ def connect(database_url: str, name: str, *, statement_timeout_ms: int = 30_000)
     connection.execute("SET jit = off")
     connection.execute(CUSTOM_PLANS)
     connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{statement_timeout_ms}ms"])
+    connection.execute(NO_SLEEP_IN_TRANSACTIONS)
     connection.execute("SET TIME ZONE 'UTC'")
     return connection

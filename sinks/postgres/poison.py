@@ -26,6 +26,8 @@ _PASSING = (
     psycopg.errors.ReadOnlySqlTransaction,
     # What the server cannot name is its own trouble: a file that may not grow any more, for one.
     psycopg.errors.InternalError_,
+    # This process slept; the server has ended the session.
+    psycopg.errors.IdleInTransactionSessionTimeout,
 )
 
 

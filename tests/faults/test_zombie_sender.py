@@ -1,4 +1,4 @@
-"""A sender that stands still between its mark and its call, is replaced, and wakes up: it does not call."""
+"""A sender that stands still at the worst moments, and is replaced, holds nobody up and calls nobody."""
 
 from __future__ import annotations
 
@@ -56,6 +56,36 @@ def test_a_sender_that_slept_between_mark_and_call_does_not_call(
         assert report.ok, report.breaches
         assert report.twice == 0
         assert report.ambiguous <= len(marked)
+
+
+@pytest.mark.full
+@pytest.mark.xdist_group("faults")
+@pytest.mark.timeout(420)
+def test_a_sender_that_sleeps_in_a_transaction_holds_nobody_up(
+    stack: ServerUrls, namespace: str, tmp_path: Path
+) -> None:
+    """Open, it hides all later events from the outbox, and without its event no delivery is called."""
+    accepted = tmp_path / "accepted.txt"
+    with a_scenario(stack, tmp_path / "home", namespace) as scenario:
+        crew = scenario.crew
+        crew.envs[SENDER].arms.append("sender.marking:stop")
+        crew.supervisor.kill(SENDER)
+        with scenario.under_load(RATE_PER_S, 2, PEOPLE, accepted):
+            until(lambda: "crash point sender.marking: stop" in scenario.log_of(SENDER), "nothing was marked")
+            before = called(scenario)
+            crew.join(STAND_IN)
+            until(lambda: bool(called(scenario) - before), "nobody was called", TAKEN_OVER_TIMEOUT_S)
+            crew.supervisor.kill(SENDER, signal.SIGCONT)
+            until(
+                lambda: crew.supervisor.states()[SENDER].state is State.READY, "the sleeper does not wake up"
+            )
+            crew.leave(STAND_IN)
+
+        report = reconcile(scenario.found, accepted, SETTLE_TIMEOUT_S)
+
+        assert report.ok, report.breaches
+        assert report.twice == 0
+        assert report.ambiguous == 0
 
 
 def calling(scenario: Scenario) -> set[str]:

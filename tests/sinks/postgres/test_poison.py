@@ -24,6 +24,7 @@ PASSING = {
     "25006": "read-only, as a standby is",
     "08006": "connection lost",
     "XX000": "a file may not grow",
+    "25P03": "this process slept in a transaction",
 }
 POISON = {
     "22001": "too long",
