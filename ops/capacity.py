@@ -89,7 +89,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """GB of all copies, on the part of that name. `day_gb`: what a day adds; `kept_gb`: once the oldest goes."""
+    """GB of all copies, on the part of that name. `day_gb`: what a day adds; `kept_gb`: at rest."""
 
     name: str
     day_gb: float

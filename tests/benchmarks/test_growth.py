@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,9 @@ def test_a_stage_on_a_filled_table_meets_known_and_new_keys(tmp_path: Path) -> N
 def test_a_small_run_measures_every_curve_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(growth, "Judging", partial(Judging, records=200))
+    monkeypatch.setattr(growth_state, "RECORDS", 50)
     result = growth.measure([10, 20], [200, 400], [1, 2], 3, lambda _line: None)
 
     names = {(found.name, found.grows) for found in result.curves}
