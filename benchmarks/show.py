@@ -10,6 +10,7 @@ from benchmarks import (
     growth,
     sender,
     shapes_backlog,
+    shapes_rebalance,
     shapes_spike,
     shapes_users,
     sink,
@@ -46,6 +47,10 @@ def text(measured: object) -> str:
             return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_backlog.text(measured)}"
         case shapes_spike.Result():
             return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_spike.text(measured)}"
+        case shapes_rebalance.Result():
+            return (
+                f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_rebalance.text(measured)}"
+            )
         case shapes_users.Result():
             return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_users.text(measured)}"
         case storage.Result():

@@ -1,4 +1,4 @@
-"""`quizstream bench shapes backlog|spike|users`"""
+"""`quizstream bench shapes backlog|spike|users|rebalance`"""
 
 from __future__ import annotations
 
@@ -122,6 +122,32 @@ def users(
         ),
         json,
     )
+
+
+@shapes.command()
+def rebalance(
+    rate: Annotated[float, typer.Option(min=1, help="Completions a second.")] = 800.0,
+    turns: Annotated[int, typer.Option(min=1, help="How often a second worker comes and goes.")] = 3,
+    apart: Annotated[float, typer.Option(min=5, help="Seconds between two changes.")] = 20.0,
+    matching_percent: Matching = 10,
+    port_base: PortBase = 15_000,
+    json: Json = False,
+) -> None:
+    """Workers join and leave in an orderly way under load: how much of the traffic is processed again.
+
+    Exit codes: 0 measured and at most 5 s of traffic for each change, 1 more than that, or something was lost
+    or done twice, 2 nothing could be measured.
+
+    Examples:
+
+      quizstream bench shapes rebalance --rate 800 --json
+
+      quizstream bench shapes rebalance --rate 100 --turns 1 --apart 12
+    """
+    from benchmarks import shapes_rebalance as measurement
+
+    plan = measurement.Plan(rate, turns, apart, matching_percent)
+    print_result(_on_its_own(port_base, lambda found, tell: measurement.measure(found, plan, tell)), json)
 
 
 def _on_its_own(port_base: int, measure: Callable[[Deployment, Tell], object]) -> Callable[[Tell], object]:
