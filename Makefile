@@ -19,7 +19,7 @@ run: setup  ## Start everything, replay two real quizzes, serve until Ctrl-C (ON
 	@exec $(BIN)/quizstream run $(if $(ONCE),--once) $(ARGS)
 
 test: setup-test  ## Run the tests on real Kafka, PostgreSQL and Valkey (ARGS="-k name" for some)
-	@exec $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@exec $(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 test-full: setup-test  ## Run every test there is: crash points, mutations, outages, drills too (about an hour)
 	@exec $(BIN)/pytest -m "full or not full" $(ARGS)

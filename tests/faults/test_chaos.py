@@ -21,7 +21,6 @@ HALF_S = 13.0
 RATE_PER_S = 60.0
 
 
-@pytest.mark.full
 @pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(420)
 def test_a_fixed_and_a_random_seed_hold(tmp_path: Path) -> None:
