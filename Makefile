@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-full chaos crash-points mutations drills live-feed lint format typecheck compatibility clean
+.PHONY: help setup setup-test run test test-full chaos crash-points brokers mutations drills live-feed lint format typecheck compatibility clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
