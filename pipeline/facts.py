@@ -32,6 +32,7 @@ POLL_S = 0.2
 RETRY_S = 0.1
 BATCH_MAX = 500
 LAG_EVERY_S = 1.0
+RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be added to every outage
 QUEUED_KB_MAX = 16_384  # read ahead of on_event
 METADATA_TIMEOUT_S = 10.0
 
@@ -89,7 +90,7 @@ class FactsFollower(Generic[Event]):
                 # Where the topic was made anew, all of it is the truth.
                 "auto.offset.reset": "earliest",
                 "queued.max.messages.kbytes": QUEUED_KB_MAX,
-                "fetch.wait.max.ms": 100,
+                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
             },
             logger=log,
         )

@@ -19,6 +19,7 @@ BATCH_BYTES_MAX = 1_000_000  # a topic's `max.message.bytes` holds for a whole b
 DELIVERY_TIMEOUT_MS = 30_000  # then a record counts as failed, and is sent again
 QUEUE_RECORDS_MAX = 200_000
 QUEUE_KBYTES_MAX = 128 << 10
+RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be added to every outage
 POLL_S = 0.5  # without reports; bounds how long closing takes
 FULL_QUEUE_WAIT_S = 0.01
 RECORD_OVERHEAD_BYTES = 512  # what Kafka adds to a record's key and value, generously
@@ -127,6 +128,7 @@ class BatchProducer:
                 "linger.ms": LINGER_MS,
                 "batch.size": BATCH_BYTES_MAX,
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
+                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
                 "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
                 "queue.buffering.max.kbytes": QUEUE_KBYTES_MAX,
                 "message.max.bytes": record_bytes_max + RECORD_OVERHEAD_BYTES,

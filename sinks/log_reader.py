@@ -23,6 +23,7 @@ QUEUED_KBYTES_MAX = 16_384  # fetched ahead, for each sink
 FETCH_BYTES_MIN = 262_144
 FETCH_WAIT_RATIO = 0.5
 BROKERS_SEEN_EVERY_MS = 2_000
+RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be added to every outage
 WATERMARK_TIMEOUT_S = 5.0
 SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
 BATCH_BYTES_MAX = 8_000_000
@@ -74,6 +75,7 @@ class LogReader:
                 "fetch.min.bytes": FETCH_BYTES_MIN,
                 "fetch.wait.max.ms": int(plan.batch_wait_ms_max * FETCH_WAIT_RATIO),
                 "allow.auto.create.topics": False,
+                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
                 "statistics.interval.ms": BROKERS_SEEN_EVERY_MS,
                 "stats_cb": self._on_statistics,
             },

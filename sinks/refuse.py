@@ -16,6 +16,7 @@ from pipeline.wall_clock import now_s
 from sinks.sink import Refused
 
 LOG = logging.getLogger(__name__)
+RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be longer than a delivery may take
 DELIVERY_TIMEOUT_MS = 10_000  # then the batch is given up and read again
 
 
@@ -37,6 +38,7 @@ def producer(bootstrap_servers: str, client_id: str, record_bytes_max: int) -> P
             "compression.type": "lz4",
             "linger.ms": 5,
             "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
+            "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
             "allow.auto.create.topics": False,
         },
         logger=LOG,
