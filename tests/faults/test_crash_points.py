@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ RATE_PER_S = 60
 PEOPLE = 4000
 POINT_TIMEOUT_S = 90.0
 SETTLE_TIMEOUT_S = 120.0
+POISON_EVERY_S = 1.0
 
 # Which process reaches a point. Of the two that copy into tables only the sink's counts here.
 PROCESS_OF = {
@@ -87,17 +89,21 @@ def kill_at(scenario: Scenario, points: tuple[str, ...], accepted: Path, seed: i
 
 
 class Poison:
-    """Records that are no completions, put into the topic by hand."""
+    """Records that are no completions, put into the topic by hand: one now and then, since whoever is to die
+    of one may have others to die of before.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self.sent = 0
+        self._next_at_s = 0.0
         self._topic = scenario.found.topology.topic("completions").name
         self._producer = Producer(
             {"bootstrap.servers": scenario.found.settings.kafka_bootstrap_servers, "log_level": 0}
         )
 
     def more(self) -> None:
-        if self.sent < 40:
+        if time.monotonic() >= self._next_at_s:
+            self._next_at_s = time.monotonic() + POISON_EVERY_S
             self._producer.produce(self._topic, b"no completion", key=f"poison {self.sent}".encode())
             assert self._producer.flush(10) == 0
             self.sent += 1
