@@ -75,7 +75,7 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Watch for streams that stand still. No stream reads a changelog: Faust complains of each for ever."""
+        """Watch for streams that stand still. No stream reads a changelog: Faust would complain of each."""
         if tp.topic in self.batch_app.batch_topics:
             super().verify_event_path(now, tp)
 
