@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from benchmarks import (
     e2e,
@@ -35,27 +36,28 @@ def text(measured: object) -> str:
             return _sink(measured)
         case sender.Result():
             return _sender(measured)
-        case journey.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{journey.text(measured)}"
-        case stages.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{stages.text(measured)}"
-        case growth.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{growth.text(measured)}"
-        case workers.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{workers.text(measured)}"
-        case shapes_backlog.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_backlog.text(measured)}"
-        case shapes_spike.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_spike.text(measured)}"
-        case shapes_rebalance.Result():
-            return (
-                f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_rebalance.text(measured)}"
-            )
-        case shapes_users.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{shapes_users.text(measured)}"
-        case storage.Result():
-            return f"{where(measured.machine, measured.commit, measured.at)}\n{storage.text(measured)}"
+    for result, said in _SAID.items():
+        if isinstance(measured, result):
+            # Each of these has where it was measured; there is no more that they share.
+            return f"{where(measured.machine, measured.commit, measured.at)}\n{said(measured)}"  # type: ignore[attr-defined]
     raise TypeError(type(measured).__name__)
+
+
+# Results that say for themselves what they found.
+_SAID: Mapping[type, Callable[[Any], str]] = {
+    module.Result: module.text
+    for module in (
+        growth,
+        journey,
+        shapes_backlog,
+        shapes_rebalance,
+        shapes_spike,
+        shapes_users,
+        stages,
+        storage,
+        workers,
+    )
+}
 
 
 def where(machine: Machine, commit: str, at: str) -> str:
