@@ -31,7 +31,8 @@ from ops.topic_scan import TopicScan
 from schemas.codec import codec
 from sinks.postgres.connect import connect
 
-WARM_UP_S = 15.0
+# The brokers' compiler takes a third of a core for most of a minute after their start.
+WARM_UP_S = 60.0
 ACTIVATION_MARGIN_S = 0.5
 DRAIN_TIMEOUT_S = 300.0
 ARCHIVE, VERDICTS = "completions", "outcomes"  # sinks

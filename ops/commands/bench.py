@@ -50,7 +50,7 @@ def stages(
 def e2e(
     rate: Annotated[float, typer.Option(min=1, help="Completions a second, whatever happens.")] = 1667.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long is measured, after the warm-up.")] = 600.0,
-    warm_up: Annotated[float, typer.Option(min=1, help="Seconds at the same rate that do not count.")] = 15.0,
+    warm_up: Annotated[float, typer.Option(min=1, help="Seconds at the same rate that do not count.")] = 60.0,
     matching_percent: Annotated[
         int, typer.Option(min=0, max=100, help="How many of a hundred completions match the campaign.")
     ] = 10,
