@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,10 @@ _COMPLAINTS = ("ERROR", "FATAL", "Exception: ", "Caused by")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a server is started and asked to stop. `log` takes its output; `own_log` it writes itself."""
+    """How a server is started and asked to stop. `log` takes its output; `own_log` it writes itself.
+
+    `niceness` as the operating system counts it: 0 goes first.
+    """
 
     name: str
     argv: Sequence[str]
@@ -30,6 +35,7 @@ class Command:
     stop_signal: signal.Signals = signal.SIGTERM
     run_as: tether.Account | None = None
     own_log: Path | None = None
+    niceness: int = 0
 
 
 class RunningServer:
@@ -52,6 +58,8 @@ class RunningServer:
         finally:
             log.child_started()
         self._log = log
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, os.nice(0) + command.niceness)
 
     @property
     def pid(self) -> int:
