@@ -32,8 +32,8 @@ def page(result: Result) -> str:
         _text(
             16,
             46,
-            f"{machine}, commit {r.commit}, {r.at}; medians of {r.rounds} rounds; green: flat within "
-            f"{100 * (r.bend_max - 1):.0f} %, red: bends, blue: not judged",
+            f"{machine}, commit {r.commit}, {r.at[:16]}; medians of {r.rounds} rounds; "
+            f"green: within {100 * (r.bend_max - 1):.0f} %, red: bends, blue: not judged",
             size=11,
             ink=FAINT,
         ),
