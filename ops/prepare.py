@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 
 from ops import deployment
 from ops.deployment import Deployment
@@ -18,6 +19,9 @@ from sinks.postgres.connect import connect
 from sinks.postgres.migrate import migrate
 from sinks.postgres.outbox import Publisher
 from sinks.refuse import producer
+
+HELD_UP_S_MAX = 20.0  # then the sink's publisher does it, once the transaction has ended
+HELD_UP_LOOK_S = 0.02
 
 
 def prepare(found: Deployment) -> int:
@@ -37,15 +41,19 @@ def publish(found: Deployment) -> None:
     """Publishes what is in the outbox, unless a process that runs already does.
 
     Before the first process starts: each then finds the facts of the seeds at its start, however long that
-    takes, and no campaign is in force that the stream has not heard of.
+    takes, and no campaign is in force that the stream has not heard of. A transaction that is open somewhere
+    on the server holds events up: they are waited for, but not for ever.
     """
     settings, largest = found.settings, found.topology.record_bytes_max
     outbox_producer = producer(settings.kafka_bootstrap_servers, "quizstream-prepare", largest)
     url = settings.database_url
     publisher = Publisher(found.topology, outbox_producer, lambda: connect(url, "prepare"), Backoff())
     try:
-        while publisher.publish_once():
-            continue
+        give_up_s = time.monotonic() + HELD_UP_S_MAX
+        while publisher.publish_once() or (
+            publisher.leading and publisher.held_up() and time.monotonic() < give_up_s
+        ):
+            time.sleep(HELD_UP_LOOK_S)
     finally:
         ended = threading.Event()
         ended.set()

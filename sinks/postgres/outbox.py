@@ -129,6 +129,10 @@ class Publisher:
                 metrics.OUTBOX_PUBLISHED.labels(role).inc()
         return len(rows)
 
+    def held_up(self) -> bool:
+        """Whether events wait all the same: a transaction that began before theirs is still open."""
+        return self._database().execute(QUERIES["any_rows"]).fetchone() == (True,)
+
     def _round(self) -> float:
         """Publishes a batch and says how long to wait for the next, in seconds."""
         moved = self.publish_once()

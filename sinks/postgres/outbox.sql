@@ -17,6 +17,9 @@ WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY id
 LIMIT %s;
 
+-- any_rows --
+SELECT EXISTS (SELECT FROM outbox);
+
 -- delete_rows --
 DELETE FROM outbox WHERE id = ANY(%s);
 
