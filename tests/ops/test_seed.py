@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -16,7 +14,6 @@ from ops.deployment import Deployment
 from ops.prepare import prepare
 from ops.seed import SEEDS, SeedRefused, read, seed
 from sinks.postgres.catalogue import QuizDraft
-from sinks.postgres.migrate import migrate
 
 # R's `psych` package, iqitems: the key of its documentation's example.
 IQITEMS_KEY = ["4", "4", "4", "6", "6", "3", "4", "4", "5", "2", "2", "4", "3", "2", "6", "7"]
@@ -40,27 +37,6 @@ def test_seeding_twice_makes_no_second_version_and_publishes_nothing_more(found:
         assert prepare(found) == effective_at_ms
         assert state() == first
         assert first[-1] == [(0,)]
-
-
-def test_what_an_older_transaction_holds_up_is_waited_for(found: Deployment) -> None:
-    """Any open transaction of the server does, of whatever database: what it may still write comes first."""
-    migrate(found.settings.database_url)
-    url = found.settings.database_url
-    with psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as looking:
-        older.execute(
-            "INSERT INTO outbox (topic, key, value) VALUES ('quizzes', 'k', NULL)"
-        )  # takes its number
-
-        def end() -> None:
-            while looking.execute("SELECT count(*) FROM outbox").fetchone() == (0,):
-                time.sleep(0.01)
-            older.rollback()
-
-        with ThreadPoolExecutor(1) as pool:
-            ended = pool.submit(end)
-            prepare(found)
-            ended.result()
-        assert looking.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
 def test_the_quizzes_have_the_questions_of_the_tables_and_the_key_of_their_authors(tmp_path: Path) -> None:
