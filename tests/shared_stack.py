@@ -7,13 +7,10 @@ they ended, the owner stops the servers. So a run that is killed leaves nothing 
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,13 +23,12 @@ import msgspec
 
 from ops.bounded_log import last_lines
 from ops.embedded.cannot_start import CannotStart
-from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.stack import EmbeddedStack, ServerUrls
+from tests.ports import free_ports
 
 KAFKA_HEAP_MIB = 512
 START_TIMEOUT_S = 240.0  # the first run downloads Kafka's jars
 POLL_S = 0.05
-PORT_BASES = range(10_000, 20_000, 100)
 FIFO = "alive.fifo"
 OUTCOME = "outcome.json"
 OWNER_LOG = "owner.log"
@@ -92,27 +88,6 @@ def _locked(folder: Path) -> Iterator[None]:
             return
 
 
-def free_ports(rng: random.Random) -> Ports:
-    """Ports of a base where all are free, below those that outgoing connections are given by themselves.
-
-    Raises CannotStart after many tries.
-    """
-    for _ in range(100):
-        ports = Ports.from_base(rng.choice(PORT_BASES))
-        if all(_is_free(port) for port in dataclasses.astuple(ports)):
-            return ports
-    raise CannotStart(f"No free ports for the test servers from {PORT_BASES.start} on.")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
 def _checkout() -> Path:
     return Path(__file__).resolve().parent.parent
 
@@ -167,7 +142,7 @@ def _own(folder: Path) -> None:
     stack: EmbeddedStack | None = None
     try:
         try:
-            stack = EmbeddedStack(home, free_ports(random.Random(os.getpid())), kafka_heap_mib=KAFKA_HEAP_MIB)
+            stack = EmbeddedStack(home, free_ports(), kafka_heap_mib=KAFKA_HEAP_MIB)
             urls = stack.start()
             outcome = _Outcome(urls.kafka_bootstrap, urls.database_url, urls.redis_url)
         except CannotStart as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,12 +23,11 @@ from psycopg import sql
 from ops import deployment, processes
 from ops.books import Report
 from ops.deployment import Deployment
-from ops.embedded.cannot_start import CannotStart
-from ops.embedded.ports import PORT_OFFSET_MAX, Ports, require_free
 from ops.embedded.stack import ServerUrls
 from ops.prepare import prepare
 from ops.reconcile import reconcile
 from ops.supervisor import Supervisor
+from tests.ports import free_ports
 
 READY_TIMEOUT_S = 90.0
 SETTLE_TIMEOUT_S = 120.0
@@ -67,7 +66,7 @@ class Pipeline:
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.found.settings.database_url) as connection:
-            return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+            return connection.execute(query, parameters).fetchall()
 
     def value(self, query: str, *parameters: object) -> Any:
         return self.rows(query, *parameters)[0][0]
@@ -100,7 +99,7 @@ class Pipeline:
             groups.setdefault(sink.group, []).extend(_beginnings(sink.source))
         for group, partitions in groups.items():
             asked = [ConsumerGroupTopicPartitions(group, partitions)]
-            until(lambda asked=asked: _altered(admin, asked), f"group {group} lets itself be rewound")
+            until(partial(_altered, admin, asked), f"group {group} lets itself be rewound")
         with psycopg.connect(self.found.settings.database_url) as connection:
             connection.execute("UPDATE sink_offsets SET next_offset = 0")
         for name in readers:
@@ -144,7 +143,7 @@ def running_pipeline(
         **urls.as_env(),
         "DATABASE_URL": f"{urls.database_url.rpartition('/')[0]}/{name}",
         "QUIZSTREAM_HOME": str(home),
-        "QUIZSTREAM_PORT_BASE": str(_free_base(random.Random(os.getpid()))),
+        "QUIZSTREAM_PORT_BASE": str(free_ports().base),
         "QUIZSTREAM_NAMESPACE": namespace,
         **more_env,
     }
@@ -162,22 +161,3 @@ def running_pipeline(
         supervisor.stop()
         with psycopg.connect(urls.database_url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _free_base(rng: random.Random) -> int:
-    for _ in range(50):
-        base = rng.randrange(20_000, 30_000 - PORT_OFFSET_MAX, 100)
-        ports = Ports.from_base(base)
-        try:
-            for port in (
-                ports.edge,
-                ports.simulator,
-                ports.worker_metrics,
-                ports.sink_metrics,
-                ports.sender_metrics,
-            ):
-                require_free(port, "an acceptance test")
-        except CannotStart:
-            continue
-        return base
-    raise CannotStart("No free ports between 20000 and 30000.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -28,10 +27,9 @@ from ops.embedded.ports import Ports
 from ops.embedded.stack import DATABASE_ENV, KAFKA_ENV, REDIS_ENV, EmbeddedStack, ServerUrls
 from pipeline.settings import Settings
 from tests.embedded.processes import descendants, still_there, wait_until
-from tests.shared_stack import free_ports
+from tests.ports import free_ports
 
 HEAP_MIB = 384
-RNG = random.Random(os.getpid() ^ 0xC1)
 ONLY_KAFKA = {DATABASE_ENV: "not started", REDIS_ENV: "not started"}
 TOPIC = "notes"
 ON_ITS_WAY_S = 0.5  # for what was acknowledged before the kill and not yet told
@@ -123,7 +121,7 @@ def run_in_foreground(home: Path, ports: Ports) -> tuple[subprocess.Popen[str], 
 
 @pytest.mark.full
 def test_three_brokers_end_with_their_owner_and_go_on_without_any_one_of_them(home: Path) -> None:
-    owner, bootstrap = run_in_foreground(home, free_ports(RNG))
+    owner, bootstrap = run_in_foreground(home, free_ports())
     assert len(bootstrap.split(",")) == 3
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(TOPIC, 3)])[TOPIC].result(60)
@@ -137,7 +135,7 @@ def test_three_brokers_end_with_their_owner_and_go_on_without_any_one_of_them(ho
     assert still_there(servers) == []
 
     # The same home, on other ports, without having to be told how many they were.
-    elsewhere = free_ports(RNG)
+    elsewhere = free_ports()
     stack = EmbeddedStack(home, elsewhere, env=ONLY_KAFKA, kafka_heap_mib=HEAP_MIB)
     with stack as urls:
         assert before.acknowledged <= set(in_topic(urls.kafka_bootstrap))
@@ -201,7 +199,7 @@ def test_a_home_keeps_the_number_it_was_made_for(tmp_path: Path, made_for: int |
     if made_for is not None:
         Home(tmp_path).remember_brokers(made_for)
     with pytest.raises(CannotStart) as refused:
-        EmbeddedStack(tmp_path, free_ports(RNG), env=ONLY_KAFKA, brokers=asked).start()
+        EmbeddedStack(tmp_path, free_ports(), env=ONLY_KAFKA, brokers=asked).start()
     assert "\n" not in refused.value.message
     assert "broker" in refused.value.message
 
@@ -216,4 +214,4 @@ def test_a_home_from_before_it_said_so_has_one_broker(tmp_path: Path) -> None:
 def test_brokers_cannot_be_asked_for_where_kafka_is_given(tmp_path: Path) -> None:
     given = {**ONLY_KAFKA, KAFKA_ENV: "127.0.0.1:1"}
     with pytest.raises(CannotStart, match=KAFKA_ENV):
-        EmbeddedStack(tmp_path, free_ports(RNG), env=given, brokers=3).start()
+        EmbeddedStack(tmp_path, free_ports(), env=given, brokers=3).start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -22,10 +21,9 @@ from ops.embedded.cannot_start import CannotStart
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack, ServerUrls
 from tests.embedded.processes import descendants, still_there
-from tests.shared_stack import free_ports
+from tests.ports import free_ports
 
 HEAP_MIB = 256
-RNG = random.Random(os.getpid() ^ 0x5EED)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +33,7 @@ def _servers_can_start(stack: ServerUrls) -> None:
 
 @pytest.fixture
 def own_ports() -> Ports:
-    return free_ports(RNG)
+    return free_ports()
 
 
 def write_everywhere(urls: ServerUrls) -> None:
@@ -83,11 +81,11 @@ def test_a_home_of_any_name_keeps_its_data_and_leaves_no_process(open_path: Path
         servers = [psutil.Process(pid) for pid in stack.pids.values()]
         servers += [child for server in servers for child in server.children(recursive=True)]
         with pytest.raises(CannotStart, match=f"in use by process {os.getpid()}"):
-            EmbeddedStack(home, free_ports(RNG)).start()
+            EmbeddedStack(home, free_ports()).start()
     assert len(servers) > 3
     assert still_there(servers) == []
 
-    elsewhere = free_ports(RNG)
+    elsewhere = free_ports()
     with EmbeddedStack(home, elsewhere, kafka_heap_mib=HEAP_MIB) as urls:
         assert str(elsewhere.kafka) in urls.kafka_bootstrap
         assert read_everywhere(urls) == KEPT
@@ -155,7 +153,7 @@ def descendants_named(names: tuple[str, ...], home: Path) -> list[psutil.Process
 
 def test_a_server_given_by_its_url_is_used_and_not_started(open_path: Path, stack: ServerUrls) -> None:
     given = {**stack.as_env()}
-    nothing_to_start = EmbeddedStack(open_path / "home", free_ports(RNG), env=given)
+    nothing_to_start = EmbeddedStack(open_path / "home", free_ports(), env=given)
     with nothing_to_start as urls:
         assert urls == stack
         assert nothing_to_start.pids == {}

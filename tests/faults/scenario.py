@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,15 +20,12 @@ from ops.chaos.background import Background
 from ops.chaos.crew import Crew
 from ops.chaos.load import Load, LoadPlan
 from ops.deployment import Deployment
-from ops.embedded.cannot_start import CannotStart
-from ops.embedded.ports import PORT_OFFSET_MAX, Ports, require_free
 from ops.embedded.stack import ServerUrls
 from ops.prepare import prepare, publish
+from tests.ports import free_ports
 
 READY_TIMEOUT_S = 120.0
 LAST_ANSWERS_TIMEOUT_S = 200.0
-# Two hundred each; outgoing connections are given ports from 32768 on.
-PORT_BASES = range(30_000, 32_400, 200)
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ def a_scenario(
             **urls.as_env(),
             "DATABASE_URL": f"{urls.database_url.rpartition('/')[0]}/{name}",
             "QUIZSTREAM_HOME": str(home),
-            "QUIZSTREAM_PORT_BASE": str(free_base(random.Random(os.getpid()))),
+            "QUIZSTREAM_PORT_BASE": str(free_ports(blocks=2).base),
             "QUIZSTREAM_NAMESPACE": namespace,
             **more_env,
         }
@@ -112,20 +108,6 @@ def a_scenario(
     finally:
         with psycopg.connect(urls.database_url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def free_base(rng: random.Random) -> int:
-    for _ in range(50):
-        base = rng.choice(PORT_BASES)
-        ports = Ports.from_base(base)
-        try:
-            for offset in (0, 100):
-                for port in (ports.edge, ports.simulator, ports.worker_metrics, ports.sink_metrics):
-                    require_free(port + offset, "a fault test")
-        except CannotStart:
-            continue
-        return base
-    raise CannotStart(f"No free ports between {PORT_BASES.start} and {PORT_BASES.stop + PORT_OFFSET_MAX}.")
 
 
 def until(holds: Callable[[], bool], what: str | Callable[[], str], timeout_s: float = 60.0) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
 import time
@@ -15,7 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from ops.chaos.servers import Servers
 from ops.embedded.home import Home
 from tests.embedded.processes import python, wait_until
-from tests.shared_stack import free_ports
+from tests.ports import free_ports
 
 ASKING = """
 import sys, time
@@ -37,7 +36,7 @@ STALL_S = 6.0  # longer than the broker's own session with its controller: leade
 @pytest.mark.full
 @pytest.mark.timeout(300)
 def test_positions_are_answered_again_after_a_stall_and_a_kill(tmp_path: Path) -> None:
-    servers = Servers(Home(tmp_path / "home"), free_ports(random.Random(os.getpid())), print)
+    servers = Servers(Home(tmp_path / "home"), free_ports(), print)
     try:
         servers.kafka.start()
         bootstrap = servers.kafka.bootstrap

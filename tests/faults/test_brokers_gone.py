@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
 import tempfile
 import threading
@@ -24,7 +22,7 @@ from ops.supervisor import Supervisor
 from pipeline.settings import Settings
 from tests.faults.scenario import Scenario, a_scenario, until
 from tests.ingest_api.edge import Answer, Edge, prepare
-from tests.shared_stack import free_ports
+from tests.ports import free_ports
 
 HEAP_MIB = 384
 CLIENTS = 8
@@ -94,7 +92,7 @@ class Clients:
 
 @pytest.mark.full
 def test_the_edge_refuses_while_two_are_gone_and_accepts_again_by_itself(home: Path, namespace: str) -> None:
-    ports = free_ports(random.Random(os.getpid()))
+    ports = free_ports()
     brokers = EmbeddedStack(home, ports, env=ONLY_KAFKA, brokers=3, kafka_heap_mib=HEAP_MIB)
     with brokers:
         settings = Settings.from_env(
@@ -141,7 +139,7 @@ GONE_S = 15.0  # longer than every session time-out of a group
 @pytest.mark.timeout(900)
 def test_the_whole_pipeline_resumes_by_itself(home: Path, namespace: str, tmp_path: Path) -> None:
     accepted = tmp_path / "accepted.txt"
-    ports = free_ports(random.Random(os.getpid()))
+    ports = free_ports()
     brokers = EmbeddedStack(home, ports, brokers=3, kafka_heap_mib=HEAP_MIB)
     replicated = {"QUIZSTREAM_REPLICATION_FACTOR": "3"}
     with (

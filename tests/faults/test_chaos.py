@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import secrets
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from ops.chaos import run, show
 from ops.chaos.schedule import Fault, schedule
 from ops.embedded.home import Home
-from tests.faults.scenario import free_base
+from tests.ports import free_ports
 
 FIXED_SEED = 15
 SEED_VARIABLE = "QUIZSTREAM_TEST_SEED"  # to have the random half again
@@ -28,7 +27,7 @@ def test_a_fixed_and_a_random_seed_hold(tmp_path: Path) -> None:
     print(f"{SEED_VARIABLE}={random_seed}")
     faults = [*schedule(FIXED_SEED, HALF_S), *later(schedule(random_seed, HALF_S), HALF_S)]
     plan = run.Plan(random_seed, 2 * HALF_S, RATE_PER_S, accepted_per_s_min=0.0, faults=faults)
-    env = {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_base(random.Random(os.getpid())))}
+    env = {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_ports(blocks=2).base)}
     outcome = run.chaos(plan, Home(tmp_path / "home"), env)
     broken = [gate for gate in outcome.gates if not gate.ok and not gate.of_time]
     assert not broken, f"{SEED_VARIABLE}={random_seed}\n{show.text(outcome, plan)}"

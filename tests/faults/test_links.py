@@ -12,27 +12,27 @@ from ops.chaos.schedule import KAFKA_LINKS, LINKS
 from ops.deployment import find
 from ops.embedded.broker import Broker
 from ops.embedded.home import Home
-from ops.embedded.ports import PORT_OFFSET_MAX, Ports
+from ops.embedded.ports import PORT_OFFSET_MAX
+from tests.ports import free_ports
 
-BASE = 21_000
 HOME_PORTS = 200  # of a fault run
 
 
 @pytest.mark.parametrize("brokers", [1, 3])
 def test_clients_of_kafka_are_told_to_come_back_by_their_link(tmp_path: Path, brokers: int) -> None:
-    ports, background = Ports.from_base(BASE), Background("links")
+    ports, background = free_ports(blocks=2), Background("links")
     try:
         links = open_links(ports, brokers, background)
         assert set(links) == set(LINKS)
         listeners = kafka_listeners(ports, brokers, links)
         for name, process in KAFKA_LINKS.items():
             assert len(links[name]) == brokers
-            found = find({"QUIZSTREAM_HOME": str(tmp_path), "QUIZSTREAM_PORT_BASE": str(BASE)})
+            found = find({"QUIZSTREAM_HOME": str(tmp_path), "QUIZSTREAM_PORT_BASE": str(ports.base)})
             bootstrap = overrides(found, links)[process]["KAFKA_BOOTSTRAP_SERVERS"]
             assert bootstrap == ",".join(f"127.0.0.1:{link.port}" for link in links[name])
         listened = [listener.port for each in listeners.values() for listener in each]
         assert len(set(listened)) == len(KAFKA_LINKS) * brokers
-        assert all(PORT_OFFSET_MAX < port - BASE < HOME_PORTS for port in listened)
+        assert all(PORT_OFFSET_MAX < port - ports.base < HOME_PORTS for port in listened)
         for node, each in listeners.items():
             told = Broker(Home(tmp_path), ports, node, brokers, each).properties()
             for name in KAFKA_LINKS:

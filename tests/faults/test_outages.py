@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 import urllib.error
@@ -15,7 +14,7 @@ import pytest
 from ops.chaos import run, show
 from ops.chaos.schedule import Fault
 from ops.embedded.home import Home
-from tests.faults.scenario import free_base
+from tests.ports import free_ports
 
 RATE_PER_S = 60.0
 REFUSED_WITHIN_S = 1.0  # far above what it takes: a hang would last for many seconds
@@ -119,4 +118,4 @@ class Asking:
 
 
 def on_ports() -> dict[str, str]:
-    return {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_base(random.Random(os.getpid())))}
+    return {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_ports(blocks=2).base)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,13 +11,13 @@ import pytest
 
 from ops.chaos import run
 from ops.embedded.home import Home
-from tests.faults.scenario import free_base
+from tests.ports import free_ports
 
 
 @pytest.mark.full
 @pytest.mark.timeout(400)
 def test_each_process_ends_within_its_grace(tmp_path: Path) -> None:
-    env = {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_base(random.Random(os.getpid())))}
+    env = {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_ports(blocks=2).base)}
     with run.running(Home(tmp_path / "home"), env, print) as subject:
         supervisor, names = subject.crew.supervisor, subject.crew.names
         broker = subject.servers.kafka.server(1).pid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from ops.embedded.ports import Ports
 from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack, ServerUrls
 from pipeline.topology import Topology, load
 from tests.ingest_api.edge import Answer, Edge, prepare, running, settings_for, wait_ready, wait_until
-from tests.shared_stack import free_ports
+from tests.ports import free_ports
 
 CLIENTS = 16
 DELIVER_TIMEOUT_MS = 1500
@@ -67,7 +66,7 @@ class Broker:
 def broker(stack: ServerUrls) -> Iterator[Broker]:
     """`stack` is asked for only because it says whether servers can start here at all."""
     with tempfile.TemporaryDirectory(prefix="quizstream-outage-") as home:
-        own = Broker(Path(home), free_ports(random.Random(os.getpid())))
+        own = Broker(Path(home), free_ports())
         yield own
         own.stop()
 

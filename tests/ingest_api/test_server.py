@@ -13,6 +13,7 @@ from http.client import HTTPException
 
 from ops.embedded.stack import ServerUrls
 from tests.ingest_api.edge import Edge, prepare, settings_for, wait_ready, wait_until
+from tests.ports import free_ports
 
 MAIN = (
     "import sys\n"
@@ -26,7 +27,7 @@ CLIENTS = 8
 def test_a_sigterm_under_load_loses_nothing_that_was_accepted(stack: ServerUrls, namespace: str) -> None:
     settings = settings_for(stack.kafka_bootstrap, namespace)
     topology = prepare(settings)
-    port = free_port()
+    port = free_ports().edge
     env = os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
         "QUIZSTREAM_NAMESPACE": namespace,
@@ -73,9 +74,3 @@ def test_a_sigterm_under_load_loses_nothing_that_was_accepted(stack: ServerUrls,
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

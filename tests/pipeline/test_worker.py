@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from schemas.codec import codec
 from schemas.ids import campaign_key, completion_id
 from schemas.records import Campaign, Completion, Condition, Question, Quiz, Variable
 from tests.pipeline.events import NOON_MS, campaign, completion
+from tests.ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
@@ -171,7 +171,7 @@ class Worker:
     """One worker process after the other, in one home."""
 
     def __init__(self, cluster: Cluster, home: Path) -> None:
-        self.port_base = _free_port() - 20
+        self.port_base = free_ports().base
         self._env = {
             **os.environ,
             "QUIZSTREAM_HOME": str(home),
@@ -209,12 +209,6 @@ class Worker:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

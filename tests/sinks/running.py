@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +25,10 @@ from sinks.log_reader import LogReader
 from sinks.postgres import positions
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.partitions import Bounds, Partitions, Ready
-from sinks.postgres.process import METRICS_PORT_OFFSET
 from sinks.refuse import DeadLetters, producer
 from sinks.runner import Runner
 from sinks.sink import Arrival, Sink, WriteReport
+from tests.ports import free_ports
 
 DEADLINE_S = 30.0
 TOPOLOGY_FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
@@ -173,7 +172,7 @@ class Corner:
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "DATABASE_URL": self.database_url,
             "QUIZSTREAM_NAMESPACE": self.topology.namespace,
-            "QUIZSTREAM_PORT_BASE": str(free_port() - METRICS_PORT_OFFSET),
+            "QUIZSTREAM_PORT_BASE": str(free_ports().base),
         }
 
     def close(self) -> None:
@@ -202,12 +201,6 @@ class RunningSink(threading.Thread):
 def counted(metric: str, **labels: str) -> float:
     """What a counter shows now; 0 before it was first used."""
     return REGISTRY.get_sample_value(metric, labels) or 0.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def topology_of(namespace: str) -> Topology:

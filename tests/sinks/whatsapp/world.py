@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ import yaml
 from schemas.ids import delivery_id
 from schemas.records import Campaign, Message, Variable
 from sinks.postgres.migrate import migrate
+from tests.ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 MONTH = date(2026, 3, 1)
@@ -54,7 +54,7 @@ class World:
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         self._folder = folder
-        self._base = _free_base()
+        self._base = free_ports().base
         self._processes: list[subprocess.Popen[bytes]] = []
         self.remembered: dict[str, Any] = {}
         migrate(database_url)
@@ -196,7 +196,7 @@ class World:
         topology["sender"] |= FAST | settings
         file = self._folder / f"topology-{len(self._processes)}.yaml"
         file.write_text(yaml.safe_dump(topology))
-        metrics_base = _free_base()  # several senders side by side
+        metrics_base = free_ports().base  # several senders side by side
         more = {**(env or {}), "QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_PORT_BASE": str(metrics_base)}
         if crash_points:
             more["QUIZSTREAM_CRASH_POINTS"] = crash_points
@@ -260,20 +260,3 @@ class World:
                 return True
         except OSError:
             return False
-
-
-def _free_base() -> int:
-    rng = random.Random()
-    while True:
-        base = rng.randrange(27_100, 29_900, 50)
-        if all(_is_free(base + offset) for offset in (0, 10, 22)):
-            return base
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
