@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -45,7 +46,7 @@ def test_kill_9_of_every_process_in_the_middle_of_a_replay(pipeline: Pipeline, t
         ("whatsapp-sender", "worker", "edge", "postgres-sink", "whatsapp-sender"), 1
     ):
         wanted = ROWS // 8 * number
-        until(lambda wanted=wanted: len(accepted.read_text().split()) > wanted, f"{wanted} are accepted")
+        until(partial(more_than, accepted, wanted), f"{wanted} are accepted")
         if name == "whatsapp-sender":
             until(lambda: len(pipeline.calls()) > calls_before, "messages are being sent")
             in_flight += in_flight_at_most(pipeline)
@@ -60,6 +61,10 @@ def test_kill_9_of_every_process_in_the_middle_of_a_replay(pipeline: Pipeline, t
     delivered = "SELECT count(*) FROM deliveries WHERE campaign_id = 'mortes-todos' AND state <> 'ambiguous'"
     assert report.ambiguous - ambiguous_before <= in_flight
     assert pipeline.value(delivered) >= ROWS - in_flight
+
+
+def more_than(accepted: Path, wanted: int) -> bool:
+    return len(accepted.read_text().split()) > wanted
 
 
 def in_flight_at_most(pipeline: Pipeline) -> int:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -108,7 +109,8 @@ def test_all_three_verdicts_and_duplicates_occur_in_such_an_input() -> None:
 
 
 def test_a_completion_read_again_gets_its_verdict_again_and_fills_no_window() -> None:
-    judge, memory = verdicts.Judge(WINDOWS, campaigns), []
+    judge = verdicts.Judge(WINDOWS, campaigns)
+    memory: list[Any] = []
     completion = _completion(0, 0, "quiz", 0, 1, True)
     told = {judge.judge(completion, 0, 0, memory).outcome.verdict for _ in range(5)}
     assert told == {"matched"}
@@ -117,7 +119,8 @@ def test_a_completion_read_again_gets_its_verdict_again_and_fills_no_window() ->
 
 def test_the_state_of_a_contact_can_be_written_as_json() -> None:
     """Quix Streams and Faust keep it that way."""
-    judge, memory = verdicts.Judge(WINDOWS, campaigns), []
+    judge = verdicts.Judge(WINDOWS, campaigns)
+    memory: list[Any] = []
     judge.judge(_completion(0, 0, "quiz", 0, 1, True), 0, 0, memory)
     again = json.loads(json.dumps(memory))
     assert judge.judge(_completion(0, 0, "quiz", 0, 1, True), 0, 0, again).outcome.verdict == "matched"

@@ -74,7 +74,7 @@ class Story:
 
     def sql(self, statement: str, *parameters: object) -> None:
         with psycopg.connect(self.found.settings.database_url) as connection:
-            connection.execute(statement, parameters)  # type: ignore[arg-type]
+            connection.execute(statement, parameters)
 
     def produce(self, role: str, key: bytes, event: Any) -> None:
         topic = self.found.topology.topic(role)
@@ -137,7 +137,7 @@ def told(found: Deployment) -> Story:
         at_ms = ACCEPTED_AT_MS + number
         personal = Personal(phone=PHONE, name="Maria Segredo")
         completion = Completion(
-            *(completion_id, "t", "q", 1, contact_id, day, at_ms, at_ms, {"cor": "azul"}, personal)
+            completion_id, "t", "q", 1, contact_id, day, at_ms, at_ms, {"cor": "azul"}, personal
         )
         story.produce("completions", key, completion)
         outcome = Outcome(

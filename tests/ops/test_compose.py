@@ -16,6 +16,7 @@ from ops import monitoring
 from ops.processes import NAMES
 from pipeline.observe import HOST_ENV
 from pipeline.settings import Settings
+from pipeline.topology import load
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TEXT = (CHECKOUT / "docker-compose.yml").read_text()
@@ -101,7 +102,7 @@ def test_the_generated_files_are_mounted_where_their_readers_look() -> None:
         for volume in SERVICES[name]["volumes"]
         if volume.startswith(".")
     }
-    for path in monitoring.files(monitoring.load(monitoring.TOPOLOGY_FILE)):
+    for path in monitoring.files(load(monitoring.TOPOLOGY_FILE)):
         assert [folder for folder in mounted if path.is_relative_to(folder)], f"{path} is not mounted"
     assert "/var/lib/grafana/dashboards" in mounted.values()
 

@@ -84,7 +84,7 @@ def test_facts_are_read_to_the_end_and_then_followed(stack: ServerUrls, topic: T
     follower.read_to_end(READ_TIMEOUT_S)
     assert seen.facts == [(b"a", 1), (b"b", 1), (b"a", 2), (b"b", None)]
     assert follower.caught_up
-    assert follower.problem is None
+    assert not follower.problem
 
     publish(stack, topic, (b"between", 1))
     follower.start()

@@ -82,13 +82,13 @@ def test_an_id_is_of_what_is_on_the_wire_and_of_nothing_else() -> None:
 
 
 def test_a_new_field_with_a_default_lands_and_old_records_are_still_read(project: Path) -> None:
-    old = Codec("token")
+    old: Codec[Token] = Codec("token")
     written = old.encode(TOKEN)
     change(project, "token", name="note", type="string", default="")
     assert compatibility.main([]) == compatibility.INCOMPATIBLE  # not landed
     assert compatibility.main(["--land"]) == compatibility.RAN
     assert compatibility.main(["--against", "main"]) == compatibility.RAN
-    new = Codec("token")
+    new: Codec[Token] = Codec("token")
     assert new.schema_id != old.schema_id
     assert new.decode(written) == TOKEN
     assert len(catalogue.versions("token")) == 2
