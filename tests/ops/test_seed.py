@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,7 @@ import yaml
 
 from ops import datasets
 from ops.deployment import Deployment
-from ops.prepare import prepare
+from ops.prepare import prepare, publish
 from ops.seed import SEEDS, SeedRefused, read, seed
 from sinks.postgres.catalogue import QuizDraft
 
@@ -31,12 +32,29 @@ def test_seeding_twice_makes_no_second_version_and_publishes_nothing_more(found:
                 "SELECT token_hash, version FROM tokens",
                 "SELECT count(*) FROM outbox",
             )
-            return [connection.execute(query).fetchall() for query in queries]  # type: ignore[arg-type]
+            return [connection.execute(query).fetchall() for query in queries]
 
         first = state()
         assert prepare(found) == effective_at_ms
         assert state() == first
         assert first[-1] == [(0,)]
+
+
+def test_what_an_older_transaction_holds_up_is_waited_for(found: Deployment) -> None:
+    """Any transaction that is open on the server does: what it may still write comes first."""
+    prepare(found)
+    add = "INSERT INTO outbox (topic, key, value) VALUES ('quizzes', %s, NULL)"
+    url = found.settings.database_url
+    with psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as newer:
+        older.execute(add, [b"older"])
+        newer.execute(add, [b"newer"])
+        with ThreadPoolExecutor(1) as pool:
+            publishing = pool.submit(publish, found)
+            early, _ = wait([publishing], timeout=3.0)
+            older.rollback()
+            publishing.result()
+        assert not early
+        assert newer.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
 def test_the_quizzes_have_the_questions_of_the_tables_and_the_key_of_their_authors(tmp_path: Path) -> None:
