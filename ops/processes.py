@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +53,11 @@ def specs(settings: Settings, env: Mapping[str, str]) -> list[ProcessSpec]:
     health = health_urls(settings)
     return [
         ProcessSpec(
-            process.name, [sys.executable, "-m", "ops.processes", process.name], env, health[process.name]
+            process.name,
+            [sys.executable, "-m", "ops.processes", process.name],
+            env,
+            health[process.name],
+            niceness=process.niceness,
         )
         for process in PROCESSES
     ]
@@ -76,7 +79,6 @@ def health_urls(settings: Settings) -> dict[str, str]:
 def run(name: str, settings: Settings) -> int:
     """Runs a process until it ends. Raises KeyError for a name that is none."""
     process = {process.name: process for process in PROCESSES}[name]
-    os.nice(process.niceness)  # before any thread is there: each begins with that of the one that made it
     module = importlib.import_module(process.module)
     # What is here by now lives as long as the process.
     gc.collect()

@@ -40,7 +40,8 @@ class ProcessSpec:
     """One process to keep running.
 
     `env` is added to the supervisor's own. `ready` is a URL that answers 200, a callable that must not block
-    long, or None: ready as soon as it runs. After each start it is asked until it says yes once.
+    long, or None: ready as soon as it runs. After each start it is asked until it says yes once. A process of
+    more `niceness` stands behind others.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ProcessSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | str | None = None
     cwd: Path | None = None
+    niceness: int = 0
 
 
 class Metrics:
@@ -227,6 +229,7 @@ class Supervisor:
                 cwd=one.spec.cwd or Path.cwd(),
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **one.spec.env},
                 output=log.write_end,
+                niceness=one.spec.niceness,
                 inherited_fds=self._inherited_fds,
             )
         except OSError as error:

@@ -87,12 +87,14 @@ def spawn(
     output: int,
     death_signal: signal.Signals = signal.SIGTERM,
     run_as: Account | None = None,
+    niceness: int = 0,
     inherited_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts `argv` in a session of its own, tied to this process's life.
 
     `output` is a file descriptor (or subprocess.PIPE) for stdout and stderr together. `death_signal` is what
-    the child gets when this process is gone. Raises OSError when no process can be made; a program that
+    the child gets when this process is gone. `niceness` comes on top of this process's own. Raises OSError
+    when no process can be made; a program that
     cannot be run shows as an exit status of 126 with the reason in its output.
     """
     uid, gid = ("-", "-") if run_as is None else (str(run_as.uid), str(run_as.gid))
@@ -103,6 +105,7 @@ def spawn(
         str(_LAUNCHER),
         str(os.getpid()),
         str(int(death_signal)),
+        str(niceness),
         uid,
         gid,
     ]

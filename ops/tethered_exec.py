@@ -1,7 +1,8 @@
 """Becomes another program that cannot outlive the process that asked for it.
 
 Run as a plain script by `ops.tether.spawn`, before the real program:
-`python -I -S tethered_exec.py OWNER_PID DEATH_SIGNAL UID GID PROGRAM [ARGUMENT...]`, `-` keeps UID and GID.
+`python -I -S tethered_exec.py OWNER_PID DEATH_SIGNAL NICENESS UID GID PROGRAM [ARGUMENT...]`, where `-` keeps
+UID and GID.
 A separate small process, and not a `preexec_fn`, because the owner has threads and code run between fork and
 exec may then deadlock. Standard library only: it runs without site-packages.
 """
@@ -17,12 +18,13 @@ NOT_STARTED_STATUS = 126
 
 
 def main(arguments: list[str]) -> None:
-    owner_pid, death_signal, uid, gid, *program = arguments
+    owner_pid, death_signal, niceness, uid, gid, *program = arguments
     os.setsid()  # a Ctrl-C in the owner's terminal reaches the owner alone, who then stops in order
     # What the owner blocks or ignores is its own affair; a child inheriting it could not be asked to stop.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    os.nice(int(niceness))
     if uid != "-":
         os.setgroups([])
         os.setgid(int(gid))

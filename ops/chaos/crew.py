@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ops import processes
@@ -62,7 +63,7 @@ class Crew:
         specs = []
         for spec in processes.specs(settings, env):
             self.envs[spec.name] = ArmedEnv({**env, **overrides.get(spec.name, {})})
-            specs.append(ProcessSpec(spec.name, spec.argv, self.envs[spec.name], spec.ready))
+            specs.append(replace(spec, env=self.envs[spec.name]))
         self.names = tuple(spec.name for spec in specs)
         self.supervisor = Supervisor(
             specs, logs, backoff=lambda: Backoff(RESTART_FIRST_S, RESTART_MAX_S), inherited_fds=inherited_fds

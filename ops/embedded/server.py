@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +49,7 @@ class RunningServer:
                 output=log.write_end,
                 death_signal=command.stop_signal,
                 run_as=command.run_as,
+                niceness=command.niceness,
                 inherited_fds=inherited_fds,
             )
         except OSError as error:
@@ -58,8 +57,6 @@ class RunningServer:
         finally:
             log.child_started()
         self._log = log
-        with suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, self._child.pid, os.nice(0) + command.niceness)
 
     @property
     def pid(self) -> int:

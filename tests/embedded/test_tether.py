@@ -42,6 +42,14 @@ def test_a_child_ends_when_its_owner_is_killed() -> None:
     assert still_there([child]) == []
 
 
+def test_a_child_stands_as_far_behind_as_it_is_told() -> None:
+    child = tether.spawn(SLEEPER, cwd=Path.cwd(), env=os.environ, output=subprocess.PIPE, niceness=3)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"awake\n"
+    assert psutil.Process(child.pid).nice() == os.nice(0) + 3
+    tether.stop(child, first=signal.SIGTERM, grace_s=10)
+
+
 def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
     children: list[subprocess.Popen[bytes]] = []
 
