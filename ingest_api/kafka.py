@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, Producer
 
+from pipeline.kafka_clients import RECONNECT_MS_MAX
+
 log = logging.getLogger(__name__)
 
 # What a lone request pays. The client sends each partition's records apart: with less, nearly every record is
 # a request of its own at the design rate, and the broker's cost is by request.
 LINGER_MS = 5
-RECONNECT_MS_MAX = 500  # the log is back for the edge this long after it is back
 
 
 def make_producer(

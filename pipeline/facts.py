@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import Counter, Gauge
 
+from pipeline.kafka_clients import RECONNECT_MS_MAX
 from pipeline.topology import Topic
 from schemas.codec import Codec, Undecodable
 
@@ -32,7 +33,6 @@ POLL_S = 0.2
 RETRY_S = 0.1
 BATCH_MAX = 500
 LAG_EVERY_S = 1.0
-RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be added to every outage
 QUEUED_KB_MAX = 16_384  # read ahead of on_event
 METADATA_TIMEOUT_S = 10.0
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, Message, Producer
 
 from pipeline.crash_points import reach
+from pipeline.kafka_clients import RECONNECT_MS_MAX
 
 LINGER_MS = 2
 BATCH_BYTES_MAX = 1_000_000  # a topic's `max.message.bytes` holds for a whole batch: none may have less
 DELIVERY_TIMEOUT_MS = 30_000  # then a record counts as failed, and is sent again
 QUEUE_RECORDS_MAX = 200_000
 QUEUE_KBYTES_MAX = 128 << 10
-RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be added to every outage
 POLL_S = 0.5  # without reports; bounds how long closing takes
 FULL_QUEUE_WAIT_S = 0.01
 RECORD_OVERHEAD_BYTES = 512  # what Kafka adds to a record's key and value, generously

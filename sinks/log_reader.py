@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.kafka_clients import RECONNECT_MS_MAX
 from pipeline.redriven import redriven
 from pipeline.stage import Record
 from pipeline.topology import Sink as SinkPlan
@@ -23,7 +24,6 @@ QUEUED_KBYTES_MAX = 16_384  # fetched ahead, for each sink
 FETCH_BYTES_MIN = 262_144
 FETCH_WAIT_RATIO = 0.5
 BROKERS_SEEN_EVERY_MS = 2_000
-RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be added to every outage
 WATERMARK_TIMEOUT_S = 5.0
 SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
 BATCH_BYTES_MAX = 8_000_000

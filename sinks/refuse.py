@@ -10,13 +10,13 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.dead_letters import dead_letter, dead_letter_output
+from pipeline.kafka_clients import RECONNECT_MS_MAX
 from pipeline.stage import Record
 from pipeline.topology import Topic
 from pipeline.wall_clock import now_s
 from sinks.sink import Refused
 
 LOG = logging.getLogger(__name__)
-RECONNECT_MS_MAX = 500  # between two tries; the client's own 10 s would be longer than a delivery may take
 DELIVERY_TIMEOUT_MS = 10_000  # then the batch is given up and read again
 
 
