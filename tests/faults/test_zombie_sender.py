@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ops.books import Report
 from ops.embedded.stack import ServerUrls
-from ops.process_state import State
 from ops.provider_record import ProviderRecord
 from ops.reconcile import reconcile
 from tests.faults.scenario import Scenario, a_scenario, until
@@ -19,80 +21,71 @@ SENDER, STAND_IN = "whatsapp-sender", "whatsapp-sender-1"
 TAKEN_OVER_TIMEOUT_S = 120.0  # a delivery's lease has to run out, and a number's
 SETTLE_TIMEOUT_S = 120.0
 
+pytestmark = [pytest.mark.full, pytest.mark.xdist_group("faults"), pytest.mark.timeout(420)]
 
-@pytest.mark.full
-@pytest.mark.xdist_group("faults")
-@pytest.mark.timeout(420)
+
 def test_a_sender_that_slept_between_mark_and_call_does_not_call(
     stack: ServerUrls, namespace: str, tmp_path: Path
 ) -> None:
     accepted = tmp_path / "accepted.txt"
     with a_scenario(stack, tmp_path / "home", namespace) as scenario:
-        crew = scenario.crew
-        crew.envs[SENDER].arms.append("sender.marked:stop")
-        crew.supervisor.kill(SENDER)
-        with scenario.under_load(RATE_PER_S, 1, PEOPLE, accepted):
-            until(lambda: "crash point sender.marked: stop" in scenario.log_of(SENDER), "no call was marked")
+        with asleep_at("sender.marked", scenario, accepted):
             marked = calling(scenario)
             assert marked
             assert not marked & called(scenario)
-
-            crew.join(STAND_IN)
+            scenario.crew.join(STAND_IN)
             until(
                 lambda: not marked & calling(scenario) and bool(called(scenario)),
                 lambda: f"not taken over: {marked & calling(scenario)}",
                 TAKEN_OVER_TIMEOUT_S,
             )
-            crew.supervisor.kill(SENDER, signal.SIGCONT)
-            until(
-                lambda: crew.supervisor.states()[SENDER].state is State.READY,
-                "the sleeper does not come back",
-            )
-            crew.leave(STAND_IN)
 
-        report = reconcile(scenario.found, accepted, SETTLE_TIMEOUT_S)
+        report = settled(scenario, accepted)
 
         assert not marked & called(scenario)
-        assert report.ok, report.breaches
-        assert report.twice == 0
         assert report.ambiguous <= len(marked)
 
 
-@pytest.mark.full
-@pytest.mark.xdist_group("faults")
-@pytest.mark.timeout(420)
 def test_a_sender_that_sleeps_in_a_transaction_holds_nobody_up(
     stack: ServerUrls, namespace: str, tmp_path: Path
 ) -> None:
     """Open, it hides all later events from the outbox, and without its event no delivery is called."""
     accepted = tmp_path / "accepted.txt"
     with a_scenario(stack, tmp_path / "home", namespace) as scenario:
-        crew = scenario.crew
-        crew.envs[SENDER].arms.append("sender.marking:stop")
-        crew.supervisor.kill(SENDER)
-        with scenario.under_load(RATE_PER_S, 2, PEOPLE, accepted):
-            until(lambda: "crash point sender.marking: stop" in scenario.log_of(SENDER), "nothing was marked")
+        with asleep_at("sender.marking", scenario, accepted):
             before = called(scenario)
-            crew.join(STAND_IN)
+            scenario.crew.join(STAND_IN)
             until(lambda: bool(called(scenario) - before), "nobody was called", TAKEN_OVER_TIMEOUT_S)
-            crew.supervisor.kill(SENDER, signal.SIGCONT)
-            until(
-                lambda: crew.supervisor.states()[SENDER].state is State.READY, "the sleeper does not wake up"
-            )
-            crew.leave(STAND_IN)
 
-        report = reconcile(scenario.found, accepted, SETTLE_TIMEOUT_S)
+        assert settled(scenario, accepted).ambiguous == 0
 
-        assert report.ok, report.breaches
-        assert report.twice == 0
-        assert report.ambiguous == 0
+
+@contextmanager
+def asleep_at(point: str, scenario: Scenario, accepted: Path) -> Iterator[None]:
+    """The sender stands still at the point, under load; at the end it wakes up and the stand-in leaves."""
+    crew = scenario.crew
+    crew.envs[SENDER].arms.append(f"{point}:stop")
+    crew.supervisor.kill(SENDER)
+    with scenario.under_load(RATE_PER_S, 1, PEOPLE, accepted):
+        until(lambda: f"crash point {point}: stop" in scenario.log_of(SENDER), f"never at {point}")
+        said = scenario.log_of(SENDER)
+        yield
+        crew.supervisor.kill(SENDER, signal.SIGCONT)
+        until(lambda: scenario.log_of(SENDER) != said, "the sleeper says nothing")
+        crew.leave(STAND_IN)
+
+
+def settled(scenario: Scenario, accepted: Path) -> Report:
+    report = reconcile(scenario.found, accepted, SETTLE_TIMEOUT_S)
+    assert report.ok, report.breaches
+    assert report.twice == 0
+    return report
 
 
 def calling(scenario: Scenario) -> set[str]:
     """The attempts that are marked and have no result."""
-    return {
-        row[0] for row in scenario.rows("SELECT attempt_id::text FROM deliveries WHERE state = 'calling'")
-    }
+    rows = scenario.rows("SELECT attempt_id::text FROM deliveries WHERE state = 'calling'")
+    return {attempt_id for (attempt_id,) in rows}
 
 
 def called(scenario: Scenario) -> set[str]:
