@@ -7,7 +7,6 @@ told; where anything was lost or done twice, there are no numbers.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -107,8 +106,7 @@ class Fell(msgspec.Struct, frozen=True):
 def measure(found: Deployment, plan: Plan, accepted_out: Path | None, tell: Tell) -> Result | Fell:
     """On a deployment that runs. Raises LoadBroken, and what the servers' clients raise."""
     described, began = machine(), now()
-    pace = found.topology.sender.messages_per_s
-    scene = Scene.for_rate(secrets.token_hex(3), plan.rate_per_s, plan.matching_percent, pace)
+    scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     effective_at_ms = plant(found, scene)
     sleep_until(effective_at_ms / 1000 + ACTIVATION_MARGIN_S)
 

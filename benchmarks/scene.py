@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from dataclasses import dataclass
 
@@ -26,10 +27,11 @@ class Scene:
     numbers: int
 
     @classmethod
-    def for_rate(cls, run: str, rate_per_s: float, matching_percent: int, messages_per_s: int) -> Scene:
-        """With enough numbers for the messages of that rate at `messages_per_s` a number."""
+    def fresh(cls, found: Deployment, rate_per_s: float, matching_percent: int) -> Scene:
+        """With ids that were never used, and with enough numbers for the messages of that rate."""
         messages = rate_per_s * matching_percent / 100
-        return cls(run, matching_percent, max(1, math.ceil(messages / (messages_per_s * NUMBER_LOAD_MAX))))
+        numbers = math.ceil(messages / (found.topology.sender.messages_per_s * NUMBER_LOAD_MAX))
+        return cls(secrets.token_hex(3), matching_percent, max(1, numbers))
 
     @property
     def tenant_id(self) -> str:

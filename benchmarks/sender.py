@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import time
-import urllib.request
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.parts import Spread, Wrong, running, servers
 from benchmarks.scene import Scene, plant
 from benchmarks.subject import Tell
+from ops.chaos.provider import Provider
 from ops.demo_phones import demo_phone
 from ops.deployment import Deployment
 from ops.embedded.home import Home
@@ -146,7 +146,7 @@ def _match(scene: Scene, number: int, at_ms: int) -> Match:
 
 def _run(found: Deployment, messages: int) -> Run:
     with running(found, RUNNING, late=[SENDER]) as supervisor:
-        _say_nothing(found)
+        Provider(found.settings.simulator_url).behave(webhooks=False)
         record = ProviderRecord(found.settings)
         calls: list[Call] = []
         for _ in record.more():
@@ -170,17 +170,6 @@ def _run(found: Deployment, messages: int) -> Run:
         max(map(fastest_window, by_number.values())),
         {name: 1e6 * used.get(name, 0.0) / (last - first) for name in COUNTED},
     )
-
-
-def _say_nothing(found: Deployment) -> None:
-    request = urllib.request.Request(
-        f"{found.settings.simulator_url}/simulator/behaviour",
-        data=b'{"webhooks": false}',
-        headers={"Content-Type": "application/json"},
-        method="PATCH",
-    )
-    with urllib.request.urlopen(request, timeout=5.0):
-        return
 
 
 def _until(record: ProviderRecord, calls: list[Call], wanted: int) -> None:

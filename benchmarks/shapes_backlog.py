@@ -5,7 +5,6 @@ Completions are written to the topic as the edge writes them, not over HTTP: the
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator
 
@@ -80,8 +79,7 @@ def measure(records: int, matching_percent: int, port_base: int, tell: Tell) -> 
     described, began = machine(), now()
     timeout_s = max(TIMEOUT_S_MIN, records / DRAIN_PER_S_MIN)
     with servers(tell, port_base) as found, running(found, processes.NAMES) as supervisor:
-        pace = found.topology.sender.messages_per_s
-        scene = Scene.for_rate(secrets.token_hex(3), NUMBERS_FOR_PER_S, matching_percent, pace)
+        scene = Scene.fresh(found, NUMBERS_FOR_PER_S, matching_percent)
         effective_at_ms = plant(found, scene)
         if moving := settle(found, FACTS_TIMEOUT_S):
             raise Wrong(f"the campaign was not published: {moving}")

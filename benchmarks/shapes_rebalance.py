@@ -7,7 +7,6 @@ completion in the topic of outcomes, and belongs to the change of the group befo
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -80,8 +79,7 @@ class Result(msgspec.Struct, frozen=True):
 def measure(found: Deployment, plan: Plan, tell: Tell) -> Result:
     """On a deployment that runs. Raises Wrong, LoadBroken."""
     described, began = machine(), now()
-    pace = found.topology.sender.messages_per_s
-    scene = Scene.for_rate(secrets.token_hex(3), plan.rate_per_s, plan.matching_percent, pace)
+    scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     sleep_until(plant(found, scene) / 1000 + ACTIVATION_MARGIN_S)
     changed: list[tuple[str, float]] = []
     second: subprocess.Popen[bytes] | None = None

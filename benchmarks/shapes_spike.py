@@ -5,7 +5,6 @@ Two generators, each open loop: one offers the base rate throughout, the other w
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 import msgspec
@@ -87,8 +86,7 @@ class Result(msgspec.Struct, frozen=True):
 def measure(found: Deployment, plan: Plan, tell: Tell) -> Result:
     """On a deployment that runs. Raises Wrong, LoadBroken."""
     described, began = machine(), now()
-    pace = found.topology.sender.messages_per_s
-    scene = Scene.for_rate(secrets.token_hex(3), plan.rate_per_s * plan.times, plan.matching_percent, pace)
+    scene = Scene.fresh(found, plan.rate_per_s * plan.times, plan.matching_percent)
     sleep_until(plant(found, scene) / 1000 + ACTIVATION_MARGIN_S)
     positions = PositionWatch(found.settings.database_url, [ARCHIVE, VERDICTS])
     positions.start()

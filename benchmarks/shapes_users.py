@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -85,8 +84,7 @@ def _crowd(
     tell: Tell,
 ) -> Crowded:
     """`accepted`: the ids of all crowds so far; this one's are added, and all are reconciled."""
-    pace = found.topology.sender.messages_per_s
-    scene = Scene.for_rate(secrets.token_hex(3), users / think_s, matching_percent, pace)
+    scene = Scene.fresh(found, users / think_s, matching_percent)
     sleep_until(plant(found, scene) / 1000 + ACTIVATION_MARGIN_S)
     address = urlsplit(found.settings.edge_url)
     positions = PositionWatch(found.settings.database_url, [ARCHIVE, VERDICTS])

@@ -6,7 +6,6 @@ indexes from PostgreSQL, of topics from the broker's folder. Many rows, so that 
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 import msgspec
@@ -49,8 +48,7 @@ class Result(msgspec.Struct, frozen=True):
 def measure(found: Deployment, requests: int, rate_per_s: float, matching_percent: int, tell: Tell) -> Result:
     """On a deployment of its own that runs. Raises Wrong, LoadBroken."""
     described, began = machine(), now()
-    pace = found.topology.sender.messages_per_s
-    scene = Scene.for_rate(secrets.token_hex(3), rate_per_s, matching_percent, pace)
+    scene = Scene.fresh(found, rate_per_s, matching_percent)
     sleep_until(plant(found, scene) / 1000 + ACTIVATION_MARGIN_S)
     tables_before, topics_before = tables(found), topics(found)
     tell(f"load: {requests:,} completions at {rate_per_s:g}/s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import tempfile
 import time
@@ -97,8 +96,7 @@ def running(plan: Plan, port_base: int, tell: Tell) -> Iterator[BullmqSide]:
         urls = stack.start()
         own = {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
         found = deployment.find({**own, **urls.as_env()})
-        pace = found.topology.sender.messages_per_s
-        scene = Scene.for_rate(secrets.token_hex(3), plan.rate_per_s, plan.matching_percent, pace)
+        scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         _plant(found, scene, code)
         ending.enter_context(parts.running(found, ["simulator"]))
         env = _env(found, scene, ports)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -65,7 +64,6 @@ class OwnSide:
 def running(plan: Plan, port_base: int, tell: Tell) -> Iterator[OwnSide]:
     """Raises CannotStart."""
     with subject.own(tell, port_base) as found:
-        pace = found.topology.sender.messages_per_s
-        scene = Scene.for_rate(secrets.token_hex(3), plan.rate_per_s, plan.matching_percent, pace)
+        scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         sleep_until(plant(found, scene) / 1000 + ACTIVATION_MARGIN_S)
         yield OwnSide(found, scene)

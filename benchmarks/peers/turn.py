@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -18,6 +17,7 @@ from benchmarks.parts import Wrong
 from benchmarks.percentiles import Percentiles, percentiles_ms
 from benchmarks.questionnaire import Questionnaire
 from benchmarks.scene import Scene
+from ops.chaos.provider import Provider
 from ops.demo_phones import ROWS_MAX, demo_phone
 from ops.deployment import Deployment
 from ops.provider_record import ProviderRecord
@@ -84,7 +84,7 @@ class Turn(msgspec.Struct, frozen=True):
 def take(side: Side, plan: Plan, tell: Tell) -> Turn:
     """Raises Wrong where a completion is missing, or a match was called not once; LoadBroken."""
     found, scene = side.found, side.scene
-    _say_nothing(found)
+    Provider(found.settings.simulator_url).behave(webhooks=False)
     generation = Generation(found, scene, plan.rate_per_s, plan.requests)
     try:
         tell(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
@@ -173,18 +173,6 @@ def _check(requests: Requests, scene: Scene, judged: Judged, calls: Sequence[Cal
 
 def _phone(questionnaire: Questionnaire, number: int) -> str:
     return demo_phone(questionnaire.quiz_id, number % ROWS_MAX).removeprefix("+")
-
-
-def _say_nothing(found: Deployment) -> None:
-    """The provider says nothing by webhook to either side."""
-    request = urllib.request.Request(
-        f"{found.settings.simulator_url}/simulator/behaviour",
-        data=b'{"webhooks": false}',
-        headers={"Content-Type": "application/json"},
-        method="PATCH",
-    )
-    with urllib.request.urlopen(request, timeout=5.0):
-        return
 
 
 def wait_until(done: Callable[[], bool], timeout_s: float, what: str, every_s: float = 0.5) -> None:

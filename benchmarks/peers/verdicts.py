@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pipeline.campaigns import Campaigns
 from pipeline.stages.limit import Limited, limit
 from pipeline.stages.match import NO_PHONE, Matched, match, match_event
+from pipeline.stages.qualify import outcome_of
 from pipeline.topology import Windows
 from schemas.codec import codec
 from schemas.ids import match_key
@@ -69,19 +70,8 @@ class Judge:
                 matches = [match_event(completion, campaign, title) for campaign in found.campaigns]
             verdict = "matched" if matches else "unmatched"
             reason = NO_PHONE if completion.personal.phone is None else ""
-        outcome = Outcome(
-            completion_id=completion.completion_id,
-            tenant_id=completion.tenant_id,
-            quiz_id=completion.quiz_id,
-            contact_id=completion.contact_id,
-            day=completion.day,
-            accepted_at=completion.accepted_at,
-            verdict=verdict,
-            source_partition=partition,
-            source_offset=offset,
-            reason=reason,
-            campaigns=[MatchedCampaign(one.campaign_id, one.campaign_version) for one in matches],
-        )
+        campaigns = [MatchedCampaign(one.campaign_id, one.campaign_version) for one in matches]
+        outcome = outcome_of(completion, partition, offset, verdict, reason, campaigns)
         return Judged(outcome, matches)
 
 

@@ -22,7 +22,7 @@ from pipeline.stages.match import NO_PHONE, Matched, match, match_event
 from pipeline.topology import Windows
 from schemas.codec import Undecodable, codec
 from schemas.ids import match_key
-from schemas.records import Completion, Outcome, Verdict
+from schemas.records import Completion, MatchedCampaign, Outcome, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -143,19 +143,7 @@ class Qualify:
             matched = entry.matched
             verdict = "matched" if matched else "unmatched"
             reason = NO_PHONE if completion.personal.phone is None else ""
-        outcome = Outcome(
-            completion_id=completion.completion_id,
-            tenant_id=completion.tenant_id,
-            quiz_id=completion.quiz_id,
-            contact_id=completion.contact_id,
-            day=completion.day,
-            accepted_at=completion.accepted_at,
-            verdict=verdict,
-            source_partition=record.partition,
-            source_offset=record.offset,
-            reason=reason,
-            campaigns=matched,
-        )
+        outcome = outcome_of(completion, record.partition, record.offset, verdict, reason, matched)
         assert record.key is not None
         batch.outputs.append(Output(self._wiring.outcomes_topic, record.key, self._outcomes.encode(outcome)))
         for chosen in matched:
@@ -176,6 +164,30 @@ class Qualify:
                     self._matches.encode(event),
                 )
             )
+
+
+def outcome_of(
+    completion: Completion,
+    partition: int,
+    offset: int,
+    verdict: Verdict,
+    reason: str,
+    campaigns: list[MatchedCampaign],
+) -> Outcome:
+    """The verdict on the completion that lies there."""
+    return Outcome(
+        completion_id=completion.completion_id,
+        tenant_id=completion.tenant_id,
+        quiz_id=completion.quiz_id,
+        contact_id=completion.contact_id,
+        day=completion.day,
+        accepted_at=completion.accepted_at,
+        verdict=verdict,
+        source_partition=partition,
+        source_offset=offset,
+        reason=reason,
+        campaigns=campaigns,
+    )
 
 
 class _Batch:
