@@ -21,6 +21,8 @@ from ingest_api.reply import Receive, Reply, Scope
 from ingest_api.straight import Straight
 from ingest_api.webhooks import ReceiveWebhook
 
+COMPLETIONS = "/quiz/{quiz_id}/completions"
+
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
@@ -40,7 +42,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
     submit, read, both = ["POST", "OPTIONS"], ["GET"], ["GET", "POST"]
     everything = Starlette(
         routes=[
-            Route("/quiz/{quiz_id}/completions", completions, methods=submit),  # see below
+            Route(COMPLETIONS, completions, methods=submit),
             Route("/api/quiz/{quiz_id}/submit", completions, methods=submit),  # the old pages' address
             Route("/webhooks/whatsapp", webhooks, methods=both),
             Route("/schemas/types", Endpoint("schemas", registry.types), methods=read),
@@ -60,7 +62,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
         exception_handlers=fallbacks.HANDLERS,
         lifespan=lifespan,
     )
-    return Straight("/quiz/{quiz_id}/completions", submit, completions, everything)
+    return Straight(COMPLETIONS, submit, completions, everything)
 
 
 async def metrics(_scope: Scope, _receive: Receive) -> Reply:
