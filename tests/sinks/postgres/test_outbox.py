@@ -101,8 +101,8 @@ def test_one_of_two_publishers_works_and_the_other_takes_over(corner: Corner) ->
 
 def test_a_crash_before_the_deletion_sends_again_in_order(corner: Corner) -> None:
     corner.make_topics(ROLE)
-    for n in range(3):
-        enqueue(corner.connection, ROLE, b"key", str(n).encode())
+    with corner.connection.transaction():  # so that they are published together
+        enqueue_all(corner.connection, ROLE, [(b"key", str(n).encode()) for n in range(3)])
     # Between the reports and the deletion the connection ends.
     dying = publisher(corner)
     produce = dying._deliver
