@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, NoReturn, cast
@@ -20,6 +21,7 @@ from yarl import URL
 
 from pipeline import metrics
 from pipeline.chunk import ChunkLimits
+from pipeline.flow_control import FlowControl
 from pipeline.observe import Readiness
 from pipeline.recovery import StrictTableManager
 from pipeline.runner import Limits, Producer, StageRunner, StateTable
@@ -75,6 +77,11 @@ class StreamApp(faust.App):
     runners: Sequence[StageRunner] = ()
     _rebalance_began_s: float | None = None
     _assigned_once = False
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        """Whether chunks flow into the streams."""
+        return FlowControl(loop=self.loop)
 
     def stop_process(self, reason: BaseException) -> NoReturn:
         """End the process at once: no ack, no commit, no farewell to the group.

@@ -55,6 +55,10 @@ class _Pending(msgspec.Struct):
     done_to: int | None = None
 
 
+class ChunkLost(Exception):
+    """A stage takes a chunk before an earlier one of its partition, which then got lost on its way."""
+
+
 class OutOfOrder(Exception):
     """A chunk starts before the end of the one before it, within one epoch: somebody moved unseen."""
 
@@ -104,10 +108,18 @@ class Tracker:
         return self._find(ref) is not None
 
     def begin(self, ref: ChunkRef) -> bool:
-        """Say that a stage takes the chunk in hand; `False` when it is not ours any more and must be left."""
+        """Say that a stage takes the chunk in hand; `False` when it is not ours any more and must be left.
+
+        Raises `ChunkLost`: nothing would be committed any more until the partition is read again.
+        """
         entry = self._find(ref)
         if entry is None or entry.done:
             return False
+        for earlier in self._pending[ref.tp].entries:
+            if earlier is entry:
+                break
+            if not earlier.begun:
+                raise ChunkLost(f"{ref.tp}: {earlier.ref.first}-{earlier.ref.last} never reached a stage")
         entry.begun = True
         return True
 

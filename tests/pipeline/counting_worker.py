@@ -4,6 +4,7 @@ A record with the value `lethal` kills the process, one with `bad` raises.
 """
 
 import argparse
+import asyncio
 import os
 import signal
 import struct
@@ -14,11 +15,13 @@ from pipeline.chunk import ChunkLimits
 from pipeline.producer import BatchProducer
 from pipeline.stage import Output, Poison, Put, Record, StageResult, StateReader
 from pipeline.stream_app import Deliveries, StageAgent, StreamSettings, build_app, run_app
+from pipeline.transport import Consumer
 
 TABLE = "counts"
 COUNT = struct.Struct(">qq")  # records counted, offset of the last one
 SESSION_TIMEOUT_S = 6.0  # the least that a broker allows by default
 CHUNK_RECORDS_MAX = 50
+LATE_CHUNKS = 4  # more than the stage takes before Faust goes on
 
 
 class Count:
@@ -44,13 +47,29 @@ class Count:
         return StageResult([], [Put(TABLE, key, COUNT.pack(*state)) for key, state in states.items()], [])
 
 
+def be_late_after_seek() -> None:
+    """Goes on after a seek only once chunks of what was sought are waiting for the stage."""
+    seek = Consumer.perform_seek
+
+    async def seek_and_be_late(consumer: Consumer) -> None:
+        await seek(consumer)
+        # A queue tells nobody how long it is.
+        while all(q.qsize() < LATE_CHUNKS for q in consumer.app.flow_control._queues):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    Consumer.perform_seek = seek_and_be_late  # type: ignore[method-assign, assignment]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("bootstrap", "group", "source", "changelog", "dead-letters"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--datadir", type=Path, required=True)
+    parser.add_argument("--late-after-seek", action="store_true", help="as on a busy machine")
     args = parser.parse_args()
+    if args.late_after_seek:
+        be_late_after_seek()
 
     def dead_letter(poison: Poison) -> Output:
         return Output(args.dead_letters, b"", b"%d %s" % (poison.record.offset, poison.reason.encode()))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.tracker import ChunkRef, OutOfOrder, Tracker
+from pipeline.tracker import ChunkLost, ChunkRef, OutOfOrder, Tracker
 
 
 class TP(NamedTuple):
@@ -40,6 +40,18 @@ def test_a_chunk_that_was_lost_on_its_way_holds_the_commit_back() -> None:
     tracker.done(later)
 
     assert tracker.committable(TP0) is None
+
+
+def test_a_chunk_that_was_lost_on_its_way_is_noticed_with_the_next_one() -> None:
+    tracker = Tracker()
+    first, lost, later = (tracker.fetched(TP0, 0, at, at + 9) for at in (0, 10, 20))
+    assert first is not None
+    assert lost is not None
+    assert later is not None
+    assert tracker.begin(first)
+
+    with pytest.raises(ChunkLost, match="10-19"):
+        tracker.begin(later)
 
 
 def test_offsets_missing_in_the_log_do_not_hold_the_commit_back() -> None:

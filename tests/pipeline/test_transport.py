@@ -53,13 +53,13 @@ class Counting:
             self.sent[key] += value == b"v"
         assert producer.flush(30) == 0
 
-    def start(self, name: str = "a", crash_points: str = "") -> subprocess.Popen[bytes]:
+    def start(self, name: str = "a", crash_points: str = "", *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.pipeline.counting_worker", f"--bootstrap={self._bootstrap}"]
         command += [f"--group={self.group}", f"--source={self.source}", f"--changelog={self.changelog}"]
         command += [f"--dead-letters={self.dead_letters}", f"--partitions={PARTITIONS}"]
         with self.log_of(name).open("ab") as log:
             worker = subprocess.Popen(
-                [*command, f"--datadir={self._folder / name}"],
+                [*command, f"--datadir={self._folder / name}", *options],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=CHECKOUT,
@@ -147,6 +147,17 @@ def test_killed_between_delivery_and_write_every_record_counts_once(counting: Co
     assert counting.start(crash_points="stream.written:kill:3").wait(WAIT_S) == -signal.SIGKILL
 
     counting.start()
+    counting.wait_until_committed()
+
+    assert counting.counts() == counting.sent
+
+
+def test_what_arrives_before_the_flow_is_resumed_is_not_lost(counting: Counting) -> None:
+    """Faust resumes the flow once more after it has set the positions, and empties the queues with it."""
+    counting.send(1000)
+    assert counting.start(crash_points="stream.delivered:kill:3").wait(WAIT_S) == -signal.SIGKILL
+
+    counting.start("a", "", "--late-after-seek")
     counting.wait_until_committed()
 
     assert counting.counts() == counting.sent
