@@ -94,8 +94,8 @@ def spawn(
 
     `output` is a file descriptor (or subprocess.PIPE) for stdout and stderr together. `death_signal` is what
     the child gets when this process is gone. `niceness` comes on top of this process's own. Raises OSError
-    when no process can be made; a program that
-    cannot be run shows as an exit status of 126 with the reason in its output.
+    when no process can be made; a program that cannot be run shows as an exit status of 126, with the reason
+    in its output.
     """
     uid, gid = ("-", "-") if run_as is None else (str(run_as.uid), str(run_as.gid))
     launcher = [

@@ -28,7 +28,6 @@ DATABASE = "quizstream"
 INITDB_TIMEOUT_S = 120.0
 READY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 3
-NICENESS = 5  # nobody who asks for an answer waits for it: the edge and Kafka go first
 WAL_SEGMENT_MIB = 16  # PostgreSQL's own default
 
 SETTINGS = {
@@ -72,7 +71,6 @@ def start(
             log=home.logs / "postgres.log",
             stop_signal=signal.SIGINT,  # PostgreSQL's "fast" shutdown: ends sessions, writes a checkpoint
             run_as=place.account,
-            niceness=NICENESS,
         )
 
     data = place.folder / "data"

@@ -20,10 +20,7 @@ _COMPLAINTS = ("ERROR", "FATAL", "Exception: ", "Caused by")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a server is started and asked to stop. `log` takes its output; `own_log` it writes itself.
-
-    `niceness` as the operating system counts it: 0 goes first.
-    """
+    """How a server is started and asked to stop. `log` takes its output; `own_log` it writes itself."""
 
     name: str
     argv: Sequence[str]
@@ -33,7 +30,6 @@ class Command:
     stop_signal: signal.Signals = signal.SIGTERM
     run_as: tether.Account | None = None
     own_log: Path | None = None
-    niceness: int = 0
 
 
 class RunningServer:
@@ -49,7 +45,6 @@ class RunningServer:
                 output=log.write_end,
                 death_signal=command.stop_signal,
                 run_as=command.run_as,
-                niceness=command.niceness,
                 inherited_fds=inherited_fds,
             )
         except OSError as error:

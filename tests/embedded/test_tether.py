@@ -46,7 +46,11 @@ def test_a_child_stands_as_far_behind_as_it_is_told() -> None:
     child = tether.spawn(SLEEPER, cwd=Path.cwd(), env=os.environ, output=subprocess.PIPE, niceness=3)
     assert child.stdout is not None
     assert child.stdout.readline() == b"awake\n"
-    assert psutil.Process(child.pid).nice() == os.nice(0) + 3
+    behind = os.nice(0) + 3
+    assert psutil.Process(child.pid).nice() == behind
+    autogroup = Path(f"/proc/{child.pid}/autogroup")
+    if autogroup.exists():
+        assert autogroup.read_text().endswith(f" nice {behind}\n")
     tether.stop(child, first=signal.SIGTERM, grace_s=10)
 
 
