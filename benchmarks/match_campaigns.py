@@ -1,7 +1,7 @@
 """What one completion costs to match against many campaigns: `python -m benchmarks.match_campaigns`.
 
 Each completion answers 25 questions and matches about two campaigns, whatever their number: campaigns differ
-by an answer, by a band of the score, or by their quiz.
+by an answer, by a band of the score, by their quiz, or by their tenant.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from uuid import UUID
 
 from pipeline.campaigns import CampaignBook
@@ -18,41 +19,53 @@ from schemas.records import Campaign, Completion, Condition, Message, Personal
 COMPLETIONS = 5_000
 QUESTIONS = 25
 CAMPAIGNS = (10, 1_000, 10_000)
-Shape = Callable[[int, int], tuple[str, list[Condition]]]
+TENANT = "tenant"
 
 
-def by_answer(index: int, count: int) -> tuple[str, list[Condition]]:
+class Place(NamedTuple):
+    """Where a campaign stands, and what it asks for."""
+
+    tenant_id: str
+    quiz_id: str
+    conditions: list[Condition]
+
+
+Shape = Callable[[int, int], Place]
+
+
+def by_answer(index: int, count: int) -> Place:
     """One quiz; each campaign wants its own choice to one question, and a score."""
-    return "quiz", [
-        Condition("answers.q0", "eq", [f"choice {index // 2}"]),
-        Condition("score", "gte", [0.0]),
-    ]
+    chosen = Condition("answers.q0", "eq", [f"choice {index // 2}"])
+    return Place(TENANT, "quiz", [chosen, Condition("score", "gte", [0.0])])
 
 
-def by_band(index: int, count: int) -> tuple[str, list[Condition]]:
+def by_band(index: int, count: int) -> Place:
     """One quiz; each campaign wants its own band of the score."""
     low = index * 1000.0 / count
-    return "quiz", [
-        Condition("score", "gte", [low]),
-        Condition("score", "lt", [low + 2000.0 / count]),
-    ]
+    high = low + 2000.0 / count
+    return Place(TENANT, "quiz", [Condition("score", "gte", [low]), Condition("score", "lt", [high])])
 
 
-def by_quiz(index: int, count: int) -> tuple[str, list[Condition]]:
+def by_quiz(index: int, count: int) -> Place:
     """Ten campaigns a quiz, of which two match."""
-    return f"quiz {index // 10}", [Condition("answers.q1", "eq", [str(index % 5)])]
+    return Place(TENANT, f"quiz {index // 10}", [Condition("answers.q1", "eq", [str(index % 5)])])
 
 
-SHAPES: dict[str, Shape] = {"answer": by_answer, "band": by_band, "quiz": by_quiz}
+def by_tenant(index: int, count: int) -> Place:
+    """A quiz and ten campaigns a tenant, of which two match."""
+    return by_quiz(index, count)._replace(tenant_id=f"{TENANT} {index // 10}")
+
+
+SHAPES: dict[str, Shape] = {"answer": by_answer, "band": by_band, "quiz": by_quiz, "tenant": by_tenant}
 
 
 def campaigns(shape: Shape, count: int) -> Iterator[Campaign]:
     for index in range(count):
-        quiz_id, conditions = shape(index, count)
+        tenant_id, quiz_id, conditions = shape(index, count)
         yield Campaign(
             campaign_id=f"campaign {index}",
             version=1,
-            tenant_id="tenant",
+            tenant_id=tenant_id,
             name="",
             quiz_ids=[quiz_id],
             active=True,
@@ -66,10 +79,11 @@ def campaigns(shape: Shape, count: int) -> Iterator[Campaign]:
 def completions(shape: Shape, count: int, rng: random.Random) -> Iterator[Completion]:
     for number in range(COMPLETIONS):
         index = rng.randrange(count)
+        place = shape(index, count)
         yield Completion(
             completion_id=str(UUID(int=number)),
-            tenant_id="tenant",
-            quiz_id=shape(index, count)[0],
+            tenant_id=place.tenant_id,
+            quiz_id=place.quiz_id,
             quiz_version=1,
             contact_id="c" * 32,
             day=0,

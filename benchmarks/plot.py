@@ -1,143 +1,159 @@
-"""One page of an end-to-end result: `python -m benchmarks.plot RESULT.json PAGE.svg`.
+"""One page of a result: `python -m benchmarks.plot RESULT.json PAGE.svg`.
 
-Latency percentiles, CPU by process and throughput against the offered load. Plain SVG, made here: three bar
-charts are no reason for a plotting library among the dependencies.
+Of an end-to-end result latency percentiles, CPU by process and throughput against the offered load; of a
+spike, of crowds of users and of the journey beside another design what sets their parts side by side.
 """
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from benchmarks.e2e import ACK_P99_MS_MAX, POSTGRES_P99_MS_MAX, PROVIDER_P99_MS_MAX, Result
-from benchmarks.percentiles import Percentiles
+from benchmarks import e2e, shapes_spike, shapes_users
+from benchmarks.e2e import ACK_P99_MS_MAX, POSTGRES_P99_MS_MAX, PROVIDER_P99_MS_MAX
+from benchmarks.peers import journey
+from benchmarks.svg_page import Bar, Latency, Page
 
-WIDTH = 860
-BAR = 18
-LEFT = 220
-ROOM = 520  # of the longest bar
-INK, FAINT, FILL, LIMIT = "#222222", "#888888", "#3b6ea5", "#c0392b"
-DECADES = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)  # ms
+NOT_KNOWN = 2
 
 
-class _Page:
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self.y = 24.0
-
-    def text(self, x: float, said: str, *, size: int = 13, end: bool = False, ink: str = INK) -> None:
-        anchor = "end" if end else "start"
-        self._parts.append(
-            f'<text x="{x:.0f}" y="{self.y:.0f}" font-size="{size}" text-anchor="{anchor}" '
-            f'fill="{ink}">{escape(said)}</text>'
-        )
-
-    def bar(self, width: float, ink: str = FILL, opacity: float = 1.0) -> None:
-        self._parts.append(
-            f'<rect x="{LEFT}" y="{self.y - 12:.0f}" width="{max(1.0, width):.1f}" height="{BAR - 4}" '
-            f'fill="{ink}" opacity="{opacity}"/>'
-        )
-
-    def mark(self, x: float, ink: str) -> None:
-        self._parts.append(
-            f'<line x1="{LEFT + x:.1f}" x2="{LEFT + x:.1f}" y1="{self.y - 15:.0f}" y2="{self.y + 5:.0f}" '
-            f'stroke="{ink}" stroke-width="2"/>'
-        )
-
-    def heading(self, said: str) -> None:
-        self.y += 18
-        self.text(16, said, size=15)
-        self.y += 24
-
-    def svg(self) -> str:
-        height = self.y + 16
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
-            'font-family="sans-serif">\n'
-            f'<rect width="{WIDTH}" height="{height:.0f}" fill="#ffffff"/>\n'
-            + "\n".join(self._parts)
-            + "\n</svg>\n"
-        )
-
-
-def page(result: Result) -> str:
-    """SVG text; a function of the result alone."""
-    p, r = _Page(), result
-    p.text(16, f"{r.plan.rate_per_s:g} completions/s for {r.plan.seconds:g} s, end to end", size=17)
-    p.y += 20
-    machine = f"{r.machine.cpu}, {r.machine.cores} cores, commit {r.commit}, {r.at}"
-    p.text(16, f"{machine}; lost {r.lost}, twice {r.twice}", size=12, ink=FAINT)
-    p.y += 8
-    _latencies(p, r)
-    _cpu(p, r)
-    _rates(p, r)
+def e2e_page(r: e2e.Result) -> str:
+    """SVG text; a function of the result alone, as all of these."""
+    title = f"{r.plan.rate_per_s:g} completions/s for {r.plan.seconds:g} s, end to end"
+    p = Page(title, r.machine, r.commit, r.at, _nothing_wrong(r.lost, r.twice))
+    p.latencies(
+        "Latency from when the request was due",
+        [
+            Latency("202", r.ack_ms, ACK_P99_MS_MAX),
+            Latency("row visible in Postgres", r.to_postgres_ms, POSTGRES_P99_MS_MAX),
+            Latency("verdict visible in Postgres", r.to_verdict_row_ms),
+            Latency("provider called", r.to_provider_ms, PROVIDER_P99_MS_MAX),
+        ],
+    )
+    p.bars(
+        f"CPU: {r.cores_used} of {r.machine.cores} cores, {r.cpu_us_per_completion:,.0f} us a completion",
+        [Bar(name, cpu_s, f"{cpu_s / r.plan.seconds:.2f} cores") for name, cpu_s in r.cpu_s.items()],
+    )
+    p.bars(
+        "Throughput, a second",
+        [
+            _rate("offered", r.offered_per_s),
+            _rate("accepted", r.accepted_per_s),
+            _rate("drained to Postgres", r.drained_per_s),
+            _rate("messages sent", r.calls_per_s),
+        ],
+    )
     return p.svg()
 
 
-def _latencies(p: _Page, r: Result) -> None:
-    p.heading("Latency from when the request was due, ms, logarithmic; red: the limit of p99")
-    for name, told, limit_ms in (
-        ("202", r.ack_ms, ACK_P99_MS_MAX),
-        ("row visible in Postgres", r.to_postgres_ms, POSTGRES_P99_MS_MAX),
-        ("verdict visible in Postgres", r.to_verdict_row_ms, None),
-        ("provider called", r.to_provider_ms, PROVIDER_P99_MS_MAX),
-    ):
-        for percentile, value in _values(told):
-            p.text(LEFT - 8, f"{name}, {percentile}", end=True)
-            p.bar(_log_width(value), opacity={"p50": 0.5, "p99": 1.0}.get(percentile, 0.3))
-            p.text(LEFT + _log_width(value) + 6, f"{value:,.1f}", size=12)
-            if limit_ms is not None and percentile == "p99":
-                p.mark(_log_width(limit_ms), LIMIT)
-            p.y += BAR
-        p.y += 4
-
-
-def _values(told: Percentiles) -> Sequence[tuple[str, float]]:
-    pairs = (("p50", told.p50), ("p99", told.p99), ("max", told.max))
-    return [(name, value) for name, value in pairs if value is not None]
-
-
-def _log_width(ms: float) -> float:
-    return ROOM * math.log10(max(ms, DECADES[0])) / math.log10(DECADES[-1])
-
-
-def _cpu(p: _Page, r: Result) -> None:
-    p.heading(
-        f"CPU: {r.cores_used} of {r.machine.cores} cores, {r.cpu_us_per_completion:,.0f} us a completion"
+def spike_page(r: shapes_spike.Result) -> str:
+    """Before, in and after a spike."""
+    title = f"{r.plan.rate_per_s:g} completions/s, {r.plan.times:g} times as many for {r.plan.spike_s:g} s"
+    p = Page(title, r.machine, r.commit, r.at, _nothing_wrong(r.lost, r.twice))
+    p.latencies("202 from when the request was due", [Latency(part.name, part.ack_ms) for part in r.parts])
+    p.bars(
+        "Throughput, completions a second",
+        [
+            _rate(f"{part.name}, {what}", per_s)
+            for part in r.parts
+            for what, per_s in (
+                ("offered", part.offered_per_s),
+                ("accepted", part.accepted_per_s),
+                ("drained", part.drained_per_s),
+            )
+        ],
     )
-    largest = max(r.cpu_s.values())
-    for name, cpu_s in r.cpu_s.items():
-        share = cpu_s / r.plan.seconds
-        p.text(LEFT - 8, name, end=True)
-        p.bar(ROOM * cpu_s / largest)
-        p.text(LEFT + ROOM * cpu_s / largest + 6, f"{share:.2f} cores", size=12)
-        p.y += BAR
+    p.bars(
+        f"Records on their way at most; as before {_after(r.recovered_s)}",
+        [Bar(part.name, part.backlog_max, f"{part.backlog_max:,}") for part in r.parts],
+    )
+    return p.svg()
 
 
-def _rates(p: _Page, r: Result) -> None:
-    p.heading("Throughput, completions a second")
-    for name, per_s in (
-        ("offered", r.offered_per_s),
-        ("accepted", r.accepted_per_s),
-        ("drained to Postgres", r.drained_per_s),
-        ("messages sent", r.calls_per_s),
-    ):
-        width = ROOM * per_s / max(r.offered_per_s, r.drained_per_s)
-        p.text(LEFT - 8, name, end=True)
-        p.bar(width)
-        p.text(LEFT + width + 6, f"{per_s:,.1f}", size=12)
-        p.y += BAR
+def users_page(r: shapes_users.Result) -> str:
+    """Crowds of concurrent users."""
+    title = f"Concurrent users who think for {r.think_s:g} s and then answer"
+    p = Page(title, r.machine, r.commit, r.at, _nothing_wrong(r.lost, r.twice))
+    p.latencies(
+        "202 from when it was first sent", [Latency(f"{c.users:,} users", c.ack_ms) for c in r.crowds]
+    )
+    p.bars(
+        "Throughput, completions a second",
+        [
+            _rate(f"{c.users:,} users, {what}", per_s)
+            for c in r.crowds
+            for what, per_s in (("accepted", c.accepted_per_s), ("drained", c.drained_per_s))
+        ],
+    )
+    p.bars(
+        f"CPU, of {r.machine.cores} cores",
+        [Bar(f"{c.users:,} users", c.cores_used, f"{c.cores_used:.2f} cores") for c in r.crowds],
+    )
+    return p.svg()
 
 
-def main() -> None:
+def journey_page(r: journey.Result) -> str:
+    """The whole journey of each side."""
+    title = f"{r.plan.rate_per_s:g} completions/s for {r.plan.seconds:g} s, turns of one run"
+    p = Page(title, r.machine, r.commit, r.at, f"{r.rounds} rounds; every row and call checked by id")
+    p.bars(
+        "Throughput, completions a second: median (smallest to largest)",
+        [
+            Bar(f"{side}, {what}", told.median, f"{told.median:,.0f} ({told.min:,.0f} to {told.max:,.0f})")
+            for side, summary in r.sides.items()
+            for what, told in (("accepted", summary.accepted_per_s), ("drained", summary.drained_per_s))
+        ],
+    )
+    p.bars(
+        "CPU of everything, us a completion",
+        [
+            Bar(side, summary.cpu_us_per_completion.median, f"{summary.cpu_us_per_completion.median:,.0f}")
+            for side, summary in r.sides.items()
+        ],
+    )
+    return p.svg()
+
+
+PAGES: Mapping[str, tuple[type[Any], Callable[[Any], str]]] = {
+    "e2e": (e2e.Result, e2e_page),
+    "shape-spike": (shapes_spike.Result, spike_page),
+    "shape-users": (shapes_users.Result, users_page),
+    "peers-journey": (journey.Result, journey_page),
+}
+
+
+def page(result: bytes) -> str:
+    """Of a result as JSON. Raises KeyError with a kind that has no page."""
+    shape, draw = PAGES[msgspec.json.decode(result)["kind"]]
+    return draw(msgspec.json.decode(result, type=shape))
+
+
+def _nothing_wrong(lost: int, twice: int) -> str:
+    return f"lost {lost}, twice {twice}"
+
+
+def _rate(label: str, per_s: float) -> Bar:
+    return Bar(label, per_s, f"{per_s:,.1f}")
+
+
+def _after(recovered_s: float | None) -> str:
+    return "not while it was watched" if recovered_s is None else f"{recovered_s:.1f} s after its end"
+
+
+def main() -> int:
     source, target = map(Path, sys.argv[1:3])
-    target.write_text(page(msgspec.json.decode(source.read_bytes(), type=Result)), encoding="utf-8")
+    try:
+        drawn = page(source.read_bytes())
+    except KeyError as unknown:
+        print(f"{source}: no page for {unknown}; there is one for {', '.join(PAGES)}", file=sys.stderr)
+        return NOT_KNOWN
+    target.write_text(drawn, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,10 +26,10 @@ def growth(
 ) -> None:
     """Does a record cost more when there is more of everything? CPU of the stages against what grows.
 
-    The judging stage against campaigns, which differ by an answer, by a band of the score or by their quiz;
-    both stages against the keys in their RocksDB tables, which are filled before in a temporary folder (about
-    a minute and up to 1.5 GB for 5e6); dedup against partitions. CPU time of all threads, medians of rounds.
-    Starts no server.
+    The judging stage against campaigns, which differ by an answer, by a band of the score, by their quiz or
+    by their tenant; both stages against the keys in their RocksDB tables, which are filled before in a
+    temporary folder (about a minute and up to 1.5 GB for 5e6); dedup against partitions. CPU time of all
+    threads, medians of rounds. Starts no server.
 
     Draw the page with `python -m benchmarks.growth_page RESULT.json PAGE.svg`.
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
+
+import msgspec
+import pytest
 
 from benchmarks.e2e import Plan, Result
 from benchmarks.machine import Machine
 from benchmarks.percentiles import Percentiles
-from benchmarks.plot import page
+from benchmarks.plot import PAGES, page
 from benchmarks.show import text
 
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 SOME = Percentiles(1000, 4.5, 41.0, 1234.5)
 RESULT = Result(
     kind="e2e",
@@ -38,9 +43,23 @@ RESULT = Result(
 
 
 def test_a_page_is_well_formed_and_says_what_was_measured() -> None:
-    said = " ".join(ElementTree.fromstring(page(RESULT)).itertext())
+    said = " ".join(ElementTree.fromstring(page(msgspec.json.encode(RESULT))).itertext())
     for wanted in ("A <fast> CPU & more", "abcdef0", "1,234.5", "kafka", "0.50 cores", "1,666.5", "lost 0"):
         assert wanted in said
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_what_is_kept_of_each_kind_can_be_drawn(kind: str) -> None:
+    kept = [file for file in RESULTS.glob("*.json") if msgspec.json.decode(file.read_bytes())["kind"] == kind]
+    assert kept
+    for file in kept:
+        said = " ".join(ElementTree.fromstring(page(file.read_bytes())).itertext())
+        assert msgspec.json.decode(file.read_bytes())["commit"] in said
+
+
+def test_what_has_no_page_is_named() -> None:
+    with pytest.raises(KeyError, match="stages"):
+        page(b'{"kind": "stages"}')
 
 
 def test_a_person_reads_the_same_figures_and_which_target_was_missed() -> None:
