@@ -88,9 +88,9 @@ COMPLETION_TOPICS = frozenset({"completions", "outcomes"})
 
 
 def measured(topology: Topology, result: Path | None = None, folder: Path = RESULTS) -> Measured:
-    """From `result`, or from the newest good one of the folder; what lies beside it fills in the rest.
+    """From `result`, or from the longest good one of the folder, of equals the newest.
 
-    Raises NotMeasured.
+    What lies beside it fills in the rest. Raises NotMeasured.
     """
     journey, source = _journey(result, folder)
     sending = _newest(folder, Sending, "sender")
@@ -175,7 +175,7 @@ def _journey(result: Path | None, folder: Path) -> tuple[Journey, Path]:
             f"No good result in {folder}: make one with `quizstream bench e2e --json > RESULT.json`, "
             "and name it with --result."
         )
-    return max(good, key=lambda pair: pair[0].at)
+    return max(good, key=lambda pair: (pair[0].plan.seconds, pair[0].at))
 
 
 def _newest(folder: Path, kind: type[Kind], name: str) -> tuple[Path | None, Kind | None]:

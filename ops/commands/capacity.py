@@ -23,7 +23,8 @@ def capacity(
     result: Annotated[
         Path | None,
         typer.Option(
-            help="A result of `bench e2e --json`; without it the newest good one of benchmarks/results."
+            help="A result of `bench e2e --json`; without it the longest good one of benchmarks/results, "
+            "of equals the newest."
         ),
     ] = None,
     utilisation: Annotated[

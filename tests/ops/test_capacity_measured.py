@@ -77,13 +77,14 @@ def test_cpu_is_charged_once_and_the_load_generators_to_nobody() -> None:
         assert cost.completion_us >= 0  # a sender's result of another day may say more than the whole
 
 
-def test_the_newest_result_that_kept_up_and_lost_nothing_is_taken(tmp_path: Path, topology: Topology) -> None:
+def test_of_the_longest_good_results_the_newest_is_taken(tmp_path: Path, topology: Topology) -> None:
     written(
         tmp_path,
         older=journey(),
         newer=journey(at="2026-01-02T00:00:00+00:00"),
         behind=journey(at="2026-01-03T00:00:00+00:00", drained_per_s=900.0),
         lost=journey(at="2026-01-04T00:00:00+00:00", lost=1),
+        shorter=journey(at="2026-01-05T00:00:00+00:00", plan={"seconds": 60.0, "matching_percent": 10}),
         sender=SENDING,
         storage=STORED,
     )
