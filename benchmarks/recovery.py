@@ -102,7 +102,12 @@ def fill(bootstrap: str, topic: str, keys: int) -> None:
     for made in admin.create_topics(wanted).values():
         made.result(30)
     producer = Producer(
-        {"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4", "acks": "all"}
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 20,
+            "compression.type": "lz4",
+            "enable.idempotence": True,
+        }
     )
     rng, content = random.Random(keys), value()
     for number in range(keys):

@@ -132,7 +132,7 @@ def fill(found: Deployment, scene: Scene, records: int) -> list[str]:
     producer = Producer(
         {
             "bootstrap.servers": found.settings.kafka_bootstrap_servers,
-            "acks": "all",
+            "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "compression.type": "lz4",
             "linger.ms": 20,

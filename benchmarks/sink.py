@@ -117,7 +117,7 @@ def _fill(found: Deployment, count: int, turn: int) -> None:
     producer = Producer(
         {
             "bootstrap.servers": found.settings.kafka_bootstrap_servers,
-            "acks": "all",
+            "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "compression.type": "lz4",
             "linger.ms": 20,

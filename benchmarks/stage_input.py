@@ -68,7 +68,7 @@ def fill(bootstrap: str, topic: str, count: int) -> None:
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
-            "acks": "all",
+            "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "compression.type": "lz4",
             "linger.ms": 20,

@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from confluent_kafka import Producer
 
 from schemas import ids
 from schemas.codec import codec
 from schemas.records import Completion, Personal
 from tests.acceptance.pipeline import Pipeline
+from tests.producer import make_producer
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 
@@ -109,9 +109,7 @@ def test_the_same_completion_retried_across_midnight_is_still_one(
         personal=Personal(phone=phone),
     )
     after = msgspec.structs.replace(before, day=before.day + 1, submitted_at=now_ms, accepted_at=now_ms + 1)
-    producer = Producer(
-        {"bootstrap.servers": settings.kafka_bootstrap_servers, "partitioner": "murmur2_random"}
-    )
+    producer = make_producer(settings.kafka_bootstrap_servers)
     for completion in (before, after):
         topic = topology.topic("completions").name
         producer.produce(topic, codec("completion").encode(completion), contact_id.encode())

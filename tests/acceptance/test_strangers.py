@@ -9,9 +9,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.acceptance.pipeline import Pipeline
+from tests.producer import make_producer
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_decoded_becomes_a_dead_letter_and_the_rest_goes_on(
 ) -> None:
     before = pipeline.settled()
     settings, topic = pipeline.found.settings, pipeline.found.topology.topic("completions")
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    producer = make_producer(settings.kafka_bootstrap_servers)
     for partition in range(topic.partitions):
         producer.produce(topic.name, b"by hand, no Avro", b"somebody", partition)
     assert producer.flush(30) == 0

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
 from ops.deployment import Deployment
 from ops.embedded.stack import ServerUrls
@@ -22,6 +22,7 @@ from sinks.postgres.restore_guard import RestoreGuard
 from sinks.refuse import producer
 from tests.acceptance.pipeline import until
 from tests.ops.story import deployed
+from tests.producer import make_producer
 
 ATTEMPT = str(uuid4())
 
@@ -35,7 +36,7 @@ class Ledger:
         self.connection: Connection = connect(found.settings.database_url, "test")
         self.now_s = 0.0
         self.guard = RestoreGuard(found.topology, found.settings.kafka_bootstrap_servers, lambda: self.now_s)
-        self._producer = Producer({"bootstrap.servers": found.settings.kafka_bootstrap_servers})
+        self._producer = make_producer(found.settings.kafka_bootstrap_servers)
 
     def row(self, state: str, sequence: int) -> str:
         delivery_id = str(uuid4())
@@ -159,7 +160,7 @@ def test_what_a_copy_forgot_is_put_right_and_what_may_have_been_called_is_in_dou
 
 def test_nothing_is_sent_until_the_sinks_have_opened_again_what_was_open(ledger: Ledger) -> None:
     topology = ledger.found.topology
-    producer_ = Producer({"bootstrap.servers": ledger.found.settings.kafka_bootstrap_servers})
+    producer_ = make_producer(ledger.found.settings.kafka_bootstrap_servers)
     producer_.produce(topology.topic("deliveries").name, b"a match", b"k", 0)
     assert producer_.flush(30) == 0
     forgotten = str(uuid4())

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from ops.embedded.stack import ServerUrls
 from ops.topic_scan import TopicScan
@@ -19,6 +19,7 @@ from pipeline.topology import load
 from schemas.codec import codec
 from tests.acceptance.pipeline import until
 from tests.drills.killing_worker import KILLER
+from tests.producer import make_producer
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900), pytest.mark.xdist_group("drills-replay")]
 
@@ -34,7 +35,7 @@ def test_a_record_that_kills_the_worker_is_a_dead_letter_the_third_time(
     apply(topology, stack.kafka_bootstrap, 1)
     good = [b"good %d" % number for number in range(60)]
     log = [*good[:25], KILLER, *good[25:]]
-    producer = Producer({"bootstrap.servers": stack.kafka_bootstrap})
+    producer = make_producer(stack.kafka_bootstrap)
     for value in log:
         producer.produce(topology.topic("matches").name, value, b"k", 0)
     assert producer.flush(30) == 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -28,6 +28,7 @@ from ops.embedded.stack import DATABASE_ENV, KAFKA_ENV, REDIS_ENV, EmbeddedStack
 from pipeline.settings import Settings
 from tests.embedded.processes import descendants, still_there, wait_until
 from tests.ports import free_ports
+from tests.producer import make_producer
 
 HEAP_MIB = 384
 ONLY_KAFKA = {DATABASE_ENV: "not started", REDIS_ENV: "not started"}
@@ -60,15 +61,7 @@ class Writer:
         wait_until(lambda: len(self.acknowledged) > so_far + 50, "an acknowledgement")
 
     def _write(self) -> None:
-        producer = Producer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "enable.idempotence": True,
-                "acks": "all",
-                "message.timeout.ms": 120_000,
-                "log_level": 0,
-            }
-        )
+        producer = make_producer(self.bootstrap, log_level=0, **{"message.timeout.ms": 120_000})
         number = 0
         while not self.stopping.wait(0.02):
             producer.produce(TOPIC, str(number), str(number % 10), on_delivery=self._reported)

@@ -13,7 +13,6 @@ import psutil
 import psycopg
 import pytest
 import redis
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -22,6 +21,7 @@ from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack, ServerUrls
 from tests.embedded.processes import descendants, still_there
 from tests.ports import free_ports
+from tests.producer import make_producer
 
 HEAP_MIB = 256
 
@@ -39,7 +39,7 @@ def own_ports() -> Ports:
 def write_everywhere(urls: ServerUrls) -> None:
     admin = AdminClient({"bootstrap.servers": urls.kafka_bootstrap})
     admin.create_topics([NewTopic("notes", 1, 1)])["notes"].result(60)
-    producer = Producer({"bootstrap.servers": urls.kafka_bootstrap, "acks": "all"})
+    producer = make_producer(urls.kafka_bootstrap)
     producer.produce("notes", b"kept")
     assert producer.flush(60) == 0
     with psycopg.connect(urls.database_url) as connection:

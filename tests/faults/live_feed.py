@@ -24,11 +24,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.faults.feed_worker import HURRY
+from tests.producer import make_producer
 from tests.shared_stack import shared_stack, wait_until_gone
 
 PARTITIONS = 6
@@ -103,7 +104,7 @@ class Feed:
     """Writes at an even pace, to all partitions, until told to stop."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+        self._producer = make_producer(bootstrap, **{"linger.ms": 5})
         self._topic = topic
         self._stop = threading.Event()
         self.sent = 0

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from ops.embedded.stack import ServerUrls
 from ops.reconcile import reconcile
 from pipeline.crash_points import POINTS
 from tests.faults.scenario import Scenario, a_scenario, until
+from tests.producer import make_producer
 
 RATE_PER_S = 60
 PEOPLE = 4000
@@ -97,9 +97,7 @@ class Poison:
         self.sent = 0
         self._next_at_s = 0.0
         self._topic = scenario.found.topology.topic("completions").name
-        self._producer = Producer(
-            {"bootstrap.servers": scenario.found.settings.kafka_bootstrap_servers, "log_level": 0}
-        )
+        self._producer = make_producer(scenario.found.settings.kafka_bootstrap_servers, log_level=0)
 
     def more(self) -> None:
         if time.monotonic() >= self._next_at_s:

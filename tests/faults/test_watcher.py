@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from ops.embedded.stack import ServerUrls
 from ops.topology_command import apply
 from pipeline.settings import Settings
 from pipeline.topology import Topic, load
+from tests.producer import make_producer
 
 
 @given(st.lists(st.booleans(), min_size=1), st.data())
@@ -52,7 +53,7 @@ def commit(found: Deployment, group: str, topic: Topic, offset: int) -> None:
 
 def test_a_commit_past_a_record_without_a_verdict_is_told(found: Deployment) -> None:
     raw = found.topology.topic("completions")
-    producer = Producer({"bootstrap.servers": found.settings.kafka_bootstrap_servers})
+    producer = make_producer(found.settings.kafka_bootstrap_servers)
     producer.produce(raw.name, b"no completion", b"key", partition=0)
     assert producer.flush(10) == 0
     watcher = Watcher(found)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -24,6 +24,7 @@ from pipeline.settings import Settings
 from pipeline.topology import Topic, Topology, load
 from schemas.codec import codec
 from schemas.records import Completion, Question, Quiz, Token
+from tests.producer import make_producer
 
 READY_WITHIN_S = 120.0  # a bound on a hang, not a promise
 SERVICE_TOKEN = "a-service-token"
@@ -142,7 +143,7 @@ def prepare(settings: Settings) -> Topology:
     )
     for future in made.values():
         future.result()
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    producer = make_producer(settings.kafka_bootstrap_servers)
     for quiz in QUIZZES:
         producer.produce(topology.topic("quizzes").name, codec("quiz").encode(quiz), quiz.quiz_id)
     for _secret, token in TOKENS:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ops import deployment, offsets
@@ -32,6 +32,7 @@ from schemas.records import (
     Personal,
 )
 from sinks.postgres.migrate import migrate
+from tests.producer import make_producer
 
 TOPOLOGY_FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
 CAMPAIGN = "boas-vindas"
@@ -78,12 +79,7 @@ class Story:
 
     def produce(self, role: str, key: bytes, event: Any) -> None:
         topic = self.found.topology.topic(role)
-        producer = Producer(
-            {
-                "bootstrap.servers": self.found.settings.kafka_bootstrap_servers,
-                "partitioner": "murmur2_random",
-            }
-        )
+        producer = make_producer(self.found.settings.kafka_bootstrap_servers)
         value = event if isinstance(event, bytes) else codec(topic.schema or "").encode(event)
         producer.produce(topic.name, value, key)
         assert producer.flush(30) == 0

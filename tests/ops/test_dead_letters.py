@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from confluent_kafka import Producer
 
 from ops.dead_letters import redrive as work
 from ops.dead_letters.letters import Which
 from ops.embedded.stack import ServerUrls
 from ops.topic_scan import TopicScan
 from tests.acceptance.pipeline import Pipeline, running_pipeline, until
+from tests.producer import make_producer
 
 pytestmark = pytest.mark.xdist_group("dead-letters")
 
@@ -77,7 +77,7 @@ def post(pipeline: Pipeline, key: str, said: str, phone: str) -> str:
 def by_hand(pipeline: Pipeline, role: str, key: bytes | None, *values: bytes | None) -> None:
     """Records without sense, in the last partition."""
     topic = pipeline.found.topology.topic(role)
-    producer = Producer({"bootstrap.servers": pipeline.found.settings.kafka_bootstrap_servers})
+    producer = make_producer(pipeline.found.settings.kafka_bootstrap_servers)
     for value in values:
         producer.produce(topic.name, value, key, topic.partitions - 1)
     assert producer.flush(30) == 0

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 from prometheus_client import REGISTRY
 
 from ops.embedded.stack import ServerUrls
@@ -16,6 +15,7 @@ from pipeline.facts import FactsFollower, FactsNotRead
 from pipeline.topology import Topic, load
 from schemas.codec import codec
 from schemas.records import Token
+from tests.producer import make_producer
 
 FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
 READ_TIMEOUT_S = 30.0
@@ -64,7 +64,7 @@ def follow(stack: ServerUrls, topic: Topic) -> Iterator[Follow]:
 
 def publish(stack: ServerUrls, topic: Topic, *facts: tuple[bytes, int | bytes | None]) -> None:
     """`(key, version)`; bytes are put as they are, None is a tombstone."""
-    producer = Producer({"bootstrap.servers": stack.kafka_bootstrap, "partitioner": "murmur2_random"})
+    producer = make_producer(stack.kafka_bootstrap)
     for key, fact in facts:
         value = codec("token").encode(Token("h", "acme", fact)) if isinstance(fact, int) else fact
         producer.produce(topic.name, key=key, value=value)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -19,6 +19,7 @@ from ops.embedded.stack import ServerUrls
 from pipeline.envelope import payload, source_offset
 from pipeline.stream_app import EXIT_UNRECOVERABLE
 from tests.pipeline.counting_worker import COUNT
+from tests.producer import make_producer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
@@ -46,7 +47,7 @@ class Counting:
             future.result()
 
     def send(self, count: int, value: bytes = b"v") -> None:
-        producer = Producer({"bootstrap.servers": self._bootstrap, "partitioner": "murmur2_random"})
+        producer = make_producer(self._bootstrap)
         for number in range(count):
             key = b"key-%d" % (number % KEYS)
             producer.produce(self.source, value, key)

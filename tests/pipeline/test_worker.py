@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ops.embedded.stack import ServerUrls
@@ -25,6 +25,7 @@ from schemas.ids import campaign_key, completion_id
 from schemas.records import Campaign, Completion, Condition, Question, Quiz, Variable
 from tests.pipeline.events import NOON_MS, campaign, completion
 from tests.ports import free_ports
+from tests.producer import make_producer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
@@ -66,7 +67,7 @@ class Cluster:
         self.namespace = namespace
         self.topology: Topology = load(CHECKOUT / "topology.yaml", namespace)
         apply(self.topology, bootstrap, 1)
-        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
+        self._producer = make_producer(bootstrap)
 
     def publish(self, *events: Campaign | Quiz) -> None:
         for event in events:
@@ -136,11 +137,23 @@ class Cluster:
         events = [codec("duplicate").decode(value) for value in self.values("duplicates")]
         return {(event.campaign_id, event.completion_id, event.first_completion_id) for event in events}
 
+    def is_read(self) -> bool:
+        """Whether the group has committed all that its topics hold. A worker may be ready before."""
+        group = self.topology.stream.group
+        with closing(Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})) as consumer:
+            for role in ("completions", "matches"):
+                topic = self.topology.topic(role)
+                partitions = [TopicPartition(topic.name, each) for each in range(topic.partitions)]
+                for position in consumer.committed(partitions, timeout=10):
+                    watermarks = consumer.get_watermark_offsets(position, timeout=10)
+                    assert watermarks is not None
+                    if max(position.offset, 0) < watermarks[1]:
+                        return False
+        return True
+
     def delete_offsets(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         group = self.topology.stream.group
-        committed = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result()
-        assert committed.topic_partitions
         admin.delete_consumer_groups([group])[group].result()
 
 
@@ -266,6 +279,7 @@ def test_verdicts_survive_kills_and_rewinds(cluster: Cluster, worker: Worker) ->
     }
 
     wait_until(worker.is_ready)
+    wait_until(cluster.is_read)
     assert "quizstream_completions_repeated_total" in worker.get("/metrics")
     assert worker.end() == 0
     cluster.delete_offsets()

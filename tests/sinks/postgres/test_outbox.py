@@ -12,6 +12,7 @@ from sinks.backoff import Backoff
 from sinks.postgres.connect import connect
 from sinks.postgres.outbox import Publisher, enqueue, enqueue_all
 from sinks.refuse import NotDelivered, producer
+from tests.producer import make_producer
 from tests.sinks.running import Corner, until
 
 ROLE = "delivery_events"
@@ -122,7 +123,7 @@ def test_a_crash_before_the_deletion_sends_again_in_order(corner: Corner) -> Non
 def test_what_kafka_does_not_take_stays(corner: Corner) -> None:
     """Given a topic that does not exist: nothing is dropped, and it goes out once it does."""
     enqueue(corner.connection, ROLE, b"key", b"value")
-    mine = publisher(corner, Producer({"bootstrap.servers": corner.bootstrap, "delivery.timeout.ms": 500}))
+    mine = publisher(corner, make_producer(corner.bootstrap, **{"delivery.timeout.ms": 500}))
     with pytest.raises(NotDelivered):
         published(mine, 1)
     corner.make_topics(ROLE)
