@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import math
 import sys
-from html import escape
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.growth import Result
 from benchmarks.growth_rounds import Curve, Point
+from benchmarks.svg import FAINT, FILL, LIMIT, document, text
 
 WIDTH, CHART, HEIGHT, GAP = 860, 380, 150, 70
 LEFT, TOP = 50, 80
-INK, FAINT = "#222222", "#888888"
-COLOUR = {True: "#2e7d4f", False: "#c0392b", None: "#3b6ea5"}
+COLOUR = {True: "#2e7d4f", False: LIMIT, None: FILL}
 
 
 def page(result: Result) -> str:
@@ -28,8 +27,8 @@ def page(result: Result) -> str:
     height = TOP + rows * (HEIGHT + GAP)
     machine = f"{r.machine.cpu}, {r.machine.cores} cores, load before {r.machine.load_1m:g}"
     parts = [
-        _text(16, 26, "CPU a record as the deployment grows", size=17),
-        _text(
+        text(16, 26, "CPU a record as the deployment grows", size=17),
+        text(
             16,
             46,
             f"{machine}, commit {r.commit}, {r.at[:16]}; medians of {r.rounds} rounds; "
@@ -42,12 +41,7 @@ def page(result: Result) -> str:
         x = LEFT + (position % 2) * (CHART + 50)
         y = TOP + (position // 2) * (HEIGHT + GAP)
         parts += _chart(curve, x, y)
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + 40} {height}" '
-        f'font-family="sans-serif">\n<rect width="{WIDTH + 40}" height="{height}" fill="#ffffff"/>\n'
-        f"{body}\n</svg>\n"
-    )
+    return document(WIDTH + 40, height, parts)
 
 
 def _chart(curve: Curve, left: float, top: float) -> list[str]:
@@ -61,9 +55,9 @@ def _chart(curve: Curve, left: float, top: float) -> list[str]:
         return x, bottom - (HEIGHT - 30) * us / most_us
 
     parts = [
-        _text(left, top, f"{curve.name}: {curve.bend:.2f} times", size=13),
+        text(left, top, f"{curve.name}: {curve.bend:.2f} times", size=13),
         f'<line x1="{left}" y1="{bottom}" x2="{left + CHART - 10}" y2="{bottom}" stroke="{FAINT}"/>',
-        _text(left + CHART - 10, bottom + 30, curve.grows, size=11, ink=FAINT, anchor="end"),
+        text(left + CHART - 10, bottom + 30, curve.grows, size=11, ink=FAINT, anchor="end"),
     ]
     line = " ".join("{:.1f},{:.1f}".format(*place(point, point.us.median)) for point in curve.points)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -73,17 +67,10 @@ def _chart(curve: Curve, left: float, top: float) -> list[str]:
         parts += [
             f'<line x1="{x:.1f}" y1="{least:.1f}" x2="{x:.1f}" y2="{most:.1f}" stroke="{colour}"/>',
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>',
-            _text(x, y - 10, f"{point.us.median:g} us", size=11, anchor="middle"),
-            _text(x, bottom + 15, f"{point.size:,}", size=11, ink=FAINT, anchor="middle"),
+            text(x, y - 10, f"{point.us.median:g} us", size=11, anchor="middle"),
+            text(x, bottom + 15, f"{point.size:,}", size=11, ink=FAINT, anchor="middle"),
         ]
     return parts
-
-
-def _text(x: float, y: float, said: str, *, size: int, ink: str = INK, anchor: str = "start") -> str:
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" text-anchor="{anchor}" fill="{ink}">'
-        f"{escape(said)}</text>"
-    )
 
 
 def main() -> None:

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
 
 from benchmarks.machine import Machine
 from benchmarks.percentiles import Percentiles
+from benchmarks.svg import FAINT, FILL, INK, LIMIT, document, text
 
 WIDTH = 860
 BAR = 18
 LEFT = 220
 ROOM = 520  # of the longest bar
-INK, FAINT, FILL, LIMIT = "#222222", "#888888", "#3b6ea5", "#c0392b"
 DECADES = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)  # ms
 OPACITIES = {"p50": 0.5, "p99": 1.0, "max": 0.3}
 
@@ -68,14 +67,7 @@ class Page:
             self._y += 4
 
     def svg(self) -> str:
-        height = self._y + 16
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
-            'font-family="sans-serif">\n'
-            f'<rect width="{WIDTH}" height="{height:.0f}" fill="#ffffff"/>\n'
-            + "\n".join(self._parts)
-            + "\n</svg>\n"
-        )
+        return document(WIDTH, self._y + 16, self._parts)
 
     def _heading(self, said: str) -> None:
         self._y += 18
@@ -98,11 +90,7 @@ class Page:
         )
 
     def _text(self, x: float, said: str, *, size: int = 13, end: bool = False, ink: str = INK) -> None:
-        anchor = "end" if end else "start"
-        self._parts.append(
-            f'<text x="{x:.0f}" y="{self._y:.0f}" font-size="{size}" text-anchor="{anchor}" '
-            f'fill="{ink}">{escape(said)}</text>'
-        )
+        self._parts.append(text(x, self._y, said, size=size, ink=ink, anchor="end" if end else "start"))
 
 
 def _log_width(ms: float) -> float:
