@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 from ops import deployment, lag_metrics
 from ops.embedded.ports import Ports
 from pipeline import observe
 from pipeline.observe import Readiness
+from pipeline.stop_request import StopRequest
 
 
 def main() -> None:
@@ -16,10 +14,9 @@ def main() -> None:
     found = deployment.find()
     observed = observe.serve(Ports.from_base(found.settings.port_base).supervisor_metrics, Readiness)
     stop_measuring = lag_metrics.follow(found)
-    stopped = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopped.set())
-    stopped.wait()
+    request = StopRequest()
+    request.make_on_signals()
+    request.wait()
     stop_measuring()
     observed.stop()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from pipeline import observe
 from pipeline.settings import Settings
+from pipeline.stop_request import StopRequest
 from pipeline.topology import Topology, TopologyError, load
 from pipeline.wall_clock import today
 from schemas.codec import codec
@@ -51,7 +51,8 @@ class Work:
 class Workers:
     """Threads that live and die together: when one fails all stop, and the process says why."""
 
-    def __init__(self, works: list[Work]) -> None:
+    def __init__(self, works: list[Work], request: StopRequest) -> None:
+        self._request = request
         self._stop = threading.Event()
         self._works = works
         self._failures: list[str] = []
@@ -63,13 +64,10 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    def ask_to_stop(self) -> None:
-        """Safe in a signal handler."""
-        self._stop.set()
-
     def wait(self) -> list[str]:
-        """Until a stop is asked for or a thread fails, and then for the others; returns what failed."""
-        self._stop.wait()
+        """Until a stop is requested or a thread fails, and then for the others; returns what failed."""
+        self._request.wait()
+        self._stop.set()
         deadline = time.monotonic() + STOP_MAX_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -90,7 +88,7 @@ class Workers:
             LOG.exception("%s failed", work.name)
             self._failures.append(f"{work.name}: {type(error).__name__}")
         finally:
-            self._stop.set()
+            self._request.make()
 
 
 def works(settings: Settings, topology: Topology) -> list[Work]:
@@ -146,9 +144,9 @@ def main(settings: Settings) -> int:
         topology = load(settings.topology_file, settings.topic_namespace)
     except TopologyError as error:
         return _refuse(str(error))
-    workers = Workers(works(settings, topology))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: workers.ask_to_stop())
+    request = StopRequest()
+    workers = Workers(works(settings, topology), request)
+    request.make_on_signals()
     port = settings.port_base + METRICS_PORT_OFFSET
     try:
         observed = observe.serve(port, workers.readiness)

@@ -20,7 +20,7 @@ from tests.sinks.samples import completion, match, outcome
 @contextmanager
 def process(env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     running = subprocess.Popen(
-        [sys.executable, "-m", "sinks.postgres.process"],
+        [sys.executable, "-X", "faulthandler", "-m", "sinks.postgres.process"],
         env=os.environ | env,
         cwd=TOPOLOGY_FILE.parent,
         stderr=subprocess.PIPE,
@@ -29,8 +29,9 @@ def process(env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     try:
         yield running
     finally:
-        running.kill()
-        running.communicate()
+        running.send_signal(signal.SIGABRT)  # one that still runs says where each of its threads is
+        _, said = running.communicate()
+        print(said)
 
 
 def is_ready(env: dict[str, str]) -> bool:
