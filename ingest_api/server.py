@@ -49,9 +49,10 @@ def main(settings: Settings) -> int | None:
     # Others reach it by `edge_url`: where that is no loopback address, it listens on every interface.
     host = "127.0.0.1" if address.hostname in LOOPBACK else "0.0.0.0"
     server = make_server(make_app(settings, topology), host, address.port or 80)
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again once it has stopped; having been asked to stop is no failure.
-        signal.signal(stop, lambda _signal, _frame: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn listens for it only once it runs, and raises it again when it has stopped: neither may be an
+        # end without a stop, or a failure.
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
     return 0 if server.started else 1
 

@@ -48,9 +48,6 @@ def main(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again once it has stopped; having been asked to stop is no failure.
-        signal.signal(stop, lambda _signal, _frame: None)
     seed = os.environ.get(SEED_VARIABLE)
     provider = build(settings, random.Random(int(seed) if seed else None))
     protocol: Any = BreakableProtocol
@@ -68,6 +65,10 @@ def main(settings: Settings) -> int:
         timeout_graceful_shutdown=STOP_GRACE_S,
     )
     server = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn listens for it only once it runs, and raises it again when it has stopped: neither may be an
+        # end without a stop, or a failure.
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
     provider.record.close()
     return 0 if server.started else 1

@@ -10,6 +10,9 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from pathlib import Path
+
+import pytest
 
 from ops.embedded.stack import ServerUrls
 from tests.ingest_api.edge import Edge, prepare, settings_for, wait_ready, wait_until
@@ -20,6 +23,14 @@ MAIN = (
     "from ingest_api.server import main\n"
     "from pipeline.settings import Settings\n"
     "sys.exit(main(Settings.from_env()))\n"
+)
+EARLY_SIGNAL = (
+    "import signal, uvicorn\n"
+    "run = uvicorn.Server.run\n"
+    "def run_late(server):\n"
+    "    signal.raise_signal(signal.SIGTERM)\n"
+    "    run(server)\n"
+    "uvicorn.Server.run = run_late\n"
 )
 CLIENTS = 8
 
@@ -69,6 +80,26 @@ def test_a_sigterm_under_load_loses_nothing_that_was_accepted(stack: ServerUrls,
     assert {completion.completion_id for completion in edge.completions()} >= set(accepted)
     # Only connections that the kernel had taken and the edge had not yet seen may be cut.
     assert all(isinstance(error, ConnectionError) for error in cut_off)
+
+
+@pytest.mark.parametrize("serving", ["ingest_api.server", "ops.simulator.server"])
+def test_a_sigterm_before_it_serves_ends_it_too(
+    serving: str, stack: ServerUrls, namespace: str, tmp_path: Path
+) -> None:
+    prepare(settings_for(stack.kafka_bootstrap, namespace))
+    ports = free_ports()
+    env = os.environ | {
+        "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
+        "QUIZSTREAM_NAMESPACE": namespace,
+        "QUIZSTREAM_HOME": str(tmp_path),
+        "QUIZSTREAM_PORT_BASE": str(ports.base),
+        "QUIZSTREAM_EDGE_URL": f"http://127.0.0.1:{ports.edge}",
+    }
+    main = EARLY_SIGNAL + MAIN.replace("ingest_api.server", serving)
+
+    ended = subprocess.run([sys.executable, "-c", main], env=env, stderr=subprocess.PIPE, timeout=60)
+
+    assert ended.returncode == 0, ended.stderr
 
 
 def listens(port: int) -> bool:
