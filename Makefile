@@ -10,10 +10,10 @@ help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup:  ## Install what running needs into .venv, by hash
-	@"$(PYTHON)" ops/bootstrap.py run
+	@"$(PYTHON)" ops/setup/bootstrap.py run
 
 setup-test:  ## Install what testing needs into .venv, by hash
-	@"$(PYTHON)" ops/bootstrap.py test
+	@"$(PYTHON)" ops/setup/bootstrap.py test
 
 run: setup  ## Start everything, replay two real quizzes, serve until Ctrl-C (ONCE=1: end after the reconciliation)
 	@exec $(BIN)/quizstream run $(if $(ONCE),--once) $(ARGS)
@@ -37,7 +37,7 @@ mutations: setup-test  ## Break each guarantee on purpose: its tests must fail (
 	@exec $(BIN)/pytest -m "full or not full" tests/faults/test_mutations.py $(ARGS)
 
 drills: setup-test  ## Rewind, rebuild, restore and stop a running pipeline: the ledger must hold (about 10 minutes)
-	@exec $(BIN)/pytest -m "full or not full" tests/drills $(ARGS)
+	@exec $(BIN)/pytest -m "full or not full" tests/faults/drills $(ARGS)
 
 live-feed: setup-test  ## Move partitions under a live feed for 4 minutes: no commit may pass unprocessed records
 	@exec $(BIN)/python -m tests.faults.live_feed $(ARGS)
@@ -55,4 +55,4 @@ compatibility: setup-test  ## Check that every schema reads what was landed befo
 	@$(BIN)/python -m schemas.compatibility $(ARGS)
 
 clean:  ## Remove .venv, the default home and every cache of this checkout
-	@"$(PYTHON)" ops/clean.py
+	@"$(PYTHON)" ops/setup/clean.py

@@ -8,9 +8,9 @@ from statistics import median
 
 import msgspec
 
-from ops import offsets
-from ops.deployment import Deployment
-from ops.lag import behind, positions, readers
+from ops.locate import Deployment
+from ops.topics import offsets
+from ops.topics.lag import behind, positions, readers
 from sinks.postgres.connect import Connection, connect
 
 LOOK_EVERY_S = 5.0

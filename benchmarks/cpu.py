@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import psutil
 
-from ops import process_state
 from ops.embedded.home import Home
+from ops.processes import process_state
 
 SERVERS = {"java": "kafka", "postgres": "postgres", "valkey-server": "valkey"}
 OWNER = "supervisor"

@@ -20,13 +20,13 @@ from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.percentiles import Percentiles, percentiles_ms
 from benchmarks.scene import Scene, plant
 from benchmarks.visibility import Positions, PositionWatch
-from ops.books import Breach, Report
-from ops.deployment import Deployment
+from ops.audit.ledger_audit import Breach, Report
+from ops.audit.provider_record import ProviderRecord, attempt_of
+from ops.audit.reconcile import reconcile
+from ops.audit.settle import settle
 from ops.embedded.home import Home
-from ops.provider_record import ProviderRecord, attempt_of
-from ops.reconcile import reconcile
-from ops.settle import settle
-from ops.topic_scan import TopicScan
+from ops.locate import Deployment
+from ops.topics.scan import TopicScan
 from schemas.codec import codec
 from sinks.postgres.connect import connect
 

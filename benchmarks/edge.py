@@ -17,10 +17,10 @@ from benchmarks.parts import Spread, Wrong, running, servers
 from benchmarks.percentiles import Percentiles, percentiles_ms
 from benchmarks.scene import Scene, plant
 from benchmarks.subject import Tell
-from ops.deployment import Deployment
+from ops.deployment.prepare import publish
 from ops.embedded.home import Home
-from ops.prepare import publish
-from ops.topic_scan import TopicScan
+from ops.locate import Deployment
+from ops.topics.scan import TopicScan
 from schemas.codec import codec
 
 WARM_UP_S = 5.0

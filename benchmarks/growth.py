@@ -23,7 +23,7 @@ from benchmarks.growth_state import ENTRY_BYTES_MAX, TableAlone
 from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.match_campaigns import SHAPES
 from ops.embedded.cannot_start import CannotStart
-from pipeline.store import BatchStore
+from pipeline.engine.store import BatchStore
 
 BEND_MAX = 1.2  # "flat within 20 %": the dearest size costs at most so many times the cheapest
 PARTITIONS = 8

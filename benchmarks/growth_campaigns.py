@@ -9,10 +9,10 @@ import msgspec
 
 from benchmarks.hot_path import TOPOLOGY
 from benchmarks.match_campaigns import SHAPES, campaigns, completions
-from pipeline.campaigns import CampaignBook
-from pipeline.stage import Record
+from pipeline.campaigns.registry import CampaignBook
+from pipeline.runtime.record import Record
 from pipeline.stages.qualify import Qualify, Wiring
-from pipeline.topology import load
+from pipeline.topology.loader import load
 from schemas.codec import codec
 
 RECORDS = 2_000  # a round; a chunk holds at most as many

@@ -15,14 +15,15 @@ from faust.types import TP
 
 from benchmarks.hot_path import TOPOLOGY
 from benchmarks.stage_input import ACCEPTED_AT_MS, QUESTIONS, campaigns
-from pipeline.contact_memory import Allowed, ContactMemory, encode
-from pipeline.stage import Record, Stage
+from pipeline.engine.store import BatchStore
+from pipeline.runtime.record import Record
+from pipeline.stages.contact_memory import Allowed, ContactMemory, encode
+from pipeline.stages.contract import Stage
 from pipeline.stages.dedup import Dedup
 from pipeline.stages.dedup import Wiring as DedupWiring
 from pipeline.stages.qualify import Qualify
 from pipeline.stages.qualify import Wiring as QualifyWiring
-from pipeline.store import BatchStore
-from pipeline.topology import load
+from pipeline.topology.loader import load
 from schemas.codec import codec
 from schemas.ids import match_key
 from schemas.records import Answer, Completion, Match, Personal

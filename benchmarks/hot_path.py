@@ -8,16 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks.questionnaire import CHOSEN, YES, Questionnaire, Wire
-from ingest_api.facts import Facts
-from ingest_api.produce import Log
-from ingest_api.quizzes import Quizzes
-from ingest_api.receive import ReceiveCompletion, Stamp
-from ingest_api.reply import Reply
-from ingest_api.tokens import Tokens
-from pipeline.campaigns import CampaignBook
-from pipeline.stage import Record, StageResult
+from ingest_api.completions.receive import ReceiveCompletion, Stamp
+from ingest_api.http.reply import Reply
+from ingest_api.kafka.producer import Log
+from ingest_api.reference.loader import Facts
+from ingest_api.reference.quizzes import Quizzes
+from ingest_api.reference.tokens import Tokens
+from pipeline.campaigns.registry import CampaignBook
+from pipeline.runtime.record import Record
+from pipeline.stages.contract import StageResult
 from pipeline.stages.qualify import Qualify, Wiring
-from pipeline.topology import Topology, load
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 from schemas.codec import codec
 from schemas.ids import campaign_month
 from schemas.records import Campaign, Condition, Message, Question, Quiz

@@ -16,7 +16,7 @@ import msgspec
 
 from benchmarks.generator import ANSWERS_TIMEOUT_S, UUID_CHARS, Load, Told
 from benchmarks.scene import Scene
-from ops.deployment import Deployment
+from ops.locate import Deployment
 
 BEGIN_TIMEOUT_S = 60.0
 END_MARGIN_S = 30.0

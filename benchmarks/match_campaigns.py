@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from pipeline.campaigns import CampaignBook
+from pipeline.campaigns.registry import CampaignBook
 from schemas.records import Campaign, Completion, Condition, Message, Personal
 
 COMPLETIONS = 5_000

@@ -11,14 +11,15 @@ from statistics import median
 import msgspec
 
 from benchmarks.subject import OWN_PORT_BASE, Tell
-from ops import deployment, processes
-from ops.deployment import Deployment
+from ops import locate
+from ops.deployment.prepare import prepare
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack
-from ops.prepare import prepare
-from ops.supervisor import Supervisor
+from ops.locate import Deployment
+from ops.processes import table
+from ops.processes.supervisor import Supervisor
 
 READY_TIMEOUT_S = 90.0
 
@@ -48,7 +49,7 @@ def servers(tell: Tell, port_base: int = OWN_PORT_BASE) -> Iterator[Deployment]:
     try:
         urls = stack.start()
         own = {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
-        found = deployment.find({**own, **urls.as_env()})
+        found = locate.find({**own, **urls.as_env()})
         prepare(found)
         yield found
     finally:
@@ -60,8 +61,8 @@ def servers(tell: Tell, port_base: int = OWN_PORT_BASE) -> Iterator[Deployment]:
 def running(found: Deployment, names: Sequence[str], late: Sequence[str] = ()) -> Iterator[Supervisor]:
     """The named processes, ready, except for the `late`, which wait for `resume`. Raises CannotStart."""
     home = Home(found.settings.home)
-    env = deployment.as_env(found.settings)
-    wanted = [spec for spec in processes.specs(found.settings, env) if spec.name in names]
+    env = locate.as_env(found.settings)
+    wanted = [spec for spec in table.specs(found.settings, env) if spec.name in names]
     supervisor = Supervisor(wanted, home.logs, state_file=home.state_file)
     supervisor.start()
     try:

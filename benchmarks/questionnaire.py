@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ops.demo_phones import ROWS_MAX, demo_phone
+from ops.demo.phones import ROWS_MAX, demo_phone
 
 ITEMS = 25
 CHOSEN = "plan"  # the item that the campaign asks for

@@ -30,11 +30,12 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from benchmarks.machine import Machine, commit, machine, now
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack
-from pipeline.contact_memory import Allowed, ContactMemory, encode
-from pipeline.envelope import seal
-from pipeline.producer import BatchProducer
-from pipeline.stage import Output, Poison, Record, StageResult, StateReader
-from pipeline.stream_app import Deliveries, StageAgent, StreamSettings, build_app, run_app
+from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_app, run_app
+from pipeline.engine.batch_producer import BatchProducer
+from pipeline.engine.envelope import seal
+from pipeline.runtime.record import Poison, Record
+from pipeline.stages.contact_memory import Allowed, ContactMemory, encode
+from pipeline.stages.contract import Output, StageResult, StateReader
 
 SIZES = (100_000, 1_000_000)
 PARTITIONS = 8

@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.questionnaire import CHOSEN, YES, Questionnaire
-from ops.deployment import Deployment
-from ops.seed import ANY_TENANT
+from ops.deployment.seed import ANY_TENANT
+from ops.locate import Deployment
 from schemas.records import Condition, Message, Question
-from sinks.postgres import catalogue
-from sinks.postgres.catalogue import CampaignDraft, NumberDraft, QuizDraft
+from sinks.postgres.catalogue import catalogue
+from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.connect import connect
 
 NUMBER_LOAD_MAX = 0.6  # of a number's pace: what came in a burst must be able to catch up

@@ -20,20 +20,20 @@ from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.parts import Spread, Wrong, running, servers
 from benchmarks.scene import Scene, plant
 from benchmarks.subject import Tell
+from ops.audit.provider_record import ProviderRecord
 from ops.chaos.provider import Provider
-from ops.demo_phones import demo_phone
-from ops.deployment import Deployment
+from ops.demo.phones import demo_phone
 from ops.embedded.home import Home
-from ops.provider_record import ProviderRecord
+from ops.locate import Deployment
 from ops.simulator.record import Call
-from pipeline.stage import Record
-from pipeline.wall_clock import today
+from pipeline.runtime.clock import today
+from pipeline.runtime.record import Record
 from schemas import ids
 from schemas.records import Match, Personal
 from sinks.postgres.connect import connect
-from sinks.postgres.deliveries import Deliveries
 from sinks.postgres.partitions import Bounds, Partitions
-from sinks.sink import Arrival
+from sinks.postgres.sink import Arrival
+from sinks.postgres.tables.deliveries import Deliveries
 
 NUMBERS = 16
 SECONDS = 15.0

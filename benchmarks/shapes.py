@@ -8,9 +8,9 @@ import msgspec
 
 from benchmarks.parts import Wrong
 from benchmarks.subject import Tell
-from ops.deployment import Deployment
-from ops.reconcile import reconcile
-from ops.settle import settle
+from ops.audit.reconcile import reconcile
+from ops.audit.settle import settle
+from ops.locate import Deployment
 
 
 class Books(msgspec.Struct, frozen=True):

@@ -21,11 +21,11 @@ from benchmarks.scene import Scene, plant
 from benchmarks.shapes import close_books
 from benchmarks.subject import Tell
 from benchmarks.visibility import Positions, PositionWatch
-from ops import processes
-from ops.demo_phones import demo_phone
-from ops.deployment import Deployment
+from ops.audit.settle import settle
+from ops.demo.phones import demo_phone
 from ops.embedded.home import Home
-from ops.settle import settle
+from ops.locate import Deployment
+from ops.processes import table
 from schemas import ids
 from schemas.codec import codec
 from schemas.records import Answer, Completion, Personal
@@ -78,7 +78,7 @@ def measure(records: int, matching_percent: int, port_base: int, tell: Tell) -> 
     """On servers of its own. Raises Wrong, CannotStart."""
     described, began = machine(), now()
     timeout_s = max(TIMEOUT_S_MIN, records / DRAIN_PER_S_MIN)
-    with servers(tell, port_base) as found, running(found, processes.NAMES) as supervisor:
+    with servers(tell, port_base) as found, running(found, table.NAMES) as supervisor:
         scene = Scene.fresh(found, NUMBERS_FOR_PER_S, matching_percent)
         effective_at_ms = plant(found, scene)
         if moving := settle(found, FACTS_TIMEOUT_S):

@@ -24,8 +24,8 @@ from benchmarks.percentiles import Percentiles, percentiles_ms
 from benchmarks.scene import Scene, plant
 from benchmarks.shapes import close_books
 from benchmarks.subject import Tell
-from ops.deployment import Deployment, as_env
-from ops.topic_scan import TopicScan
+from ops.locate import Deployment, as_env
+from ops.topics.scan import TopicScan
 from pipeline.worker import WORKER_ID
 from schemas.codec import codec
 
@@ -160,7 +160,7 @@ def _worker(found: Deployment) -> subprocess.Popen[bytes]:
     log = found.settings.home / "logs" / "worker-1.log"
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "ops.processes", "worker"],
+            [sys.executable, "-m", "ops.processes.table", "worker"],
             env={**os.environ, **as_env(found.settings), WORKER_ID: SECOND_WORKER},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -20,8 +20,8 @@ from benchmarks.scene import Scene, plant
 from benchmarks.shapes import close_books
 from benchmarks.subject import Tell
 from benchmarks.visibility import PositionWatch
-from ops.deployment import Deployment
 from ops.embedded.home import Home
+from ops.locate import Deployment
 
 BEFORE_S = 15.0  # of the base rate, measured
 RECOVERED_RATIO = 1.5  # of the largest backlog before the spike

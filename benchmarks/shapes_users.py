@@ -24,8 +24,8 @@ from benchmarks.shapes import close_books
 from benchmarks.shapes_users_process import Answered, Crowd
 from benchmarks.subject import Tell
 from benchmarks.visibility import PositionWatch
-from ops.deployment import Deployment
 from ops.embedded.home import Home
+from ops.locate import Deployment
 
 SKIPPED_RATIO = 0.2  # of a crowd's time, in which users arrive and everything warms up
 

@@ -19,13 +19,13 @@ from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.parts import Spread, Wrong, running, servers
 from benchmarks.questionnaire import ANSWER_SETS, Questionnaire, Wire
 from benchmarks.subject import Tell
-from ops.deployment import Deployment
 from ops.embedded.home import Home
-from pipeline.topology import load
+from ops.locate import Deployment
+from pipeline.topology.loader import load
 from schemas import ids
 from schemas.codec import codec
 from schemas.records import Answer, Completion, Outcome, Personal
-from sinks.postgres import positions
+from sinks.postgres import offsets
 from sinks.postgres.connect import connect
 
 RECORDS = 100_000
@@ -156,7 +156,7 @@ def _once_passed(found: Deployment, wanted: int) -> int:
     with connect(found.settings.database_url, "bench sink") as connection:
         while time.monotonic() < deadline_s:
             passed = sum(
-                sum(positions.read(connection, sink.name, sink.source.name).values()) for sink in sinks
+                sum(offsets.read(connection, sink.name, sink.source.name).values()) for sink in sinks
             )
             if passed >= wanted:
                 return passed

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from confluent_kafka import Producer
 
-from pipeline.campaigns import CampaignBook, Campaigns
+from pipeline.campaigns.registry import CampaignBook, Campaigns
 from schemas.codec import codec
 from schemas.records import Answer, Campaign, Completion, Condition, Message, Personal
 

@@ -19,12 +19,13 @@ import faust
 from aiokafka import AIOKafkaConsumer
 
 from benchmarks.stage_input import campaigns
-from pipeline import metrics
-from pipeline.chunk import ChunkLimits
-from pipeline.producer import BatchProducer
-from pipeline.stage import Output, Poison, Record, Stage, StageResult, StateReader
-from pipeline.stream_app import Deliveries, StageAgent, StreamSettings, build_app, run_app
-from pipeline.topology import load
+from pipeline.engine import metrics
+from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_app, run_app
+from pipeline.engine.batch_producer import BatchProducer
+from pipeline.engine.chunk import ChunkLimits
+from pipeline.runtime.record import Poison, Record
+from pipeline.stages.contract import Output, Stage, StageResult, StateReader
+from pipeline.topology.loader import load
 from pipeline.worker import stage_agents
 
 OUTPUT_BYTES_MAX = 1_000_000

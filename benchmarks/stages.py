@@ -26,9 +26,10 @@ from confluent_kafka.cimpl import NewTopic
 from benchmarks.stage_input import fill
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack
-from ops.topology_command import apply
-from pipeline.settings import Settings
-from pipeline.topology import Topology, load
+from ops.topics.command import apply
+from pipeline.runtime.settings import Settings
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 
 ROUNDS = 3
 PARTITIONS = 8

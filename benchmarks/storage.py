@@ -17,8 +17,8 @@ from benchmarks.parts import Wrong
 from benchmarks.scene import Scene, plant
 from benchmarks.shapes import close_books
 from benchmarks.subject import Tell
-from ops.deployment import Deployment
-from pipeline.topology import Topology
+from ops.locate import Deployment
+from pipeline.topology.model import Topology
 from sinks.postgres.connect import connect
 
 PER_TABLE = """

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops import deployment, process_state
-from ops.daemon import READY
-from ops.deployment import Deployment
+from ops import locate
+from ops.deployment.daemon import READY
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from pipeline.settings import PORT_BASE_DEFAULT
+from ops.locate import Deployment
+from ops.processes import process_state
+from pipeline.runtime.settings import PORT_BASE_DEFAULT
 
 OWN_PORT_BASE = 15_000  # below the ports that outgoing connections get
 STOP_TIMEOUT_S = 60.0
@@ -31,7 +32,7 @@ Tell = Callable[[str], None]
 
 def running_here(env: Mapping[str, str] = os.environ) -> Deployment:
     """The deployment of the environment. Raises CannotStart when no supervisor runs there."""
-    found = deployment.find(env)
+    found = locate.find(env)
     told = process_state.read(Home(found.settings.home).state_file)
     if told is None or not _lives(told.supervisor_pid):
         base = found.settings.port_base
@@ -49,7 +50,7 @@ def own(tell: Tell, port_base: int = OWN_PORT_BASE, keep: bool = False) -> Itera
     env |= {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
     try:
         with _up(home, env, tell):
-            yield deployment.find(env)
+            yield locate.find(env)
     finally:
         if keep:
             tell(f"kept: {home.path}")
@@ -62,7 +63,7 @@ def _up(home: Home, env: Mapping[str, str], tell: Tell) -> Iterator[None]:
     home.prepare()
     with (home.logs / "up.log").open("ab") as errors:
         child = subprocess.Popen(
-            [sys.executable, "-m", "ops.up"],
+            [sys.executable, "-m", "ops.deployment.up"],
             env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

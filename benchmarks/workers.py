@@ -30,10 +30,11 @@ from benchmarks.workers_process import Said
 from ops.embedded.home import Home
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack
-from ops.topic_scan import TopicScan
-from ops.topology_command import apply
-from pipeline.settings import Settings
-from pipeline.topology import Topology, load
+from ops.topics.command import apply
+from ops.topics.scan import TopicScan
+from pipeline.runtime.settings import Settings
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 from schemas.codec import codec
 
 READY_TIMEOUT_S = 90.0

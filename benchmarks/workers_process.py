@@ -15,12 +15,13 @@ import msgspec
 
 from benchmarks.stage_input import campaigns
 from benchmarks.stage_process import OUTPUT_BYTES_MAX
-from pipeline import metrics
-from pipeline.chunk import ChunkLimits
-from pipeline.producer import BatchProducer
-from pipeline.stage import Output, Poison
-from pipeline.stream_app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app, run_app
-from pipeline.topology import load
+from pipeline.engine import metrics
+from pipeline.engine.app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app, run_app
+from pipeline.engine.batch_producer import BatchProducer
+from pipeline.engine.chunk import ChunkLimits
+from pipeline.runtime.record import Poison
+from pipeline.stages.contract import Output
+from pipeline.topology.loader import load
 from pipeline.worker import stage_agents
 
 SAY_EVERY_S = 0.1

@@ -11,15 +11,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ingest_api import fallbacks
-from ingest_api.endpoint import ANY_ORIGIN, Endpoint
+from ingest_api.completions.receive import ReceiveCompletion
 from ingest_api.health import Health
-from ingest_api.openapi import Description
-from ingest_api.receive import ReceiveCompletion
-from ingest_api.registry import Registry
-from ingest_api.reply import Receive, Reply, Scope
-from ingest_api.straight import Straight
-from ingest_api.webhooks import ReceiveWebhook
+from ingest_api.http import fallbacks
+from ingest_api.http.endpoint import ANY_ORIGIN, Endpoint
+from ingest_api.http.fast_path import Straight
+from ingest_api.http.reply import Receive, Reply, Scope
+from ingest_api.openapi.document import Description
+from ingest_api.openapi.schema_registry import Registry
+from ingest_api.webhooks.receive import ReceiveWebhook
 
 COMPLETIONS = "/quiz/{quiz_id}/completions"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from ingest_api.facts import Facts
-from ingest_api.produce import Log
-from ingest_api.reply import Receive, Reply, Scope
-from pipeline.observe import Readiness
+from ingest_api.http.reply import Receive, Reply, Scope
+from ingest_api.kafka.producer import Log
+from ingest_api.reference.loader import Facts
+from pipeline.runtime.health import Readiness
 
 NO_STORE = ((b"cache-control", b"no-store"),)
 

@@ -14,21 +14,22 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from ingest_api.app import Parts, build
-from ingest_api.facts import Facts
-from ingest_api.head import BoundedHead
+from ingest_api.completions.receive import ReceiveCompletion, Stamp
 from ingest_api.health import Health
-from ingest_api.kafka import make_producer
-from ingest_api.metrics import BREAKER, IN_FLIGHT
-from ingest_api.openapi import Description
-from ingest_api.produce import Log
-from ingest_api.quizzes import Quizzes
-from ingest_api.receive import ReceiveCompletion, Stamp
-from ingest_api.registry import Registry
-from ingest_api.tokens import Tokens
-from ingest_api.webhooks import ReceiveWebhook
-from pipeline.facts import FactsFollower
-from pipeline.settings import Settings
-from pipeline.topology import Topology, load
+from ingest_api.http.head import BoundedHead
+from ingest_api.http.metrics import BREAKER, IN_FLIGHT
+from ingest_api.kafka.client import make_producer
+from ingest_api.kafka.producer import Log
+from ingest_api.openapi.document import Description
+from ingest_api.openapi.schema_registry import Registry
+from ingest_api.reference.loader import Facts
+from ingest_api.reference.quizzes import Quizzes
+from ingest_api.reference.tokens import Tokens
+from ingest_api.webhooks.receive import ReceiveWebhook
+from pipeline.runtime.reference_data import FactsFollower
+from pipeline.runtime.settings import Settings
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 from schemas.codec import codec
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,6 @@ from ops.commands.chaos import chaos
 from ops.commands.dead_letters import dead_letters
 from ops.commands.doctor import doctor
 from ops.commands.down import down
-from ops.commands.exits import CANNOT, INTERRUPTED
 from ops.commands.explain import explain
 from ops.commands.lag import lag
 from ops.commands.process import process
@@ -27,6 +26,7 @@ from ops.commands.sending import resume_sending, stop_sending
 from ops.commands.token import token
 from ops.commands.topology import topology
 from ops.commands.up import up
+from ops.exits import CANNOT, INTERRUPTED
 
 app = typer.Typer(
     name="quizstream",
@@ -68,7 +68,7 @@ def main() -> None:
         sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
         sys.exit(CANNOT)
     except Exception as error:
-        from ops.one_line import one_line
+        from ops.errors import one_line
 
         line = one_line(error)
         if line is None:

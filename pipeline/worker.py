@@ -16,18 +16,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from pipeline.campaigns import CampaignBook, Campaigns
-from pipeline.chunk import ChunkLimits
-from pipeline.dead_letters import dead_letter, dead_letter_output
-from pipeline.facts import FactsFollower, FactsNotRead
-from pipeline.observe import Observed, Readiness, serve
-from pipeline.producer import RECORD_OVERHEAD_BYTES, BatchProducer
-from pipeline.settings import Settings
-from pipeline.stage import Output, Poison, Stage
+from pipeline.campaigns.registry import CampaignBook, Campaigns
+from pipeline.engine.app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app, run_app
+from pipeline.engine.batch_producer import RECORD_OVERHEAD_BYTES, BatchProducer
+from pipeline.engine.chunk import ChunkLimits
+from pipeline.runtime.clock import now_ms
+from pipeline.runtime.dead_letters import dead_letter, dead_letter_output
+from pipeline.runtime.health import Observed, Readiness, serve
+from pipeline.runtime.record import Poison
+from pipeline.runtime.reference_data import FactsFollower, FactsNotRead
+from pipeline.runtime.settings import Settings
 from pipeline.stages import dedup, qualify
-from pipeline.stream_app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app, run_app
-from pipeline.topology import Agent, Topology, TopologyError, load
-from pipeline.wall_clock import now_ms
+from pipeline.stages.contract import Output, Stage
+from pipeline.topology.errors import TopologyError
+from pipeline.topology.loader import load
+from pipeline.topology.model import Agent, Topology
 from schemas.codec import codec
 from schemas.records import Campaign, Quiz
 

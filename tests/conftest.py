@@ -17,8 +17,8 @@ from psycopg import sql
 
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.stack import ServerUrls
-from sinks.postgres.migrate import migrate, migrations
-from tests.shared_stack import shared_stack, wait_until_gone
+from sinks.postgres.schema.migrate import migrate, migrations
+from tests.support.shared_stack import shared_stack, wait_until_gone
 
 # A slow machine is no failure.
 settings.register_profile("quizstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -23,12 +23,12 @@ from benchmarks.peers import install
 from benchmarks.peers.turn import Judged, Tell, wait_until
 from benchmarks.questionnaire import CHOSEN, YES
 from benchmarks.scene import Scene
-from ops import deployment
-from ops.deployment import Deployment
+from ops import locate
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.embedded.ports import Ports
 from ops.embedded.stack import KAFKA_ENV, EmbeddedStack
+from ops.locate import Deployment
 from sinks.postgres.connect import connect
 
 QUEUES = ("completions", "messages")
@@ -95,7 +95,7 @@ def running(plan: Plan, port_base: int, tell: Tell) -> Iterator[BullmqSide]:
         ending.callback(stack.stop)
         urls = stack.start()
         own = {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
-        found = deployment.find({**own, **urls.as_env()})
+        found = locate.find({**own, **urls.as_env()})
         scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         _plant(found, scene, code)
         ending.enter_context(parts.running(found, ["simulator"]))

@@ -9,11 +9,12 @@ from typing import NoReturn
 from benchmarks.peers.process import Meter, Work, told
 from benchmarks.stage_input import campaigns
 from benchmarks.stage_process import LOOK_EVERY_S, OUTPUT_BYTES_MAX, Empty
-from pipeline import metrics
-from pipeline.chunk import ChunkLimits
-from pipeline.producer import BatchProducer
-from pipeline.stage import Output, Poison
-from pipeline.stream_app import Deliveries, StageAgent, StreamSettings, build_app, run_app
+from pipeline.engine import metrics
+from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_app, run_app
+from pipeline.engine.batch_producer import BatchProducer
+from pipeline.engine.chunk import ChunkLimits
+from pipeline.runtime.record import Poison
+from pipeline.stages.contract import Output
 from pipeline.worker import stage_agents
 
 

@@ -14,11 +14,11 @@ from benchmarks.parts import Wrong
 from benchmarks.peers.turn import Judged, Tell
 from benchmarks.scene import Scene, plant
 from benchmarks.visibility import PositionWatch
-from ops.deployment import Deployment
+from ops.audit.reconcile import reconcile
+from ops.audit.settle import settle
 from ops.embedded.home import Home
-from ops.reconcile import reconcile
-from ops.settle import settle
-from ops.topic_scan import TopicScan
+from ops.locate import Deployment
+from ops.topics.scan import TopicScan
 from schemas.codec import codec
 
 

@@ -16,7 +16,8 @@ from typing import NoReturn
 
 import msgspec
 
-from pipeline.topology import Topology, load
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 
 WAYS = ("empty", "qualify", "dedup")
 SKIPPED_RATIO = 0.02  # of the records; what was fetched ahead by then is a gift, so it is kept small

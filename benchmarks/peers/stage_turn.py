@@ -18,10 +18,11 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.parts import Wrong
 from benchmarks.peers import install, verdicts
 from benchmarks.stage_input import campaigns, completions, fill
-from ops.topic_scan import TopicScan
-from ops.topology_command import apply
-from pipeline.settings import Settings
-from pipeline.topology import Windows, load
+from ops.topics.command import apply
+from ops.topics.scan import TopicScan
+from pipeline.runtime.settings import Settings
+from pipeline.topology.file import Windows
+from pipeline.topology.loader import load
 from schemas.codec import codec
 from schemas.records import Duplicate, Match
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pipeline.campaigns import Campaigns
+from pipeline.campaigns.registry import Campaigns
 from pipeline.stages.limit import Limited, limit
 from pipeline.stages.match import NO_PHONE, Matched, match, match_event
 from pipeline.stages.qualify import outcome_of
-from pipeline.topology import Windows
+from pipeline.topology.file import Windows
 from schemas.codec import codec
 from schemas.ids import match_key
 from schemas.records import Completion, Duplicate, Match, MatchedCampaign, Outcome, Verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pipeline.wall_clock import VARIABLE
+from pipeline.runtime.clock import VARIABLE
 
 AWAY_S = (30.0, 600.0)
 # What an edge ahead of time accepts is due only once everybody's time has come that far: the run waits.

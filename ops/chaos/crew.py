@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ops import processes
-from ops.backoff import Backoff
-from ops.deployment import Deployment, as_env
-from ops.supervisor import ProcessSpec, Supervisor
-from pipeline.crash_points import VARIABLE
+from ops.locate import Deployment, as_env
+from ops.processes import table
+from ops.processes.restart_delay import Backoff
+from ops.processes.supervisor import ProcessSpec, Supervisor
+from pipeline.runtime.crash_points import VARIABLE
 from pipeline.worker import WORKER_ID
 
 RESTART_FIRST_S = 0.2
@@ -61,7 +61,7 @@ class Crew:
         env = as_env(settings)
         self.envs: dict[str, ArmedEnv] = {}
         specs = []
-        for spec in processes.specs(settings, env):
+        for spec in table.specs(settings, env):
             self.envs[spec.name] = ArmedEnv({**env, **overrides.get(spec.name, {})})
             specs.append(replace(spec, env=self.envs[spec.name]))
         self.names = tuple(spec.name for spec in specs)

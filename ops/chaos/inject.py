@@ -25,9 +25,9 @@ from ops.chaos.provider import Provider, rules_of
 from ops.chaos.proxy import Mode
 from ops.chaos.schedule import Fault
 from ops.chaos.servers import Servers
-from ops.deployment import Deployment
-from ops.process_state import State
-from pipeline import wall_clock
+from ops.locate import Deployment
+from ops.processes.process_state import State
+from pipeline.runtime import clock
 
 POISON_RECORDS_MAX = 3
 PROVIDER_TIMEOUT_S = 20.0
@@ -74,7 +74,7 @@ class Injector:
         self._subject = subject
         settings = subject.found.settings
         self._database = Database(settings.database_url, settings.home / "logs")
-        self._midnights = Midnights(self._database, hand_in, wall_clock.today)
+        self._midnights = Midnights(self._database, hand_in, clock.today)
         self._provider = Provider(subject.found.settings.simulator_url)
         self._poisoned: list[tuple[str, int, int]] = []
         self._lock = threading.Lock()

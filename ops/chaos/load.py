@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from ops.chaos.scene import COLOURS, QUESTION, QUIZ_ID
-from ops.demo_phones import demo_phone
+from ops.demo.phones import demo_phone
 
 CONNECTIONS_MAX = 200
 REQUEST_TIMEOUT_S = 10.0

@@ -14,8 +14,12 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from ops import deployment, explain
-from ops.books import Report
+from ops import locate
+from ops.audit import explain
+from ops.audit.ledger_audit import Report
+from ops.audit.provider_record import NoRecord, ProviderRecord
+from ops.audit.reconcile import reconcile
+from ops.audit.settle import settle
 from ops.chaos import scene
 from ops.chaos.background import Background
 from ops.chaos.clocks import Clocks
@@ -27,14 +31,11 @@ from ops.chaos.schedule import CLOCKS, EACH_PER_10_MINUTES, Fault, classes_for, 
 from ops.chaos.servers import Servers
 from ops.chaos.verdict import Attempt, Event, Gate, Position, Seen, counts_by_class, gates
 from ops.chaos.watcher import Violation, Watcher, completion_ids
-from ops.deployment import Deployment
+from ops.deployment.prepare import prepare, publish
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.embedded.ports import Ports
-from ops.prepare import prepare, publish
-from ops.provider_record import NoRecord, ProviderRecord
-from ops.reconcile import reconcile
-from ops.settle import settle
+from ops.locate import Deployment
 from ops.simulator.record import Call
 
 READY_TIMEOUT_S = 120.0
@@ -100,7 +101,7 @@ def running(home: Home, env: Mapping[str, str], tell: Tell, brokers: int = 1) ->
         servers = Servers(home, ports, tell, brokers, kafka_listeners(ports, brokers, links))
         closing.callback(servers.stop)
         urls = servers.start()
-        found = deployment.find({**own, **urls.as_env()})
+        found = locate.find({**own, **urls.as_env()})
         prepare(found)
         settings = found.settings
         provider_url = through(settings.simulator_url, links["sender-provider"])

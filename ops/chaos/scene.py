@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from ops.deployment import Deployment
-from ops.seed import ANY_TENANT
+from ops.deployment.seed import ANY_TENANT
+from ops.locate import Deployment
 from schemas.records import Condition, Message, Question
-from sinks.postgres import catalogue
-from sinks.postgres.catalogue import CampaignDraft, NumberDraft, QuizDraft
+from sinks.postgres.catalogue import catalogue
+from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.connect import connect
 
 TENANT_ID = "faults"

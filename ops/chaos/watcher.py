@@ -17,12 +17,12 @@ import msgspec
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ops.deployment import Deployment
-from ops.offsets import Brokers, Offsets
-from pipeline.stage import Record
-from pipeline.topology import Topic
+from ops.locate import Deployment
+from ops.topics.offsets import Brokers, Offsets
+from pipeline.runtime.record import Record
+from pipeline.topology.model import Topic
 from schemas.codec import Undecodable, codec
-from sinks.postgres import positions
+from sinks.postgres import offsets
 from sinks.postgres.connect import connect
 
 LOOK_EVERY_S = 1.0
@@ -168,7 +168,7 @@ class Watcher:
         with connect(self._found.settings.database_url, "watcher") as connection:
             for sink in sinks:
                 topic = sink.source.name
-                durable = positions.read(connection, sink.name, topic)
+                durable = offsets.read(connection, sink.name, topic)
                 for partition, offset in committed[sink.group].get(topic, {}).items():
                     if offset > durable.get(partition, 0):
                         self._tell(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from ops.commands.exits import CANNOT, NO, OK
+from ops.exits import CANNOT, NO, OK
 
 
 def print_result(measure: Callable[[Callable[[str], None]], object], json: bool) -> None:
@@ -19,8 +19,8 @@ def print_result(measure: Callable[[Callable[[str], None]], object], json: bool)
     from benchmarks import show
     from benchmarks.load import LoadBroken
     from benchmarks.parts import Wrong
+    from ops.deployment.up import end_on_sigterm
     from ops.embedded.cannot_start import CannotStart
-    from ops.up import end_on_sigterm
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.subject import Tell
-    from ops.deployment import Deployment
+    from ops.locate import Deployment
 
 shapes = typer.Typer(
     name="shapes",

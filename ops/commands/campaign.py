@@ -23,7 +23,7 @@ def save(
     A message that could come out empty or with a gap is refused, and so are conditions that can never hold.
     The new version is in force for completions accepted from two seconds later on; none before it match.
 
-    ops/seeds/campaigns.yaml shows what a file looks like.
+    ops/demo/seeds/campaigns.yaml shows what a file looks like.
 
     Exit codes: 0 saved, 2 refused (every reason is told) or not possible.
 
@@ -33,10 +33,10 @@ def save(
     """
     import msgspec
 
-    from ops.deployment import find
-    from ops.explain import time_text
-    from ops.seed import read
-    from sinks.postgres.catalogue import CampaignDraft, save_campaign
+    from ops.audit.explain import time_text
+    from ops.deployment.seed import read
+    from ops.locate import find
+    from sinks.postgres.catalogue.catalogue import CampaignDraft, save_campaign
     from sinks.postgres.connect import connect
 
     found = find()
@@ -64,8 +64,8 @@ def cancel(
 
       quizstream campaign cancel may-2026
     """
-    from ops.deployment import find
-    from sinks.postgres.catalogue import cancel_campaign
+    from ops.locate import find
+    from sinks.postgres.catalogue.catalogue import cancel_campaign
     from sinks.postgres.connect import connect
 
     with connect(find().settings.database_url, "campaign") as connection:

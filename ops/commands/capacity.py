@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ops.capacity_prices import Prices, Rules
-from ops.commands.exits import CANNOT, OK
+from ops.capacity.prices import Prices, Rules
+from ops.exits import CANNOT, OK
 
 PRICES, RULES = Prices(), Rules()
 
@@ -79,10 +79,10 @@ def capacity(
 
     import msgspec
 
-    from ops.capacity import Demand, plan
-    from ops.capacity_measured import NotMeasured, measured
-    from ops.capacity_text import text
-    from ops.deployment import find
+    from ops.capacity.measured import NotMeasured, measured
+    from ops.capacity.model import Demand, plan
+    from ops.capacity.text import text
+    from ops.locate import find
 
     demand = Demand(completions_per_min / 60, matching_percent / 100)
     prices = Prices(price_vcpu_hour, price_disk_gb_month, price_zone_gb)

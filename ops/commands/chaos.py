@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.exits import INTERRUPTED, NO, OK
+from ops.exits import INTERRUPTED, NO, OK
 
 
 def chaos(
@@ -43,8 +43,8 @@ def chaos(
     import msgspec
 
     from ops.chaos import run, show
+    from ops.deployment.up import end_on_sigterm
     from ops.embedded.home import Home
-    from ops.up import end_on_sigterm
 
     chosen = run.Plan(seed, minutes * 60, rate, accepted_per_s_min=rate / 1.1, brokers=brokers)
     if plan:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.commands.exits import CANNOT, NO
+from ops.exits import CANNOT, NO
 
 if TYPE_CHECKING:
     from ops.dead_letters.letters import Group, State, Which
@@ -68,7 +68,7 @@ def list_letters(
     from rich.console import Console
 
     from ops.dead_letters.letters import histogram, newest
-    from ops.deployment import find
+    from ops.locate import find
     from sinks.postgres.connect import connect
 
     found = find()
@@ -116,7 +116,7 @@ def show(id: Annotated[str, typer.Argument(help="Id of a dead letter.")], json: 
     from rich.console import Console
 
     from ops.dead_letters import shown
-    from ops.deployment import find
+    from ops.locate import find
 
     try:
         letter = shown.show(find(), id)
@@ -177,8 +177,8 @@ def redrive(
     from rich.console import Console
 
     from ops.dead_letters import redrive as work
-    from ops.deployment import find
-    from ops.view import View
+    from ops.deployment.view import View
+    from ops.locate import find
 
     found = find()
     which = _which(id, reason, stage, topic, since, until, "unsettled" if quarantined else "open")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.exits import NO, OK
+from ops.exits import NO, OK
 
 
 def doctor(
@@ -23,10 +23,10 @@ def doctor(
     import msgspec
     from rich.console import Console
 
-    from ops.deployment import find
-    from ops.doctor import all_well, diagnose
-    from ops.doctor_checks import CHECKS
-    from ops.processes import health_urls
+    from ops.deployment.doctor import all_well, diagnose
+    from ops.deployment.doctor_checks import CHECKS
+    from ops.locate import find
+    from ops.processes.table import health_urls
 
     settings = find().settings
     findings = diagnose(settings, health_urls(settings), CHECKS)

@@ -14,6 +14,6 @@ def down() -> None:
 
       quizstream down
     """
-    from ops.daemon import stop
+    from ops.deployment.daemon import stop
 
     raise typer.Exit(stop())

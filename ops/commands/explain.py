@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.exits import NO
+from ops.exits import NO
 
 
 def explain(
@@ -28,9 +28,9 @@ def explain(
     import msgspec
     from rich.console import Console
 
-    from ops.deployment import find
-    from ops.explain import NothingKnown, time_text
-    from ops.explain import explain as explain_id
+    from ops.audit.explain import NothingKnown, time_text
+    from ops.audit.explain import explain as explain_id
+    from ops.locate import find
 
     try:
         with Console(stderr=True).status("reading"):

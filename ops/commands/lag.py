@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ops.lag import Lag
+    from ops.topics.lag import Lag
 
 WATCH_EVERY_S = 2.0
 
@@ -37,8 +37,8 @@ def lag(
     from rich.console import Console
     from rich.live import Live
 
-    from ops.deployment import find
-    from ops.lag import LagMeter
+    from ops.locate import find
+    from ops.topics.lag import LagMeter
 
     found = find()
     meter = LagMeter(found.settings.kafka_bootstrap_servers, found.topology)

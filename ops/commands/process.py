@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.exits import CANNOT
+from ops.exits import CANNOT
 
 
 def process(
@@ -22,10 +22,10 @@ def process(
 
       KAFKA_BOOTSTRAP_SERVERS=kafka:9092 quizstream process edge
     """
-    from ops import processes
-    from ops.deployment import find
+    from ops.locate import find
+    from ops.processes import table
 
-    if name not in processes.NAMES:
-        typer.echo(f"There is no process {name!r}: choose one of {', '.join(processes.NAMES)}.", err=True)
+    if name not in table.NAMES:
+        typer.echo(f"There is no process {name!r}: choose one of {', '.join(table.NAMES)}.", err=True)
         raise typer.Exit(CANNOT)
-    raise typer.Exit(processes.run(name, find().settings))
+    raise typer.Exit(table.run(name, find().settings))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.exits import NO, OK
+from ops.exits import NO, OK
 
 
 def reconcile(
@@ -46,9 +46,9 @@ def reconcile(
     import msgspec
     from rich.console import Console
 
-    from ops.deployment import find
-    from ops.reconcile import reconcile as reconcile_all
-    from ops.reconcile import rendered
+    from ops.audit.reconcile import reconcile as reconcile_all
+    from ops.audit.reconcile import rendered
+    from ops.locate import find
 
     with Console(stderr=True).status("reading") as status:
         report = reconcile_all(find(), accepted, wait, status.update)

@@ -10,7 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from ops.commands.exits import NO
+from ops.exits import NO
 
 
 def replay(
@@ -57,12 +57,12 @@ def replay(
     import msgspec
     from rich.console import Console
 
-    from ops.answer_table import AnswerTable
-    from ops.deployment import find
-    from ops.made_up_people import require_simulated_numbers
-    from ops.quiz_of_table import quiz_for
-    from ops.replay import Accepted, GaveUp, Plan, Refused, RowOutcome
-    from ops.replay import replay as post_rows
+    from ops.demo.answer_table import AnswerTable
+    from ops.demo.people import require_simulated_numbers
+    from ops.demo.quiz_of_table import quiz_for
+    from ops.demo.replay import Accepted, GaveUp, Plan, Refused, RowOutcome
+    from ops.demo.replay import replay as post_rows
+    from ops.locate import find
     from sinks.postgres.connect import connect
 
     found = find()

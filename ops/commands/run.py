@@ -34,6 +34,6 @@ def run(
 
       QUIZSTREAM_HOME=/tmp/other QUIZSTREAM_PORT_BASE=9600 quizstream run
     """
-    from ops.run import run as run_all
+    from ops.demo.run import run as run_all
 
     raise typer.Exit(run_all(once=once, brokers=brokers))

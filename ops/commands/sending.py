@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.commands.exits import CANNOT
+from ops.exits import CANNOT
 
 if TYPE_CHECKING:
-    from sinks.whatsapp.control import Stop
+    from sinks.delivery.stop_switch import Stop
 
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's deliveries.")]
 Campaign = Annotated[str | None, typer.Option(help="Only this campaign's deliveries.")]
@@ -36,14 +36,14 @@ def stop_sending(
 
       quizstream stop-sending --campaign may-2026
     """
-    from ops.deployment import find
+    from ops.locate import find
+    from sinks.delivery import stop_switch
     from sinks.postgres.connect import connect
-    from sinks.whatsapp import control
 
     scope = _scope(tenant, campaign, number)
     with connect(find().settings.database_url, "stop-sending") as connection:
-        control.stop_sending(connection, scope, reason)
-        _show(control.stops(connection), json)
+        stop_switch.stop_sending(connection, scope, reason)
+        _show(stop_switch.stops(connection), json)
 
 
 def resume_sending(
@@ -59,19 +59,19 @@ def resume_sending(
 
       quizstream resume-sending --number 551150010001
     """
-    from ops.deployment import find
+    from ops.locate import find
+    from sinks.delivery import stop_switch
     from sinks.postgres.connect import connect
-    from sinks.whatsapp import control
 
     scope = _scope(tenant, campaign, number)
     with connect(find().settings.database_url, "resume-sending") as connection:
-        if not control.resume_sending(connection, scope):
+        if not stop_switch.resume_sending(connection, scope):
             typer.echo(f"{scope} was not stopped.", err=True)
-        _show(control.stops(connection), json)
+        _show(stop_switch.stops(connection), json)
 
 
 def _scope(tenant: str | None, campaign: str | None, number: str | None) -> str:
-    from sinks.whatsapp.control import scope_of
+    from sinks.delivery.stop_switch import scope_of
 
     named = {"tenant": tenant, "campaign": campaign, "number": number}
     given = {kind: name for kind, name in named.items() if name is not None}

@@ -26,8 +26,8 @@ def create(
 
       QUIZSTREAM_SERVICE_TOKEN=$(quizstream token create --tenant acme) quizstream replay old.csv --quiz old
     """
-    from ops.deployment import find
-    from sinks.postgres.catalogue import save_token, token_hash
+    from ops.locate import find
+    from sinks.postgres.catalogue.catalogue import save_token, token_hash
     from sinks.postgres.connect import connect
 
     made = secrets.token_urlsafe(TOKEN_BYTES)
@@ -48,8 +48,8 @@ def revoke(
 
       QUIZSTREAM_SERVICE_TOKEN=... quizstream token revoke --tenant acme
     """
-    from ops.deployment import find
-    from sinks.postgres.catalogue import save_token, token_hash
+    from ops.locate import find
+    from sinks.postgres.catalogue.catalogue import save_token, token_hash
     from sinks.postgres.connect import connect
 
     settings = find().settings

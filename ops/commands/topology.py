@@ -34,12 +34,12 @@ def topology(
 
       quizstream topology check || echo "the cluster has drifted"
     """
-    from ops import topology_command
-    from ops.deployment import find
+    from ops.locate import find
+    from ops.topics import command
 
     found = find()
     raise typer.Exit(
-        topology_command.run(
+        command.run(
             verb.value,
             found.topology,
             found.settings.kafka_bootstrap_servers,

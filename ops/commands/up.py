@@ -29,7 +29,7 @@ def up(
 
       QUIZSTREAM_HOME=/tmp/cluster quizstream up --brokers 3
     """
-    from ops import daemon
-    from ops import up as foreground_up
+    from ops.deployment import daemon
+    from ops.deployment import up as foreground_up
 
     raise typer.Exit(foreground_up.stay(brokers) if foreground else daemon.start(brokers))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from pipeline.topology import Topology
+from pipeline.topology.model import Topology
 from sinks.postgres.connect import Connection
 from sinks.postgres.queries import load_queries
 

@@ -17,11 +17,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ops.dead_letters.letters import QUERIES, Group, Letter, Which, counted, histogram, steps
 from ops.dead_letters.source_log import SourceLog
-from ops.deployment import Deployment
-from pipeline.redriven import headers_of
-from pipeline.topology import Topology
+from ops.locate import Deployment
+from pipeline.runtime.redrive_headers import headers_of
+from pipeline.topology.model import Topology
 from sinks.postgres.connect import Connection, connect
-from sinks.refuse import DELIVERY_TIMEOUT_MS, NotDelivered, producer
+from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered, producer
 
 Told = Callable[[int, int], None]
 """Called after each step with the letters done and all there are to do."""

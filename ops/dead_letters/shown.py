@@ -10,7 +10,7 @@ import msgspec
 
 from ingest_api.phones import masked
 from ops.dead_letters.letters import Letter, Which, lineage, newest
-from ops.deployment import Deployment
+from ops.locate import Deployment
 from schemas.codec import Undecodable, codec
 from sinks.postgres.connect import connect
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from pipeline.stage import Record
+from pipeline.runtime.record import Record
 
 READ_TIMEOUT_S = 10.0
 POLL_S = 0.5

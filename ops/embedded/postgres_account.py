@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.tether import Account
+from ops.processes.tether import Account
 
 SYSTEM_USER = "pgserver"
 ELSEWHERE = Path("/var/lib/quizstream")

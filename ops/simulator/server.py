@@ -19,7 +19,7 @@ from ops.simulator.app import TRANSPORT, create_app
 from ops.simulator.record import Record
 from ops.simulator.send import Provider
 from ops.simulator.webhooks import Webhooks
-from pipeline.settings import Settings
+from pipeline.runtime.settings import Settings
 
 PORT_OFFSET = 10
 LOOPBACK = {"127.0.0.1", "localhost"}

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.stage import Output, Poison, Put, Record, StageResult, StateReader
-from pipeline.stages import counters
+from pipeline.runtime.record import Poison, Record
+from pipeline.stages import metrics
+from pipeline.stages.contract import Output, Put, StageResult, StateReader
 from schemas.codec import Undecodable, codec
 from schemas.ids import match_key
 from schemas.records import Duplicate, Match
@@ -69,8 +70,8 @@ class Dedup:
                 passed += 1
             else:
                 outputs.append(Output(self._wiring.duplicates_topic, key, self._duplicate(match, holder)))
-        counters.deliveries.inc(passed)
-        counters.duplicates.inc(len(outputs) - passed)
+        metrics.deliveries.inc(passed)
+        metrics.duplicates.inc(len(outputs) - passed)
         return StageResult(outputs, puts, poison)
 
     def _duplicate(self, match: Match, first_completion_id: bytes) -> bytes:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.contact_memory import Allowed as Remembered
-from pipeline.topology import Window, Windows
+from pipeline.stages.contact_memory import Allowed as Remembered
+from pipeline.topology.file import Window, Windows
 
 
 class Allowed(msgspec.Struct, frozen=True):

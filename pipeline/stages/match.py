@@ -6,8 +6,8 @@ import math
 
 import msgspec
 
-from pipeline.campaigns import Campaigns
-from pipeline.conditions import ANSWERS
+from pipeline.campaigns.conditions import ANSWERS
+from pipeline.campaigns.registry import Campaigns
 from schemas.ids import delivery_id
 from schemas.records import Answer, Campaign, Completion, Match
 

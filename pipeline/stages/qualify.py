@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from pipeline.campaigns import Campaigns
-from pipeline.contact_memory import Allowed, ContactMemory, Limited, decode, encode
-from pipeline.stage import Output, Poison, Put, Record, StageResult, StateReader
-from pipeline.stages import counters
+from pipeline.campaigns.registry import Campaigns
+from pipeline.runtime.record import Poison, Record
+from pipeline.stages import metrics
+from pipeline.stages.contact_memory import Allowed, ContactMemory, Limited, decode, encode
+from pipeline.stages.contract import Output, Put, StageResult, StateReader
 from pipeline.stages.limit import Limited as OverLimit
 from pipeline.stages.limit import limit
 from pipeline.stages.match import NO_PHONE, Matched, match, match_event
-from pipeline.topology import Windows
+from pipeline.topology.file import Windows
 from schemas.codec import Undecodable, codec
 from schemas.ids import match_key
 from schemas.records import Completion, MatchedCampaign, Outcome, Verdict
@@ -203,6 +204,6 @@ class _Batch:
     def count(self) -> None:
         for name, number in self.counts.items():
             if name in ("limited", "matched", "unmatched"):
-                counters.verdicts.labels(name).inc(number)
+                metrics.verdicts.labels(name).inc(number)
             else:
-                getattr(counters, name).inc(number)
+                getattr(metrics, name).inc(number)

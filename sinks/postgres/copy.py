@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.crash_points import reach
+from pipeline.runtime.crash_points import reach
 from sinks.postgres.connect import Connection
 
 

@@ -12,16 +12,16 @@ from typing import Protocol, cast
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline.crash_points import reach
-from pipeline.topology import Topology
-from sinks import metrics
-from sinks.backoff import Backoff
+from pipeline.runtime.crash_points import reach
+from pipeline.topology.model import Topology
+from sinks.postgres import metrics
+from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.copy import copy_rows
-from sinks.postgres.migrate import require_current
+from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered
 from sinks.postgres.poison import describe, is_passing
 from sinks.postgres.queries import load_queries
-from sinks.refuse import DELIVERY_TIMEOUT_MS, NotDelivered
+from sinks.postgres.schema.migrate import require_current
 
 LOG = logging.getLogger(__name__)
 QUERIES = load_queries(Path(__file__).with_name("outbox.sql"))
@@ -38,7 +38,7 @@ Ranges = dict[int, tuple[int, int]]
 
 
 class Guard(Protocol):
-    """What `sinks.postgres.restore_guard` does for the publisher that leads."""
+    """What `sinks.postgres.restore.guard` does for the publisher that leads."""
 
     def verify(self, connection: Connection) -> None: ...
     def renew(self, connection: Connection) -> None: ...

@@ -9,7 +9,7 @@ import psycopg
 
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import is_missing_partition
-from sinks.sink import Arrival, Refused, Sink, WriteReport
+from sinks.postgres.sink import Arrival, Refused, Sink, WriteReport
 
 Event = TypeVar("Event")
 

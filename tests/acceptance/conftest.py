@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.embedded.stack import ServerUrls
-from tests.acceptance.pipeline import Pipeline, running_pipeline
+from tests.support.running_pipeline import Pipeline, running_pipeline
 
 
 @pytest.fixture(scope="session")

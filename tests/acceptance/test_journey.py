@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ops import datasets
-from tests.acceptance.pipeline import Pipeline
+from ops.demo import datasets
+from tests.support.running_pipeline import Pipeline
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 
-# Of the campaigns in ops/seeds/campaigns.yaml, counted in the tables themselves.
+# Of the campaigns in ops/demo/seeds/campaigns.yaml, counted in the tables themselves.
 MATCHES = {
     "raciocinio-curso-avancado": 802,
     "raciocinio-clube-dos-12": 321,

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.acceptance.pipeline import Pipeline, until
+from tests.support.running_pipeline import Pipeline, until
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 

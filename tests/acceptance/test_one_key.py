@@ -15,8 +15,8 @@ import pytest
 from schemas import ids
 from schemas.codec import codec
 from schemas.records import Completion, Personal
-from tests.acceptance.pipeline import Pipeline
-from tests.producer import make_producer
+from tests.support.producer import make_producer
+from tests.support.running_pipeline import Pipeline
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.pipeline import Pipeline
-from tests.producer import make_producer
+from tests.support.producer import make_producer
+from tests.support.running_pipeline import Pipeline
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from benchmarks.peers import install, verdicts
 from benchmarks.stage_input import ACCEPTED_AT_MS, CAMPAIGNS, campaigns
 from ops.embedded import jars
-from pipeline.stage import Record
+from pipeline.runtime.record import Record
 from pipeline.stages import dedup, qualify
-from pipeline.topology import Window, Windows
+from pipeline.topology.file import Window, Windows
 from schemas.codec import codec
 from schemas.records import Completion, Personal
 

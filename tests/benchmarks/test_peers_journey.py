@@ -16,7 +16,7 @@ from benchmarks.parts import Wrong
 from benchmarks.peers import turn
 from benchmarks.peers.turn import Judged
 from benchmarks.scene import Scene
-from ops.demo_phones import demo_phone
+from ops.demo.phones import demo_phone
 from ops.simulator.record import Call
 
 REQUESTS = 100

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from benchmarks.questionnaire import CHOSEN, YES, Questionnaire, Wire
-from ingest_api.parse import parse
-from ingest_api.receive import personal_of
+from ingest_api.completions.parse import parse
+from ingest_api.completions.receive import personal_of
 
 
 @pytest.mark.parametrize("percent", [0, 1, 10, 37, 100])

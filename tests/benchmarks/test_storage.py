@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.storage import topic_sizes
-from pipeline.topology import load
+from pipeline.topology.loader import load
 
 TOPOLOGY = Path(__file__).resolve().parents[2] / "topology.yaml"
 

@@ -28,9 +28,9 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.faults.feed_worker import HURRY
-from tests.producer import make_producer
-from tests.shared_stack import shared_stack, wait_until_gone
+from tests.support.feed_worker import HURRY
+from tests.support.producer import make_producer
+from tests.support.shared_stack import shared_stack, wait_until_gone
 
 PARTITIONS = 6
 FEED_RECORDS_PER_S = 80
@@ -260,7 +260,13 @@ def run(
     admin = AdminClient({"bootstrap.servers": bootstrap})
 
     def start(name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.faults.feed_worker", f"--variant={variant}", f"--name={name}"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.support.feed_worker",
+            f"--variant={variant}",
+            f"--name={name}",
+        ]
         command += [f"--bootstrap={bootstrap}", f"--group={group}", f"--topic={topic}"]
         command += [f"--partitions={PARTITIONS}", f"--session-timeout-s={SESSION_TIMEOUT_S}"]
         with (folder / f"{name}.log").open("wb") as log:

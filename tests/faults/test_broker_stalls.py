@@ -13,13 +13,13 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from ops.chaos.servers import Servers
 from ops.embedded.home import Home
-from tests.embedded.processes import python, wait_until
-from tests.ports import free_ports
+from tests.support.ports import free_ports
+from tests.support.processes import python, wait_until
 
 ASKING = """
 import sys, time
 from confluent_kafka import KafkaException
-from ops.offsets import Brokers
+from ops.topics.offsets import Brokers
 
 brokers = Brokers(sys.argv[1])
 while True:

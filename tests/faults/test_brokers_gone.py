@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from ops import deployment, processes
+from ops import locate
+from ops.audit.reconcile import reconcile
 from ops.chaos.load import Load
 from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack, ServerUrls
-from ops.reconcile import reconcile
-from ops.supervisor import Supervisor
-from pipeline.settings import Settings
-from tests.faults.scenario import Scenario, a_scenario, until
-from tests.ingest_api.edge import Answer, Edge, prepare
-from tests.ports import free_ports
+from ops.processes import table
+from ops.processes.supervisor import Supervisor
+from pipeline.runtime.settings import Settings
+from tests.support.edge import Answer, Edge, prepare
+from tests.support.ports import free_ports
+from tests.support.scenario import Scenario, a_scenario, until
 
 HEAP_MIB = 384
 CLIENTS = 8
@@ -44,7 +45,7 @@ def home(stack: ServerUrls) -> Iterator[Path]:
 def edge_process(settings: Settings) -> Iterator[tuple[Edge, Supervisor]]:
     """The edge as it runs everywhere: a process of its own, under the supervisor."""
     topology = prepare(settings)
-    specs = processes.specs(settings, deployment.as_env(settings))
+    specs = table.specs(settings, locate.as_env(settings))
     supervisor = Supervisor([spec for spec in specs if spec.name == "edge"], settings.home / "logs")
     supervisor.start()
     try:

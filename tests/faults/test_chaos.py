@@ -12,7 +12,7 @@ import pytest
 from ops.chaos import run, show
 from ops.chaos.schedule import Fault, schedule
 from ops.embedded.home import Home
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 FIXED_SEED = 15
 SEED_VARIABLE = "QUIZSTREAM_TEST_SEED"  # to have the random half again

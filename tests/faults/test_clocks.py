@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ops.chaos.clocks import AWAY_S, EDGE_AHEAD_S, Clocks, offset_s
 from ops.chaos.schedule import CLOCKS
-from pipeline.wall_clock import clock_ns
+from pipeline.runtime.clock import clock_ns
 
 sizes = st.floats(0, 1, exclude_max=True)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ops.audit.reconcile import reconcile
 from ops.embedded.stack import ServerUrls
-from ops.reconcile import reconcile
-from pipeline.crash_points import POINTS
-from tests.faults.scenario import Scenario, a_scenario, until
-from tests.producer import make_producer
+from pipeline.runtime.crash_points import POINTS
+from tests.support.producer import make_producer
+from tests.support.scenario import Scenario, a_scenario, until
 
 RATE_PER_S = 60
 PEOPLE = 4000

@@ -9,11 +9,11 @@ import pytest
 from ops.chaos.background import Background
 from ops.chaos.links import kafka_listeners, open_links, overrides
 from ops.chaos.schedule import KAFKA_LINKS, LINKS
-from ops.deployment import find
 from ops.embedded.broker import Broker
 from ops.embedded.home import Home
 from ops.embedded.ports import PORT_OFFSET_MAX
-from tests.ports import free_ports
+from ops.locate import find
+from tests.support.ports import free_ports
 
 HOME_PORTS = 200  # of a fault run
 

@@ -18,23 +18,23 @@ TIMEOUT_S = 280.0
 # Mutation -> the tests that hold what it breaks.
 CAUGHT_BY = {
     "no-unique-key": (
-        "tests/sinks/postgres/test_deliveries.py::test_the_same_match_again_changes_nothing",
-        "tests/sinks/postgres/test_deliveries.py::test_another_completion_of_the_same_contact_is_a_duplicate",
+        "tests/sinks/postgres/tables/test_deliveries.py::test_the_same_match_again_changes_nothing",
+        "tests/sinks/postgres/tables/test_deliveries.py::test_another_completion_of_the_same_contact_is_a_duplicate",
     ),
     "no-calling-mark": (
-        "tests/sinks/whatsapp/test_ledger.py::"
+        "tests/sinks/delivery/test_ledger.py::"
         "test_ten_claims_at_once_lease_each_delivery_once_and_ten_marks_of_one_lease_let_one_call",
     ),
     "delivery-not-awaited": (
-        "tests/pipeline/test_producer.py::test_a_missing_topic_is_refused",
-        "tests/pipeline/test_producer.py::test_brokers_that_are_away_make_a_failure_that_may_pass",
+        "tests/pipeline/engine/test_batch_producer.py::test_a_missing_topic_is_refused",
+        "tests/pipeline/engine/test_batch_producer.py::test_brokers_that_are_away_make_a_failure_that_may_pass",
     ),
     "commit-before-write": (
-        "tests/sinks/test_runner.py::test_a_process_killed_at_its_commit_leaves_every_row_once",
+        "tests/sinks/postgres/test_runner.py::test_a_process_killed_at_its_commit_leaves_every_row_once",
     ),
-    "no-epoch-check": ("tests/pipeline/test_tracker.py",),
-    "no-verdict-memory": ("tests/pipeline/test_qualify.py",),
-    "no-dedup-value": ("tests/pipeline/test_dedup.py",),
+    "no-epoch-check": ("tests/pipeline/engine/test_offset_tracker.py",),
+    "no-verdict-memory": ("tests/pipeline/stages/test_qualify.py",),
+    "no-dedup-value": ("tests/pipeline/stages/test_dedup.py",),
 }
 TESTS_FAILED = 1  # of pytest's exit codes: neither interrupted, nor misused, nor nothing collected
 
@@ -81,7 +81,7 @@ def test_every_mutation_has_its_tests_and_needs_leave() -> None:
     )
     assert told.stdout.split() == list(CAUGHT_BY)
     unasked = {**env, "QUIZSTREAM_MUTATION": "no-verdict-memory"}
-    whole = "from pipeline.contact_memory import ContactMemory as C; print(C.recall.__name__)"
+    whole = "from pipeline.stages.contact_memory import ContactMemory as C; print(C.recall.__name__)"
     said = subprocess.run(
         [sys.executable, "-c", whole], cwd=CHECKOUT, env=unasked, capture_output=True, text=True, check=True
     )

@@ -14,7 +14,7 @@ import pytest
 from ops.chaos import run, show
 from ops.chaos.schedule import Fault
 from ops.embedded.home import Home
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 RATE_PER_S = 60.0
 REFUSED_WITHIN_S = 1.0  # far above what it takes: a hang would last for many seconds

@@ -11,7 +11,7 @@ import pytest
 
 from ops.chaos import run
 from ops.embedded.home import Home
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 
 @pytest.mark.full

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ops.books import Report
+from ops.audit.ledger_audit import Report
 from ops.chaos.schedule import BY_KIND, Fault
 from ops.chaos.verdict import Attempt, Event, Seen, cuts_calls, gates, in_flight, outage_seconds
 from ops.chaos.watcher import Violation

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.chaos.watcher import Debts, Watcher
-from ops.deployment import Deployment
 from ops.embedded.stack import ServerUrls
-from ops.topology_command import apply
-from pipeline.settings import Settings
-from pipeline.topology import Topic, load
-from tests.producer import make_producer
+from ops.locate import Deployment
+from ops.topics.command import apply
+from pipeline.runtime.settings import Settings
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topic
+from tests.support.producer import make_producer
 
 
 @given(st.lists(st.booleans(), min_size=1), st.data())

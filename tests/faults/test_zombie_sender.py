@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.books import Report
+from ops.audit.ledger_audit import Report
+from ops.audit.provider_record import ProviderRecord
+from ops.audit.reconcile import reconcile
 from ops.embedded.stack import ServerUrls
-from ops.provider_record import ProviderRecord
-from ops.reconcile import reconcile
-from tests.faults.scenario import Scenario, a_scenario, until
+from tests.support.scenario import Scenario, a_scenario, until
 
 RATE_PER_S = 40
 PEOPLE = 4000

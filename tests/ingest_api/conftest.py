@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ops.embedded.stack import ServerUrls
-from tests.ingest_api.edge import Edge, prepare, running, settings_for, wait_ready
+from tests.support.edge import Edge, prepare, running, settings_for, wait_ready
 
 
 @pytest.fixture(scope="session")

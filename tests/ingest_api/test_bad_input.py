@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ingest_api import problems
-from tests.ingest_api.edge import Edge
+from ingest_api.http import problems
+from tests.support.edge import Edge
 
 JSON = {"content-type": "application/json"}
 

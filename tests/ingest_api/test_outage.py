@@ -19,9 +19,10 @@ import pytest
 
 from ops.embedded.ports import Ports
 from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack, ServerUrls
-from pipeline.topology import Topology, load
-from tests.ingest_api.edge import Answer, Edge, prepare, running, settings_for, wait_ready, wait_until
-from tests.ports import free_ports
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
+from tests.support.edge import Answer, Edge, prepare, running, settings_for, wait_ready, wait_until
+from tests.support.ports import free_ports
 
 CLIENTS = 16
 DELIVER_TIMEOUT_MS = 1500

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from ops.embedded.stack import ServerUrls
-from tests.ingest_api.edge import Edge, prepare, settings_for, wait_ready, wait_until
-from tests.ports import free_ports
+from tests.support.edge import Edge, prepare, settings_for, wait_ready, wait_until
+from tests.support.ports import free_ports
 
 MAIN = (
     "import sys\n"
     "from ingest_api.server import main\n"
-    "from pipeline.settings import Settings\n"
+    "from pipeline.runtime.settings import Settings\n"
     "sys.exit(main(Settings.from_env()))\n"
 )
 EARLY_SIGNAL = (

@@ -13,9 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from ops.cli import app
-from ops.deployment import Deployment, as_env
-from ops.prepare import prepare
-from tests.ops.story import Story
+from ops.deployment.prepare import prepare
+from ops.locate import Deployment, as_env
+from tests.support.story import Story
 
 
 def commands() -> list[tuple[str, ...]]:

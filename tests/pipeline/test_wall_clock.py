@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pipeline.wall_clock import VARIABLE, clock_ns
+from pipeline.runtime.clock import VARIABLE, clock_ns
 
 HOUR_NS = 3_600 * 10**9
 

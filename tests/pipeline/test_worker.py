@@ -18,14 +18,15 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ops.embedded.stack import ServerUrls
-from ops.topology_command import apply
-from pipeline.topology import Topology, load
+from ops.topics.command import apply
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 from schemas.codec import codec
 from schemas.ids import campaign_key, completion_id
 from schemas.records import Campaign, Completion, Condition, Question, Quiz, Variable
-from tests.pipeline.events import NOON_MS, campaign, completion
-from tests.ports import free_ports
-from tests.producer import make_producer
+from tests.support.ports import free_ports
+from tests.support.producer import make_producer
+from tests.support.stage_events import NOON_MS, campaign, completion
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
@@ -196,7 +197,7 @@ class Worker:
 
     def start(self, **env: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ops.processes", "worker"], env={**self._env, **env}, cwd=CHECKOUT
+            [sys.executable, "-m", "ops.processes.table", "worker"], env={**self._env, **env}, cwd=CHECKOUT
         )
 
     def wait(self) -> int:

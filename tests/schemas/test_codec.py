@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.catalogue import EVENT_TYPES
 from schemas.codec import HEADER, Undecodable, Unencodable, codec
 from schemas.records import Completion, DeliveryEvent, Personal
-from tests.schemas.events import answers, events
+from tests.support.schema_events import answers, events
 
 COMPLETION = Completion(
     completion_id="1c7d1d4e-0000-5000-8000-000000000000",

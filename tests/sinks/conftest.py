@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ops.embedded.stack import ServerUrls
-from tests.sinks.running import Corner, topology_of
+from tests.support.sinks import Corner, topology_of
 
 
 @pytest.fixture

@@ -80,12 +80,12 @@ def _remember_no_first(dedup: Any) -> None:
 
 # Name -> the module that is broken once it is imported, and how.
 MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
-    "no-unique-key": ("sinks.postgres.deliveries", _drop_the_unique_key),
-    "no-calling-mark": ("sinks.whatsapp.ledger", _call_without_a_mark),
-    "delivery-not-awaited": ("pipeline.producer", _await_no_delivery),
-    "commit-before-write": ("sinks.postgres.positions", _commit_before_the_write),
-    "no-epoch-check": ("pipeline.tracker", _forget_the_epoch),
-    "no-verdict-memory": ("pipeline.contact_memory", _remember_no_verdict),
+    "no-unique-key": ("sinks.postgres.tables.deliveries", _drop_the_unique_key),
+    "no-calling-mark": ("sinks.delivery.ledger", _call_without_a_mark),
+    "delivery-not-awaited": ("pipeline.engine.batch_producer", _await_no_delivery),
+    "commit-before-write": ("sinks.postgres.offsets", _commit_before_the_write),
+    "no-epoch-check": ("pipeline.engine.offset_tracker", _forget_the_epoch),
+    "no-verdict-memory": ("pipeline.stages.contact_memory", _remember_no_verdict),
     "no-dedup-value": ("pipeline.stages.dedup", _remember_no_first),
 }
 

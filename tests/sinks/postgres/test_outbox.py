@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from sinks.backoff import Backoff
+from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import connect
+from sinks.postgres.dead_letter_producer import NotDelivered, producer
 from sinks.postgres.outbox import Publisher, enqueue, enqueue_all
-from sinks.refuse import NotDelivered, producer
-from tests.producer import make_producer
-from tests.sinks.running import Corner, until
+from tests.support.producer import make_producer
+from tests.support.sinks import Corner, until
 
 ROLE = "delivery_events"
 

@@ -1,0 +1,102 @@
+"""Which idempotency key a completion has and when it was handed in: these decide its id and its day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ingest_api.http.problems import CONFLICTING_KEYS, INVALID_KEY, OUT_OF_TIME, pointer, refusal
+
+HOUR_MS = 3_600_000
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TimeBounds:
+    """How far from now `submitted_at` may lie; `past_name` is the limit's name in the topology."""
+
+    past_h: int
+    past_name: str
+    future_s: int
+
+    def holds(self, time_ms: int, now_ms: int) -> bool:
+        return now_ms - self.past_h * HOUR_MS <= time_ms <= now_ms + self.future_s * 1000
+
+
+def idempotency_key(header: bytes | None, completion_id: str | None, chars_max: int) -> str | None:
+    """The key a client gave, or None. Raises Refusal for one that cannot be used, or for two that differ.
+
+    The header may be quoted, as in the IETF's draft: `"abc"` and `abc` are one key.
+    """
+    by_header = None
+    if header is not None:
+        text = header.decode("latin-1")
+        if len(text) > 1 and text[0] == text[-1] == '"':
+            text = text[1:-1]
+        if not text.isascii():
+            raise refusal(INVALID_KEY, "Idempotency-Key is not ASCII; give such a key as completion_id")
+        by_header = _checked(text, "Idempotency-Key", None, chars_max)
+    if completion_id is None:
+        return by_header
+    by_body = _checked(completion_id, "completion_id", pointer("completion_id"), chars_max)
+    if by_header is not None and by_header != by_body:
+        raise refusal(
+            CONFLICTING_KEYS,
+            "Idempotency-Key and completion_id are both given and differ",
+            pointer=pointer("completion_id"),
+        )
+    return by_body
+
+
+def _checked(key: str, name: str, place: str | None, chars_max: int) -> str:
+    if not key.strip():
+        raise refusal(INVALID_KEY, f"{name} is empty; leave it out or give a key", pointer=place)
+    if len(key) > chars_max:
+        raise refusal(
+            INVALID_KEY, f"{name} has {len(key)} characters; at most {chars_max} are taken", pointer=place
+        )
+    if not key.isprintable():
+        raise refusal(INVALID_KEY, f"{name} holds a character that does not print", pointer=place)
+    return key
+
+
+def new_key(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
+    """A UUIDv7 for a completion whose client gave no key: only this one request has it."""
+    bits = int.from_bytes(random_bytes(10), "big")
+    head = (now_ms & (1 << 48) - 1) << 16 | 0x7000 | bits >> 68
+    tail = 1 << 63 | bits & (1 << 62) - 1
+    text = f"{head:016x}{tail:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def time_in(key: str) -> int | None:
+    """The ms since the epoch inside a UUIDv7, or None for any other key."""
+    if len(key) != 36 or not _UUID7.fullmatch(key):
+        return None
+    return int(key[:8] + key[9:13], 16)
+
+
+def submitted_at(given_ms: int | None, key: str | None, now_ms: int, bounds: TimeBounds) -> int:
+    """When it was handed in, ms since the epoch: as given, else as the key says, else now.
+
+    A given time out of bounds is refused: it was meant. One in a key may be an accident: out of bounds it
+    counts as none.
+    """
+    if given_ms is not None:
+        if not bounds.holds(given_ms, now_ms):
+            raise refusal(
+                OUT_OF_TIME, _out_of_bounds(given_ms, now_ms, bounds), pointer=pointer("submitted_at")
+            )
+        return given_ms
+    key_ms = time_in(key) if key is not None else None
+    return key_ms if key_ms is not None and bounds.holds(key_ms, now_ms) else now_ms
+
+
+def _out_of_bounds(time_ms: int, now_ms: int, bounds: TimeBounds) -> str:
+    if time_ms > now_ms:
+        ahead_s = (time_ms - now_ms) // 1000
+        return f"it is {ahead_s} s ahead; at most {bounds.future_s} s are taken (submitted_future_max_s)"
+    past_h = (now_ms - time_ms) // HOUR_MS
+    return f"it is {past_h} h ago; at most {bounds.past_h} h are taken ({bounds.past_name})"

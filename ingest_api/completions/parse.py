@@ -1,0 +1,182 @@
+"""The body of a completion, in one pass into a typed struct.
+
+What the types cannot say is checked afterwards, and only where it can occur.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from ingest_api.http.problems import (
+    INVALID_BODY,
+    INVALID_JSON,
+    REPEATED_FIELD,
+    UNSTORABLE_TEXT,
+    pointer,
+    refusal,
+    shown,
+)
+from schemas.records import Answer
+
+# Avro's long.
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Given = str | Int64 | float | bool | list[str] | None
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_PLACE = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
+
+
+class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    phone: str | UnsetType | None = UNSET
+    name: str | UnsetType | None = UNSET
+    email: str | UnsetType | None = UNSET
+
+
+class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client may send. A null answer is an unanswered question; any other null counts as absent."""
+
+    answers: dict[str, Given]
+    completion_id: str | UnsetType | None = UNSET
+    submitted_at: Annotated[datetime, Meta(tz=True)] | UnsetType | None = UNSET
+    contact: Contact | UnsetType | None = UNSET
+    score: float | UnsetType | None = UNSET
+
+    @property
+    def submitted_at_ms(self) -> int | None:
+        at = self.submitted_at
+        return (at - _EPOCH) // _MILLISECOND if isinstance(at, datetime) else None
+
+
+Value = TypeVar("Value")
+
+
+def given(value: Value | UnsetType | None) -> Value | None:
+    """None for what is absent or null."""
+    return None if isinstance(value, UnsetType) else value
+
+
+_decoder = msgspec.json.Decoder(Submission)
+
+
+def parse(body: bytes) -> Submission:
+    """Raises Refusal: invalid-json, invalid-body, repeated-field or unstorable-text."""
+    try:
+        submission = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _misshapen(body, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refusal(INVALID_JSON, _json_detail(body, error)) from None
+    # A backslash can hide a colon, and only a backslash can make a NUL: without one, counting is enough.
+    escaped = b"\\" in body
+    if escaped or not _each_key_once(body, submission):
+        json.loads(body, object_pairs_hook=_once)
+    if escaped and b"\\u0000" in body:
+        _refuse_nul(submission)
+    return submission
+
+
+def _each_key_once(body: bytes, submission: Submission) -> bool:
+    """True is certain: every key has its colon, so as many colons as keys leave none for a repeated one."""
+    contact = submission.contact
+    keys = 1 + len(submission.answers)
+    keys += submission.completion_id is not UNSET
+    keys += submission.score is not UNSET
+    keys += contact is not UNSET
+    colons = keys
+    if isinstance(contact, Contact):
+        colons += (contact.phone is not UNSET) + (contact.name is not UNSET) + (contact.email is not UNSET)
+    if submission.submitted_at is not UNSET:
+        colons += 1
+        if submission.submitted_at is not None:
+            colons += 2  # at least, in its time of day
+    return body.count(b":") == colons
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise refusal(REPEATED_FIELD, f'"{shown(key)}" is given twice')
+        seen[key] = value
+    return seen
+
+
+def _refuse_nul(submission: Submission) -> None:
+    for path, text in _texts(submission):
+        if "\0" in text:
+            raise refusal(
+                UNSTORABLE_TEXT, "a text holds U+0000, which cannot be stored", pointer=pointer(*path)
+            )
+
+
+def _texts(submission: Submission) -> Iterator[tuple[tuple[str, ...], str]]:
+    for question, answer in submission.answers.items():
+        yield ("answers",), question
+        if isinstance(answer, str):
+            yield ("answers", question), answer
+        elif isinstance(answer, list):
+            for index, choice in enumerate(answer):
+                yield ("answers", question, str(index)), choice
+    if isinstance(submission.completion_id, str):
+        yield ("completion_id",), submission.completion_id
+    if isinstance(submission.contact, Contact):
+        for name in Contact.__struct_fields__:
+            value = getattr(submission.contact, name)
+            if isinstance(value, str):
+                yield ("contact", name), value
+
+
+def _misshapen(body: bytes, message: str) -> Exception:
+    place = _PLACE.fullmatch(message)
+    if place is None:
+        return refusal(INVALID_BODY, _shape_detail(message), pointer="#")
+    what, path = place[1], place[2]
+    steps = [name or index for name, index in _STEP.findall(path.replace("[...]", ""))]
+    if path.startswith(".answers[...]"):
+        steps[1:1] = _misshapen_answer(body)
+    return refusal(INVALID_BODY, _shape_detail(what), pointer=pointer(*steps))
+
+
+def _misshapen_answer(body: bytes) -> list[str]:
+    """The question whose answer is of no type: the decoder does not name it. Empty if not found."""
+    try:
+        given = msgspec.json.decode(body)["answers"].items()
+    except (ValueError, RecursionError):
+        return []
+    for question, answer in given:
+        try:
+            msgspec.convert(answer, Given)
+        except msgspec.ValidationError:
+            return [question]
+    return []
+
+
+def _shape_detail(message: str) -> str:
+    before, quote, name = message.partition("unknown field `")
+    if quote:
+        return f'{before}unknown field "{shown(name.rstrip("`"))}"'
+    return shown(message.replace("`", ""))
+
+
+def _json_detail(body: bytes, error: Exception) -> str:
+    if not body.strip():
+        return "the body is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return "a text is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return shown(str(error))
+
+
+def answered(answers: dict[str, Given]) -> dict[str, Answer]:
+    """Without the unanswered questions."""
+    return {question: answer for question, answer in answers.items() if answer is not None}

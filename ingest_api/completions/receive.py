@@ -1,0 +1,188 @@
+"""One completion in: who asks, which quiz, what is given; then id, day and score; then the log; then 202."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import lru_cache
+
+from ingest_api import phones
+from ingest_api.completions import answers, keys, parse
+from ingest_api.http import body
+from ingest_api.http.problems import INVALID_EMAIL, INVALID_PHONE, NOT_READY, TOO_LONG, pointer, refusal
+from ingest_api.http.reply import Receive, Reply, Scope
+from ingest_api.kafka.producer import Log
+from ingest_api.reference.loader import Facts
+from ingest_api.reference.quizzes import Quizzes
+from ingest_api.reference.tokens import Caller, Service, Tokens, require_tenant
+from pipeline.runtime.clock import now_ms
+from pipeline.topology.file import Edge
+from pipeline.topology.model import Topic
+from schemas import ids
+from schemas.codec import Codec
+from schemas.records import Answer, Completion, Personal
+
+NAME_CHARS_MAX = 200
+EMAIL_CHARS_MAX = 254  # RFC 5321: what fits into a path
+NOT_READY_RETRY_S = 2.0
+
+PREFLIGHT = Reply(
+    204,
+    b"",
+    headers=(
+        (b"access-control-allow-methods", b"POST"),
+        (b"access-control-allow-headers", b"content-type, idempotency-key"),
+        (b"access-control-max-age", b"86400"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the edge adds to what a client sends; a test has its own clock and randomness."""
+
+    contact_key: bytes
+    region: str = ""
+    now_ms: Callable[[], int] = now_ms
+    random_bytes: Callable[[int], bytes] = os.urandom
+
+
+class ReceiveCompletion:
+    """`POST /quiz/{quiz_id}/completions`. Answers 202 only after the record is durable."""
+
+    def __init__(
+        self,
+        edge: Edge,
+        topic: Topic,
+        codec: Codec[Completion],
+        log: Log,
+        facts: Facts,
+        quizzes: Quizzes,
+        tokens: Tokens,
+        stamp: Stamp,
+    ) -> None:
+        self._edge = edge
+        self._topic = topic.name
+        self._codec = codec
+        self._log = log
+        self._facts = facts
+        self._quizzes = quizzes
+        self._tokens = tokens
+        self._stamp = stamp
+        self._limits = answers.AnswerLimits(edge.answers_max, edge.answer_chars_max, edge.key_chars_max)
+        future_s = edge.submitted_future_max_s
+        self._bounds = keys.TimeBounds(edge.submitted_past_max_h, "submitted_past_max_h", future_s)
+        self._service_bounds = keys.TimeBounds(
+            edge.submitted_past_max_h_service, "submitted_past_max_h_service", future_s
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive) -> Reply:
+        if scope["method"] == "OPTIONS":
+            return PREFLIGHT
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if not self._facts.caught_up:
+            raise refusal(NOT_READY, "the quizzes are being read", retry_after_s=NOT_READY_RETRY_S)
+        caller = self._tokens.caller(headers.get(b"authorization"))
+        marking = self._quizzes.open(scope["path_params"]["quiz_id"])
+        require_tenant(caller, marking.quiz.tenant_id)
+        body.require_json(headers)
+        content = await body.read_body(receive, headers, self._edge.body_bytes_max)
+        submission = parse.parse(content)
+        given = parse.answered(submission.answers)
+        answers.check(given, marking.questions, len(content), self._limits)
+        self._log.require_open()
+        completion = self._completion(
+            marking, submission, given, headers.get(b"idempotency-key"), self._bounds_of(caller)
+        )
+        await self._log.publish(self._topic, completion.contact_id.encode(), self._codec.encode(completion))
+        return accepted(completion)
+
+    def _bounds_of(self, caller: Caller) -> keys.TimeBounds:
+        return self._service_bounds if isinstance(caller, Service) else self._bounds
+
+    def _completion(
+        self,
+        marking: answers.Marking,
+        submission: parse.Submission,
+        given: dict[str, Answer],
+        key_header: bytes | None,
+        bounds: keys.TimeBounds,
+    ) -> Completion:
+        stamp, quiz = self._stamp, marking.quiz
+        accepted_at = stamp.now_ms()
+        key = keys.idempotency_key(
+            key_header, parse.given(submission.completion_id), self._edge.key_chars_max
+        )
+        submitted_at = keys.submitted_at(submission.submitted_at_ms, key, accepted_at, bounds)
+        personal = personal_of(parse.given(submission.contact))
+        contact_id = (
+            ids.contact_id(stamp.contact_key, quiz.tenant_id, personal.phone) if personal.phone else ""
+        )
+        completion_id = ids.completion_id(
+            quiz.tenant_id,
+            quiz.quiz_id,
+            key if key is not None else keys.new_key(accepted_at, stamp.random_bytes),
+            contact_id,
+        )
+        score = marking.score(given)
+        return Completion(
+            completion_id=completion_id,
+            tenant_id=quiz.tenant_id,
+            quiz_id=quiz.quiz_id,
+            quiz_version=quiz.version,
+            contact_id=contact_id or ids.anonymous_contact_id(stamp.contact_key, completion_id),
+            day=ids.day_of(submitted_at),
+            submitted_at=submitted_at,
+            accepted_at=accepted_at,
+            answers=given,
+            personal=personal,
+            score=score if score is not None else parse.given(submission.score),
+            region=stamp.region,
+        )
+
+
+def personal_of(contact: parse.Contact | None) -> Personal:
+    """Checked and canonical; an empty text is absent. Raises Refusal with the field; never shows a phone."""
+    if contact is None:
+        return Personal()
+    written = (parse.given(contact.phone) or "").strip()
+    phone = phones.canonical(written) if written else None
+    if written and phone is None:
+        raise refusal(
+            INVALID_PHONE,
+            f"{phones.masked(written)} is no valid number; outside Brazil, start with + and the country code",
+            pointer=pointer("contact", "phone"),
+        )
+    name = (parse.given(contact.name) or "").strip()
+    if len(name) > NAME_CHARS_MAX:
+        raise refusal(
+            TOO_LONG,
+            f"it has {len(name)} characters; at most {NAME_CHARS_MAX} are taken",
+            pointer=pointer("contact", "name"),
+        )
+    email = (parse.given(contact.email) or "").strip()
+    if email and not _is_address(email):
+        raise refusal(INVALID_EMAIL, "it is no e-mail address", pointer=pointer("contact", "email"))
+    return Personal(phone, name or None, email or None)
+
+
+def _is_address(email: str) -> bool:
+    local, at, domain = email.rpartition("@")
+    plain = email.isprintable() and " " not in email
+    return bool(len(email) <= EMAIL_CHARS_MAX and plain and at and local and "@" not in local and domain)
+
+
+def accepted(completion: Completion) -> Reply:
+    at = datetime.fromtimestamp(completion.accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
+    return Reply(
+        202,
+        b'{"completion_id":"%b","day":"%b","accepted_at":"%bZ"}'
+        % (completion.completion_id.encode(), _iso_day(completion.day), at[:-6].encode()),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _iso_day(day: int) -> bytes:
+    return date.fromordinal(ids.EPOCH_ORDINAL + day).isoformat().encode()

@@ -1,0 +1,48 @@
+"""One ASGI application around every handler: answer it, whatever happens, time it, count it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from ingest_api.http.body import ClientGone
+from ingest_api.http.metrics import count
+from ingest_api.http.problems import INTERNAL, Problem, Refusal
+from ingest_api.http.reply import Headers, Receive, Reply, Scope, Send, send_reply
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Scope, Receive], Awaitable[Reply]]
+
+# A quiz page may be anywhere, and holds no credentials of ours.
+ANY_ORIGIN: Headers = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"retry-after"),
+)
+
+
+class Endpoint:
+    """`route` labels the metrics. `headers` go on every answer, refusals included."""
+
+    def __init__(self, route: str, handle: Handler, headers: Headers = ()) -> None:
+        self._route = route
+        self._handle = handle
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        try:
+            reply = await self._handle(scope, receive)
+        except Refusal as refused:
+            reply = refused.problem.reply()
+        except ClientGone:
+            return
+        except Exception:
+            log.exception("%s failed", self._route)
+            reply = INTERNAL_ERROR
+        await send_reply(send, reply, self._headers)
+        count(self._route, reply.status, reply.problem, perf_counter() - started)
+
+
+INTERNAL_ERROR = Problem(INTERNAL, "nothing of this request was kept, or it may be sent again safely").reply()

@@ -1,0 +1,48 @@
+"""What Starlette itself refuses (no such address, no such method), as problems like every other refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ingest_api.http.endpoint import INTERNAL_ERROR
+from ingest_api.http.metrics import count
+from ingest_api.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, shown
+from ingest_api.http.reply import Headers, Reply
+
+ROUTE = "none"
+
+
+def not_routed(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = (error.headers if isinstance(error, HTTPException) else None) or {}
+    return _response(_reply(request, status, headers))
+
+
+def failed(_request: Request, _error: Exception) -> Response:
+    return _response(INTERNAL_ERROR)
+
+
+HANDLERS: Mapping[Any, Any] = {HTTPException: not_routed, Exception: failed}
+
+
+def _reply(request: Request, status: int, headers: Mapping[str, str]) -> Reply:
+    if status == METHOD_NOT_ALLOWED.status:
+        raw: Headers = tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
+        detail = f"{request.method} is not one of {headers.get('Allow', 'the methods here')}"
+        return Problem(METHOD_NOT_ALLOWED, detail, headers=raw).reply()
+    if status == NOT_FOUND.status:
+        return Problem(NOT_FOUND, f"no address {shown(request.url.path)}").reply()
+    return INTERNAL_ERROR
+
+
+def _response(reply: Reply) -> Response:
+    count(ROUTE, reply.status, reply.problem, 0.0)
+    response = Response(reply.body, reply.status, media_type=reply.media_type.decode())
+    for name, value in reply.headers:
+        response.headers[name.decode()] = value.decode()
+    return response

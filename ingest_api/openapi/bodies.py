@@ -1,0 +1,101 @@
+"""JSON Schemas of what goes in and out of the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ingest_api.completions.receive import EMAIL_CHARS_MAX, NAME_CHARS_MAX
+from ingest_api.http.problems import Kind
+from ingest_api.phones import PHONE_CHARS_MAX
+from pipeline.topology.file import Edge
+
+_INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
+
+ACCEPTED: dict[str, Any] = {
+    "type": "object",
+    "required": ["completion_id", "day", "accepted_at"],
+    "properties": {
+        "completion_id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "The same for every request with the same quiz, key and contact.",
+        },
+        "day": {"type": "string", "format": "date", "description": "UTC day under which it is kept."},
+        "accepted_at": {"type": "string", "format": "date-time"},
+    },
+}
+
+
+def submission(edge: Edge) -> dict[str, Any]:
+    text = {"type": "string", "maxLength": edge.answer_chars_max}
+    return {
+        "type": "object",
+        "required": ["answers"],
+        "additionalProperties": False,
+        "properties": {
+            "answers": {
+                "type": "object",
+                "maxProperties": edge.answers_max,
+                "description": "By question id. A null is an unanswered question.",
+                "additionalProperties": {
+                    "anyOf": [
+                        text,
+                        {"type": "integer", **_INT64},
+                        {"type": "number"},
+                        {"type": "boolean"},
+                        {"type": "array", "items": text},
+                        {"type": "null"},
+                    ]
+                },
+                "examples": [{"q1": "4", "q2": ["a", "c"], "q3": None}],
+            },
+            "completion_id": {
+                "type": ["string", "null"],
+                "maxLength": edge.key_chars_max,
+                "description": "Idempotency key: the same as the header. A UUIDv7 also tells the time.",
+            },
+            "submitted_at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": (
+                    "When the quiz was completed. At most"
+                    f" {edge.submitted_past_max_h} h ago"
+                    f" ({edge.submitted_past_max_h_service} h with a service token),"
+                    f" {edge.submitted_future_max_s} s ahead. Send it with every retry: it decides the day."
+                ),
+            },
+            "contact": {
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": {
+                    "phone": {
+                        "type": ["string", "null"],
+                        "maxLength": PHONE_CHARS_MAX,
+                        "description": "E.164, or a Brazilian number in any common writing.",
+                        "examples": ["+5547989211984"],
+                    },
+                    "name": {"type": ["string", "null"], "maxLength": NAME_CHARS_MAX},
+                    "email": {"type": ["string", "null"], "maxLength": EMAIL_CHARS_MAX},
+                },
+            },
+            "score": {
+                "type": ["number", "null"],
+                "description": "Taken where the quiz has no right answers; else the edge counts them.",
+            },
+        },
+    }
+
+
+def problem(catalogue: Sequence[Kind]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "enum": [kind.type for kind in catalogue]},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "pointer": {"type": "string", "description": "JSON pointer into the body, as a URI fragment."},
+        },
+    }

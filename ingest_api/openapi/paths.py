@@ -1,0 +1,190 @@
+"""The edge's addresses, for its OpenAPI description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingest_api.http import problems
+from ingest_api.http.problems import Kind
+from ingest_api.openapi.schema_registry import REGISTRY_JSON
+from pipeline.topology.file import Edge
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+_REFUSALS_OF_A_COMPLETION = (
+    problems.INVALID_JSON,
+    problems.INVALID_TOKEN,
+    problems.WRONG_TENANT,
+    problems.UNKNOWN_QUIZ,
+    problems.BODY_TIMEOUT,
+    problems.CLOSED_QUIZ,
+    problems.BODY_TOO_LARGE,
+    problems.NOT_JSON,
+    problems.INVALID_BODY,
+    problems.HEADERS_TOO_LARGE,
+    problems.LOG_UNAVAILABLE,
+)
+
+
+def paths(edge: Edge) -> dict[str, Any]:
+    return {
+        "/quiz/{quiz_id}/completions": {"post": _submit(edge, "submitCompletion", deprecated=False)},
+        "/api/quiz/{quiz_id}/submit": {"post": _submit(edge, "submitCompletionLegacy", deprecated=True)},
+        "/webhooks/whatsapp": {"get": _handshake(), "post": _webhook()},
+        "/schemas/types": {"get": _read("The kinds of schemas", {"type": "array"}, REGISTRY_JSON)},
+        "/schemas/ids/{id}": {
+            "get": _read(
+                "A schema by its id",
+                {"type": "object", "required": ["schema"]},
+                REGISTRY_JSON,
+                ("id",),
+                problems.UNKNOWN_SCHEMA,
+            )
+        },
+        "/subjects": {"get": _read("Every subject", {"type": "array"}, REGISTRY_JSON)},
+        "/subjects/{subject}/versions": {
+            "get": _read(
+                "A subject's versions",
+                {"type": "array", "items": {"type": "integer"}},
+                REGISTRY_JSON,
+                ("subject",),
+                problems.UNKNOWN_SCHEMA,
+            )
+        },
+        "/subjects/{subject}/versions/{version}": {
+            "get": _read(
+                "A version, by its number or `latest`",
+                {"type": "object", "required": ["subject", "version", "id", "schema"]},
+                REGISTRY_JSON,
+                ("subject", "version"),
+                problems.UNKNOWN_SCHEMA,
+            )
+        },
+        "/health/live": {"get": _read("Whether the process runs", {"type": "object"})},
+        "/health/ready": {"get": _ready()},
+        "/metrics": {"get": _read("Prometheus metrics", {"type": "string"}, b"text/plain")},
+        "/openapi.json": {"get": _read("This description", {"type": "object"})},
+        "/problems": {"get": _read("Every type of problem", {"type": "array"})},
+        "/problems/{slug}": {
+            "get": _read("A type of problem", {"type": "object"}, names=("slug",), refused=problems.NOT_FOUND)
+        },
+    }
+
+
+def _submit(edge: Edge, operation: str, *, deprecated: bool) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "deprecated": deprecated,
+        "summary": "Hand in a completion",
+        "description": "202 only once it is durable. On a 503 keep it, and send it again with the same key.",
+        "security": [{}, {"service": []}],
+        "parameters": [
+            _parameter("quiz_id"),
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "schema": {"type": "string", "maxLength": edge.key_chars_max},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Submission"}}},
+        },
+        "responses": {
+            "202": {
+                "description": "It is durable",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}},
+            },
+            **_refusals(*_REFUSALS_OF_A_COMPLETION),
+        },
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    return {
+        "summary": "What the provider reports",
+        "parameters": [
+            {
+                "name": "X-Hub-Signature-256",
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string"},
+                "description": "sha256= and the HMAC of the raw body, by the app secret",
+            }
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
+        "responses": {
+            "200": {
+                "description": "It is durable",
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
+            **_refusals(problems.INVALID_SIGNATURE, problems.BODY_TOO_LARGE, problems.LOG_UNAVAILABLE),
+        },
+    }
+
+
+def _handshake() -> dict[str, Any]:
+    return {
+        "summary": "The provider's handshake",
+        "parameters": [
+            {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
+            for name in ("hub.mode", "hub.verify_token", "hub.challenge")
+        ],
+        "responses": {
+            "200": {
+                "description": "The challenge",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            **_refusals(problems.HANDSHAKE_REFUSED),
+        },
+    }
+
+
+def _ready() -> dict[str, Any]:
+    content = {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["ready", "reasons"],
+                "properties": {
+                    "ready": {"type": "boolean"},
+                    "reasons": {"type": "array", "items": {"type": "string"}},
+                },
+            }
+        }
+    }
+    return {
+        "summary": "Whether a completion can be accepted now",
+        "responses": {
+            "200": {"description": "It can", "content": content},
+            "503": {"description": "It cannot, and why", "content": content},
+        },
+    }
+
+
+def _read(
+    summary: str,
+    schema: dict[str, Any],
+    media_type: bytes = b"application/json",
+    names: tuple[str, ...] = (),
+    refused: Kind | None = None,
+) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "parameters": [_parameter(name) for name in names],
+        "responses": {
+            "200": {"description": summary, "content": {media_type.decode(): {"schema": schema}}},
+            **(_refusals(refused) if refused is not None else {}),
+        },
+    }
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _refusals(*kinds: Kind) -> dict[str, Any]:
+    return {
+        str(kind.status): {"description": kind.title, "content": _PROBLEM}
+        for kind in (*kinds, problems.METHOD_NOT_ALLOWED, problems.INTERNAL)
+    }

@@ -1,0 +1,82 @@
+"""Keeps quizzes and tokens as the facts topics say, also when the brokers come later than the edge."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.runtime.reference_data import FactsFollower, FactsNotRead
+
+log = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 60.0
+RETRY_S = 1.0
+REACHED_POLL_S = 0.05
+
+MakeFollower = Callable[[], FactsFollower[Any]]
+
+
+class Facts:
+    """Until it has caught up nothing is accepted: an unknown quiz cannot be told from one not read."""
+
+    def __init__(self, followers: Sequence[MakeFollower], reached: Callable[[], bool]) -> None:
+        """`reached` says whether the brokers answer: before that, followers would only wait and complain."""
+        self._followers = [_Kept(make, reached) for make in followers]
+
+    def start(self) -> None:
+        for follower in self._followers:
+            follower.start()
+
+    def stop(self) -> None:
+        """Returns at once: the followers' threads commit nothing and end with the process."""
+        for follower in self._followers:
+            follower.stopping.set()
+
+    @property
+    def caught_up(self) -> bool:
+        return all(follower.caught_up for follower in self._followers)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """For readiness."""
+        return tuple(follower.problem for follower in self._followers if follower.problem is not None)
+
+
+class _Kept:
+    def __init__(self, make: MakeFollower, reached: Callable[[], bool]) -> None:
+        self._make = make
+        self._reached = reached
+        self._follower: FactsFollower[Any] | None = None
+        self._not_read = "facts: not read yet"
+        self.stopping = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, name="facts", daemon=True).start()
+
+    @property
+    def caught_up(self) -> bool:
+        return self._follower is not None and self._follower.caught_up
+
+    @property
+    def problem(self) -> str | None:
+        return self._not_read if self._follower is None else self._follower.problem
+
+    def _read(self) -> None:
+        while not self.stopping.is_set():
+            if not self._reached():
+                self.stopping.wait(REACHED_POLL_S)
+                continue
+            follower = self._make()
+            try:
+                follower.read_to_end(READ_TIMEOUT_S)
+            except FactsNotRead as error:
+                self._not_read = str(error)
+                log.warning("%s", error)
+                follower.stop()
+                self.stopping.wait(RETRY_S)
+                continue
+            follower.start()
+            self._follower = follower
+            return

@@ -1,0 +1,155 @@
+"""The whole history of one completion or delivery, from all that holds a part of it, in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ingest_api.phones import masked
+from ops.audit.provider_record import NoRecord, ProviderRecord
+from ops.locate import Deployment
+from ops.topics.scan import TopicScan
+from pipeline.topology.model import Topic
+from schemas.codec import Undecodable, codec
+from sinks.postgres.connect import Connection, connect
+from sinks.postgres.queries import load_queries
+
+QUERIES = load_queries(Path(__file__).with_name("explain.sql"))
+STATEMENT_TIMEOUT_MS = 60_000
+
+# Topics of one person's events. The others hold facts, state, or the provider's bodies, which are in a table.
+_ROLES = ("completions", "outcomes", "matches", "deliveries", "duplicates", "delivery_events", "dead_letters")
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """`at`: ms since the epoch. `detail` holds no phone number, name or e-mail."""
+
+    at: int
+    where: str
+    what: str
+    detail: dict[str, Any]
+
+
+class NothingKnown(Exception):
+    """The message is one line."""
+
+
+class BadId(Exception):
+    """The message is one line."""
+
+
+def explain(found: Deployment, id_text: str) -> list[Moment]:
+    """In the order of time. Raises BadId for what is no id, NothingKnown where nothing mentions it."""
+    try:
+        wanted = UUID(id_text.strip())
+    except ValueError:
+        raise BadId(f"{id_text!r} is no id: give the UUID of a completion or a delivery.") from None
+    url = found.settings.database_url
+    with connect(url, "explain", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
+        deliveries = _rows(connection, "deliveries_of", {"id": wanted})
+        ids = sorted(
+            {wanted, *(UUID(row[key]) for row in deliveries for key in ("delivery_id", "completion_id"))}
+        )
+        # The ledger may not have it yet: the topics know which completion a delivery came from, too.
+        attempts = _rows(connection, "attempts_of", {"ids": ids})
+        moments = [
+            # Of one moment: what a topic says comes before the row that it caused.
+            *_from_topics(found, [str(one) for one in ids]),
+            *_from_tables(connection, ids, deliveries, attempts),
+            *_from_provider(found, {row["attempt_id"] for row in attempts}),
+        ]
+    if not moments:
+        raise NothingKnown(f"No topic and no table knows {wanted}.")
+    return sorted(moments, key=lambda moment: moment.at)
+
+
+def _from_tables(
+    connection: Connection, ids: list[UUID], deliveries: list[dict[str, Any]], attempts: list[dict[str, Any]]
+) -> Iterator[Moment]:
+    for row in _rows(connection, "completion_of", {"ids": ids}):
+        yield _moment(row.pop("archived_at"), "table completions", "archived", row)
+    for row in _rows(connection, "verdicts_of", {"ids": ids}):
+        yield _moment(row.pop("accepted_at"), "table outcomes", f"verdict: {row['verdict']}", row)
+    for row in _rows(connection, "duplicates_of", {"ids": ids}):
+        yield _moment(row.pop("accepted_at"), "table duplicates", "the campaign had written before", row)
+    for row in deliveries:
+        shown = dict(row)
+        created = shown.pop("created_at")
+        yield _moment(created, "ledger", f"due; now {shown['state']}", shown)
+    for row in attempts:
+        called, finished = row["called_at"], row["finished_at"]
+        start = {key: row[key] for key in ("attempt_id", "delivery_id", "number_id", "attempt")}
+        yield _moment(called, "table delivery_attempts", "calling the provider", start)
+        if finished is not None:
+            end = {
+                key: row[key] for key in ("attempt_id", "outcome", "code", "detail", "provider_message_id")
+            }
+            yield _moment(finished, "table delivery_attempts", f"call ended: {row['outcome']}", end)
+    attempt_ids = [UUID(row["attempt_id"]) for row in attempts]
+    messages = [row["provider_message_id"] for row in attempts if row["provider_message_id"]]
+    for row in _rows(connection, "statuses_of", {"attempts": attempt_ids, "messages": messages}):
+        yield _moment(row.pop("at"), "table provider_statuses", f"provider says {row['status']}", row)
+    for row in _rows(connection, "dead_letters_of", {"ids": ids}):
+        yield _moment(row.pop("failed_at"), "table dead_letters", f"given up by {row['stage']}", row)
+
+
+def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    cursor = connection.execute(QUERIES[query], parameters)
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _moment(at: datetime, where: str, what: str, detail: dict[str, Any]) -> Moment:
+    return Moment(int(at.timestamp() * 1000), where, what, {k: _plain(v) for k, v in detail.items()})
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, (datetime, date)) else value
+
+
+def _from_topics(found: Deployment, ids: list[str]) -> Iterator[Moment]:
+    needles = [one.encode() for one in ids]
+    for role in _ROLES:
+        topic = found.topology.topic(role)
+        for record in TopicScan(found.settings.kafka_bootstrap_servers, topic).records():
+            value = record.value or b""
+            # Ids travel as text: a search for the bytes spares decoding everybody else's records.
+            if any(needle in value for needle in needles):
+                where = f"topic {topic.name}[{record.partition}]@{record.offset}"
+                yield Moment(record.timestamp_ms, where, role, _decoded(topic, value))
+
+
+def _decoded(topic: Topic, value: bytes) -> dict[str, Any]:
+    try:
+        event = codec(topic.schema or "").decode(value)
+    except Undecodable as error:
+        return {"undecodable": str(error)}
+    detail: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(bytes,))
+    personal = detail.pop("personal", None)
+    if isinstance(personal, dict) and personal.get("phone"):
+        detail["phone"] = masked(personal["phone"])
+    if "day" in detail:
+        detail["day"] = (date(1970, 1, 1) + timedelta(days=detail["day"])).isoformat()
+    return detail
+
+
+def _from_provider(found: Deployment, attempt_ids: set[str]) -> Iterator[Moment]:
+    if not attempt_ids:
+        return
+    with suppress(NoRecord):
+        for call in ProviderRecord(found.settings).more():
+            if call.attempt_id in attempt_ids:
+                detail = {**msgspec.structs.asdict(call), "to": masked(call.to)}
+                taken = "took it" if call.wamid else f"answered {call.code or call.status or 'nothing'}"
+                yield Moment(int(call.at * 1000), "provider's own record", f"the provider {taken}", detail)
+
+
+def time_text(at_ms: int) -> str:
+    """UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

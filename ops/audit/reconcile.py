@@ -1,0 +1,94 @@
+"""Proves law 1: every accepted completion is accounted for by id, and nobody was written to twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ops.audit.collect import gather
+from ops.audit.ledger_audit import Report
+from ops.audit.settle import settle
+from ops.locate import Deployment
+
+
+def reconcile(
+    found: Deployment,
+    accepted_file: Path | None = None,
+    wait_s: float | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Report:
+    """With `wait_s` the books are closed once nothing moves; what still moves by then is a breach."""
+    still_moving = "" if wait_s is None else settle(found, wait_s, tell)
+    return gather(found, accepted_file).judge(still_moving)
+
+
+def show(report: Report, console: Console) -> None:
+    console.print(rendered(report))
+
+
+def rendered(report: Report) -> RenderableType:
+    r = report
+    rows = [
+        ("accepted", r.accepted, "ids in the raw topic or its table"),
+        ("  archived", r.archived, "rows in the table of completions"),
+        ("  limited", r.limited, "verdict: over a contact's window"),
+        ("  unmatched", r.unmatched, "verdict: no campaign"),
+        ("  matched", r.matched, "verdict: at least one campaign"),
+        ("  dead", r.dead, "in the dead letters, with the reason"),
+        ("matches", r.matches, "pairs of completion and campaign"),
+        ("  duplicates", r.duplicates, "the campaign had written to the contact before"),
+        ("  deliveries", r.deliveries, "rows of the ledger"),
+        ("    sent", r.sent, f"of them delivered or read: {r.delivered:,}"),
+        ("    failed", r.failed, ""),
+        ("    ambiguous", r.ambiguous, "nobody knows whether it was sent"),
+        ("    suppressed", r.suppressed, "the contact does not want to hear from the tenant"),
+        ("    cancelled", r.cancelled, ""),
+        ("    dead", r.dead_deliveries, "given up after its attempts"),
+        ("    waiting", r.waiting, ""),
+        ("in flight", r.in_flight, "some stage or sink has still to pass it"),
+        ("missing", r.missing, "accepted and not accounted for"),
+        ("twice", r.twice, "written, judged or sent twice"),
+    ]
+    table = Table(title="Reconciliation, by id", title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for name, count, about in rows:
+        table.add_row(name, f"{count:,}", about)
+    lines: list[RenderableType] = [table, *_equations(r)]
+    for breach in r.breaches:
+        lines.append(Text(f"{breach.kind.upper()}: {breach.what}: {breach.count:,}", style="red"))
+        lines.extend(Text(f"    {example}") for example in breach.examples)
+    verdict = "The ledger holds." if r.ok else "The ledger does NOT hold."
+    lines.append(Text(verdict, style="bold green" if r.ok else "bold red"))
+    return Group(*lines)
+
+
+def _equations(r: Report) -> list[Text]:
+    verdicts = {"limited": r.limited, "unmatched": r.unmatched, "matched": r.matched, "dead": r.dead}
+    states = {
+        "sent": r.sent,
+        "failed": r.failed,
+        "ambiguous": r.ambiguous,
+        "suppressed": r.suppressed,
+        "cancelled": r.cancelled,
+        "dead": r.dead_deliveries,
+        "waiting": r.waiting,
+    }
+    calls = "not checked, no record of the provider is here" if r.calls is None else f"{r.calls:,}"
+    return [
+        _equation("accepted", r.accepted, verdicts),
+        _equation("matches", r.matches, {"deliveries": r.deliveries, "duplicates": r.duplicates}),
+        _equation("deliveries", r.deliveries, states),
+        Text(f"calls in the provider's own record: {calls}"),
+    ]
+
+
+def _equation(name: str, total: int, parts: Mapping[str, int]) -> Text:
+    sign = "=" if total == sum(parts.values()) else "≠"
+    summed = " + ".join(f"{part} {count:,}" for part, count in parts.items())
+    return Text(f"{name} {total:,} {sign} {summed}", no_wrap=True, overflow="ignore")

@@ -1,0 +1,44 @@
+"""The quiz that a table's rows are answers to: the one that is there, or one made from the header."""
+
+from __future__ import annotations
+
+import time
+
+from ops.demo.answer_table import AnswerTable, HeaderRefused
+from schemas.records import Question, Quiz
+from sinks.postgres.catalogue import catalogue
+from sinks.postgres.catalogue.catalogue import QuizDraft
+from sinks.postgres.connect import connect
+
+
+def quiz_for(database_url: str, table: AnswerTable, quiz_id: str, tenant_id: str) -> Quiz:
+    """Makes the quiz in `tenant_id` (and the tenant) where there is none.
+
+    Raises HeaderRefused when the quiz that is there lacks a column of the table, and the catalogue's Refusal.
+    """
+    with connect(database_url, "replay") as connection:
+        known = catalogue.get_quiz(connection, quiz_id)
+        if known is None:
+            with connection.transaction():
+                if connection.execute(catalogue.QUERIES["tenant_exists"], [tenant_id]).fetchone() is None:
+                    catalogue.save_tenant(connection, tenant_id, tenant_id)
+                questions = [Question(question_id=name) for name in table.questions]
+                draft = QuizDraft(quiz_id, tenant_id, table.path.stem or quiz_id, questions)
+                return catalogue.save_quiz(connection, draft, int(time.time() * 1000))
+    asked = {question.question_id for question in known.questions}
+    strange = [name for name in table.questions if name not in asked]
+    if asked and strange:
+        raise HeaderRefused(
+            f"Quiz {quiz_id} has no question {strange[0]!r}, which {table.path} has as a column: "
+            "choose another --quiz, or take the column out."
+        )
+    return known
+
+
+def quiz_named(database_url: str, quiz_id: str) -> Quiz:
+    """Raises HeaderRefused where there is none."""
+    with connect(database_url, "replay") as connection:
+        known = catalogue.get_quiz(connection, quiz_id)
+    if known is None:
+        raise HeaderRefused(f"There is no quiz {quiz_id}.")
+    return known

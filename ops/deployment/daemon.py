@@ -1,0 +1,99 @@
+"""Everything in the background: started by one command, stopped by another."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.exits import CANNOT
+from pipeline.runtime.settings import Settings
+
+STOP_TIMEOUT_S = 60.0
+POLL_S = 0.1
+READY = "ready"
+
+
+def start(brokers: int | None = None) -> int:
+    """Shows how the start goes; returns 0 once all serve. What was started outlives this process.
+
+    `brokers` of an embedded Kafka: 1 or 3, None for what the home was made for.
+    """
+    home = Home(Settings.from_env().home)
+    home.prepare()
+    log = home.logs / "up.log"
+    with log.open("ab") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "ops.deployment.up", *([] if brokers is None else [str(brokers)])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # this terminal's Ctrl-C and hang-up are not for it
+            text=True,
+        )
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            if line.strip() == READY:
+                print("Everything serves. `quizstream down` stops it.")
+                return 0
+            print(line, end="", flush=True)
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+        raise
+    status = child.wait()
+    if status != CANNOT:  # that one has said why
+        print(f"It did not start: see {log}", file=sys.stderr)
+    return status or CANNOT
+
+
+def stop() -> int:
+    """Returns 0 once whatever owns the home, and all it started, is gone. Raises CannotStart."""
+    home = Home(Settings.from_env().home)
+    owner_pid = home.owner_pid()
+    if not home.path.exists() or owner_pid is None or not _in_use(home):
+        print("Nothing runs here.")
+        return 0
+    if not _ours(owner_pid):
+        raise CannotStart(
+            f"Process {owner_pid} is gone, servers of it are still stopping: wait a moment and say it again."
+        )
+    os.kill(owner_pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + STOP_TIMEOUT_S
+    while _in_use(home):
+        if time.monotonic() > deadline_s:
+            raise CannotStart(f"Process {owner_pid} did not stop in {STOP_TIMEOUT_S:.0f} s: see {home.logs}.")
+        time.sleep(POLL_S)
+    print("Stopped.")
+    return 0
+
+
+def _in_use(home: Home) -> bool:
+    """Some process holds the home's lock; the lock is held no longer than the question takes."""
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _ours(pid: int) -> bool:
+    """A pid in a file may by now be somebody else's: only a living Python process is taken for the owner."""
+    try:
+        return "python" in psutil.Process(pid).name().lower() or "quizstream" in psutil.Process(pid).name()
+    except psutil.Error:
+        return False

@@ -1,0 +1,188 @@
+"""Does everything serve, and if not, what does not and what to do about it.
+
+Only questions are asked; nothing is changed. Checks of anything beyond servers and processes (topics,
+migrations) are given by the caller, so that this file depends on neither.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+
+from ops.embedded.home import FREE_BYTES_MIN, Home
+from ops.processes import process_state
+from ops.processes.process_state import State
+from pipeline.runtime.settings import Settings
+
+ANSWER_TIMEOUT_S = 3.0
+DETAIL_CHARACTERS_MAX = 200
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One answer. `detail` says what was seen, `remedy` what to do and is empty where all is well."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`ask` returns what it saw when all is well and raises `Ailing` (or anything) when not.
+
+    It is only asked once the check named `needs` has gone well.
+    """
+
+    name: str
+    ask: Callable[[Settings], str]
+    remedy: str
+    needs: str | None = None
+
+
+class Ailing(Exception):
+    """What is wrong, in a few words; with a remedy of its own where the check's general one would mislead."""
+
+    def __init__(self, detail: str, remedy: str = "") -> None:
+        super().__init__(detail)
+        self.remedy = remedy
+
+
+START = "start it with `quizstream up` (or `make run`)"
+
+
+def diagnose(settings: Settings, health_urls: Mapping[str, str], more: Sequence[Check] = ()) -> list[Finding]:
+    """Asks everything, servers first, each with a time limit. Never raises for what it finds.
+
+    `health_urls`: process name -> the address that answers 200 once it does its work.
+    """
+    findings: list[Finding] = []
+    waiting = [*_server_checks(), *more, *_process_checks(settings, health_urls)]
+    with ThreadPoolExecutor(8, "doctor") as pool:
+        while waiting:
+            known = {finding.name: finding.ok for finding in findings}
+            names_waiting = {check.name for check in waiting}
+            round_ = [check for check in waiting if check.needs is None or check.needs not in names_waiting]
+            if not round_:
+                raise ValueError(f"checks need each other in a circle: {sorted(names_waiting)}")
+            findings.extend(pool.map(lambda check, known=known: _find(check, settings, known), round_))
+            waiting = [check for check in waiting if check not in round_]
+    return findings
+
+
+def all_well(findings: Sequence[Finding]) -> bool:
+    return all(finding.ok for finding in findings)
+
+
+def _find(check: Check, settings: Settings, known: dict[str, bool]) -> Finding:
+    if check.needs is not None and not known.get(check.needs, False):
+        return Finding(check.name, False, f"not asked: {check.needs} does not answer", f"see {check.needs}")
+    try:
+        return Finding(check.name, True, check.ask(settings))
+    except Ailing as ailing:
+        return Finding(check.name, False, _one_line(ailing), ailing.remedy or check.remedy)
+    except Exception as error:
+        return Finding(check.name, False, _one_line(error) or type(error).__name__, check.remedy)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:DETAIL_CHARACTERS_MAX]
+
+
+def _server_checks() -> list[Check]:
+    return [
+        Check("home", _home, f"free some space on its disk, or set QUIZSTREAM_HOME to another; then {START}"),
+        Check("kafka", _kafka, f"{START}, or check KAFKA_BOOTSTRAP_SERVERS"),
+        Check("postgres", _postgres, f"{START}, or check DATABASE_URL"),
+        Check("valkey", _valkey, f"{START}, or check REDIS_URL"),
+    ]
+
+
+def _home(settings: Settings) -> str:
+    home = Home(settings.home)
+    if not home.path.is_dir():
+        raise Ailing(f"{home.path} does not exist", START)
+    free_bytes = shutil.disk_usage(home.path).free
+    if free_bytes < FREE_BYTES_MIN:
+        raise Ailing(f"only {free_bytes // 1024**2} MiB free on the disk of {home.path}")
+    return f"{home.path}, {free_bytes // 1024**3} GiB free"
+
+
+def _kafka(settings: Settings) -> str:
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers, "log_level": 0})
+    brokers = admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers
+    return f"{len(brokers)} broker(s) at {settings.kafka_bootstrap_servers}"
+
+
+def _postgres(settings: Settings) -> str:
+    import psycopg
+
+    with psycopg.connect(settings.database_url, connect_timeout=int(ANSWER_TIMEOUT_S)) as connection:
+        used = connection.execute("SELECT count(*) FROM pg_stat_activity").fetchone()
+        info = connection.info
+        sessions = used[0] if used else 0
+        return f"version {info.server_version // 10000} at {info.host}:{info.port}, {sessions} sessions"
+
+
+def _valkey(settings: Settings) -> str:
+    import redis
+
+    with redis.Redis.from_url(settings.redis_url, socket_timeout=ANSWER_TIMEOUT_S) as client:
+        client.ping()
+        return f"answers, {client.dbsize()} keys"
+
+
+def _process_checks(settings: Settings, health_urls: Mapping[str, str]) -> list[Check]:
+    logs = Home(settings.home).logs
+    return [
+        Check("supervisor", _supervisor, START),
+        *(Check(name, _serves(name, url), f"read {logs / name}.log") for name, url in health_urls.items()),
+    ]
+
+
+def _supervisor(settings: Settings) -> str:
+    told = process_state.read(Home(settings.home).state_file)
+    if told is None:
+        raise Ailing("has never run in this home")
+    try:
+        os.kill(told.supervisor_pid, 0)
+    except ProcessLookupError:
+        raise Ailing(f"process {told.supervisor_pid} is gone") from None
+    except PermissionError:
+        return f"process {told.supervisor_pid}, of another user"
+    unready = [name for name, process in told.processes.items() if process.state is not State.READY]
+    if unready:
+        raise Ailing(f"not ready: {', '.join(unready)}", "read their logs in the home's `logs` folder")
+    restarts = sum(process.restarts for process in told.processes.values())
+    return f"process {told.supervisor_pid}, {len(told.processes)} processes, {restarts} restarts"
+
+
+def _serves(name: str, url: str) -> Callable[[Settings], str]:
+    def ask(settings: Settings) -> str:
+        try:
+            with urllib.request.urlopen(url, timeout=ANSWER_TIMEOUT_S) as response:
+                return f"{url} answers {response.status}{_restarts(settings, name)}"
+        except urllib.error.HTTPError as error:
+            said = error.read(DETAIL_CHARACTERS_MAX).decode("utf-8", "replace")
+            raise Ailing(f"{url} answers {error.code}: {said}{_restarts(settings, name)}") from error
+        except OSError as error:
+            raise Ailing(f"{url} does not answer ({error}){_restarts(settings, name)}", START) from error
+
+    return ask
+
+
+def _restarts(settings: Settings, name: str) -> str:
+    told = process_state.read(Home(settings.home).state_file)
+    if told is None or name not in told.processes:
+        return ""
+    process = told.processes[name]
+    return f"; {process.state.value}, {process.restarts} restarts"

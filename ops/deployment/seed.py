@@ -1,0 +1,82 @@
+"""Puts the demonstration's tenants, quizzes, campaigns, numbers and service token in place, from files.
+
+The files are the truth for what they name; what they name and is there already makes no new version, and a
+campaign that was cancelled stays cancelled. So a start may seed each time.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from ops.locate import Deployment
+from sinks.postgres.catalogue import catalogue
+from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
+from sinks.postgres.connect import connect
+
+SEEDS = Path(__file__).resolve().parents[1] / "demo" / "seeds"
+ANY_TENANT = "*"
+
+T = TypeVar("T")
+
+
+class TenantSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tenant_id: str
+    name: str
+
+
+class NumberSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`credential` is the name of an environment variable."""
+
+    number_id: str
+    tenant_id: str
+    provider: str
+    credential: str
+
+
+class SeedRefused(Exception):
+    """The message is one line: the file, the place in it, and what is wrong there."""
+
+
+def seed(found: Deployment, folder: Path = SEEDS) -> int:
+    """Returns from when on every campaign is in force, ms since the epoch.
+
+    Raises SeedRefused for a file that cannot be read, the catalogue's Refusal for what it says.
+    """
+    settings = found.settings
+    tenants = read(folder / "tenants.yaml", list[TenantSeed])
+    quizzes = read(folder / "quizzes.yaml", list[QuizDraft])
+    numbers = read(folder / "numbers.yaml", list[NumberSeed])
+    campaigns = read(folder / "campaigns.yaml", list[CampaignDraft])
+    now_ms = int(time.time() * 1000)
+    with connect(settings.database_url, "seed") as connection:
+        for tenant in tenants:
+            catalogue.save_tenant(connection, tenant.tenant_id, tenant.name)
+        for quiz in quizzes:
+            catalogue.save_quiz(connection, quiz, now_ms)
+        for number in numbers:
+            draft = NumberDraft(**msgspec.structs.asdict(number), base_url=settings.simulator_url)
+            catalogue.save_number(connection, draft)
+        catalogue.save_token(connection, catalogue.token_hash(settings.service_token), ANY_TENANT)
+        saved = [
+            catalogue.save_campaign(connection, campaign, found.topology.campaigns, now_ms)
+            for campaign in campaigns
+        ]
+    return max((campaign.effective_at for campaign in saved), default=now_ms)
+
+
+def read(path: Path, shape: type[T]) -> T:
+    """A YAML file as what it must be. Raises SeedRefused."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return msgspec.convert(content, shape)
+    except OSError as error:
+        raise SeedRefused(f"Cannot read {path}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise SeedRefused(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
+    except msgspec.ValidationError as error:
+        raise SeedRefused(f"{path.name}: {error}") from error

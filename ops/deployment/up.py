@@ -1,0 +1,201 @@
+"""All that must be there before a completion can be posted: servers, topics, tables, seeds, processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from ops import locate
+from ops.deployment.prepare import prepare
+from ops.deployment.view import View
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import Ports, require_free
+from ops.embedded.stack import EmbeddedStack
+from ops.locate import Deployment
+from ops.monitoring import lag_metrics
+from ops.processes import table
+from ops.processes.supervisor import Metrics, Supervisor
+from pipeline.runtime import health
+from pipeline.runtime.health import Readiness
+
+PROCESSES_READY_TIMEOUT_S = 90.0
+SIGNAL_SEEN_WITHIN_S = 1.0  # one that comes in the instant before a sleep does not end it
+LOG_BYTES_MAX = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """`effective_at_ms`: from when on every seeded campaign is in force, ms since the epoch."""
+
+    deployment: Deployment
+    supervisor: Supervisor
+    effective_at_ms: int
+
+
+@contextmanager
+def running(found: Deployment, view: View, brokers: int | None = None) -> Iterator[Running]:
+    """Everything runs inside the `with`, and nothing after it. Raises CannotStart.
+
+    `brokers` of an embedded Kafka: 1 or 3, None for what the home was made for.
+    """
+    home = Home(found.settings.home)
+    ports = Ports.from_base(found.settings.port_base)
+    with view.doing("Servers") as progress:
+        stack = EmbeddedStack(home.path, ports, progress, brokers=brokers)
+        urls = stack.start()
+    _log_to(home.logs / "supervisor.log")
+    try:
+        settings = replace(
+            found.settings,
+            kafka_bootstrap_servers=urls.kafka_bootstrap,
+            database_url=urls.database_url,
+            redis_url=urls.redis_url,
+            # The home may have got its brokers only now.
+            replication_factor=max(found.settings.replication_factor, stack.brokers),
+        )
+        found = replace(found, settings=settings)
+        with view.doing("Topics, tables and the demonstration's seeds"):
+            effective_at_ms = prepare(found)
+        with _supervised(found, home, ports, stack.inherited_fds, view) as supervisor:
+            yield Running(found, supervisor, effective_at_ms)
+    finally:
+        with _no_interrupts(), view.doing("Stopping servers"):
+            stack.stop()
+
+
+@contextmanager
+def _supervised(
+    found: Deployment, home: Home, ports: Ports, inherited_fds: tuple[int, ...], view: View
+) -> Iterator[Supervisor]:
+    for port, purpose in (
+        (ports.edge, "edge"),
+        (ports.simulator, "simulator"),
+        (ports.worker_metrics, "metrics of the worker"),
+        (ports.sink_metrics, "metrics of the Postgres sink"),
+        (ports.sender_metrics, "metrics of the sender"),
+        (ports.supervisor_metrics, "metrics of the supervisor"),
+    ):
+        require_free(port, purpose)
+    supervisor = Supervisor(
+        table.specs(found.settings, locate.as_env(found.settings)),
+        home.logs,
+        state_file=home.state_file,
+        metrics=Metrics(),
+        inherited_fds=inherited_fds,
+    )
+    observed = health.serve(ports.supervisor_metrics, Readiness)
+    end_lag = lag_metrics.follow(found)
+    try:
+        with view.doing("Processes"):
+            supervisor.start()
+            late = supervisor.wait_ready(PROCESSES_READY_TIMEOUT_S)
+        if late:
+            raise CannotStart(
+                f"Not ready after {PROCESSES_READY_TIMEOUT_S:.0f} s: {', '.join(late)}. "
+                f"See {home.logs / late[0]}.log"
+            )
+        yield supervisor
+    finally:
+        with _no_interrupts(), view.doing("Stopping processes"):
+            end_lag()
+            supervisor.stop()
+            observed.stop()
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """A second Ctrl-C must not break off a clean stop; what hangs is killed after its grace anyway."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+def _log_to(path: Path) -> None:
+    """What libraries have to say is for a file: the screen shows how the start goes."""
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    handler = RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8")
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
+
+
+def end_on_sigterm() -> None:
+    """From here on SIGTERM and SIGHUP end this process the way Ctrl-C does: cleanly."""
+    # A shell starts what it puts in the background with Ctrl-C ignored; whoever sends one means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+
+
+def addresses(found: Deployment) -> list[tuple[str, str]]:
+    """What serves where, for a person to open."""
+    settings = found.settings
+    ports = Ports.from_base(settings.port_base)
+    return [
+        ("Edge", f"{settings.edge_url}  (POST /quiz/{{quiz_id}}/completions, /openapi.json, /metrics)"),
+        ("Provider simulator", f"{settings.simulator_url}  (/simulator/calls)"),
+        ("Metrics", f"http://127.0.0.1:{ports.supervisor_metrics}/metrics  (lag, restarts)"),
+        ("Kafka", settings.kafka_bootstrap_servers),
+        ("PostgreSQL", f"psql \"$(cat '{Home(settings.home).database_url_file}')\""),
+        ("Logs", str(Home(settings.home).logs)),
+    ]
+
+
+def serve_until_signal() -> None:
+    """Returns at Ctrl-C or SIGTERM."""
+    try:
+        while True:
+            time.sleep(SIGNAL_SEEN_WITHIN_S)
+    except KeyboardInterrupt:
+        return
+
+
+def stay(brokers: int | None = None) -> int:
+    """In the foreground, until Ctrl-C or SIGTERM. Returns the exit code."""
+    end_on_sigterm()
+    view = View()
+    try:
+        with running(locate.find(), view, brokers) as everything:
+            for name, address in addresses(everything.deployment):
+                view.say(f"{name:20} {address}")
+            serve_until_signal()
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def main() -> int:
+    """In the background for `quizstream up`: says how it goes on stdout, `ready` as its last word there.
+
+    Its one argument, where there is one: how many Kafka brokers.
+    """
+    brokers = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    end_on_sigterm()
+    view = View()
+    try:
+        with running(locate.find(), view, brokers):
+            view.say("ready")
+            sys.stdout.flush()
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, sys.stdout.fileno())  # whoever listened is gone
+            serve_until_signal()
+    except CannotStart as error:
+        view.say(error.message)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

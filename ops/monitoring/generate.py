@@ -1,0 +1,116 @@
+"""Writes what Prometheus and Grafana read, from `topology.yaml`: `python -m ops.monitoring.generate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.embedded.ports import PORT_BASE_DEFAULT, Ports
+from ops.monitoring import alert_rules, dashboard
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
+
+FOLDER = Path(__file__).resolve().parent
+TOPOLOGY_FILE = FOLDER.parents[1] / "topology.yaml"
+
+SCRAPE_INTERVAL_S = 5
+HEADER = "# Made from topology.yaml by `python -m ops.monitoring.generate`: change that, not this.\n"
+
+
+def targets() -> dict[str, int]:
+    """Service of `docker-compose.yml` -> port of its /metrics."""
+    ports = Ports.from_base(PORT_BASE_DEFAULT)
+    return {
+        "edge": ports.edge,
+        "worker": ports.worker_metrics,
+        "postgres-sink": ports.sink_metrics,
+        "whatsapp-sender": ports.sender_metrics,
+        "simulator": ports.simulator,
+        "lag": ports.supervisor_metrics,
+    }
+
+
+def files(topology: Topology) -> dict[Path, str]:
+    """Every generated file and what it holds."""
+    return {
+        FOLDER / "prometheus" / "prometheus.yml": _yaml(_prometheus()),
+        FOLDER / "prometheus" / "alerts.yml": _yaml(alert_rules.render(topology)),
+        FOLDER / "grafana" / "dashboards" / "quizstream.json": json.dumps(
+            dashboard.render(topology), indent=2
+        )
+        + "\n",
+        FOLDER / "grafana" / "provisioning" / "datasources" / "prometheus.yml": _yaml(_datasources()),
+        FOLDER / "grafana" / "provisioning" / "dashboards" / "quizstream.yml": _yaml(_dashboards()),
+    }
+
+
+def write(topology: Topology) -> list[Path]:
+    """Write what is not as it should be; returns those files."""
+    changed = [
+        path for path, text in files(topology).items() if not path.exists() or path.read_text() != text
+    ]
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files(topology)[path])
+    return changed
+
+
+def _prometheus() -> dict[str, Any]:
+    return {
+        "global": {
+            "scrape_interval": f"{SCRAPE_INTERVAL_S}s",
+            "evaluation_interval": f"{SCRAPE_INTERVAL_S}s",
+        },
+        "rule_files": ["alerts.yml"],
+        "scrape_configs": [
+            {
+                "job_name": "quizstream",
+                "static_configs": [
+                    {"targets": [f"{name}:{port}"], "labels": {"process": name}}
+                    for name, port in targets().items()
+                ],
+            }
+        ],
+    }
+
+
+def _datasources() -> dict[str, Any]:
+    return {
+        "apiVersion": 1,
+        "datasources": [
+            {
+                "name": "Prometheus",
+                "uid": dashboard.DATASOURCE["uid"],
+                "type": dashboard.DATASOURCE["type"],
+                "access": "proxy",
+                "url": "http://prometheus:9090",
+                "isDefault": True,
+                "jsonData": {"timeInterval": f"{SCRAPE_INTERVAL_S}s"},
+            }
+        ],
+    }
+
+
+def _dashboards() -> dict[str, Any]:
+    return {
+        "apiVersion": 1,
+        "providers": [
+            {
+                "name": "quizstream",
+                "type": "file",
+                "options": {"path": "/var/lib/grafana/dashboards"},
+            }
+        ],
+    }
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return HEADER + yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
+
+
+if __name__ == "__main__":
+    for path in write(load(TOPOLOGY_FILE)):
+        print(f"wrote {path.relative_to(FOLDER.parents[1])}")

@@ -1,0 +1,26 @@
+"""Measures the lag where no supervisor does: a process of its own that shows nothing but metrics."""
+
+from __future__ import annotations
+
+from ops import locate
+from ops.embedded.ports import Ports
+from ops.monitoring import lag_metrics
+from pipeline.runtime import health
+from pipeline.runtime.health import Readiness
+from pipeline.runtime.stop_request import StopRequest
+
+
+def main() -> None:
+    """Runs until SIGTERM or Ctrl-C."""
+    found = locate.find()
+    observed = health.serve(Ports.from_base(found.settings.port_base).supervisor_metrics, Readiness)
+    stop_measuring = lag_metrics.follow(found)
+    request = StopRequest()
+    request.make_on_signals()
+    request.wait()
+    stop_measuring()
+    observed.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Reading changelogs back, without going on after an error.
+
+Faust's reader logs an exception and goes on with what it has: a table with holes, which gives wrong
+verdicts for as long as it lives. Here an error ends the process. Events of changelogs that are not being
+recovered any more are left out; Faust would put them into whatever table came before.
+"""
+
+import asyncio
+from time import monotonic
+from typing import cast
+
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.types import TP, EventT
+from mode import Service
+
+from pipeline.engine.consumer_thread import BatchApp
+
+QUIET_S = 1.0  # without events for so long, what remains is asked of the consumer instead
+
+
+class RecoveryFailed(Exception):
+    """A table could not be brought up to its changelog."""
+
+
+class StrictRecovery(Recovery):
+    """Faust's recovery with a reader of its own."""
+
+    @Service.task
+    async def _slurp_changelogs(self) -> None:
+        while not self.should_stop:
+            self.signal_recovery_end.clear()
+            try:
+                await self._take_event()
+                self._end_when_up_to_date()
+            except Exception as exc:
+                cast(BatchApp, self.app).stop_process(RecoveryFailed(f"recovery of tables: {exc!r}"))
+                raise
+
+    async def _take_event(self) -> None:
+        queue = self.tables.changelog_queue
+        try:
+            event: EventT[bytes] = await asyncio.wait_for(queue.get(), QUIET_S)
+        except TimeoutError:
+            if self.in_recovery:
+                await self._skip_to_positions()
+            return
+        tp = event.message.tp
+        if tp in self.active_tps:
+            offsets, buffer_max = self.active_offsets, self.tp_to_table[tp].recovery_buffer_size
+            self._active_events_received_at[tp] = monotonic()
+        elif tp in self.standby_tps:
+            offsets, buffer_max = self.standby_offsets, self.tp_to_table[tp].standby_buffer_size
+            self._standby_events_received_at[tp] = monotonic()
+        else:
+            return
+        seen = offsets.get(tp)
+        if seen is None or event.message.offset > seen:
+            table = self.tp_to_table[tp]
+            offsets[tp] = event.message.offset
+            buffer = self.buffers[table]
+            buffer.append(event)
+            if len(buffer) >= buffer_max:
+                table.apply_changelog_batch(buffer)
+                buffer.clear()
+                self._last_flush_at = monotonic()
+
+    async def _skip_to_positions(self) -> None:
+        """Count as read what lies at a changelog's end without being a record: emptied batches, markers."""
+        for tp in self._behind():
+            position = await self.app.consumer.position(tp)
+            if position is not None and position > self.active_highwaters[tp]:
+                self.active_offsets[tp] = self.active_highwaters[tp]
+
+    def _behind(self) -> list[TP]:
+        return [tp for tp, remaining in self.active_remaining().items() if remaining > 0]
+
+    def _end_when_up_to_date(self) -> None:
+        if self.in_recovery and not self.need_recovery():
+            self.flush_buffers()
+            self._set_recovery_ended()
+            self.signal_recovery_end.set()
+        if not self.tables.standbys_ready and not self.standby_remaining_total():
+            self.tables.on_standbys_ready()
+
+
+class StrictTableManager(TableManager):
+    """Faust's table manager with `StrictRecovery`."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """The recovery service."""
+        if self._recovery is None:
+            self._recovery = StrictRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery

@@ -1,0 +1,242 @@
+"""The one thin runner: takes chunks from Faust, calls a stage, makes durable what it says, and acks last.
+
+The order is the whole point, and is in `StageRunner._run_chunk`:
+
+    process -> deliver outputs, dead letters and changelog -> all acknowledged -> write state -> ack
+
+A process that dies anywhere in between processes the chunk again; stages are made for that. Nothing here
+lets an exception out past the ack: Faust would go on with the next chunk. A chunk is repeated in place,
+left to another worker, or the process ends.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from pipeline.engine import metrics
+from pipeline.engine.batch_producer import Delivered, DeliveryFailed, Outgoing
+from pipeline.engine.bisect import StateUnreadable, process
+from pipeline.engine.chunk import Chunk
+from pipeline.engine.crash_memory import DEATHS_MAX, CrashMemory
+from pipeline.engine.envelope import OFFSET_HEADER, offset_bytes, seal
+from pipeline.engine.offset_tracker import ChunkRef, Tracker
+from pipeline.engine.store import Appended, BatchStore, NotOurs
+from pipeline.runtime.crash_points import reach
+from pipeline.runtime.record import Poison, Record
+from pipeline.stages.contract import Output, Stage, StageResult
+
+RETRY_FIRST_S = 0.2
+RETRY_MAX_S = 10.0
+RETRY_JITTER_RATIO = 0.3
+
+
+class Producer(Protocol):
+    """What the runner needs of `pipeline.engine.batch_producer.BatchProducer`."""
+
+    async def deliver(
+        self, records: Sequence[Outgoing], positioned: Sequence[Outgoing] = ()
+    ) -> Mapping[tuple[str, int], Delivered]: ...
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds of a runner."""
+
+    output_bytes_max: int
+    # A chunk that took longer, stopped time included, may not be ours any more: then there must be time for a
+    # heartbeat to fail before anything is sent or written.
+    suspicious_s: float
+    heartbeat_wait_s: float
+
+
+class StateTable(NamedTuple):
+    """A table of the stage: where its values are, and the physical name of its changelog."""
+
+    store: BatchStore
+    changelog: str
+
+
+class Abandoned(Exception):
+    """The chunk's partition is not ours any more: whoever has it now reads the chunk again."""
+
+
+class StageRunner:
+    """Runs one stage. Call `run` with the stream of its source topic."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        tables: Mapping[str, StateTable],
+        producer: Producer,
+        tracker: Callable[[], Tracker],
+        highwater: Callable[[Any], int],
+        dead_letter: Callable[[Poison], Output],
+        crash_dir: Path,
+        limits: Limits,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.stage = stage
+        self.failing_since: float | None = None  # deliveries fail since; for readiness
+        self._tables = tables
+        self._producer = producer
+        self._tracker = tracker
+        self._highwater = highwater
+        self._dead_letter = dead_letter
+        self._crash_dir = crash_dir
+        self._crash_memories: dict[int, CrashMemory] = {}
+        self._limits = limits
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng or random.Random()
+
+    async def run(self, stream: Any) -> None:
+        """Run until cancelled. An exception must end the process: Faust would skip the chunk."""
+        # Without `noack` Faust acks in a `finally`, also what failed or was cancelled.
+        events: AsyncIterator[Any] = stream.noack().events()
+        async for event in events:
+            chunk: Chunk = event.value
+            if not self._tracker().begin(chunk.ref):
+                continue
+            try:
+                await self._run_chunk(chunk)
+            except (Abandoned, NotOurs):
+                metrics.abandoned.labels(self.stage.name).inc()
+                continue
+            event.ack()
+            reach("stream.acked")
+
+    async def _run_chunk(self, chunk: Chunk) -> None:
+        reach("stream.begun")
+        began_s = self._clock()
+        name = self.stage.name
+        partition = chunk.ref.tp.partition
+        memory = self._crash_memory(partition)
+        records = chunk.records()
+        result = self._process(records, partition, memory)
+        processed_s = self._clock()
+        reach("stream.processed")
+
+        await self._check_ours(chunk.ref, began_s)
+        checked_s = self._clock()
+        values = _last_of_each(result)
+        delivered = await self._deliver(chunk.ref, result, values)
+        delivered_s = self._clock()
+        reach("stream.delivered")
+
+        await self._check_ours(chunk.ref, checked_s)
+        for table, puts in values.items():
+            self._write(table, puts, chunk.ref, delivered)
+        memory.survived(chunk.ref.last)
+        reach("stream.written")
+
+        metrics.process_seconds.labels(name).observe(processed_s - began_s)
+        metrics.deliver_seconds.labels(name).observe(delivered_s - processed_s)
+        metrics.write_seconds.labels(name).observe(self._clock() - delivered_s)
+        metrics.records.labels(name).inc(len(records))
+        metrics.chunks.labels(name).inc()
+        metrics.chunk_records.labels(name).observe(len(records))
+        metrics.outputs.labels(name).inc(len(result.outputs))
+        metrics.poison.labels(name).inc(len(result.poison))
+        behind = self._highwater(chunk.ref.tp) - chunk.ref.last - 1
+        metrics.lag.labels(chunk.ref.tp.topic, partition).set(max(0, behind))
+
+    def _process(self, records: Sequence[Record], partition: int, memory: CrashMemory) -> StageResult:
+        def read(table: str, keys: list[bytes]) -> list[bytes | None]:
+            return self._tables[table].store.get_many(partition, keys)
+
+        plan = memory.plan(records)
+        try:
+            result = process(self.stage, memory.units(plan), read, self._limits.output_bytes_max)
+        except StateUnreadable as exc:
+            if isinstance(exc.__cause__, NotOurs):
+                raise exc.__cause__ from None
+            raise
+        given_up = [
+            Poison(record, f"the process died {DEATHS_MAX} times with this record in hand", self.stage.name)
+            for record in plan.given_up
+        ]
+        return StageResult(result.outputs, result.puts, result.poison + given_up)
+
+    async def _deliver(
+        self, ref: ChunkRef, result: StageResult, values: Mapping[str, Mapping[bytes, bytes | None]]
+    ) -> Mapping[tuple[str, int], Delivered]:
+        """Send everything, for as long as it takes. Raises `DeliveryRefused`, `Abandoned`."""
+        outputs = [*result.outputs, *map(self._dead_letter, result.poison)]
+        records = [Outgoing(output.topic, output.key, output.value) for output in outputs]
+        changelog = [
+            _changelog_record(self._tables[table].changelog, ref, key, value)
+            for table, puts in values.items()
+            for key, value in puts.items()
+        ]
+        delays_s = self._retry_delays_s()
+        while True:
+            try:
+                delivered = await self._producer.deliver(records, changelog)
+                self.failing_since = None
+                return delivered
+            except DeliveryFailed:
+                metrics.delivery_failures.labels(self.stage.name).inc()
+                self.failing_since = self.failing_since or self._clock()
+            await self._sleep(next(delays_s))
+            if not self._tracker().is_current(ref):
+                self.failing_since = None
+                raise Abandoned
+
+    def _write(
+        self,
+        table: str,
+        puts: Mapping[bytes, bytes | None],
+        ref: ChunkRef,
+        delivered: Mapping[tuple[str, int], Delivered],
+    ) -> None:
+        store, changelog = self._tables[table]
+        appended = Appended(*delivered[changelog, ref.tp.partition])
+        if not store.write(ref.tp.partition, puts, ref.last, appended):
+            metrics.foreign_appends.labels(table).inc()
+
+    async def _check_ours(self, ref: ChunkRef, since_s: float) -> None:
+        """Raise `Abandoned` when the partition went meanwhile.
+
+        While a partition is going, its chunk in hand may still end. But a process that was stopped
+        (SIGSTOP, a paused machine) learns only from its first heartbeat that the partition has been
+        another's for long.
+        """
+        tracker = self._tracker()
+        was_stopped = self._clock() - since_s > self._limits.suspicious_s
+        if was_stopped:
+            await self._sleep(self._limits.heartbeat_wait_s)
+        if not tracker.is_current(ref) or (was_stopped and tracker.epoch(ref.tp) != ref.epoch):
+            raise Abandoned
+
+    def _retry_delays_s(self) -> Iterator[float]:
+        delay_s = RETRY_FIRST_S
+        while True:
+            yield delay_s * (1 + self._rng.uniform(-RETRY_JITTER_RATIO, RETRY_JITTER_RATIO))
+            delay_s = min(RETRY_MAX_S, delay_s * 2)
+
+    def _crash_memory(self, partition: int) -> CrashMemory:
+        memory = self._crash_memories.get(partition)
+        if memory is None:
+            path = self._crash_dir / self.stage.name / str(partition)
+            memory = self._crash_memories[partition] = CrashMemory(path)
+        return memory
+
+
+def _last_of_each(result: StageResult) -> dict[str, dict[bytes, bytes | None]]:
+    values: dict[str, dict[bytes, bytes | None]] = {}
+    for put in result.puts:
+        values.setdefault(put.table, {})[put.key] = put.value
+    return values
+
+
+def _changelog_record(topic: str, ref: ChunkRef, key: bytes, value: bytes | None) -> Outgoing:
+    if value is None:
+        return Outgoing(topic, key, None, ref.tp.partition, ((OFFSET_HEADER, offset_bytes(ref.last)),))
+    return Outgoing(topic, key, seal(ref.last, value), ref.tp.partition)

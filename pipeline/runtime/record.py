@@ -1,0 +1,32 @@
+"""A record of a topic as it was read, and a record that could not be processed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pipeline.runtime.redrive_headers import Redriven
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One record as it lies in the log; key and value are undecoded. `redriven` where it was dead before."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    redriven: Redriven | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How often it will have been given up if it is given up now."""
+        return 1 if self.redriven is None else self.redriven.attempts + 1
+
+
+class Poison(msgspec.Struct, frozen=True):
+    """A record that cannot be processed, and why: `reason` is shown to an operator, so no personal data."""
+
+    record: Record
+    reason: str
+    stage: str

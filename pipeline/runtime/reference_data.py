@@ -1,0 +1,229 @@
+"""Small facts (quizzes, campaigns, tokens), followed from their compacted topic into memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from prometheus_client import Counter, Gauge
+
+from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
+from pipeline.topology.model import Topic
+from schemas.codec import Codec, Undecodable
+
+log = logging.getLogger(__name__)
+
+Event = TypeVar("Event")
+
+# Labelled by the topic's role, which is the same in every deployment.
+EVENTS = Counter("quizstream_facts_events_total", "Facts read, tombstones included.", ["role"])
+UNDECODABLE = Counter(
+    "quizstream_facts_undecodable_total", "Facts that were skipped: no key, or not Avro.", ["role"]
+)
+LAG = Gauge(
+    "quizstream_facts_lag_records", "Facts that the topic has and this process has not read yet.", ["role"]
+)
+ERRORS = Counter("quizstream_facts_errors_total", "Errors of the connection while following facts.", ["role"])
+
+POLL_S = 0.2
+RETRY_S = 0.1
+BATCH_MAX = 500
+LAG_EVERY_S = 1.0
+QUEUED_KB_MAX = 16_384  # read ahead of on_event
+METADATA_TIMEOUT_S = 10.0
+
+# A topic that was made a moment ago may have a leader that does not know of it yet.
+SETTLING = frozenset(
+    (
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.OFFSET_NOT_AVAILABLE,  # a new leader that its followers have not asked yet
+    )
+)
+
+
+class FactsNotRead(RuntimeError):
+    """The facts could not be read to their end; the message says what to do."""
+
+
+class FactsFollower(Generic[Event]):
+    """Reads one compacted topic from its beginning, in every process for itself: no group, no commits.
+
+    `on_event(key, event)` is called in the order of each partition: by `read_to_end` in the caller's
+    thread, after `start` in the follower's own. A tombstone is `None`. Records that cannot be decoded are
+    counted and skipped.
+    What `on_event` raises ends the following: `problem` then says so, and the process must not stay ready.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: Topic,
+        codec: Codec[Event],
+        on_event: Callable[[bytes, Event | None], None],
+    ) -> None:
+        self._topic = topic
+        self._codec = codec
+        self._on_event = on_event
+        self._stopping = threading.Event()
+        self._partitions: list[int] = []
+        self._thread: threading.Thread | None = None
+        self._problem: str | None = None
+        self._behind: dict[int, int] = {}  # partition -> offset to reach
+        self._caught_up = False
+        self._lag_told_at = 0.0
+        # There from the start: a rate does not see a first error that also brings its series.
+        for metric in (EVENTS, UNDECODABLE, ERRORS):
+            metric.labels(topic.role)
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"{topic.name}.reader",  # asked for by the client; never joined, never committed
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                # Where the topic was made anew, all of it is the truth.
+                "auto.offset.reset": "earliest",
+                "queued.max.messages.kbytes": QUEUED_KB_MAX,
+                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
+            },
+            logger=log,
+        )
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything was read that the topic held when reading began."""
+        return self._caught_up
+
+    @property
+    def problem(self) -> str | None:
+        """Why the facts are not followed, for readiness; None while all is well."""
+        if self._problem is not None:
+            return self._problem
+        return None if self._caught_up else f"facts {self._topic.role}: not read yet"
+
+    def read_to_end(self, timeout_s: float) -> None:
+        """Return once everything was handed on that the topic held at the call; call it once, before `start`.
+
+        Raises FactsNotRead where the brokers cannot be reached, the topic is missing, or time runs out.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        self._behind = self._ends(give_up_at)
+        self._consumer.assign(
+            [TopicPartition(self._topic.name, partition, OFFSET_BEGINNING) for partition in self._partitions]
+        )
+        while self._behind:
+            if time.monotonic() > give_up_at:
+                raise FactsNotRead(
+                    f"facts {self._topic.role}: {self._topic.name} was not read to its end in {timeout_s:g} s"
+                )
+            self._take()
+        self._caught_up = True
+
+    def start(self) -> None:
+        """Follow in a daemon thread, from where `read_to_end` came to."""
+        self._thread = threading.Thread(target=self._follow, name=f"facts-{self._topic.role}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return once nothing will be handed on any more. May be called twice."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._consumer.close()
+
+    def _ends(self, give_up_at: float) -> dict[int, int]:
+        """Where each partition that holds anything ends now."""
+        while True:
+            timeout_s = min(max(give_up_at - time.monotonic(), 0.1), METADATA_TIMEOUT_S)
+            try:
+                return self._ends_within(timeout_s)
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                if cause.code() not in SETTLING or time.monotonic() > give_up_at:
+                    raise FactsNotRead(f"facts {self._topic.role}: {cause.str()}") from None
+                time.sleep(RETRY_S)
+
+    def _ends_within(self, timeout_s: float) -> dict[int, int]:
+        name = self._topic.name
+        metadata = self._consumer.list_topics(name, timeout=timeout_s).topics[name]
+        if metadata.error is not None:
+            if metadata.error.code() == KafkaError.LEADER_NOT_AVAILABLE:
+                raise KafkaException(metadata.error)
+            raise FactsNotRead(
+                f"facts {self._topic.role}: {metadata.error.str()} ({name}): `quizstream topology apply`"
+            )
+        self._partitions = sorted(metadata.partitions)
+        ends = {}
+        for partition in self._partitions:
+            place = TopicPartition(name, partition)
+            low, high = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
+            if high > low:
+                ends[partition] = high
+        return ends
+
+    def _follow(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._take()
+        except Exception as error:
+            self._problem = f"facts {self._topic.role}: following ended by {type(error).__name__}"
+            log.exception("facts %s: following ended", self._topic.role)
+
+    def _take(self) -> None:
+        first = self._consumer.poll(POLL_S)
+        # One call for many: consume() alone would wait for BATCH_MAX of them or the time-out.
+        for message in [] if first is None else [first, *self._consumer.consume(BATCH_MAX, 0)]:
+            error = message.error()
+            if error is None:
+                self._hand_on(message)
+                self._reached(message.partition(), cast(int, message.offset()) + 1)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                # The end of a log may be something else than a record, such as a transaction's marker.
+                self._reached(message.partition(), None)
+            else:
+                ERRORS.labels(self._topic.role).inc()
+                log.warning("facts %s: %s", self._topic.role, error.str())
+        self._tell_lag()
+
+    def _hand_on(self, message: Message) -> None:
+        role = self._topic.role
+        EVENTS.labels(role).inc()
+        key: Any = message.key()
+        value: Any = message.value()
+        if key is None:
+            UNDECODABLE.labels(role).inc()
+            log.error("facts %s: no key at %s/%s", role, message.partition(), message.offset())
+            return
+        try:
+            event = None if value is None else self._codec.decode(value)
+        except Undecodable as error:
+            UNDECODABLE.labels(role).inc()
+            log.error("facts %s: %s at %s/%s", role, error.reason, message.partition(), message.offset())
+            return
+        self._on_event(key, event)
+
+    def _reached(self, partition: int | None, position: int | None) -> None:
+        if partition is None:
+            return
+        end = self._behind.get(partition)
+        if end is not None and (position is None or position >= end):
+            del self._behind[partition]
+
+    def _tell_lag(self) -> None:
+        now = time.monotonic()
+        if now - self._lag_told_at < LAG_EVERY_S:
+            return
+        self._lag_told_at = now
+        lag = 0
+        for place in self._consumer.position(self._consumer.assignment()):
+            _, high = self._consumer.get_watermark_offsets(place, cached=True)
+            if place.offset >= 0 and high >= 0:
+                lag += max(0, high - place.offset)
+        LAG.labels(self._topic.role).set(lag)

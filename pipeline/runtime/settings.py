@@ -1,0 +1,85 @@
+"""What differs between two places that run the same code: URLs, ports, secrets.
+
+Everything else is `topology.yaml`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PORT_BASE_DEFAULT = 8600
+
+# Known to everybody who reads this file: they serve the embedded stack on loopback and nothing else.
+DEVELOPMENT_CONTACT_KEY = "quizstream-development-contact-key"
+DEVELOPMENT_WEBHOOK_SECRET = "quizstream-development-webhook-secret"
+DEVELOPMENT_SERVICE_TOKEN = "quizstream-development-service-token"
+DEVELOPMENT_ACCESS_TOKEN = "quizstream-development-access-token"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read once, at a process's start, from its environment. Secrets are kept out of `repr`."""
+
+    home: Path
+    port_base: int
+    kafka_bootstrap_servers: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    edge_url: str
+    simulator_url: str
+    topology_file: Path
+    topic_namespace: str  # prefix of every topic and group: two deployments may share a cluster
+    replication_factor: int
+    contact_key: bytes = field(repr=False)  # of the keyed hash that makes contact ids
+    webhook_secret: bytes = field(repr=False)  # of the provider's signature
+    webhook_verify_token: str = field(repr=False)
+    service_token: str = field(repr=False)  # of replay and benches
+    access_token: str = field(repr=False)  # of the demo sending numbers
+    region: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Defaults run the embedded stack of `QUIZSTREAM_HOME` on `QUIZSTREAM_PORT_BASE`."""
+        base = int(env.get("QUIZSTREAM_PORT_BASE", PORT_BASE_DEFAULT))
+        home = Path(env.get("QUIZSTREAM_HOME", ".quizstream")).absolute()
+        brokers = 1 if "KAFKA_BOOTSTRAP_SERVERS" in env else _embedded_brokers(home)
+        embedded_brokers = ",".join(f"127.0.0.1:{base + 92 + 2 * number}" for number in range(brokers))
+        return cls(
+            home=home,
+            port_base=base,
+            kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS", embedded_brokers),
+            database_url=env.get("DATABASE_URL") or _embedded_database_url(home, base),
+            redis_url=env.get("REDIS_URL", f"redis://127.0.0.1:{base + 79}/0"),
+            edge_url=env.get("QUIZSTREAM_EDGE_URL", f"http://127.0.0.1:{base}"),
+            simulator_url=env.get("QUIZSTREAM_SIMULATOR_URL", f"http://127.0.0.1:{base + 10}"),
+            topology_file=Path(
+                env.get("QUIZSTREAM_TOPOLOGY", Path(__file__).resolve().parents[2] / "topology.yaml")
+            ),
+            topic_namespace=env.get("QUIZSTREAM_NAMESPACE", ""),
+            replication_factor=int(env.get("QUIZSTREAM_REPLICATION_FACTOR", brokers)),
+            contact_key=env.get("QUIZSTREAM_CONTACT_KEY", DEVELOPMENT_CONTACT_KEY).encode(),
+            webhook_secret=env.get("WHATSAPP_APP_SECRET", DEVELOPMENT_WEBHOOK_SECRET).encode(),
+            webhook_verify_token=env.get("WHATSAPP_VERIFY_TOKEN", DEVELOPMENT_WEBHOOK_SECRET),
+            service_token=env.get("QUIZSTREAM_SERVICE_TOKEN", DEVELOPMENT_SERVICE_TOKEN),
+            access_token=env.get("WHATSAPP_ACCESS_TOKEN", DEVELOPMENT_ACCESS_TOKEN),
+            region=env.get("QUIZSTREAM_REGION", ""),
+        )
+
+
+def _embedded_database_url(home: Path, port_base: int) -> str:
+    """The URL, with its password, that the embedded PostgreSQL leaves in its home at each start."""
+    try:
+        return (home / "database.url").read_text().strip()
+    except FileNotFoundError:
+        return f"postgresql://quizstream@127.0.0.1:{port_base + 32}/quizstream"
+
+
+def _embedded_brokers(home: Path) -> int:
+    """How many Kafka brokers the embedded stack of this home has, by the file that its first start leaves."""
+    try:
+        return int((home / "kafka.brokers").read_text())
+    except (OSError, ValueError):
+        return 1

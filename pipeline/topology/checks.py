@@ -1,0 +1,143 @@
+"""What types cannot say of `topology.yaml`: that its sections agree with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pipeline.topology.file import TopologyFile
+from schemas.catalogue import EVENT_TYPES
+
+DEAD_LETTER = "dead_letter"
+ENVELOPE_BYTES = 65_536  # the most that an event has around a body that came from outside
+
+
+def problem(file: TopologyFile) -> str | None:
+    """The first thing that is wrong, as `place: what`; None where the file is whole."""
+    return next(problems(file), None)
+
+
+def problems(file: TopologyFile) -> Iterator[str]:
+    dangling = list(_dangling(file))
+    yield from dangling
+    if not dangling:
+        yield from _topics(file)
+        yield from _tables(file)
+        yield from _ends(file)
+        yield from _sizes(file)
+    yield from _repeated("topics", "name", ((role, topic.name) for role, topic in file.topics.items()))
+    yield from _repeated("sinks", "group", ((name, sink.group) for name, sink in file.sinks.items()))
+    yield from _times(file)
+
+
+def _dangling(file: TopologyFile) -> Iterator[str]:
+    """References to topics and tables that are not in the file."""
+    roles = [
+        *((f"agents.{name}.source", agent.source) for name, agent in file.agents.items()),
+        *((f"agents.{name}.outputs", role) for name, agent in file.agents.items() for role in agent.outputs),
+        *((f"agents.{name}.facts", role) for name, agent in file.agents.items() for role in agent.facts),
+        *((f"tables.{name}.changelog", table.changelog) for name, table in file.tables.items()),
+        *((f"sinks.{name}.source", sink.source) for name, sink in file.sinks.items()),
+        *(("edge.outputs", role) for role in file.edge.outputs),
+        *(("edge.facts", role) for role in file.edge.facts),
+        *(("outbox.outputs", role) for role in file.outbox.outputs),
+    ]
+    yield from (f'{place}: no topic "{role}"' for place, role in roles if role not in file.topics)
+    tables = [
+        *((f"agents.{name}.tables", table) for name, agent in file.agents.items() for table in agent.tables),
+        *((f"topics.{role}.changelog_of", topic.changelog_of) for role, topic in file.topics.items()),
+    ]
+    yield from (
+        f'{place}: no table "{table}"' for place, table in tables if table and table not in file.tables
+    )
+
+
+def _topics(file: TopologyFile) -> Iterator[str]:
+    for role, topic in file.topics.items():
+        place = f"topics.{role}"
+        if topic.schema is not None and topic.schema not in EVENT_TYPES:
+            yield f'{place}.schema: no event "{topic.schema}" in schemas/'
+        if (topic.schema is None) == (topic.changelog_of is None):
+            yield f"{place}: needs a schema, or a changelog_of, and not both"
+        if topic.compact == (topic.retention_h is not None):
+            yield f"{place}: needs retention_h, or compact: true, and not both"
+    facts = {*file.edge.facts, *(role for agent in file.agents.values() for role in agent.facts)}
+    yield from (
+        f"topics.{role}.compact: facts are read from the start, so their topic is compacted"
+        for role in sorted(facts)
+        if not file.topics[role].compact
+    )
+
+
+def _sizes(file: TopologyFile) -> Iterator[str]:
+    largest = max(file.topics[role].record_bytes_max for role in file.edge.outputs)
+    body = max(file.edge.body_bytes_max, file.edge.webhook_bytes_max)
+    if body + ENVELOPE_BYTES > largest:
+        yield f"edge.webhook_bytes_max: {body} + {ENVELOPE_BYTES} fits no topic of edge.outputs ({largest})"
+    for role, topic in file.topics.items():
+        if topic.schema == DEAD_LETTER:
+            others = (other.record_bytes_max for name, other in file.topics.items() if name != role)
+            room = topic.record_bytes_max - ENVELOPE_BYTES
+            if room < max(others, default=0):
+                yield f"topics.{role}.record_bytes_max: must hold any other topic's record + {ENVELOPE_BYTES}"
+
+
+def _tables(file: TopologyFile) -> Iterator[str]:
+    for name, table in file.tables.items():
+        if file.topics[table.changelog].changelog_of != name:
+            yield f"tables.{name}.changelog: {table.changelog} is not marked changelog_of: {name}"
+        owners = [agent for agent in file.agents.values() if name in agent.tables]
+        if len(owners) != 1:
+            yield f"tables.{name}: {len(owners)} agents have it; it needs one"
+            continue
+        source = file.topics[owners[0].source]
+        changelog = file.topics[table.changelog]
+        if changelog.partitions != source.partitions:
+            yield (
+                f"topics.{table.changelog}.partitions: {changelog.partitions}, "
+                f"but {owners[0].source}, the agent's source, has {source.partitions}"
+            )
+        if not changelog.compact:
+            yield f"topics.{table.changelog}.compact: a changelog is compacted"
+
+
+def _ends(file: TopologyFile) -> Iterator[str]:
+    """Every topic has somebody who writes it and somebody who reads it."""
+    changelogs = {table.changelog for table in file.tables.values()}
+    written = {*file.edge.outputs, *file.outbox.outputs, *changelogs}
+    read = {*file.edge.facts, *changelogs, *(sink.source for sink in file.sinks.values())}
+    for agent in file.agents.values():
+        written.update(agent.outputs)
+        read.update((agent.source, *agent.facts))
+    for role, topic in file.topics.items():
+        if role not in written and not topic.writers:
+            yield f"topics.{role}: nobody writes it; add it to an agent's, the edge's or the outbox's outputs"
+        if role not in read and not topic.readers:
+            yield f"topics.{role}: nobody reads it; give it an agent, a sink or readers"
+
+
+def _repeated(section: str, key: str, entries: Iterable[tuple[str, str]]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for name, value in entries:
+        other = first.setdefault(value, name)
+        if other != name:
+            yield f"{section}.{name}.{key}: {value} is {section}.{other}'s"
+
+
+def _times(file: TopologyFile) -> Iterator[str]:
+    sender = file.sender
+    call_ms_max = sender.call_timeout_s * 1000 + sender.mark_to_call_max_ms
+    if sender.lease_s * 1000 <= call_ms_max:
+        yield f"sender.lease_s: must be longer than call_timeout_s + mark_to_call_max_ms = {call_ms_max:g} ms"
+    if sender.retry_base_s > sender.retry_max_s:
+        yield "sender.retry_base_s: larger than retry_max_s"
+    if file.edge.submitted_past_max_h > file.edge.submitted_past_max_h_service:
+        yield "edge.submitted_past_max_h: larger than submitted_past_max_h_service"
+    days_back = file.edge.submitted_past_max_h_service / 24
+    if days_back > file.postgres.partition_past_days_max:
+        yield (
+            f"postgres.partition_past_days_max: {file.postgres.partition_past_days_max}, "
+            f"but edge.submitted_past_max_h_service reaches {days_back:g} days back"
+        )
+    widest = max(file.windows.contact.limit, file.windows.contact_quiz.limit)
+    if file.windows.remembered_per_contact_max < widest:
+        yield f"windows.remembered_per_contact_max: a window of {widest} cannot be counted with fewer"

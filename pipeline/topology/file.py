@@ -1,0 +1,177 @@
+"""What `topology.yaml` may hold: its types, from which `topology.schema.json` is made for editors.
+
+`python -m pipeline.topology.file` writes that file anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+JSON_SCHEMA_FILE = Path(__file__).resolve().parent / "topology.schema.json"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+# What Kafka takes for a topic or group, less the room that a namespace needs.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,180}$")]
+Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A section of the file: a key that is not of it is an error, never a setting that does nothing."""
+
+
+class TopicFile(Strict, frozen=True):
+    name: Name
+    key: str  # what the key is made of: for readers of the file
+    partitions: Positive
+    retention_h: Positive | None = None
+    compact: bool = False
+    schema: str | None = None  # an event of `schemas/`
+    changelog_of: Role | None = None
+    personal_data: bool = False
+    record_bytes_max: Positive = 1_048_576  # after compression, headers included
+    readers: tuple[str, ...] = ()  # who reads it outside this file
+    writers: tuple[str, ...] = ()  # who writes it outside this file
+
+
+class TableFile(Strict, frozen=True):
+    changelog: Role
+
+
+class AgentFile(Strict, frozen=True):
+    source: Role
+    stages: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    tables: tuple[Role, ...] = ()
+    outputs: tuple[Role, ...] = ()
+    facts: tuple[Role, ...] = ()
+
+
+class Stream(Strict, frozen=True):
+    group: Name
+    chunk_records_max: Positive
+    chunk_bytes_max: Positive
+    session_timeout_s: Seconds
+    commit_interval_s: Seconds
+
+
+class Window(Strict, frozen=True):
+    limit: Positive
+    window_s: Positive
+
+
+class Windows(Strict, frozen=True):
+    contact: Window
+    contact_quiz: Window
+    remembered_per_contact_max: Positive
+
+
+class Campaigns(Strict, frozen=True):
+    activation_delay_ms: Positive
+    conditions_max: Positive
+    variables_max: Positive
+
+
+class Breaker(Strict, frozen=True):
+    failures: Positive
+    open_s: Seconds
+
+
+class Edge(Strict, frozen=True):
+    outputs: tuple[Role, ...]
+    facts: tuple[Role, ...]
+    body_bytes_max: Positive
+    answers_max: Positive
+    answer_chars_max: Positive
+    key_chars_max: Positive
+    submitted_past_max_h: Positive
+    submitted_past_max_h_service: Positive
+    submitted_future_max_s: Positive
+    deliver_timeout_ms: Positive
+    in_flight_max: Positive
+    breaker: Breaker
+    webhook_bytes_max: Positive
+
+
+class SinkFile(Strict, frozen=True):
+    source: Role
+    group: Name
+    batch_records_max: Positive
+    batch_wait_ms_max: Positive
+
+
+class Postgres(Strict, frozen=True):
+    partition_days_ahead: Positive
+    partition_months_ahead: Positive
+    partition_past_days_max: Positive
+    pool_connections_max: Positive
+    statement_timeout_ms: Positive
+
+
+class Outbox(Strict, frozen=True):
+    outputs: tuple[Role, ...]
+    batch_max: Positive
+    poll_ms: Positive
+
+
+class Sender(Strict, frozen=True):
+    messages_per_s: Positive
+    in_flight_max: Positive
+    queue_wait_max_s: Seconds
+    lease_s: Seconds
+    number_lease_s: Seconds
+    claim_batch_max: Positive
+    publish_before_call: bool
+    mark_to_call_max_ms: Positive
+    call_timeout_s: Seconds
+    attempts_max: Positive
+    retry_base_s: Seconds
+    retry_max_s: Seconds
+    retry_jitter_ratio: Ratio
+    poll_ms: Positive
+
+
+class DeadLetters(Strict, frozen=True):
+    redrives_max: NotNegative
+    redrive_batch_max: Positive
+
+
+class Alerts(Strict, frozen=True):
+    lag_records_max: Positive
+    lag_s_max: Seconds
+    error_ratio_max: Ratio
+
+
+class TopologyFile(Strict, frozen=True):
+    version: Literal[1]
+    topics: dict[Role, TopicFile]
+    tables: dict[Role, TableFile]
+    agents: dict[Role, AgentFile]
+    stream: Stream
+    windows: Windows
+    campaigns: Campaigns
+    edge: Edge
+    sinks: dict[Role, SinkFile]
+    postgres: Postgres
+    outbox: Outbox
+    sender: Sender
+    dead_letters: DeadLetters
+    alerts: Alerts
+
+
+def json_schema() -> str:
+    """The JSON Schema of the file, as committed beside this module."""
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **msgspec.json.schema(TopologyFile),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    JSON_SCHEMA_FILE.write_text(json_schema())

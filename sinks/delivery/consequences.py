@@ -1,0 +1,127 @@
+"""What follows from the outcome of a call: the delivery's next state, when it is due, what else has to
+stop. Pure.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal, assert_never
+from uuid import UUID
+
+from sinks.delivery.rows import HoldNumber, Leased, Result, StopScope, StopTemplate, SuppressContact
+from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
+from sinks.whatsapp.meta_cloud import codes
+
+PAIR_BACKOFF = 4  # the provider's: 4^X seconds (docs/providers.md)
+PAIR_ATTEMPTS_MAX = 8  # 4^7 s: four and a half hours after the first
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """The topology's `sender.retry_*` and `attempts_max`."""
+
+    attempts_max: int
+    base_s: float
+    max_s: float
+    jitter_ratio: float
+
+    def backoff_s(self, attempts: int, rng: random.Random) -> float:
+        """Seconds to wait after `attempts` calls: exponential, bounded, with jitter on both sides."""
+        plain = min(self.base_s * 2.0 ** min(attempts - 1, 32), self.max_s)
+        return plain * (1 + rng.uniform(-self.jitter_ratio, self.jitter_ratio))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that was allowed: `attempts` counts it."""
+
+    delivery: Leased
+    attempt_id: UUID
+    number_id: str
+    attempts: int
+    template: str | None
+
+
+def consequence(call: Call, outcome: Outcome, policy: RetryPolicy, rng: random.Random) -> Result:
+    """The one place where an outcome becomes a state."""
+    delivery, attempt_id = call.delivery, call.attempt_id
+    match outcome:
+        case Sent(message_id):
+            return Result(delivery.key, attempt_id, "sent", "sent", provider_message_id=message_id)
+        case Ambiguous(detail, code):
+            return Result(delivery.key, attempt_id, "ambiguous", "ambiguous", detail, code=code)
+        case NotCalled(detail):
+            return Result(delivery.key, attempt_id, "waiting", "not_sent", detail, counted=False)
+        case NotWritten(detail):
+            return _again(call, "not_sent", detail, None, policy.attempts_max, policy, rng)
+        case Rejected():
+            return _rejected(call, outcome, policy, rng)
+    assert_never(outcome)
+
+
+def _rejected(call: Call, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
+    key, attempt_id, reason, code = call.delivery.key, call.attempt_id, refusal.detail, refusal.code
+    tenant_id = call.delivery.tenant_id
+    match codes.action_of(code):
+        case codes.Throttle():
+            wait_s = max(refusal.retry_after_s, policy.backoff_s(1, rng))
+            return Result(
+                key, attempt_id, "waiting", "rejected", reason, due_in_s=wait_s, counted=False, code=code
+            )
+        case codes.WaitForPair():
+            pair_wait_s = float(PAIR_BACKOFF ** (min(call.attempts, PAIR_ATTEMPTS_MAX) - 1))
+            return _again(call, "rejected", reason, code, PAIR_ATTEMPTS_MAX, policy, rng, pair_wait_s)
+        case codes.Retry(attempts_max, after_s):
+            return _again(
+                call, "rejected", reason, code, attempts_max or policy.attempts_max, policy, rng, after_s
+            )
+        case codes.HoldNumber(state, scope):
+            hold = HoldNumber(call.number_id, state, reason, whole_account=scope == "account")
+            return Result(
+                key, attempt_id, "waiting", "rejected", reason, counted=False, code=code, effects=(hold,)
+            )
+        case codes.HoldTemplate():
+            stop = (
+                StopScope(f"campaign:{key.campaign_id}", reason)
+                if call.template is None
+                else StopTemplate(tenant_id, call.template, reason)
+            )
+            return Result(
+                key, attempt_id, "waiting", "rejected", reason, counted=False, code=code, effects=(stop,)
+            )
+        case codes.FailCampaign():
+            stop = StopScope(f"campaign:{key.campaign_id}", reason)
+            return Result(key, attempt_id, "failed", "rejected", reason, code=code, effects=(stop,))
+        case codes.Fail():
+            return Result(key, attempt_id, "failed", "rejected", reason, code=code)
+        case codes.Suppress():
+            suppress = SuppressContact(tenant_id, key.contact_id, reason)
+            return Result(key, attempt_id, "suppressed", "rejected", reason, code=code, effects=(suppress,))
+        case codes.Unclear():
+            return Result(key, attempt_id, "ambiguous", "ambiguous", reason, code=code)
+
+
+def _again(
+    call: Call,
+    outcome: Literal["rejected", "not_sent"],
+    reason: str,
+    code: int | None,
+    attempts_max: int,
+    policy: RetryPolicy,
+    rng: random.Random,
+    after_s: float = 0.0,
+) -> Result:
+    if call.attempts >= attempts_max:
+        return Result(
+            call.delivery.key,
+            call.attempt_id,
+            "dead",
+            outcome,
+            f"{call.attempts} attempts: {reason}",
+            code=code,
+        )
+    due_in_s = after_s or policy.backoff_s(call.attempts, rng)
+    return Result(
+        call.delivery.key, call.attempt_id, "waiting", outcome, reason, due_in_s=due_in_s, code=code
+    )

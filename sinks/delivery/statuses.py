@@ -1,0 +1,267 @@
+"""Provider webhooks into the ledger: each status once, merged into its delivery, whichever comes first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from schemas.codec import Codec, Undecodable, codec
+from schemas.ids import contact_id
+from schemas.records import DeliveryEvent, ProviderWebhook
+from sinks.delivery import opt_outs
+from sinks.delivery.status_merge import PROOFS, RANKS, Becomes, Waits, merge
+from sinks.postgres import metrics
+from sinks.postgres.connect import Connection
+from sinks.postgres.outbox import enqueue_all
+from sinks.postgres.partitions import Partition
+from sinks.postgres.queries import load_queries
+from sinks.postgres.sink import Arrival, WriteReport
+from sinks.postgres.tables.deliveries import EVENTS_ROLE
+from sinks.whatsapp.meta_cloud.webhook import NotAWebhook, Status, Webhook, parse
+
+QUERIES = load_queries(Path(__file__).with_name("statuses.sql"))
+OPTED_OUT_CODE = 131050  # Cloud API: the user stopped marketing messages
+WAITING_BATCH_MAX = 500
+KEPT_WAITING = timedelta(days=8)  # the provider repeats a webhook for up to seven
+
+Key = tuple[date, str, str]
+"""Of a delivery: campaign month, campaign, contact."""
+
+
+class WebhookDecoder:
+    """The topic's record and the provider's body within it."""
+
+    def __init__(self, inner: Codec[ProviderWebhook] | None = None) -> None:
+        self._inner = inner or codec("provider_webhook")
+
+    def decode(self, value: bytes | None) -> Webhook:
+        """Raises `Undecodable` for either."""
+        event = self._inner.decode(value)
+        try:
+            return parse(event.provider, event.personal.body, event.received_at)
+        except NotAWebhook as error:
+            raise Undecodable(str(error)) from None
+
+
+class ProviderStatuses:
+    """Stores statuses, merges those whose delivery is known, and takes opt-outs."""
+
+    name = "provider_statuses"
+
+    def __init__(self, contact_key: bytes) -> None:
+        self._contact_key = contact_key
+
+    def prepare(self, connection: Connection) -> None:
+        """Needs nothing."""
+
+    def partitions(self, event: Webhook) -> Iterable[Partition]:
+        return ()
+
+    def write(self, connection: Connection, arrivals: Sequence[Arrival[Webhook]]) -> WriteReport:
+        webhooks = [arrival.event for arrival in arrivals]
+        seen = [(webhook.provider, status) for webhook in webhooks for status in webhook.statuses]
+        new = max(0, connection.execute(QUERIES["insert_statuses"], _columns(seen)).rowcount) if seen else 0
+        merge_messages(connection, [status.message_id for _, status in seen])
+        stopped = opt_outs.suppress(
+            connection, (each for webhook in webhooks for each in webhook.opt_outs), self._contact_of
+        )
+        metrics.OPT_OUTS.inc(stopped)
+        metrics.WEBHOOKS_ODD.inc(sum(webhook.odd for webhook in webhooks))
+        return WriteReport(new + stopped, len(seen) - new)
+
+    def _contact_of(self, tenant_id: str, phone: str) -> str:
+        return contact_id(self._contact_key, tenant_id, phone)
+
+
+def merge_waiting(connection: Connection, within: timedelta = KEPT_WAITING) -> int:
+    """Merges statuses that came before their delivery's own result; returns how many are done with.
+
+    Looks at those that the provider has told of `within` that time, at most `WAITING_BATCH_MAX` messages. One
+    transaction of its own. Call it now and then, from any number of processes.
+    """
+    with connection.transaction():
+        limits = {"within": within, "limit": WAITING_BATCH_MAX}
+        rows = connection.execute(QUERIES["list_waiting_messages"], limits, prepare=False)
+        return merge_messages(connection, [str(row[0]) for row in rows])
+
+
+def count_waiting(connection: Connection) -> int:
+    """Statuses whose delivery is not known, or cannot be judged, yet; those of other senders stay so."""
+    row = connection.execute(QUERIES["count_waiting"], [KEPT_WAITING]).fetchone()
+    return 0 if row is None else int(str(row[0]))
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A stored status and the delivery that it is about."""
+
+    provider: str
+    message_id: str
+    status: str
+    attempt_id: str | None
+    errors: list[dict[str, object]] | None
+    month: date
+    campaign_id: str
+    contact_id: str
+
+    @property
+    def key(self) -> Key:
+        return (self.month, self.campaign_id, self.contact_id)
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A delivery whose row is locked."""
+
+    month: date
+    campaign_id: str
+    contact_id: str
+    state: str
+    attempt_id: str | None
+    provider_message_id: str | None
+
+
+def merge_messages(connection: Connection, message_ids: Sequence[str]) -> int:
+    """Merges the stored statuses of these messages; returns how many are done with. Commits nothing.
+
+    Each change of a delivery puts its event into the outbox, in the same transaction.
+    """
+    if not message_ids:
+        return 0
+    rows = connection.execute(QUERIES["find_deliveries_of_messages"], {"message_ids": list(message_ids)})
+    by_delivery: dict[Key, list[Found]] = defaultdict(list)
+    for row in rows:
+        found = Found(*cast(tuple[str, ...], row))  # type: ignore[arg-type]
+        by_delivery[found.key].append(found)
+    keys = sorted(by_delivery)
+    locked = connection.execute(
+        QUERIES["lock_deliveries"],
+        {
+            "months": [month for month, _, _ in keys],
+            "campaigns": [campaign for _, campaign, _ in keys],
+            "contacts": [contact for _, _, contact in keys],
+        },
+    ).fetchall()
+    held = [Held(*row) for row in locked]  # type: ignore[arg-type]
+    judged = [judge(row, by_delivery[row.month, row.campaign_id, row.contact_id]) for row in held]
+    _write(connection, judged)
+    return sum(len(each.done) for each in judged)
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What a delivery's statuses come to: those that are `done` with, and what is to be written."""
+
+    held: Held
+    done: list[Found]
+    state: str | None  # None leaves the delivery as it is
+    by: Found | None  # the status that decided
+    proof: Found | None  # that the message left
+
+
+def judge(held: Held, statuses: Sequence[Found]) -> Judged:
+    """Pure. Those that must wait are in none of the result's fields."""
+    state, by, proof = held.state, None, None
+    done: list[Found] = []
+    for found in sorted(statuses, key=lambda each: RANKS.get(each.status, 0)):
+        of_last = held.attempt_id is not None and found.attempt_id == held.attempt_id
+        of_last = of_last or (found.attempt_id is None and found.message_id == held.provider_message_id)
+        match merge(state, found.status, of_last_attempt=of_last):
+            case Waits():
+                continue
+            case Becomes(state=after):
+                state, by = after, found
+        proof = found if found.status in PROOFS else proof
+        done.append(found)
+    return Judged(held, done, None if by is None else state, by, proof)
+
+
+def _write(connection: Connection, judged: Sequence[Judged]) -> None:
+    changes = {
+        (each.held.month, each.held.campaign_id, each.held.contact_id): (each.state, each.by)
+        for each in judged
+        if each.by is not None
+    }
+    if changes:
+        settled = _settle(connection, changes)
+        enqueue_all(connection, EVENTS_ROLE, [_told(row) for row in settled])
+        for row in settled:
+            state, by = changes[row[13], row[2], row[3]]
+            metrics.STATUSES_MERGED.labels(state).inc()
+            if any(error.get("code") == OPTED_OUT_CODE for error in by.errors or []):
+                connection.execute(QUERIES["suppress"], [row[1], row[3], _reason(by)])
+    proofs = {
+        each.proof.attempt_id: each.proof.message_id
+        for each in judged
+        if each.proof is not None and each.proof.attempt_id is not None
+    }
+    if proofs:
+        connection.execute(
+            QUERIES["settle_attempts"], {"attempt_ids": [*proofs], "message_ids": [*proofs.values()]}
+        )
+    if done := [found for each in judged for found in each.done]:
+        connection.execute(
+            QUERIES["mark_merged"],
+            {
+                "providers": [found.provider for found in done],
+                "message_ids": [found.message_id for found in done],
+                "statuses": [found.status for found in done],
+            },
+        )
+
+
+def _settle(connection: Connection, changes: Mapping[Key, tuple[str | None, Found]]) -> list[tuple[Any, ...]]:
+    found = changes.values()
+    return connection.execute(
+        QUERIES["settle_deliveries"],
+        {
+            "months": [month for month, _, _ in changes],
+            "campaigns": [campaign for _, campaign, _ in changes],
+            "contacts": [contact for _, _, contact in changes],
+            "states": [state for state, _ in found],
+            "reasons": [_reason(by) if state == "failed" else "" for state, by in found],
+            "message_ids": [by.message_id for _, by in found],
+        },
+    ).fetchall()
+
+
+def _told(row: tuple[Any, ...]) -> tuple[bytes, bytes]:
+    """The change as an event: its key and value."""
+    delivery_id, tenant_id, campaign_id, contact, completion_id, sequence, state, at_ms = row[:8]
+    event = DeliveryEvent(
+        delivery_id=delivery_id,
+        tenant_id=tenant_id,
+        campaign_id=campaign_id,
+        contact_id=contact,
+        completion_id=completion_id,
+        sequence=int(sequence),
+        state=state,
+        at=int(at_ms),
+        reason=row[8],
+        provider_message_id=row[9],
+        attempts=int(row[10]),
+        attempt_id=row[11],
+        number_id=row[12],
+    )
+    return delivery_id.encode(), codec("delivery_event").encode(event)
+
+
+def _reason(found: Found) -> str:
+    told = [f"{error.get('code')} {error.get('title', '')}".strip() for error in found.errors or []]
+    return "; ".join(told) or "failed at the provider"
+
+
+def _columns(seen: Sequence[tuple[str, Status]]) -> dict[str, list[Any]]:
+    statuses = [status for _, status in seen]
+    return {
+        "providers": [provider for provider, _ in seen],
+        "message_ids": [status.message_id for status in statuses],
+        "statuses": [status.status for status in statuses],
+        "attempt_ids": [status.attempt_id for status in statuses],
+        "at": [status.at_ms for status in statuses],
+        "errors": [
+            msgspec.json.encode(status.errors).decode() if status.errors else None for status in statuses
+        ],
+    }

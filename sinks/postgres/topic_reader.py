@@ -1,0 +1,206 @@
+"""A sink's end of Kafka: membership in its group, and batches from the positions that it is told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
+from pipeline.runtime.record import Record
+from pipeline.runtime.redrive_headers import redriven
+from pipeline.topology.model import Sink as SinkPlan
+
+LOG = logging.getLogger(__name__)
+SESSION_TIMEOUT_MS = 10_000  # after a kill the next process waits this long for the partitions
+POLL_INTERVAL_MAX_MS = 300_000  # far above a statement's time-out: a slow batch does not lose its partitions
+QUEUED_KBYTES_MAX = 16_384  # fetched ahead, for each sink
+# The broker gathers this much, or for this part of the batch's wait, before it answers a fetch: a fetch has a
+# cost of its own, here and there, and at the design rate every record would be one.
+FETCH_BYTES_MIN = 262_144
+FETCH_WAIT_RATIO = 0.5
+BROKERS_SEEN_EVERY_MS = 2_000
+WATERMARK_TIMEOUT_S = 5.0
+SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
+BATCH_BYTES_MAX = 8_000_000
+
+
+class DataLoss(Exception):
+    """The log no longer holds what comes next: the process must stop, a person must decide."""
+
+
+class Unreadable(Exception):
+    """Kafka cannot be read for now."""
+
+
+class _Broker(msgspec.Struct, frozen=True):
+    state: str
+
+
+class _Statistics(msgspec.Struct, frozen=True):
+    brokers: dict[str, _Broker] = {}
+
+
+class LogReader:
+    """Consumes one topic as a member of the sink's group; used by one thread.
+
+    Being assigned partitions gives nothing yet: records come after `start_at`, from the offsets given there.
+    """
+
+    def __init__(
+        self, bootstrap_servers: str, plan: SinkPlan, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._plan = plan
+        self._topic = plan.source.name
+        self._clock = clock
+        self._assigned: list[int] = []
+        self._placed = True
+        self.cut_off = False  # whether no broker can be reached, as of the client's last look
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "client.id": f"quizstream-sink-{plan.name}",
+                "group.id": plan.group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                # A position out of range is data loss, never a reason to go on somewhere else.
+                "auto.offset.reset": "error",
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "max.poll.interval.ms": POLL_INTERVAL_MAX_MS,
+                "queued.max.messages.kbytes": QUEUED_KBYTES_MAX,
+                "fetch.min.bytes": FETCH_BYTES_MIN,
+                "fetch.wait.max.ms": int(plan.batch_wait_ms_max * FETCH_WAIT_RATIO),
+                "allow.auto.create.topics": False,
+                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
+                "statistics.interval.ms": BROKERS_SEEN_EVERY_MS,
+                "stats_cb": self._on_statistics,
+            },
+            logger=LOG,
+        )
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    @property
+    def assigned(self) -> list[int]:
+        """The partitions that the group gave to this member."""
+        return self._assigned
+
+    @property
+    def must_start(self) -> bool:
+        """Whether partitions wait for `start_at`."""
+        return not self._placed
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """First offset in the log and the one after the last, asked from the broker. Raises `Unreadable`."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), timeout=WATERMARK_TIMEOUT_S
+            )
+        except KafkaException as error:
+            raise Unreadable(_line(error.args[0])) from error
+        return low, high
+
+    def start_at(self, offsets: Mapping[int, int]) -> None:
+        """Read from here; `offsets` has every assigned partition."""
+        self._assign(offsets)
+        self._placed = True
+
+    def hold(self) -> None:
+        """Read nothing, and stay in the group as long as `take` or `wait` is called."""
+        self._assign({})
+        self._placed = not self._assigned
+
+    def wait(self, seconds: float) -> None:
+        """Pass time after `hold`."""
+        self._consumer.consume(1, timeout=seconds)
+
+    def take(self) -> list[Record]:
+        """The next records, as many as the plan's batch has, or those that came in the batch's wait.
+
+        May be empty, and may end a hold of partitions or begin another: look at `must_start` before the
+        records are used. Raises `DataLoss` and `Unreadable`.
+        """
+        deadline = self._clock() + self._plan.batch_wait_ms_max / 1000
+        records: list[Record] = []
+        size = 0
+        while len(records) < self._plan.batch_records_max and size < BATCH_BYTES_MAX:
+            room = min(SLICE_RECORDS, self._plan.batch_records_max - len(records))
+            messages = self._consumer.consume(room, timeout=max(0.0, deadline - self._clock()))
+            for message in messages:
+                record = self._record(message)
+                records.append(record)
+                size += len(record.value or b"")
+            if len(messages) < room or self.must_start:
+                break
+        return records
+
+    def behind(self, next_offsets: Mapping[int, int]) -> dict[int, int]:
+        """Records in the log at and after the given offsets, as far as the last fetch saw it."""
+        lags = {}
+        for partition, offset in next_offsets.items():
+            _, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), cached=True
+            )
+            if high >= 0:
+                lags[partition] = max(0, high - offset)
+        return lags
+
+    def publish_positions(self, next_offsets: Mapping[int, int]) -> None:
+        """Tells the group what the tables hold, for lag views; nothing depends on its success."""
+        try:
+            self._consumer.commit(
+                offsets=[TopicPartition(self._topic, p, o) for p, o in next_offsets.items()],
+                asynchronous=True,
+            )
+        except KafkaException:
+            return  # the next one says more
+
+    def close(self) -> None:
+        """Leaves the group, so that others get the partitions at once."""
+        self._consumer.close()
+
+    def _assign(self, offsets: Mapping[int, int]) -> None:
+        self._consumer.assign([TopicPartition(self._topic, p, o) for p, o in sorted(offsets.items())])
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assigned = sorted(partition.partition for partition in partitions)
+        self.hold()
+
+    def _on_statistics(self, statistics: str) -> None:
+        brokers = msgspec.json.decode(statistics, type=_Statistics).brokers
+        self.cut_off = all(broker.state != "UP" for broker in brokers.values())
+
+    def _on_revoke(self, consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        self._assigned = []
+        self._placed = True
+        # An empty assignment is no leave: the group would wait for this member until its poll interval ends.
+        consumer.unassign()
+
+    def _record(self, message: Message) -> Record:
+        error = message.error()
+        if error is None:
+            _, timestamp_ms = message.timestamp()
+            partition, offset = cast(int, message.partition()), cast(int, message.offset())
+            return Record(
+                self._topic,
+                partition,
+                offset,
+                max(0, timestamp_ms),
+                message.key(),
+                message.value(),
+                redriven(message.headers()),
+            )
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise DataLoss(f"{self._topic}[{message.partition()}]: {error.str()}")
+        if error.fatal():
+            raise KafkaException(error)
+        raise Unreadable(_line(error))
+
+
+def _line(error: KafkaError) -> str:
+    return str(error.str()).strip().splitlines()[0]

@@ -1,0 +1,170 @@
+"""The process `postgres-sink`: every sink, the outbox's publisher and the tables' upkeep, each a thread."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.runtime import health
+from pipeline.runtime.clock import today
+from pipeline.runtime.settings import Settings
+from pipeline.runtime.stop_request import StopRequest
+from pipeline.topology.errors import TopologyError
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
+from schemas.codec import codec
+from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder
+from sinks.postgres.backoff import Backoff
+from sinks.postgres.connect import Connection, connect
+from sinks.postgres.dead_letter_producer import DeadLetters, producer
+from sinks.postgres.maintenance import Upkeep
+from sinks.postgres.outbox import Publisher
+from sinks.postgres.partitions import Bounds, Partitions
+from sinks.postgres.restore.guard import RestoreGuard
+from sinks.postgres.runner import Decoder, Runner
+from sinks.postgres.schema.migrate import CannotMigrate
+from sinks.postgres.sink import Sink
+from sinks.postgres.tables.completions import Completions
+from sinks.postgres.tables.dead_letters import DeadLetterArchive
+from sinks.postgres.tables.deliveries import Deliveries
+from sinks.postgres.tables.duplicates import Duplicates
+from sinks.postgres.tables.outcomes import Outcomes
+from sinks.postgres.topic_reader import DataLoss, LogReader
+
+LOG = logging.getLogger(__name__)
+METRICS_PORT_OFFSET = 21
+STOP_MAX_S = 9.0  # a supervisor kills after ten
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thread's task: `run` returns after the stop it is given, or raises what must end the process."""
+
+    name: str
+    run: Callable[[threading.Event], None]
+    holding: Callable[[], bool]
+
+
+class Workers:
+    """Threads that live and die together: when one fails all stop, and the process says why."""
+
+    def __init__(self, works: list[Work], request: StopRequest) -> None:
+        self._request = request
+        self._stop = threading.Event()
+        self._works = works
+        self._failures: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=[work], name=work.name, daemon=True) for work in works
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self) -> list[str]:
+        """Until a stop is requested or a thread fails, and then for the others; returns what failed."""
+        self._request.wait()
+        self._stop.set()
+        deadline = time.monotonic() + STOP_MAX_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        slow = [thread.name for thread in self._threads if thread.is_alive()]
+        return self._failures + [f"{name} did not stop within {STOP_MAX_S:.0f} s" for name in slow]
+
+    def readiness(self) -> health.Readiness:
+        return health.Readiness(
+            tuple(f"{work.name} waits for Postgres or Kafka" for work in self._works if work.holding())
+        )
+
+    def _run(self, work: Work) -> None:
+        try:
+            work.run(self._stop)
+        except (DataLoss, CannotMigrate) as error:
+            self._failures.append(str(error))
+        except Exception as error:
+            LOG.exception("%s failed", work.name)
+            self._failures.append(f"{work.name}: {type(error).__name__}")
+        finally:
+            self._request.make()
+
+
+def works(settings: Settings, topology: Topology) -> list[Work]:
+    """Everything that this process does, wired."""
+
+    def connecting(name: str) -> Callable[[], Connection]:
+        timeout_ms = topology.postgres.statement_timeout_ms
+        return lambda: connect(settings.database_url, name, statement_timeout_ms=timeout_ms)
+
+    kafka = settings.kafka_bootstrap_servers
+    largest = topology.record_bytes_max
+    refuse = DeadLetters(producer(kafka, "quizstream-sink", largest), topology.topic("dead_letters")).refuse
+    bounds = Bounds(topology.postgres.partition_past_days_max, topology.postgres.partition_days_ahead)
+
+    def sink_work(sink: Sink[Any], decoder: Decoder[Any] | None = None) -> Work:
+        plan = topology.sink(sink.name)
+        runner = Runner(
+            sink,
+            plan,
+            decoder=decoder or codec(str(plan.source.schema)),
+            reader=LogReader(kafka, plan),
+            connect=connecting(f"sink {sink.name}"),
+            partitions=Partitions(bounds, today),
+            refuse=refuse,
+            backoff=Backoff(),
+        )
+        return Work(f"sink-{sink.name}", runner.run, lambda: runner.holding)
+
+    outbox_producer = producer(kafka, "quizstream-outbox", largest)
+    publisher = Publisher(
+        topology,
+        outbox_producer,
+        connecting("outbox publisher"),
+        Backoff(),
+        guard=RestoreGuard(topology, kafka),
+    )
+    upkeep = Upkeep(topology.postgres, connecting("upkeep"), today, Backoff())
+    return [
+        sink_work(Completions()),
+        sink_work(Outcomes()),
+        sink_work(Deliveries()),
+        sink_work(Duplicates()),
+        sink_work(ProviderStatuses(settings.contact_key), WebhookDecoder()),
+        sink_work(DeadLetterArchive(topology)),
+        Work("outbox", publisher.run, lambda: publisher.holding),
+        Work("upkeep", upkeep.run, lambda: upkeep.holding),
+    ]
+
+
+def main(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until a part fails (1); the supervisor then starts it anew."""
+    try:
+        topology = load(settings.topology_file, settings.topic_namespace)
+    except TopologyError as error:
+        return _refuse(str(error))
+    request = StopRequest()
+    workers = Workers(works(settings, topology), request)
+    request.make_on_signals()
+    port = settings.port_base + METRICS_PORT_OFFSET
+    try:
+        observed = health.serve(port, workers.readiness)
+    except OSError as error:
+        return _refuse(f"port {port} of the metrics: {error.strerror}")
+    workers.start()
+    failures = workers.wait()
+    observed.stop()
+    return _refuse("; ".join(failures)) if failures else 0
+
+
+def _refuse(line: str) -> int:
+    print(f"postgres-sink: {line}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
+    sys.exit(main(Settings.from_env()))

@@ -1,0 +1,92 @@
+"""Real topics and tables are held against each other by id; what is taken out of any of them is missed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from rich.console import Console
+
+from ops.audit.collect import AcceptedFileRefused
+from ops.audit.reconcile import reconcile, rendered
+from ops.simulator.record import Call
+from tests.support.story import PHONE, Story
+
+
+def test_a_whole_story_holds(story: Story, tmp_path: Path) -> None:
+    accepted = tmp_path / "accepted.txt"
+    accepted.write_text(f"{story.first}\n{story.second}\n")
+    report = reconcile(story.found, accepted, wait_s=10)
+    assert report.breaches == []
+    assert report.ok
+    assert (report.accepted, report.archived, report.matched, report.matches) == (2, 2, 2, 2)
+    assert (report.deliveries, report.duplicates, report.delivered, report.calls) == (1, 1, 1, 1)
+    console = Console(record=True, width=120)
+    console.print(rendered(report))
+    assert "matches 2 = deliveries 1 + duplicates 1" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DELETE FROM completions WHERE completion_id = %s", "not in the table of completions"),
+        ("DELETE FROM outcomes WHERE completion_id = %s", "not in the table of verdicts"),
+        ("DELETE FROM deliveries WHERE completion_id = %s", "neither in the ledger nor among the duplicates"),
+        ("UPDATE outcomes SET verdict = 'limited' WHERE completion_id = %s", "two different verdicts"),
+        ("UPDATE deliveries SET state = 'waiting' WHERE completion_id = %s", "the ledger says waiting"),
+        (
+            "INSERT INTO completions SELECT day + 1, completion_id, tenant_id, quiz_id, quiz_version,"
+            " contact_id, submitted_at, accepted_at, answers FROM completions WHERE completion_id = %s",
+            "two rows",
+        ),
+    ],
+)
+def test_a_row_that_is_gone_changed_or_there_twice_is_named(story: Story, statement: str, said: str) -> None:
+    story.sql(statement, story.first)
+    report = reconcile(story.found)
+    named = {breach.what: breach.examples for breach in report.breaches}
+    assert not report.ok
+    (what,) = [what for what in named if said in what]
+    assert any(story.first in example or story.delivery_id in example for example in named[what])
+
+
+def test_a_second_call_to_the_same_person_is_twice_even_if_the_ledger_says_nothing_of_it(
+    story: Story,
+) -> None:
+    story.record(Call(time.time(), "5511", PHONE.removeprefix("+"), story.attempt_id, "wamid.2", 200))
+    report = reconcile(story.found)
+    assert (report.twice, report.ok) == (1, False)
+    assert report.breaches[0].examples == [story.delivery_id]
+
+
+def test_an_id_that_a_client_was_told_and_nobody_has_is_missing(story: Story, tmp_path: Path) -> None:
+    accepted, lost = tmp_path / "accepted.txt", str(uuid4())
+    accepted.write_text(f"{story.first}\n{lost}\n")
+    report = reconcile(story.found, accepted)
+    assert (report.missing, report.ok) == (1, False)
+    assert report.breaches[0].examples == [lost]
+
+
+def test_a_file_that_holds_no_ids_is_refused_by_its_line(story: Story, tmp_path: Path) -> None:
+    accepted = tmp_path / "accepted.txt"
+    accepted.write_text(f"{story.first}\nid\n")
+    with pytest.raises(AcceptedFileRefused, match="line 2 is no completion id: 'id'"):
+        reconcile(story.found, accepted)
+
+
+def test_what_a_stage_has_not_passed_is_in_flight_and_a_wait_in_vain_is_a_breach(story: Story) -> None:
+    story.produce("completions", b"somebody", b"no Avro")
+    report = reconcile(story.found)
+    assert (report.ok, report.in_flight) == (True, 1)
+
+    waited = reconcile(story.found, wait_s=1.5)
+    assert not waited.ok
+    assert "1 records before qualify" in waited.breaches[-1].examples[0]
+
+    story.everybody_has_read_everything()
+    passed = reconcile(story.found)
+    assert [breach.what for breach in passed.breaches] == [
+        "a record that is no completion has no dead letter"
+    ]

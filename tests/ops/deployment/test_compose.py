@@ -1,0 +1,124 @@
+"""docker-compose.yml is a compose file, runs every process, and tells each what it needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from ops.monitoring import generate
+from ops.processes.table import NAMES
+from pipeline.runtime.health import HOST_ENV
+from pipeline.runtime.settings import Settings
+from pipeline.topology.loader import load
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+TEXT = (CHECKOUT / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, Any] = COMPOSE["services"]
+# The Compose Specification's own schema, Apache License 2.0: tests/ops/deployment/data/compose-spec.LICENSE.
+SCHEMA = json.loads((CHECKOUT / "tests" / "ops" / "data" / "compose-spec.json").read_text())
+
+
+class Asked(Mapping[str, str]):
+    """An environment without anything, which remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_it_is_a_compose_file() -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    broken = {**COMPOSE, "services": {"edge": {"imagine": "quizstream"}}}
+    assert list(validator.iter_errors(broken)) != []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_process_runs_as_a_service(name: str) -> None:
+    assert SERVICES[name]["command"] == ["process", name]
+
+
+def test_every_service_of_ours_is_scraped_and_asked_for_its_health_where_it_serves() -> None:
+    for name, port in generate.targets().items():
+        assert f"127.0.0.1:{port}/health/ready" in SERVICES[name]["healthcheck"]["test"][-1]
+
+
+def test_a_process_is_told_nothing_that_it_does_not_read() -> None:
+    asked = Asked()
+    Settings.from_env(asked)
+    for name in (*NAMES, "prepare", "lag"):
+        assert set(SERVICES[name]["environment"]) <= asked.names | {HOST_ENV}
+
+
+def test_every_server_of_a_process_is_a_service() -> None:
+    for value in SERVICES["edge"]["environment"].values():
+        for host in re.findall(r"(?:@|//|^)([a-z]+):\d+", value):
+            assert host in SERVICES, f"{host} in {value.partition('@')[2]}"
+
+
+def test_every_secret_must_be_set_and_is_in_the_example() -> None:
+    example = (CHECKOUT / "ops" / "compose.env.example").read_text()
+    named = set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    used = re.findall(r"\$\{(\w+)(:?[?-])?", TEXT)
+    assert {name for name, _ in used} == named
+    assert {how for _, how in used} == {":?"}
+
+
+def test_what_a_service_names_is_there() -> None:
+    for name, service in SERVICES.items():
+        for other in service.get("depends_on", ()):
+            assert other in SERVICES, f"{name} depends on {other}"
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            if source.startswith("."):
+                assert (CHECKOUT / source).exists(), f"{name} mounts {source}"
+            else:
+                assert source in COMPOSE["volumes"], f"{name} mounts {source}"
+        if "build" in service:
+            assert (CHECKOUT / service["build"]["dockerfile"]).is_file()
+
+
+def test_the_generated_files_are_mounted_where_their_readers_look() -> None:
+    mounted = {
+        CHECKOUT / volume.split(":")[0]: volume.split(":")[1]
+        for name in ("prometheus", "grafana")
+        for volume in SERVICES[name]["volumes"]
+        if volume.startswith(".")
+    }
+    for path in generate.files(load(generate.TOPOLOGY_FILE)):
+        assert [folder for folder in mounted if path.is_relative_to(folder)], f"{path} is not mounted"
+    assert "/var/lib/grafana/dashboards" in mounted.values()
+
+
+def test_nothing_is_published_beyond_this_machine() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_image_holds_what_the_processes_read() -> None:
+    dockerfile = (CHECKOUT / "ops" / "Dockerfile").read_text()
+    ignored = (CHECKOUT / "ops" / "Dockerfile.dockerignore").read_text().splitlines()
+    for source in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE):
+        for name in source.split():
+            assert (CHECKOUT / name).exists()
+            assert f"!{name}" in ignored
+    assert "--require-hashes" in dockerfile
+    assert "USER quizstream" in dockerfile

@@ -1,0 +1,272 @@
+"""The runner makes everything durable in the only safe order, and acks last or not at all."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline.engine.batch_producer import Delivered, DeliveryFailed, DeliveryRefused, Outgoing
+from pipeline.engine.chunk import Chunk
+from pipeline.engine.envelope import OFFSET_HEADER, seal
+from pipeline.engine.offset_tracker import Tracker
+from pipeline.engine.stage_runner import Limits, StageRunner, StateTable
+from pipeline.engine.store import Appended, NotOurs
+from pipeline.runtime.record import Poison, Record
+from pipeline.stages.contract import Output, Put, StageResult, StateReader
+
+SUSPICIOUS_S = 5.0
+
+
+class TP(NamedTuple):
+    topic: str
+    partition: int
+
+
+TP0 = TP("in", 0)
+
+
+def echo(records: Sequence[Record], read: StateReader) -> StageResult:
+    return StageResult([Output("out", r.key or b"", b"v") for r in records], [Put("t", b"k", b"v")], [])
+
+
+class World:
+    """A runner with everything around it scripted; `log` says what happened, in order."""
+
+    def __init__(self, tmp_path: Path, outcomes: Sequence[Exception | None] = ()) -> None:
+        self.log: list[Any] = []
+        self.outcomes = list(outcomes)
+        self.tracker = Tracker()
+        self.now_s = 0.0
+        self.stored: dict[bytes, bytes] = {}
+        self.owned = True
+        self.on_deliver: Callable[[], object] = lambda: None
+        self.on_sleep: Callable[[], object] = lambda: None
+        self.process: Callable[[Sequence[Record], StateReader], StageResult] = echo
+        stage: Any = SimpleNamespace(name="s", tables=("t",), process=self._process)
+        self.runner = StageRunner(
+            stage,
+            tables={"t": StateTable(self, "changelog")},  # type: ignore[arg-type]
+            producer=self,
+            tracker=lambda: self.tracker,
+            highwater=lambda tp: 0,
+            dead_letter=lambda poison: Output("dead", b"", poison.reason.encode()),
+            crash_dir=tmp_path,
+            limits=Limits(output_bytes_max=1000, suspicious_s=SUSPICIOUS_S, heartbeat_wait_s=1.0),
+            clock=lambda: self.now_s,
+            sleep=self._sleep,
+            rng=random.Random(0),
+        )
+
+    def _process(self, records: Sequence[Record], read: StateReader) -> StageResult:
+        self.log.append("process")
+        return self.process(records, read)
+
+    async def _sleep(self, delay_s: float) -> None:
+        self.now_s += delay_s
+        self.log.append("sleep")
+        self.on_sleep()
+
+    async def deliver(
+        self, records: Sequence[Outgoing], positioned: Sequence[Outgoing] = ()
+    ) -> Mapping[tuple[str, int], Delivered]:
+        self.log.append(("deliver", [*records], [*positioned]))
+        self.on_deliver()
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        if outcome is not None:
+            raise outcome
+        return {("changelog", 0): Delivered(len(positioned), 7, 6 + len(positioned))}
+
+    def get_many(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        if not self.owned:
+            raise NotOurs
+        return [self.stored.get(key) for key in keys]
+
+    def write(self, partition: int, values: Any, reflects: int, appended: Appended) -> bool:
+        self.log.append(("write", dict(values), reflects, appended))
+        return True
+
+    def run(self, *chunks: tuple[int, int]) -> None:
+        """Run the runner over chunks given by their first and last offset, then end the stream."""
+        refs = [self.tracker.fetched(TP0, self.tracker.epoch(TP0), *chunk) for chunk in chunks]
+        stream = SimpleNamespace(noack=lambda: SimpleNamespace(events=lambda: self._events(refs)))
+        asyncio.run(self.runner.run(stream))
+
+    async def _events(self, refs: Sequence[Any]) -> AsyncIterator[Any]:
+        for ref in refs:
+            fetched = [
+                SimpleNamespace(
+                    topic="in", partition=0, offset=o, timestamp=0, key=b"k%d" % o, value=b"v", headers=()
+                )
+                for o in range(ref.first, ref.last + 1)
+            ]
+
+            def ack(ref: Any = ref) -> None:
+                self.log.append("ack")
+                self.tracker.done(ref)
+
+            yield SimpleNamespace(value=Chunk(ref, fetched), ack=ack)
+
+    @property
+    def steps(self) -> list[str]:
+        return [entry if isinstance(entry, str) else entry[0] for entry in self.log]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_the_order_is_process_deliver_write_ack(world: World) -> None:
+    world.run((0, 4))
+
+    assert world.steps == ["process", "deliver", "write", "ack"]
+    assert world.tracker.committable(TP0) == 5
+
+
+def test_changelog_records_go_to_the_chunks_own_partition_and_carry_its_last_offset(world: World) -> None:
+    world.run((0, 4))
+
+    (_, _, changelog) = world.log[1]
+    assert changelog == [Outgoing("changelog", b"k", seal(4, b"v"), partition=0)]
+    assert world.log[2] == ("write", {b"k": b"v"}, 4, Appended(1, 7, 7))
+
+
+def test_a_deletion_is_a_tombstone_with_the_offset_in_a_header(world: World) -> None:
+    world.process = lambda records, read: StageResult([], [Put("t", b"k", None)], [])
+
+    world.run((0, 4))
+
+    (_, _, (tombstone,)) = world.log[1]
+    assert tombstone.value is None
+    assert tombstone.headers[0][0] == OFFSET_HEADER
+
+
+def test_of_several_puts_to_one_key_the_last_counts(world: World) -> None:
+    world.process = lambda records, read: StageResult([], [Put("t", b"k", b"1"), Put("t", b"k", b"2")], [])
+
+    world.run((0, 0))
+
+    assert world.log[2][1] == {b"k": b"2"}
+
+
+def test_a_failed_delivery_is_repeated_as_a_whole_before_anything_is_written(tmp_path: Path) -> None:
+    world = World(tmp_path, [DeliveryFailed("broker away"), DeliveryFailed("broker away"), None])
+
+    world.run((0, 4))
+
+    assert world.steps == ["process", "deliver", "sleep", "deliver", "sleep", "deliver", "write", "ack"]
+    assert world.log[1] == world.log[3] == world.log[5]
+    assert world.runner.failing_since is None
+
+
+def test_a_refused_delivery_gets_out_before_write_and_ack(tmp_path: Path) -> None:
+    world = World(tmp_path, [DeliveryRefused("no such topic")])
+
+    with pytest.raises(DeliveryRefused):
+        world.run((0, 4))
+
+    assert world.steps == ["process", "deliver"]
+
+
+def test_a_chunk_whose_partition_went_while_brokers_were_away_is_left(tmp_path: Path) -> None:
+    world = World(tmp_path, [DeliveryFailed("broker away")])
+    world.on_sleep = lambda: world.tracker.forget([TP0])
+
+    world.run((0, 4))
+
+    assert world.steps == ["process", "deliver", "sleep"]
+    assert world.runner.failing_since is None
+
+
+def test_a_chunk_whose_partition_went_before_it_was_begun_is_not_processed(world: World) -> None:
+    refs = world.tracker.fetched(TP0, 0, 0, 4)
+    world.tracker.forget([TP0])
+
+    asyncio.run(
+        world.runner.run(SimpleNamespace(noack=lambda: SimpleNamespace(events=lambda: world._events([refs]))))
+    )
+
+    assert world.log == []
+
+
+def test_a_chunk_in_hand_may_end_while_its_partition_is_going(world: World) -> None:
+    world.on_deliver = lambda: world.tracker.moved(TP0)  # the revocation has begun
+
+    world.run((0, 4))
+
+    assert world.steps == ["process", "deliver", "write", "ack"]
+
+
+def test_a_process_that_was_stopped_waits_for_a_heartbeat_and_then_sends_nothing(world: World) -> None:
+    def sleep_through_the_session(records: Sequence[Record], read: StateReader) -> StageResult:
+        world.now_s += 60.0
+        return StageResult([Output("out", b"k", b"v")], [], [])
+
+    world.process = sleep_through_the_session
+    world.on_sleep = lambda: world.tracker.moved(TP0)  # the heartbeat said that the group went on
+
+    world.run((0, 4))
+
+    assert world.steps == ["process", "sleep"]
+
+
+def test_a_process_that_was_stopped_after_delivery_does_not_write(world: World) -> None:
+    def stopped() -> None:
+        world.now_s += 60.0
+
+    world.on_deliver = stopped
+    world.on_sleep = lambda: world.tracker.moved(TP0)
+
+    world.run((0, 4))
+
+    assert world.steps == ["process", "deliver", "sleep"]
+
+
+def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(world: World) -> None:
+    def raising(records: Sequence[Record], read: StateReader) -> StageResult:
+        if any(r.offset == 2 for r in records):
+            raise ValueError("bad")
+        return StageResult([Output("out", b"k", b"%d" % r.offset) for r in records], [], [])
+
+    world.process = raising
+
+    world.run((0, 4))
+
+    (sent,) = [entry[1] for entry in world.log if entry[0] == "deliver"]
+    assert [o.value for o in sent] == [b"0", b"1", b"3", b"4", b"ValueError: bad"]
+    assert world.steps[-1] == "ack"
+
+
+def test_what_a_stage_calls_poison_goes_to_the_dead_letters_too(world: World) -> None:
+    world.process = lambda records, read: StageResult([], [], [Poison(records[0], "undecodable", "s")])
+
+    world.run((0, 0))
+
+    assert [o.topic for o in world.log[1][1]] == ["dead"]
+
+
+def test_a_closed_table_never_makes_poison(world: World) -> None:
+    world.owned = False
+    world.process = lambda records, read: StageResult([], [Put("t", b"k", read("t", [b"k"])[0])], [])
+
+    world.run((0, 4))
+
+    assert world.steps == ["process"]
+
+
+def test_a_stage_reads_what_is_stored(world: World) -> None:
+    world.stored[b"k"] = b"before"
+    seen: list[bytes | None] = []
+
+    def reading(records: Sequence[Record], read: StateReader) -> StageResult:
+        seen.extend(read("t", [b"k", b"x"]))
+        return StageResult([], [], [])
+
+    world.process = reading
+    world.run((0, 0))
+
+    assert seen == [b"before", None]

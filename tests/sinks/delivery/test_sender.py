@@ -1,0 +1,232 @@
+"""The sender as a process, against the simulator as a process and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+
+from schemas.records import Message, Variable
+from sinks.delivery import stop_switch
+from tests.support.sender_world import NUMBER, TENANT, World
+
+
+def test_every_waiting_delivery_is_called_for_once(world: World) -> None:
+    world.number()
+    contacts = world.deliveries(world.campaign(), 50)
+    world.simulator()
+    world.sender()
+    world.wait_for(sent=50)
+    assert world.taken_by_recipient() == {world.phone(contact): 1 for contact in contacts}
+
+
+def test_each_kind_of_message_arrives_whole(world: World) -> None:
+    name = Variable("name", "contact.name", fallback="amiga")
+    score = Variable("score", "score")
+    world.number()
+    for message in (
+        Message(kind="text", text="Olá {name}, {score}!", variables=[name, score]),
+        Message(kind="template", template="welcome", variables=[score, name]),
+        Message(kind="image", image_url="https://example.com/a.png", text="{name}", variables=[name]),
+    ):
+        world.deliveries(world.campaign(message), variables='{"score": "8"}')
+    world.simulator()
+    world.sender()
+    world.wait_for(sent=3)
+    requests = [message["request"] for message in world.command("GET", "messages")]
+    sent = {request["type"]: request[request["type"]] for request in requests}
+    assert sent["text"]["body"] == "Olá amiga, 8!"
+    assert [one["text"] for one in sent["template"]["components"][0]["parameters"]] == ["8", "amiga"]
+    assert sent["image"] == {"link": "https://example.com/a.png", "caption": "amiga"}
+
+
+def test_who_cannot_get_a_whole_message_gets_none(world: World) -> None:
+    world.number()
+    campaign = world.campaign()
+    (no_phone,) = world.deliveries(campaign, phone=False)
+    needs_score = Message(kind="text", text="{score}", variables=[Variable("score", "score")])
+    (no_score,) = world.deliveries(world.campaign(needs_score), variables='{"score": "None"}')
+    (good,) = world.deliveries(campaign)
+    world.simulator()
+    world.sender()
+    world.wait_for(failed=2, sent=1)
+    assert world.state(no_phone) == ("failed", "the contact has no phone")
+    assert world.state(no_score) == ("failed", 'variable "score" (score) has no value and no fallback')
+    assert set(world.taken_by_recipient()) == {world.phone(good)}
+
+
+def test_ten_senders_send_each_delivery_once(world: World) -> None:
+    credentials = [f"TEST_TOKEN_{position}" for position in range(10)]
+    for position, credential in enumerate(credentials):
+        world.number(f"55110000010{position}", credential=credential)
+    contacts = world.deliveries(world.campaign(), 200)
+    world.simulator()
+    for credential in credentials:
+        world.sender(env={credential: "quizstream-development-access-token"}, claim_batch_max=5)
+    world.wait_for(sent=200)
+    assert world.taken_by_recipient() == {world.phone(contact): 1 for contact in contacts}
+    assert len({call["number"] for call in world.calls()}) > 1
+
+
+def test_each_code_ends_in_its_state_and_harms_nobody_else(world: World) -> None:
+    ends = {131026: "failed", 131047: "failed", 131050: "suppressed", 131000: "ambiguous", 131057: "dead"}
+    world.number()
+    campaign = world.campaign()
+    unlucky = dict(zip(ends, world.deliveries(campaign, len(ends)), strict=True))
+    world.deliveries(campaign, 20)
+    world.simulator()
+    for code, contact in unlucky.items():
+        world.rule("error", to=world.phone(contact), code=code)
+    world.sender()
+    world.wait_for(failed=2, suppressed=1, ambiguous=1, dead=1, sent=20)
+    assert {code: world.state(contact)[0] for code, contact in unlucky.items()} == ends
+    called = Counter(call["to"] for call in world.calls())
+    assert {code: called[world.phone(contact)] for code, contact in unlucky.items()} == {
+        code: 3 if state == "dead" else 1 for code, state in ends.items()
+    }
+
+
+def test_a_refused_pair_waits_and_is_then_sent(world: World) -> None:
+    world.number()
+    world.deliveries(world.campaign())
+    world.simulator()
+    world.rule("error", code=131056, count=1)
+    world.sender()
+    world.wait_for(sent=1)
+    assert [call["code"] for call in world.calls()] == [131056, None]
+
+
+def test_a_dead_token_pauses_the_number_and_loses_no_delivery(world: World) -> None:
+    world.number()
+    contacts = world.deliveries(world.campaign(), 30)
+    world.simulator()
+    world.rule("error", code=190, name="expired")
+    world.sender()
+    world.wait_until(lambda: world.states() == {"waiting": 30} and len(world.calls()) > 0)
+    assert world.db.execute("SELECT state FROM sender_numbers").fetchone() == ("paused",)
+    assert len(world.calls()) <= 10
+    world.command("DELETE", "rules")
+    assert stop_switch.resume_sending(world.db, stop_switch.scope_of("number", NUMBER))
+    world.wait_for(sent=30)
+    assert world.taken_by_recipient() == {world.phone(contact): 1 for contact in contacts}
+    assert world.db.execute("SELECT DISTINCT attempts FROM deliveries").fetchall() == [(1,)]
+
+
+def test_a_template_that_does_not_exist_stops_its_campaign_and_no_other(world: World) -> None:
+    world.number()
+    bad = world.campaign(Message(kind="template", template="gone"))
+    world.deliveries(bad, 40)
+    world.deliveries(world.campaign(), 5)
+    world.simulator()
+    world.command("POST", "templates", {"name": "gone", "language": "en", "parameters": 0})
+    world.sender()
+    world.wait_until(lambda: world.states().get("sent") == 5 and "leased" not in world.states())
+    world.wait_until(lambda: "calling" not in world.states())
+    assert [stop.scope for stop in stop_switch.stops(world.db)] == [f"campaign:{bad}"]
+    assert 1 <= world.states()["failed"] <= 10
+    assert world.states()["failed"] + world.states()["waiting"] == 40
+
+
+def test_too_fast_for_the_provider_is_only_slower(world: World) -> None:
+    world.number()
+    contacts = world.deliveries(world.campaign(), 60)
+    world.simulator()
+    world.command("PATCH", "behaviour", {"messages_per_s": 20})
+    world.sender()
+    world.wait_for(sent=60)
+    assert any(call["code"] == 130429 for call in world.calls())
+    assert world.taken_by_recipient() == {world.phone(contact): 1 for contact in contacts}
+
+
+def test_the_provider_never_sees_more_than_the_limit_of_a_number(world: World) -> None:
+    world.number(messages_per_s=30)
+    world.deliveries(world.campaign(), 100)
+    world.simulator()
+    world.command("PATCH", "behaviour", {"messages_per_s": 30})
+    world.sender()
+    world.wait_for(sent=100)
+    assert [call for call in world.calls() if call["code"] is not None] == []
+
+
+def test_a_provider_that_is_away_costs_no_attempt(world: World) -> None:
+    world.number()
+    world.deliveries(world.campaign(), 20)
+    sender = world.sender()
+    world.wait_until(lambda: world.states() == {"leased": 20})
+    world.simulator()
+    world.wait_for(sent=20)
+    assert sender.poll() is None
+    assert world.db.execute("SELECT DISTINCT attempts FROM deliveries").fetchall() == [(1,)]
+
+
+def test_stop_sending_stops_and_resume_sending_goes_on(world: World) -> None:
+    world.number(messages_per_s=20)
+    contacts = world.deliveries(world.campaign(), 60)
+    world.simulator()
+    world.sender()
+    world.wait_until(lambda: len(world.calls()) >= 10)
+    stop_switch.stop_sending(world.db, "global", "test")
+    world.wait_until(lambda: set(world.states()) <= {"sent", "waiting"})
+    calls = len(world.calls())
+    assert world.states() == {"sent": calls, "waiting": 60 - calls}
+    world.deliveries(world.campaign(), 5)
+    world.wait_until(lambda: _renewed_once_more(world))
+    assert len(world.calls()) == calls
+    stop_switch.resume_sending(world.db, "global")
+    world.wait_for(sent=65)
+    assert set(world.taken_by_recipient().values()) == {1}
+    assert set(world.taken_by_recipient()) >= {world.phone(contact) for contact in contacts}
+
+
+def _renewed_once_more(world: World) -> bool:
+    """The sender has been round its loops since the first time that this was asked."""
+    row = world.db.execute("SELECT leased_until FROM sender_numbers").fetchone()
+    assert row is not None
+    first = world.remembered.setdefault("leased_until", row[0])
+    return bool(row[0] > first)
+
+
+def test_a_contact_who_opted_out_and_a_cancelled_campaign_are_not_written_to(world: World) -> None:
+    world.number()
+    campaign, cancelled = world.campaign(), world.campaign()
+    silent, _ = world.deliveries(campaign, 2)
+    world.deliveries(cancelled, 3)
+    world.db.execute("INSERT INTO suppressions VALUES (%s, %s, 'STOP')", [TENANT, silent])
+    world.db.execute("UPDATE campaigns SET cancelled_at = now() WHERE campaign_id = %s", [cancelled])
+    world.simulator()
+    world.sender()
+    world.wait_for(suppressed=1, cancelled=3, sent=1)
+    assert len(world.calls()) == 1
+
+
+def test_sigterm_finishes_the_calls_in_flight_and_hands_everything_back(world: World) -> None:
+    world.number()
+    contacts = world.deliveries(world.campaign(), 80)
+    world.simulator()
+    world.rule("answer", delay_s=0.7)
+    first = world.sender()
+    world.wait_until(lambda: len(world.calls()) >= 10)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=30) == 0
+    calls = len(world.calls())
+    assert world.states() == {"sent": calls, "waiting": 80 - calls}
+    assert world.db.execute("SELECT leased_until <= clock_timestamp() FROM sender_numbers").fetchone() == (
+        True,
+    )
+    world.command("DELETE", "rules")
+    world.sender()
+    world.wait_for(sent=80)
+    assert world.taken_by_recipient() == {world.phone(contact): 1 for contact in contacts}
+
+
+def test_secrets_and_phones_are_in_no_log(world: World, tmp_path: Path) -> None:
+    world.number()
+    contacts = world.deliveries(world.campaign(), 5)
+    world.simulator()
+    world.rule("error", to=world.phone(contacts[0]), code=131000)
+    world.sender()
+    world.wait_for(sent=4, ambiguous=1)
+    logs = "".join(file.read_text() for file in tmp_path.glob("sinks*.log"))
+    assert "ambiguous" in logs
+    assert "access-token" not in logs
+    assert not any(world.phone(contact)[2:] in logs for contact in contacts)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sinks.postgres.connect import connect
+from sinks.postgres.schema.dump import SCHEMA_FILE, dump_schema
+from sinks.postgres.schema.migrate import (
+    MIGRATIONS,
+    CannotMigrate,
+    Migration,
+    applied,
+    migrate,
+    migrations,
+    pending,
+    require_current,
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The migrations, and one more."""
+    copy = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    following = f"{len(migrations()) + 1:04d}_colours.sql"
+    (copy / following).write_text("CREATE TABLE colours (name text PRIMARY KEY);")
+    return copy
+
+
+def test_schema_file_shows_what_all_migrations_make(database_url: str) -> None:
+    assert dump_schema(database_url) == SCHEMA_FILE.read_text(encoding="utf-8"), (
+        "run `python -m sinks.postgres.schema.dump` on a migrated database"
+    )
+
+
+def test_each_migration_is_applied_once(empty_database_url: str, directory: Path) -> None:
+    assert migrate(empty_database_url) == migrations()
+    assert [migration.name for migration in migrate(empty_database_url, directory)] == ["colours"]
+    assert migrate(empty_database_url, directory) == []
+    assert [migration.version for migration in applied(empty_database_url)] == [
+        migration.version for migration in migrations(directory)
+    ]
+
+
+def test_processes_that_start_together_migrate_once(empty_database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: migrate(empty_database_url), range(4)))
+
+    assert sorted(map(len, done)) == [0, 0, 0, len(migrations())]
+
+
+def test_an_absent_database_is_made(empty_database_url: str) -> None:
+    absent = empty_database_url + "_absent"
+    try:
+        assert migrate(absent) == migrations()
+    finally:
+        with connect(empty_database_url, "test") as connection:
+            connection.execute(f"DROP DATABASE {absent.rpartition('/')[2]} WITH (FORCE)")
+
+
+def test_a_file_that_changed_after_it_was_applied_is_refused(
+    empty_database_url: str, directory: Path
+) -> None:
+    migrate(empty_database_url, directory)
+    first = next(iter(sorted(directory.glob("*.sql"))))
+    first.write_text(first.read_text() + "\n-- a thought of later\n")
+
+    with pytest.raises(CannotMigrate, match="0001_initial was changed after it was applied"):
+        migrate(empty_database_url, directory)
+
+
+def test_a_database_of_newer_code_is_refused(empty_database_url: str, directory: Path) -> None:
+    migrate(empty_database_url, directory)
+
+    with pytest.raises(CannotMigrate, match="colours, which this code does not know: run newer code"):
+        migrate(empty_database_url)
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database_url: str, directory: Path) -> None:
+    last = max(directory.glob("*.sql"))
+    last.write_text("CREATE TABLE colours (name text);\nSELECT 1 FROM nowhere;")
+
+    with pytest.raises(CannotMigrate, match='colours: relation "nowhere" does not exist'):
+        migrate(empty_database_url, directory)
+
+    assert len(applied(empty_database_url)) == len(migrations())
+    with connect(empty_database_url, "test") as connection:
+        assert connection.execute("SELECT to_regclass('colours')").fetchone() == (None,)
+
+
+def test_a_process_does_not_start_on_an_older_schema(empty_database_url: str, database_url: str) -> None:
+    with connect(database_url, "test") as connection:
+        require_current(connection)
+    with (
+        connect(empty_database_url, "test") as connection,
+        pytest.raises(CannotMigrate, match="lacks migration 0001_initial: run `python -m"),
+    ):
+        require_current(connection)
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line_without_the_password() -> None:
+    with pytest.raises(CannotMigrate, match=r"^cannot reach the database: [^\n]*$") as caught:
+        migrate("postgresql://somebody:secret@127.0.0.1:1/quizstream")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_gap_in_the_numbers_is_refused(directory: Path) -> None:
+    (directory / "0009_far.sql").write_text("SELECT 1")
+
+    with pytest.raises(CannotMigrate, match="missing or there twice"):
+        migrations(directory)
+
+
+def test_pending_are_those_after_the_last_applied() -> None:
+    one, two = Migration(1, "one", "a", ""), Migration(2, "two", "b", "")
+
+    assert pending([one, two], [one]) == [two]
+    assert pending([one, two], [one, two]) == []

@@ -1,0 +1,130 @@
+"""What is asked of the Cloud API, and what each of its answers is taken to prove."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.campaigns.message import Rendered
+from sinks.connection import Endpoint, Lines, NoReply, NothingWritten, Reply
+from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Rejected, Sent
+from sinks.whatsapp.meta_cloud.client import CloudApi, CredentialMissing, body_of, outcome_of
+
+
+def test_a_text() -> None:
+    assert json.loads(body_of("+5547989211984", Rendered("text", text="Olá"), "a-1")) == {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": "5547989211984",
+        "type": "text",
+        "text": {"body": "Olá", "preview_url": False},
+        "biz_opaque_callback_data": "a-1",
+    }
+
+
+def test_a_template_with_its_parameters_in_order() -> None:
+    message = Rendered("template", template="welcome", language="pt_BR", parameters=("Zé", "8"))
+    assert json.loads(body_of("5547", message, "a-1"))["template"] == {
+        "name": "welcome",
+        "language": {"code": "pt_BR"},
+        "components": [
+            {"type": "body", "parameters": [{"type": "text", "text": "Zé"}, {"type": "text", "text": "8"}]}
+        ],
+    }
+
+
+def test_a_template_without_parameters_has_no_components() -> None:
+    message = Rendered("template", template="welcome", language="pt_BR")
+    assert "components" not in json.loads(body_of("5547", message, "a-1"))["template"]
+
+
+def test_an_image_with_and_without_caption() -> None:
+    link = "https://example.com/a.png"
+    with_caption = json.loads(body_of("5547", Rendered("image", text="Hi", image_url=link), "a-1"))
+    without = json.loads(body_of("5547", Rendered("image", image_url=link), "a-1"))
+    assert with_caption["image"] == {"link": link, "caption": "Hi"}
+    assert without["image"] == {"link": link}
+
+
+def refused(code: object, status: int = 400, headers: dict[str, str] | None = None) -> Reply:
+    error = {"message": "no", "code": code, "error_data": {"details": "why"}}
+    return Reply(status, json.dumps({"error": error}).encode(), headers or {})
+
+
+def test_an_accepted_message_is_sent() -> None:
+    assert outcome_of(Reply(200, b'{"messages":[{"id":"wamid.1"}]}')) == Sent("wamid.1")
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_a_listed_refusal_is_one_with_any_http_status(status: int) -> None:
+    answer = outcome_of(refused(131056, status))
+    assert isinstance(answer, Rejected)
+    assert answer.code == 131056
+
+
+@pytest.mark.parametrize("code", [131000, 131016, 2, 133004, 999999])
+def test_a_code_that_does_not_say_not_sent_is_ambiguous(code: int) -> None:
+    answer = outcome_of(refused(code, 500))
+    assert isinstance(answer, Ambiguous)
+    assert answer.code == code
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(500, b""),
+        Reply(502, b"<html>Bad Gateway</html>"),
+        Reply(503, b"{}"),
+        Reply(200, b""),
+        Reply(200, b"not JSON"),
+        Reply(200, b'{"messages":[]}'),
+        Reply(200, b'{"messages":[{"id":""}]}'),
+        Reply(200, b'{"messages":[{"id":7}]}'),
+        Reply(200, b"[]"),
+        Reply(201, b'{"messages":[{"id":"wamid.1"}]}'),
+        Reply(404, b"no such path"),
+        refused("131056"),
+        refused(None),
+        refused(True),
+    ],
+)
+def test_an_answer_that_proves_nothing_is_ambiguous(reply: Reply) -> None:
+    assert isinstance(outcome_of(reply), Ambiguous)
+
+
+def test_what_the_line_knows_is_kept() -> None:
+    assert isinstance(outcome_of(NoReply("timeout")), Ambiguous)
+    assert isinstance(outcome_of(NothingWritten("gone")), NotWritten)
+    assert isinstance(outcome_of(NothingWritten("slept", too_late=True)), NotCalled)
+
+
+@given(st.integers(100, 599), st.binary(max_size=200))
+def test_no_answer_whatever_breaks_the_reading(status: int, body: bytes) -> None:
+    assert isinstance(outcome_of(Reply(status, body)), Ambiguous)
+
+
+def test_the_provider_may_say_how_long_to_wait() -> None:
+    usage = json.dumps({"1": [{"estimated_time_to_regain_access": 3}, {"type": "x"}], "2": "odd"})
+    answer = outcome_of(refused(80007, headers={"x-business-use-case-usage": usage}))
+    assert isinstance(answer, Rejected)
+    assert answer.retry_after_s == 180
+    odd = outcome_of(refused(80007, headers={"x-business-use-case-usage": "odd"}))
+    assert isinstance(odd, Rejected)
+    assert odd.retry_after_s == 0
+
+
+@pytest.mark.parametrize("token", ["", "a b", "secret\r\nX-Evil: 1", "señal"])
+def test_a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it(token: str) -> None:
+    lines = Lines(Endpoint.parse("http://127.0.0.1:1"), lambda: 0.0, idle_max=1)
+    with pytest.raises(CredentialMissing) as error:
+        CloudApi("1", token, lines)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x", "127.0.0.1:80", "http://"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="URL"):
+        Endpoint.parse(url)

@@ -1,0 +1,262 @@
+"""A sender's world of one test: a database with deliveries, a simulator, and senders in processes of their
+own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import psycopg
+import yaml
+
+from schemas.ids import delivery_id
+from schemas.records import Campaign, Message, Variable
+from sinks.postgres.schema.migrate import migrate
+from tests.support.ports import free_ports
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MONTH = date(2026, 3, 1)
+TENANT = "acme"
+NUMBER = "551100000001"
+GIVE_UP_S = 45.0  # of waiting for what must come: far longer than it takes
+TEXT = Message(kind="text", text="Hello {name}", variables=[Variable("name", "contact.name", fallback="you")])
+
+# Short enough for a test to see leases run out; nothing is asserted about how long anything takes.
+FAST: dict[str, Any] = {
+    "lease_s": 4,
+    "number_lease_s": 3,
+    "call_timeout_s": 2,
+    "mark_to_call_max_ms": 1000,
+    "retry_base_s": 0.05,
+    "retry_max_s": 0.2,
+    "poll_ms": 20,
+    "publish_before_call": False,  # nobody publishes the outbox here
+}
+
+
+class World:
+    def __init__(self, database_url: str, folder: Path) -> None:
+        self.database_url = database_url
+        self.home = folder / "home"
+        self.home.mkdir(parents=True)
+        self._folder = folder
+        self._base = free_ports().base
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.remembered: dict[str, Any] = {}
+        migrate(database_url)
+        self.db = psycopg.connect(database_url, autocommit=True)
+        self.db.execute("CREATE TABLE deliveries_of_test PARTITION OF deliveries DEFAULT")
+        self.tenant(TENANT)
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+        self.db.close()
+
+    # What is in the ledger
+
+    def tenant(self, tenant_id: str) -> None:
+        self.db.execute("INSERT INTO tenants (tenant_id, name) VALUES (%s, %s)", [tenant_id, tenant_id])
+
+    def number(self, number_id: str = NUMBER, tenant_id: str = TENANT, **more: Any) -> str:
+        columns = {
+            "number_id": number_id,
+            "tenant_id": tenant_id,
+            "provider": "meta-cloud",
+            "base_url": self.simulator_url,
+            "credential": "WHATSAPP_ACCESS_TOKEN",
+            **more,
+        }
+        names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
+        self.db.execute(f"INSERT INTO sender_numbers ({names}) VALUES ({places})", list(columns.values()))
+        return number_id
+
+    def campaign(self, message: Message = TEXT, *, tenant_id: str = TENANT) -> str:
+        campaign_id = f"campaign-{uuid4().hex[:8]}"
+        definition = Campaign(
+            campaign_id=campaign_id,
+            version=1,
+            tenant_id=tenant_id,
+            name=campaign_id,
+            quiz_ids=[],
+            active=True,
+            effective_at=0,
+            month=0,
+            conditions=[],
+            message=message,
+        )
+        self.db.execute(
+            "INSERT INTO campaigns (campaign_id, tenant_id, month) VALUES (%s, %s, %s)",
+            [campaign_id, tenant_id, MONTH],
+        )
+        self.db.execute(
+            "INSERT INTO campaign_versions (campaign_id, version, definition, effective_at)"
+            " VALUES (%s, 1, %s, now())",
+            [campaign_id, msgspec.json.encode(definition).decode()],
+        )
+        return campaign_id
+
+    def deliveries(
+        self, campaign_id: str, count: int = 1, *, tenant_id: str = TENANT, phone: bool = True, **more: Any
+    ) -> list[str]:
+        """Waiting deliveries to contacts of their own; returns the contacts."""
+        contacts = [uuid4().hex for _ in range(count)]
+        now = datetime.now(UTC)
+        rng = random.Random(contacts[0])
+        columns = {"due_at": now, "created_at": now, **more}
+        with self.db.transaction(), self.db.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO contacts (tenant_id, contact_id, phone, name, seen_at)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                [
+                    (tenant_id, one, f"+55119{rng.randrange(10**7, 10**8)}" if phone else None, None, now)
+                    for one in contacts
+                ],
+            )
+            cursor.executemany(
+                "INSERT INTO deliveries (campaign_month, campaign_id, contact_id, delivery_id, tenant_id,"
+                f" campaign_version, completion_id, completion_day, {', '.join(columns)})"
+                f" VALUES (%s, %s, %s, %s, %s, 1, %s, %s, {', '.join(['%s'] * len(columns))})",
+                [
+                    (
+                        MONTH,
+                        campaign_id,
+                        one,
+                        delivery_id(campaign_id, one),
+                        tenant_id,
+                        uuid4(),
+                        MONTH,
+                        *columns.values(),
+                    )
+                    for one in contacts
+                ],
+            )
+        return contacts
+
+    def phone(self, contact_id: str) -> str:
+        """As the provider sees it."""
+        row = self.db.execute("SELECT phone FROM contacts WHERE contact_id = %s", [contact_id]).fetchone()
+        assert row is not None
+        return str(row[0]).removeprefix("+")
+
+    def states(self) -> dict[str, int]:
+        return dict(self.db.execute("SELECT state, count(*) FROM deliveries GROUP BY state").fetchall())
+
+    def state(self, contact_id: str) -> tuple[str, str]:
+        row = self.db.execute(
+            "SELECT state, reason FROM deliveries WHERE contact_id = %s", [contact_id]
+        ).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    # Who runs
+
+    @property
+    def simulator_url(self) -> str:
+        return f"http://127.0.0.1:{self._base + 10}"
+
+    def env(self, **more: str) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("QUIZSTREAM_")},
+            "DATABASE_URL": self.database_url,
+            "QUIZSTREAM_HOME": str(self.home),
+            "QUIZSTREAM_PORT_BASE": str(self._base),
+            "QUIZSTREAM_SIMULATOR_SEED": "1",
+            **more,
+        }
+
+    def simulator(self) -> subprocess.Popen[bytes]:
+        process = self._start("ops.simulator.server", self.env())
+        self.wait_until(lambda: self._answers("/health/live"))
+        self.command("PATCH", "behaviour", {"webhooks": False})
+        return process
+
+    def sender(
+        self, crash_points: str = "", env: dict[str, str] | None = None, **settings: Any
+    ) -> subprocess.Popen[bytes]:
+        """A sender with the topology's settings, but fast, and with these changed."""
+        topology = yaml.safe_load((CHECKOUT / "topology.yaml").read_text())
+        topology["sender"] |= FAST | settings
+        file = self._folder / f"topology-{len(self._processes)}.yaml"
+        file.write_text(yaml.safe_dump(topology))
+        metrics_base = free_ports().base  # several senders side by side
+        more = {**(env or {}), "QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_PORT_BASE": str(metrics_base)}
+        if crash_points:
+            more["QUIZSTREAM_CRASH_POINTS"] = crash_points
+        return self._start("sinks.delivery.process", self.env(**more))
+
+    def _start(self, module: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        log = (self._folder / f"{module}-{len(self._processes)}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", module], cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT
+        )
+        log.close()
+        self._processes.append(process)
+        return process
+
+    # What the provider saw
+
+    def command(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.simulator_url}/simulator/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    def rule(self, do: str, **more: Any) -> None:
+        self.command("POST", "rules", {"do": do, **more})
+
+    def calls(self) -> list[dict[str, Any]]:
+        file = self.home / "simulator" / "calls.jsonl"
+        return [
+            json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")
+        ]
+
+    def taken_by_recipient(self) -> Counter[str]:
+        return Counter(call["to"] for call in self.calls() if call["wamid"] is not None)
+
+    # Waiting
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + GIVE_UP_S
+        while not holds():
+            assert time.monotonic() < deadline, f"gave up; the ledger: {self.states()}"
+            for process in self._processes:
+                process.poll()
+            time.sleep(0.02)
+
+    def wait_for(self, **states: int) -> None:
+        """Until the ledger's states are exactly these."""
+        self.wait_until(lambda: self.states() == states)
+
+    def wait_for_more_calls(self) -> None:
+        """Until there is one more, or nothing is left to call for."""
+        calls = len(self.calls())
+        self.wait_until(lambda: len(self.calls()) > calls or set(self.states()) <= {"sent"})
+
+    def _answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(self.simulator_url + path, timeout=1):
+                return True
+        except OSError:
+            return False
