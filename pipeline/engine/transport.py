@@ -5,11 +5,11 @@ arrive as one message a chunk (`pipeline.engine.chunk`); everything else, change
 by record as in Faust's own driver, of which this is a subclass. What differs from that, and why:
 
 * `getmany` yields chunks and goes round the partitions chunk by chunk: none waits for another's backlog.
-* Commits come from `pipeline.engine.offset_tracker`. Faust's own gap bookkeeping commits chunks that no worker
-  processed, when partitions move under a live feed (`tests/faults/live_feed.py` shows it).
+* Commits come from `pipeline.engine.offset_tracker`. Faust's own gap bookkeeping commits chunks that no
+  worker processed, when partitions move under a live feed (`tests/faults/live_feed.py` shows it).
 * Positions are explicit (`pipeline.engine.consumer_thread`): after each assignment a batch partition is read
-  only once we have sought it to its committed offset, or to its beginning. Faust's seek leaves partitions without a commit
-  where they happen to be, past what it fetched and dropped.
+  only once we have sought it to its committed offset, or to its beginning. Faust's seek leaves
+  partitions without a commit where they happen to be, past what it fetched and dropped.
 * Before partitions go, the chunk in hand may end, and what is done is committed. Both only save repeats.
 """
 
