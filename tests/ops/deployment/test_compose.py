@@ -23,7 +23,7 @@ TEXT = (CHECKOUT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 # The Compose Specification's own schema, Apache License 2.0: tests/ops/deployment/data/compose-spec.LICENSE.
-SCHEMA = json.loads((CHECKOUT / "tests" / "ops" / "data" / "compose-spec.json").read_text())
+SCHEMA = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())
 
 
 class Asked(Mapping[str, str]):

@@ -13,7 +13,7 @@ import pytest
 from schemas.codec import Undecodable, codec
 from schemas.ids import contact_id
 from schemas.records import ProviderWebhook, WebhookBody
-from sinks import whatsapp
+from sinks.delivery import statements
 from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder, count_waiting, merge_waiting
 from sinks.postgres.queries import load_queries
 from sinks.postgres.tables.deliveries import Deliveries
@@ -24,7 +24,7 @@ from tests.support.sinks import Corner
 KEY = b"key of this test"
 ATTEMPT = str(uuid.UUID(int=77))
 SINK = ProviderStatuses(KEY)
-SENDER = load_queries(Path(whatsapp.__file__).with_name("queries.sql"))
+SENDER = load_queries(Path(statements.__file__).with_name("queries.sql"))
 
 
 def status(
