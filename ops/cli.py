@@ -6,17 +6,13 @@ import sys
 
 import typer
 
-from ops.commands.bench import bench
-from ops.commands.bench_capacity import storage, workers
-from ops.commands.bench_growth import growth
-from ops.commands.bench_shapes import shapes
 from ops.commands.campaign import campaign
 from ops.commands.capacity import capacity
-from ops.commands.chaos import chaos
 from ops.commands.dead_letters import dead_letters
 from ops.commands.doctor import doctor
 from ops.commands.down import down
 from ops.commands.explain import explain
+from ops.commands.extensions import register_commands
 from ops.commands.lag import lag
 from ops.commands.process import process
 from ops.commands.reconcile import reconcile
@@ -47,15 +43,11 @@ for command in (run, up, down, doctor, process, topology, replay, reconcile, exp
     app.command()(command)
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
-app.command()(chaos)
 app.command()(capacity)
-for measurement in (growth, workers, storage):
-    bench.command()(measurement)
-bench.add_typer(shapes)
-app.add_typer(bench)
 app.add_typer(campaign)
 app.add_typer(token)
 app.add_typer(dead_letters)
+register_commands(app)
 
 
 def main() -> None:

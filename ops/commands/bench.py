@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ops.commands.bench_capacity import storage, workers
+from ops.commands.bench_growth import growth
 from ops.commands.bench_print import print_result as _print
+from ops.commands.bench_shapes import shapes
 
 bench = typer.Typer(
     name="bench",
@@ -228,3 +231,13 @@ def peers(
         plan = Plan(rate, seconds, warm_up_s=warm_up)
         _print(lambda tell: journey.measure(sides, plan, rounds, port_base, tell), json)
     _print(lambda tell: stages.measure(sides, records, rounds, port_base, tell), json)
+
+
+for _measurement in (growth, workers, storage):
+    bench.command()(_measurement)
+bench.add_typer(shapes)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `quizstream bench`."""
+    app.add_typer(bench)

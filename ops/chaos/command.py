@@ -1,4 +1,4 @@
-"""`quizstream chaos`"""
+"""`quizstream chaos`."""
 
 from __future__ import annotations
 
@@ -60,3 +60,8 @@ def chaos(
     if outcome.ok and not keep:
         home.remove()
     raise typer.Exit(OK if outcome.ok else NO)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `quizstream chaos`."""
+    app.command()(chaos)
