@@ -10,8 +10,8 @@ from uuid import UUID
 from benchmarks.questionnaire import CHOSEN, YES, Questionnaire, Wire
 from ingest_api.completions.receive import ReceiveCompletion, Stamp
 from ingest_api.http.reply import Reply
-from ingest_api.kafka.producer import Log
-from ingest_api.reference.loader import Facts
+from ingest_api.kafka.producer import Publisher
+from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
 from pipeline.campaigns.registry import CampaignBook
@@ -31,7 +31,7 @@ TENANT_ID = "tenant"
 CAMPAIGNS = 10
 
 
-class _KeptLog(Log):
+class _KeptPublisher(Publisher):
     """Keeps what would go to Kafka."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class _KeptLog(Log):
         self.kept.append((key, value))
 
 
-class _KnownFacts(Facts):
+class _KnownReferenceData(ReferenceData):
     def __init__(self) -> None:
         return
 
@@ -61,14 +61,14 @@ class EdgePath:
         questions = [Question(question_id=question) for question in QUIZ.questions]
         quizzes = Quizzes()
         quizzes.on_event(b"quiz", Quiz(QUIZ.quiz_id, TENANT_ID, 1, "Quiz", questions, AT_MS))
-        self._log = _KeptLog()
+        self._log = _KeptPublisher()
         self._wire = Wire(QUIZ, "localhost", "token")
         self._handle = ReceiveCompletion(
             topology.edge,
             topology.topic("completions"),
             codec("completion"),
             self._log,
-            _KnownFacts(),
+            _KnownReferenceData(),
             quizzes,
             Tokens(),
             Stamp(b"key", now_ms=lambda: AT_MS, random_bytes=bytes),

@@ -1,4 +1,4 @@
-"""The whole edge on one screen: its addresses, and what stands around every one of them."""
+"""All routes of the edge, on one screen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingest_api.completions.receive import ReceiveCompletion
 from ingest_api.health import Health
 from ingest_api.http import fallbacks
 from ingest_api.http.endpoint import ANY_ORIGIN, Endpoint
-from ingest_api.http.fast_path import Straight
+from ingest_api.http.fast_path import FastPath
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
@@ -62,7 +62,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
         exception_handlers=fallbacks.HANDLERS,
         lifespan=lifespan,
     )
-    return Straight(COMPLETIONS, submit, completions, everything)
+    return FastPath(COMPLETIONS, submit, completions, everything)
 
 
 async def metrics(_scope: Scope, _receive: Receive) -> Reply:

@@ -1,24 +1,24 @@
-"""Whether the edge runs, and whether it can accept a completion now."""
+"""Liveness and readiness of the edge."""
 
 from __future__ import annotations
 
 import msgspec
 
 from ingest_api.http.reply import Receive, Reply, Scope
-from ingest_api.kafka.producer import Log
-from ingest_api.reference.loader import Facts
+from ingest_api.kafka.producer import Publisher
+from ingest_api.reference.loader import ReferenceData
 from pipeline.runtime.health import Readiness
 
 NO_STORE = ((b"cache-control", b"no-store"),)
 
 
 class Health:
-    def __init__(self, log: Log, facts: Facts) -> None:
-        self._log = log
-        self._facts = facts
+    def __init__(self, publisher: Publisher, reference_data: ReferenceData) -> None:
+        self._publisher = publisher
+        self._reference_data = reference_data
 
     async def live(self, _scope: Scope, _receive: Receive) -> Reply:
-        """Says only that the loop turns: whatever ails the servers, a restart of the edge is no cure."""
+        """Answer 200 while the event loop runs: a restart of the edge cannot repair another server."""
         return Reply(200, b'{"live":true}', headers=NO_STORE)
 
     async def ready(self, _scope: Scope, _receive: Receive) -> Reply:
@@ -30,5 +30,5 @@ class Health:
         )
 
     def readiness(self) -> Readiness:
-        log = self._log.problem
-        return Readiness((*self._facts.problems, *(() if log is None else (log,))))
+        kafka = self._publisher.problem
+        return Readiness((*self._reference_data.problems, *(() if kafka is None else (kafka,))))

@@ -1,4 +1,4 @@
-"""The edge as a process."""
+"""The edge process: wiring and server."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ingest_api.app import Parts, build
 from ingest_api.completions.receive import ReceiveCompletion, Stamp
 from ingest_api.health import Health
 from ingest_api.http.head import BoundedHead
-from ingest_api.http.metrics import BREAKER, IN_FLIGHT
+from ingest_api.http.metrics import BREAKER_STATE, IN_FLIGHT
 from ingest_api.kafka.client import make_producer
-from ingest_api.kafka.producer import Log
+from ingest_api.kafka.producer import Publisher
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
-from ingest_api.reference.loader import Facts
+from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
 from ingest_api.webhooks.receive import ReceiveWebhook
@@ -35,7 +35,7 @@ from schemas.codec import codec
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 30
-STOP_ANSWERS_S = 6  # for requests that were accepted before the stop; a delivery takes less or is refused
+STOP_ANSWERS_S = 6  # for requests that were accepted before the stop; a delivery takes less or is rejected
 STOP_REPORTS_S = 1.0
 BACKLOG = 2048
 
@@ -43,23 +43,23 @@ LOOPBACK = {"127.0.0.1", "localhost"}
 
 
 def main(settings: Settings) -> int | None:
-    """Serves until SIGTERM or SIGINT; then answers what it has accepted and returns within 8 s."""
+    """Serve until SIGTERM or SIGINT; then answer the requests in flight and return within 8 s."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     topology = load(settings.topology_file, settings.topic_namespace)
     address = urlsplit(settings.edge_url)
-    # Others reach it by `edge_url`: where that is no loopback address, it listens on every interface.
+    # Clients use `edge_url`: unless that is a loopback address, the edge listens on every interface.
     host = "127.0.0.1" if address.hostname in LOOPBACK else "0.0.0.0"
     server = make_server(make_app(settings, topology), host, address.port or 80)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn listens for it only once it runs, and raises it again when it has stopped: neither may be an
-        # end without a stop, or a failure.
+        # uvicorn installs its handler only when it runs and raises the signal again when it has stopped; this
+        # handler covers the time before, and keeps the exit code 0.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
     return 0 if server.started else 1
 
 
 def make_server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
-    """Not running yet. Port 0 is any free one."""
+    """Return a server that is not running yet. Port 0 selects a free port."""
     config = uvicorn.Config(
         app,
         host=host,
@@ -80,32 +80,32 @@ def make_server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
 
 
 def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> ASGIApp:
-    """Everything wired; nothing is asked of the brokers yet. Tests bring a `stamp` of their own."""
+    """Wire the application; no broker is contacted yet. Tests inject their own `stamp`."""
     edge = topology.edge
     completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
     quizzes, tokens = Quizzes(), Tokens()
     bootstrap = settings.kafka_bootstrap_servers
-    into = Log(
+    publisher = Publisher(
         partial(make_producer, bootstrap, edge.deliver_timeout_ms, topology.record_bytes_max),
         (completions, webhooks),
         failures_max=edge.breaker.failures,
         open_s=edge.breaker.open_s,
         in_flight_max=edge.in_flight_max,
     )
-    facts = Facts(
+    reference_data = ReferenceData(
         [
             lambda: FactsFollower(bootstrap, topology.topic("quizzes"), codec("quiz"), quizzes.on_event),
             lambda: FactsFollower(bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event),
         ],
-        reached=lambda: into.problem is None,
+        reached=lambda: publisher.problem is None,
     )
     parts = Parts(
         completions=ReceiveCompletion(
             edge,
             completions,
             codec("completion"),
-            into,
-            facts,
+            publisher,
+            reference_data,
             quizzes,
             tokens,
             stamp or Stamp(settings.contact_key, settings.region),
@@ -113,24 +113,26 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
         webhooks=ReceiveWebhook(
             webhooks,
             codec("provider_webhook"),
-            into,
+            publisher,
             settings.webhook_secret,
             settings.webhook_verify_token,
             edge.webhook_bytes_max,
         ),
         registry=Registry(topology),
-        health=Health(into, facts),
+        health=Health(publisher, reference_data),
         description=Description(edge),
     )
-    return build(parts, partial(_running, into, facts))
+    return build(parts, partial(_running, publisher, reference_data))
 
 
 @contextlib.asynccontextmanager
-async def _running(into: Log, facts: Facts, _app: Starlette) -> AsyncIterator[None]:
-    IN_FLIGHT.set_function(lambda: into.in_flight)
-    BREAKER.set_function(lambda: into.breaker.state.value)
-    await into.start()
-    facts.start()
+async def _running(
+    publisher: Publisher, reference_data: ReferenceData, _app: Starlette
+) -> AsyncIterator[None]:
+    IN_FLIGHT.set_function(lambda: publisher.in_flight)
+    BREAKER_STATE.set_function(lambda: publisher.breaker.state.value)
+    await publisher.start()
+    reference_data.start()
     yield
-    facts.stop()
-    await into.close(STOP_REPORTS_S)
+    reference_data.stop()
+    await publisher.close(STOP_REPORTS_S)

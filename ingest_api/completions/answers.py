@@ -1,4 +1,4 @@
-"""Answers against their quiz: which are taken, and how many are right."""
+"""Checks answers against their quiz and counts the right ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ingest_api.http.problems import TOO_LONG, TOO_MANY_ANSWERS, UNKNOWN_QUESTION, pointer, refusal, shown
+from ingest_api.http.problems import TOO_LONG, TOO_MANY_ANSWERS, UNKNOWN_QUESTION, pointer, rejection, shown
 from schemas.records import Answer, Quiz
 
 _INTEGER = re.compile(r"[+-]?\d{1,30}", re.ASCII)
@@ -22,15 +22,18 @@ class AnswerLimits:
 
 
 @dataclass(frozen=True)
-class Marking:
-    """What of a quiz is asked for each completion, made once a version. `right` holds normal forms."""
+class Scoring:
+    """The parts of a quiz that every completion needs, computed once a version.
+
+    `right` holds the normal form of each right answer.
+    """
 
     quiz: Quiz
     questions: frozenset[str]
     right: Mapping[str, str]
 
     @classmethod
-    def of(cls, quiz: Quiz) -> Marking:
+    def of(cls, quiz: Quiz) -> Scoring:
         return cls(
             quiz=quiz,
             questions=frozenset(question.question_id for question in quiz.questions),
@@ -42,13 +45,13 @@ class Marking:
         )
 
     def score(self, answers: Mapping[str, Answer]) -> float | None:
-        """Number of right answers, or None where the quiz has no right answers."""
+        """Return the number of right answers, or None for a quiz without right answers."""
         if not self.right:
             return None
         right = 0
-        for question, wanted in self.right.items():
+        for question, expected in self.right.items():
             given = answers.get(question)
-            if given is not None and (given == wanted or normal(given) == wanted):
+            if given is not None and (given == expected or normal(given) == expected):
                 right += 1
         return float(right)
 
@@ -56,27 +59,27 @@ class Marking:
 def check(
     answers: Mapping[str, Answer], questions: frozenset[str], body_bytes: int, limits: AnswerLimits
 ) -> None:
-    """Raises Refusal for too many or too long answers, and for questions that are not in the quiz's list.
+    """Raise Rejection for too many answers, for a long answer and for a question that the quiz does not have.
 
-    A question that nobody asked is a typing error somewhere: taking it would lose the answer without a word.
+    An unknown question is probably a typing error in the client; accepting it would lose the answer silently.
     """
     if len(answers) > limits.answers_max:
-        raise refusal(
+        raise rejection(
             TOO_MANY_ANSWERS,
-            f"{len(answers)} answers; at most {limits.answers_max} are taken",
+            f"{len(answers)} answers; at most {limits.answers_max} are accepted",
             pointer=pointer("answers"),
         )
     if questions:
         if not answers.keys() <= questions:
             unknown = next(question for question in answers if question not in questions)
-            raise refusal(
+            raise rejection(
                 UNKNOWN_QUESTION,
                 f'the quiz has no question "{shown(unknown)}"',
                 pointer=pointer("answers", unknown),
             )
     else:
         _check_open_questions(answers, limits.question_chars_max)
-    # Nothing in a body is longer than the body.
+    # No text in a body is longer than the body.
     if body_bytes > limits.chars_max:
         _check_lengths(answers, limits.chars_max)
 
@@ -84,11 +87,11 @@ def check(
 def _check_open_questions(answers: Mapping[str, Answer], chars_max: int) -> None:
     for question in answers:
         if not question.strip():
-            raise refusal(UNKNOWN_QUESTION, "a question id is empty", pointer=pointer("answers", question))
+            raise rejection(UNKNOWN_QUESTION, "a question id is empty", pointer=pointer("answers", question))
         if len(question) > chars_max:
-            raise refusal(
+            raise rejection(
                 TOO_LONG,
-                f"a question id has {len(question)} characters; at most {chars_max} are taken",
+                f"a question id has {len(question)} characters; at most {chars_max} are accepted",
                 pointer=pointer("answers", question),
             )
 
@@ -102,17 +105,18 @@ def _check_lengths(answers: Mapping[str, Answer], chars_max: int) -> None:
         else:
             continue
         if chars > chars_max:
-            raise refusal(
+            raise rejection(
                 TOO_LONG,
-                f"an answer has {chars} characters; at most {chars_max} are taken",
+                f"an answer has {chars} characters; at most {chars_max} are accepted",
                 pointer=pointer("answers", question),
             )
 
 
 def normal(answer: Answer) -> str:
-    """The text that answers are compared by: `"4"`, `4`, `4.0` and `" 4 "` are one, `True` and `"true"` too.
+    """Return the normal form in which answers are compared.
 
-    A list of one choice is that choice; of several, none of them.
+    - `"4"`, `4`, `4.0` and `" 4 "` are equal, and so are `True` and `"true"`.
+    - A list with one choice equals that choice; a list with several equals no single answer.
     """
     if isinstance(answer, bool):
         return "true" if answer else "false"

@@ -1,4 +1,4 @@
-"""Which idempotency key a completion has and when it was handed in: these decide its id and its day."""
+"""Idempotency key and submission time of a completion, from which its id and its day follow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingest_api.http.problems import CONFLICTING_KEYS, INVALID_KEY, OUT_OF_TIME, pointer, refusal
+from ingest_api.http.problems import CONFLICTING_KEYS, INVALID_KEY, OUT_OF_TIME, pointer, rejection
 
 HOUR_MS = 3_600_000
 
@@ -15,7 +15,7 @@ _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 
 @dataclass(frozen=True)
 class TimeBounds:
-    """How far from now `submitted_at` may lie; `past_name` is the limit's name in the topology."""
+    """The accepted distance of `submitted_at` from now; `past_name` is the limit's name in the topology."""
 
     past_h: int
     past_name: str
@@ -26,9 +26,9 @@ class TimeBounds:
 
 
 def idempotency_key(header: bytes | None, completion_id: str | None, chars_max: int) -> str | None:
-    """The key a client gave, or None. Raises Refusal for one that cannot be used, or for two that differ.
+    """Return the client's key, or None. Raises Rejection for an unusable key and for two different keys.
 
-    The header may be quoted, as in the IETF's draft: `"abc"` and `abc` are one key.
+    The header may be quoted, as in the IETF draft: `"abc"` and `abc` are the same key.
     """
     by_header = None
     if header is not None:
@@ -36,13 +36,13 @@ def idempotency_key(header: bytes | None, completion_id: str | None, chars_max: 
         if len(text) > 1 and text[0] == text[-1] == '"':
             text = text[1:-1]
         if not text.isascii():
-            raise refusal(INVALID_KEY, "Idempotency-Key is not ASCII; give such a key as completion_id")
+            raise rejection(INVALID_KEY, "Idempotency-Key is not ASCII; send such a key as completion_id")
         by_header = _checked(text, "Idempotency-Key", None, chars_max)
     if completion_id is None:
         return by_header
     by_body = _checked(completion_id, "completion_id", pointer("completion_id"), chars_max)
     if by_header is not None and by_header != by_body:
-        raise refusal(
+        raise rejection(
             CONFLICTING_KEYS,
             "Idempotency-Key and completion_id are both given and differ",
             pointer=pointer("completion_id"),
@@ -52,18 +52,18 @@ def idempotency_key(header: bytes | None, completion_id: str | None, chars_max: 
 
 def _checked(key: str, name: str, place: str | None, chars_max: int) -> str:
     if not key.strip():
-        raise refusal(INVALID_KEY, f"{name} is empty; leave it out or give a key", pointer=place)
+        raise rejection(INVALID_KEY, f"{name} is empty; omit it or send a key", pointer=place)
     if len(key) > chars_max:
-        raise refusal(
-            INVALID_KEY, f"{name} has {len(key)} characters; at most {chars_max} are taken", pointer=place
+        raise rejection(
+            INVALID_KEY, f"{name} has {len(key)} characters; at most {chars_max} are accepted", pointer=place
         )
     if not key.isprintable():
-        raise refusal(INVALID_KEY, f"{name} holds a character that does not print", pointer=place)
+        raise rejection(INVALID_KEY, f"{name} contains a non-printable character", pointer=place)
     return key
 
 
 def new_key(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
-    """A UUIDv7 for a completion whose client gave no key: only this one request has it."""
+    """Return a UUIDv7 for a request without a key; no other request has it."""
     bits = int.from_bytes(random_bytes(10), "big")
     head = (now_ms & (1 << 48) - 1) << 16 | 0x7000 | bits >> 68
     tail = 1 << 63 | bits & (1 << 62) - 1
@@ -72,21 +72,21 @@ def new_key(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
 
 
 def time_in(key: str) -> int | None:
-    """The ms since the epoch inside a UUIDv7, or None for any other key."""
+    """Return the time of a UUIDv7 in ms since the epoch, or None for any other key."""
     if len(key) != 36 or not _UUID7.fullmatch(key):
         return None
     return int(key[:8] + key[9:13], 16)
 
 
 def submitted_at(given_ms: int | None, key: str | None, now_ms: int, bounds: TimeBounds) -> int:
-    """When it was handed in, ms since the epoch: as given, else as the key says, else now.
+    """Return the submission time in ms since the epoch: the given one, else that of the key, else now.
 
-    A given time out of bounds is refused: it was meant. One in a key may be an accident: out of bounds it
-    counts as none.
+    - A given time out of bounds raises Rejection: the client set it on purpose.
+    - A key's time out of bounds is ignored: the key may contain a time by accident.
     """
     if given_ms is not None:
         if not bounds.holds(given_ms, now_ms):
-            raise refusal(
+            raise rejection(
                 OUT_OF_TIME, _out_of_bounds(given_ms, now_ms, bounds), pointer=pointer("submitted_at")
             )
         return given_ms
@@ -97,6 +97,6 @@ def submitted_at(given_ms: int | None, key: str | None, now_ms: int, bounds: Tim
 def _out_of_bounds(time_ms: int, now_ms: int, bounds: TimeBounds) -> str:
     if time_ms > now_ms:
         ahead_s = (time_ms - now_ms) // 1000
-        return f"it is {ahead_s} s ahead; at most {bounds.future_s} s are taken (submitted_future_max_s)"
+        return f"it is {ahead_s} s ahead; at most {bounds.future_s} s are accepted (submitted_future_max_s)"
     past_h = (now_ms - time_ms) // HOUR_MS
-    return f"it is {past_h} h ago; at most {bounds.past_h} h are taken ({bounds.past_name})"
+    return f"it is {past_h} h ago; at most {bounds.past_h} h are accepted ({bounds.past_name})"

@@ -1,6 +1,6 @@
-"""The body of a completion, in one pass into a typed struct.
+"""Parses the body of a completion into a typed struct, in one pass.
 
-What the types cannot say is checked afterwards, and only where it can occur.
+Rules that types cannot express are checked afterwards, and only where the body can break them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ingest_api.http.problems import (
     REPEATED_FIELD,
     UNSTORABLE_TEXT,
     pointer,
-    refusal,
+    rejection,
     shown,
 )
 from schemas.records import Answer
@@ -42,7 +42,7 @@ class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client may send. A null answer is an unanswered question; any other null counts as absent."""
+    """The body that a client sends. A null answer is an unanswered question; any other null means absent."""
 
     answers: dict[str, Given]
     completion_id: str | UnsetType | None = UNSET
@@ -60,7 +60,7 @@ Value = TypeVar("Value")
 
 
 def given(value: Value | UnsetType | None) -> Value | None:
-    """None for what is absent or null."""
+    """Return the value, or None if it is absent or null."""
     return None if isinstance(value, UnsetType) else value
 
 
@@ -68,24 +68,30 @@ _decoder = msgspec.json.Decoder(Submission)
 
 
 def parse(body: bytes) -> Submission:
-    """Raises Refusal: invalid-json, invalid-body, repeated-field or unstorable-text."""
+    """Decode and check the body.
+
+    Raises Rejection: invalid-json, invalid-body, repeated-field or unstorable-text.
+    """
     try:
         submission = _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _misshapen(body, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refusal(INVALID_JSON, _json_detail(body, error)) from None
-    # A backslash can hide a colon, and only a backslash can make a NUL: without one, counting is enough.
+        raise rejection(INVALID_JSON, _json_detail(body, error)) from None
+    # Only a backslash can escape a colon or write a NUL: without one, counting colons is enough.
     escaped = b"\\" in body
     if escaped or not _each_key_once(body, submission):
         json.loads(body, object_pairs_hook=_once)
     if escaped and b"\\u0000" in body:
-        _refuse_nul(submission)
+        _reject_nul(submission)
     return submission
 
 
 def _each_key_once(body: bytes, submission: Submission) -> bool:
-    """True is certain: every key has its colon, so as many colons as keys leave none for a repeated one."""
+    """Return True if no key can be repeated: there are exactly as many colons as distinct keys.
+
+    False means only that it is not certain; the caller then reads the body again.
+    """
     contact = submission.contact
     keys = 1 + len(submission.answers)
     keys += submission.completion_id is not UNSET
@@ -105,16 +111,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
-            raise refusal(REPEATED_FIELD, f'"{shown(key)}" is given twice')
+            raise rejection(REPEATED_FIELD, f'"{shown(key)}" is given twice')
         seen[key] = value
     return seen
 
 
-def _refuse_nul(submission: Submission) -> None:
+def _reject_nul(submission: Submission) -> None:
     for path, text in _texts(submission):
         if "\0" in text:
-            raise refusal(
-                UNSTORABLE_TEXT, "a text holds U+0000, which cannot be stored", pointer=pointer(*path)
+            raise rejection(
+                UNSTORABLE_TEXT, "a text contains U+0000, which cannot be stored", pointer=pointer(*path)
             )
 
 
@@ -138,16 +144,16 @@ def _texts(submission: Submission) -> Iterator[tuple[tuple[str, ...], str]]:
 def _misshapen(body: bytes, message: str) -> Exception:
     place = _PLACE.fullmatch(message)
     if place is None:
-        return refusal(INVALID_BODY, _shape_detail(message), pointer="#")
+        return rejection(INVALID_BODY, _shape_detail(message), pointer="#")
     what, path = place[1], place[2]
     steps = [name or index for name, index in _STEP.findall(path.replace("[...]", ""))]
     if path.startswith(".answers[...]"):
         steps[1:1] = _misshapen_answer(body)
-    return refusal(INVALID_BODY, _shape_detail(what), pointer=pointer(*steps))
+    return rejection(INVALID_BODY, _shape_detail(what), pointer=pointer(*steps))
 
 
 def _misshapen_answer(body: bytes) -> list[str]:
-    """The question whose answer is of no type: the decoder does not name it. Empty if not found."""
+    """Return the question whose answer has an unsupported type, which the decoder does not name; else []."""
     try:
         given = msgspec.json.decode(body)["answers"].items()
     except (ValueError, RecursionError):
@@ -178,5 +184,5 @@ def _json_detail(body: bytes, error: Exception) -> str:
 
 
 def answered(answers: dict[str, Given]) -> dict[str, Answer]:
-    """Without the unanswered questions."""
+    """Return the answers without unanswered questions."""
     return {question: answer for question, answer in answers.items() if answer is not None}

@@ -1,4 +1,4 @@
-"""One completion in: who asks, which quiz, what is given; then id, day and score; then the log; then 202."""
+"""Accepts a completion: checks caller, quiz and body, computes id, day and score, publishes, answers 202."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from functools import lru_cache
 from ingest_api import phones
 from ingest_api.completions import answers, keys, parse
 from ingest_api.http import body
-from ingest_api.http.problems import INVALID_EMAIL, INVALID_PHONE, NOT_READY, TOO_LONG, pointer, refusal
+from ingest_api.http.problems import INVALID_EMAIL, INVALID_PHONE, NOT_READY, TOO_LONG, pointer, rejection
 from ingest_api.http.reply import Receive, Reply, Scope
-from ingest_api.kafka.producer import Log
-from ingest_api.reference.loader import Facts
+from ingest_api.kafka.producer import Publisher
+from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Caller, Service, Tokens, require_tenant
 from pipeline.runtime.clock import now_ms
@@ -25,7 +25,7 @@ from schemas.codec import Codec
 from schemas.records import Answer, Completion, Personal
 
 NAME_CHARS_MAX = 200
-EMAIL_CHARS_MAX = 254  # RFC 5321: what fits into a path
+EMAIL_CHARS_MAX = 254  # RFC 5321: the longest address in a path
 NOT_READY_RETRY_S = 2.0
 
 PREFLIGHT = Reply(
@@ -41,7 +41,7 @@ PREFLIGHT = Reply(
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the edge adds to what a client sends; a test has its own clock and randomness."""
+    """The values that the edge adds to a submission; tests inject their own clock and randomness."""
 
     contact_key: bytes
     region: str = ""
@@ -50,15 +50,15 @@ class Stamp:
 
 
 class ReceiveCompletion:
-    """`POST /quiz/{quiz_id}/completions`. Answers 202 only after the record is durable."""
+    """Handler of `POST /quiz/{quiz_id}/completions`. Answers 202 only after the record is durable."""
 
     def __init__(
         self,
         edge: Edge,
         topic: Topic,
         codec: Codec[Completion],
-        log: Log,
-        facts: Facts,
+        publisher: Publisher,
+        reference_data: ReferenceData,
         quizzes: Quizzes,
         tokens: Tokens,
         stamp: Stamp,
@@ -66,8 +66,8 @@ class ReceiveCompletion:
         self._edge = edge
         self._topic = topic.name
         self._codec = codec
-        self._log = log
-        self._facts = facts
+        self._publisher = publisher
+        self._reference_data = reference_data
         self._quizzes = quizzes
         self._tokens = tokens
         self._stamp = stamp
@@ -82,21 +82,23 @@ class ReceiveCompletion:
         if scope["method"] == "OPTIONS":
             return PREFLIGHT
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        if not self._facts.caught_up:
-            raise refusal(NOT_READY, "the quizzes are being read", retry_after_s=NOT_READY_RETRY_S)
+        if not self._reference_data.caught_up:
+            raise rejection(NOT_READY, "the quizzes are still being read", retry_after_s=NOT_READY_RETRY_S)
         caller = self._tokens.caller(headers.get(b"authorization"))
-        marking = self._quizzes.open(scope["path_params"]["quiz_id"])
-        require_tenant(caller, marking.quiz.tenant_id)
+        scoring = self._quizzes.open(scope["path_params"]["quiz_id"])
+        require_tenant(caller, scoring.quiz.tenant_id)
         body.require_json(headers)
         content = await body.read_body(receive, headers, self._edge.body_bytes_max)
         submission = parse.parse(content)
         given = parse.answered(submission.answers)
-        answers.check(given, marking.questions, len(content), self._limits)
-        self._log.require_open()
+        answers.check(given, scoring.questions, len(content), self._limits)
+        self._publisher.require_open()
         completion = self._completion(
-            marking, submission, given, headers.get(b"idempotency-key"), self._bounds_of(caller)
+            scoring, submission, given, headers.get(b"idempotency-key"), self._bounds_of(caller)
         )
-        await self._log.publish(self._topic, completion.contact_id.encode(), self._codec.encode(completion))
+        await self._publisher.publish(
+            self._topic, completion.contact_id.encode(), self._codec.encode(completion)
+        )
         return accepted(completion)
 
     def _bounds_of(self, caller: Caller) -> keys.TimeBounds:
@@ -104,13 +106,13 @@ class ReceiveCompletion:
 
     def _completion(
         self,
-        marking: answers.Marking,
+        scoring: answers.Scoring,
         submission: parse.Submission,
         given: dict[str, Answer],
         key_header: bytes | None,
         bounds: keys.TimeBounds,
     ) -> Completion:
-        stamp, quiz = self._stamp, marking.quiz
+        stamp, quiz = self._stamp, scoring.quiz
         accepted_at = stamp.now_ms()
         key = keys.idempotency_key(
             key_header, parse.given(submission.completion_id), self._edge.key_chars_max
@@ -126,7 +128,7 @@ class ReceiveCompletion:
             key if key is not None else keys.new_key(accepted_at, stamp.random_bytes),
             contact_id,
         )
-        score = marking.score(given)
+        score = scoring.score(given)
         return Completion(
             completion_id=completion_id,
             tenant_id=quiz.tenant_id,
@@ -144,27 +146,30 @@ class ReceiveCompletion:
 
 
 def personal_of(contact: parse.Contact | None) -> Personal:
-    """Checked and canonical; an empty text is absent. Raises Refusal with the field; never shows a phone."""
+    """Return the checked contact with a canonical phone; an empty text counts as absent.
+
+    Raises Rejection with the field; its detail never contains a whole phone number.
+    """
     if contact is None:
         return Personal()
     written = (parse.given(contact.phone) or "").strip()
     phone = phones.canonical(written) if written else None
     if written and phone is None:
-        raise refusal(
+        raise rejection(
             INVALID_PHONE,
-            f"{phones.masked(written)} is no valid number; outside Brazil, start with + and the country code",
+            f"{phones.masked(written)} is not a valid number; outside Brazil, start with + and country code",
             pointer=pointer("contact", "phone"),
         )
     name = (parse.given(contact.name) or "").strip()
     if len(name) > NAME_CHARS_MAX:
-        raise refusal(
+        raise rejection(
             TOO_LONG,
-            f"it has {len(name)} characters; at most {NAME_CHARS_MAX} are taken",
+            f"it has {len(name)} characters; at most {NAME_CHARS_MAX} are accepted",
             pointer=pointer("contact", "name"),
         )
     email = (parse.given(contact.email) or "").strip()
     if email and not _is_address(email):
-        raise refusal(INVALID_EMAIL, "it is no e-mail address", pointer=pointer("contact", "email"))
+        raise rejection(INVALID_EMAIL, "it is not an e-mail address", pointer=pointer("contact", "email"))
     return Personal(phone, name or None, email or None)
 
 

@@ -1,27 +1,28 @@
-"""Reads a request's body, and not a byte more than its limit."""
+"""Reads a request's body up to its limit."""
 
 from __future__ import annotations
 
 import asyncio
 
-from ingest_api.http.problems import BODY_TIMEOUT, BODY_TOO_LARGE, NOT_JSON, refusal
+from ingest_api.http.problems import BODY_TIMEOUT, BODY_TOO_LARGE, NOT_JSON, rejection
 from ingest_api.http.reply import Headers, Receive
 
 BODY_TIMEOUT_S = 10.0  # from the first part to the last
 
-# A client reads its refusal only once it has sent everything; cut off before, it sees a broken connection and
-# comes again. So the rest of a refused body is let in and dropped, up to here (`ingest_api.http.head`).
+# Many clients read the answer only after they have sent the whole body; a connection that is closed earlier
+# looks broken to them, and they retry. The rest of a rejected body is therefore read and dropped, up to this
+# limit (`ingest_api.http.head`).
 DROPPED_BYTES_MAX = 4_194_304
 
 CLOSE: Headers = ((b"connection", b"close"),)
 
 
 class ClientGone(Exception):
-    """The client closed its connection before the body was complete: nobody waits for an answer."""
+    """The client closed its connection before the body was complete; no answer is sent."""
 
 
 def require_json(headers: dict[bytes, bytes]) -> None:
-    """Raises Refusal for a body that says it is something else than plain JSON in UTF-8."""
+    """Raise Rejection if the headers declare anything other than plain JSON in UTF-8."""
     given = headers.get(b"content-type")
     if given != b"application/json":
         media_type, _, parameters = (given or b"").lower().partition(b";")
@@ -31,19 +32,20 @@ def require_json(headers: dict[bytes, bytes]) -> None:
         )
         charset = parameters.strip().removeprefix(b"charset=").strip(b'"')
         if not is_json or charset not in (b"", b"utf-8"):
-            raise refusal(NOT_JSON, "Content-Type must be application/json, in UTF-8")
+            raise rejection(NOT_JSON, "Content-Type must be application/json, in UTF-8")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise refusal(NOT_JSON, "Content-Encoding is not taken")
+        raise rejection(NOT_JSON, "Content-Encoding is not supported")
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], bytes_max: int) -> bytes:
-    """The whole body. Raises Refusal once it is, or says it is, longer than `bytes_max`.
+    """Return the whole body.
 
-    Raises ClientGone where the connection ends first.
+    - Raises Rejection if its declared or actual length exceeds `bytes_max`, or after BODY_TIMEOUT_S.
+    - Raises ClientGone if the connection ends first.
     """
-    said = headers.get(b"content-length")
-    if said is not None and said.isdigit() and int(said[:20]) > bytes_max:
-        raise _too_large(bytes_max, () if int(said[:20]) <= DROPPED_BYTES_MAX else CLOSE)
+    declared = headers.get(b"content-length")
+    if declared is not None and declared.isdigit() and int(declared[:20]) > bytes_max:
+        raise _too_large(bytes_max, () if int(declared[:20]) <= DROPPED_BYTES_MAX else CLOSE)
     body, more = await _part(receive)
     if more:
         try:
@@ -57,7 +59,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], bytes_max: in
                     parts.append(part)
                     length += len(part)
         except TimeoutError:
-            raise refusal(
+            raise rejection(
                 BODY_TIMEOUT, f"it was not complete after {BODY_TIMEOUT_S:g} s", headers=CLOSE
             ) from None
         body = b"".join(parts)
@@ -74,4 +76,4 @@ async def _part(receive: Receive) -> tuple[bytes, bool]:
 
 
 def _too_large(bytes_max: int, headers: Headers = ()) -> Exception:
-    return refusal(BODY_TOO_LARGE, f"at most {bytes_max} bytes are taken", headers=headers)
+    return rejection(BODY_TOO_LARGE, f"at most {bytes_max} bytes are accepted", headers=headers)

@@ -1,4 +1,4 @@
-"""One ASGI application around every handler: answer it, whatever happens, time it, count it."""
+"""The ASGI application around every handler: it sends one answer for every result, and measures it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from time import perf_counter
 
 from ingest_api.http.body import ClientGone
 from ingest_api.http.metrics import count
-from ingest_api.http.problems import INTERNAL, Problem, Refusal
+from ingest_api.http.problems import INTERNAL, Problem, Rejection
 from ingest_api.http.reply import Headers, Receive, Reply, Scope, Send, send_reply
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 
-# A quiz page may be anywhere, and holds no credentials of ours.
+# A quiz page may be on any origin and carries no credentials of this service.
 ANY_ORIGIN: Headers = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"retry-after"),
@@ -23,7 +23,7 @@ ANY_ORIGIN: Headers = (
 
 
 class Endpoint:
-    """`route` labels the metrics. `headers` go on every answer, refusals included."""
+    """`route` labels the metrics; `headers` are added to every answer, rejections included."""
 
     def __init__(self, route: str, handle: Handler, headers: Headers = ()) -> None:
         self._route = route
@@ -34,8 +34,8 @@ class Endpoint:
         started = perf_counter()
         try:
             reply = await self._handle(scope, receive)
-        except Refusal as refused:
-            reply = refused.problem.reply()
+        except Rejection as rejected:
+            reply = rejected.problem.reply()
         except ClientGone:
             return
         except Exception:
@@ -45,4 +45,4 @@ class Endpoint:
         count(self._route, reply.status, reply.problem, perf_counter() - started)
 
 
-INTERNAL_ERROR = Problem(INTERNAL, "nothing of this request was kept, or it may be sent again safely").reply()
+INTERNAL_ERROR = Problem(INTERNAL, "the request failed; send it again with the same key").reply()

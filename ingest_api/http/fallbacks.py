@@ -1,4 +1,4 @@
-"""What Starlette itself refuses (no such address, no such method), as problems like every other refusal."""
+"""Turns Starlette's own errors (404, 405, 500) into problem details."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ HANDLERS: Mapping[Any, Any] = {HTTPException: not_routed, Exception: failed}
 def _reply(request: Request, status: int, headers: Mapping[str, str]) -> Reply:
     if status == METHOD_NOT_ALLOWED.status:
         raw: Headers = tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
-        detail = f"{request.method} is not one of {headers.get('Allow', 'the methods here')}"
+        detail = f"{request.method} is not one of {headers.get('Allow', 'the allowed methods')}"
         return Problem(METHOD_NOT_ALLOWED, detail, headers=raw).reply()
     if status == NOT_FOUND.status:
-        return Problem(NOT_FOUND, f"no address {shown(request.url.path)}").reply()
+        return Problem(NOT_FOUND, f"no route for {shown(request.url.path)}").reply()
     return INTERNAL_ERROR
 
 

@@ -1,6 +1,6 @@
-"""HTTP as uvicorn speaks it, with bounds on a request's head and on what is dropped of a refused body.
+"""uvicorn's HTTP protocol with limits on a request's head and on the dropped part of a rejected body.
 
-httptools by itself keeps a head of any size, and uvicorn waits for the end of either for ever.
+Without them httptools stores a head of any size, and uvicorn waits without limit for its end.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest_api.http.body import DROPPED_BYTES_MAX
-from ingest_api.http.metrics import HEADS_REFUSED
+from ingest_api.http.metrics import HEADS_REJECTED
 from ingest_api.http.problems import HEADERS_TOO_LARGE, MEDIA_TYPE, NOT_HTTP, Kind, Problem
 
 HEAD_BYTES_MAX = 16_384
 HEADERS_MAX = 64
-HEAD_TIMEOUT_S = (
-    10.0  # from the connection, or the first part of a later head, to its end; also to drop a body
-)
+# From the connection, or the first part of a later head, to the end of the head; also for dropping a body.
+HEAD_TIMEOUT_S = 10.0
 
 
 class BoundedHead(HttpToolsProtocol):
-    """Closes, with a problem where something can still be said, what does not keep to the bounds."""
+    """Closes a connection that exceeds a limit, after sending a problem if an answer is still possible."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,7 +44,7 @@ class BoundedHead(HttpToolsProtocol):
         if was_in_head:
             self._unfinished_bytes += len(data)
             if self._unfinished_bytes > HEAD_BYTES_MAX:
-                self._refuse(HEADERS_TOO_LARGE)
+                self._reject(HEADERS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -59,7 +58,7 @@ class BoundedHead(HttpToolsProtocol):
             return
         size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
         if size > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
-            self._refuse(HEADERS_TOO_LARGE)
+            self._reject(HEADERS_TOO_LARGE)
         else:
             super().on_headers_complete()
 
@@ -86,7 +85,7 @@ class BoundedHead(HttpToolsProtocol):
             self._set_deadline()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(NOT_HTTP)
+        self._reject(NOT_HTTP)
 
     def _set_deadline(self) -> None:
         self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
@@ -97,13 +96,13 @@ class BoundedHead(HttpToolsProtocol):
             self._deadline = None
 
     def _too_slow(self) -> None:
-        HEADS_REFUSED.labels("too-slow").inc()
+        HEADS_REJECTED.labels("too-slow").inc()
         self.transport.close()
 
-    def _refuse(self, kind: Kind) -> None:
+    def _reject(self, kind: Kind) -> None:
         if self.transport.is_closing():
             return
-        HEADS_REFUSED.labels(kind.slug).inc()
+        HEADS_REJECTED.labels(kind.slug).inc()
         reply = Problem(kind, kind.advice).reply()
         self.transport.write(
             b"%bcontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"

@@ -9,24 +9,26 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter("quizstream_edge_requests_total", "Requests answered.", ["route", "status"])
 SECONDS = Histogram(
     "quizstream_edge_request_seconds",
-    "From the request's head to its answer, delivery report included.",
+    "Time from a request's head to its answer, including the wait for Kafka.",
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
-REFUSED = Counter("quizstream_edge_refused_total", "Requests refused, by problem type.", ["problem"])
-IN_FLIGHT = Gauge("quizstream_edge_in_flight", "Requests that wait for their delivery report.")
-BREAKER = Gauge("quizstream_edge_breaker_state", "0 closed, 1 half open, 2 open.")
+REJECTED = Counter("quizstream_edge_refused_total", "Requests rejected, by problem type.", ["problem"])
+IN_FLIGHT = Gauge("quizstream_edge_in_flight", "Requests that wait for the acknowledgement of Kafka.")
+BREAKER_STATE = Gauge(
+    "quizstream_edge_breaker_state", "Circuit breaker before Kafka: 0 closed, 1 half open, 2 open."
+)
 PRODUCE_ERRORS = Counter(
     "quizstream_edge_produce_errors_total",
-    "Errors of the producer, delivery reports included.",
+    "Errors of the Kafka producer, including failed delivery reports, by code.",
     ["code"],
 )
 PRODUCERS_RENEWED = Counter(
-    "quizstream_edge_producers_renewed_total", "Producers replaced after an error they cannot survive."
+    "quizstream_edge_producers_renewed_total", "Kafka producers replaced after a fatal error."
 )
-HEADS_REFUSED = Counter(
+HEADS_REJECTED = Counter(
     "quizstream_edge_heads_refused_total",
-    "Connections closed for a head that was too large, too slow or no HTTP.",
+    "Connections closed because the request's head was too large, too slow or not HTTP.",
     ["why"],
 )
 
@@ -42,8 +44,8 @@ def _seconds(route: str) -> Histogram:
 
 
 def count(route: str, status: int, problem: str, seconds: float) -> None:
-    """Routes, statuses and problems are closed sets, so the caches above are small."""
+    """Record one answer. Routes, statuses and problems are closed sets, so the caches above stay small."""
     _answered(route, status).inc()
     _seconds(route).observe(seconds)
     if problem:
-        REFUSED.labels(problem).inc()
+        REJECTED.labels(problem).inc()

@@ -1,4 +1,4 @@
-"""Every way in which the edge says no, as problem details (RFC 9457): a closed catalogue, each with advice.
+"""The closed catalogue of problem details (RFC 9457) with which the edge rejects requests.
 
 `type` is `/problems/<slug>`, which the edge serves. Slugs are part of the interface: clients branch on them.
 """
@@ -14,12 +14,16 @@ from ingest_api.http.reply import Headers, Reply
 
 MEDIA_TYPE = b"application/problem+json"
 
-# What a client sent is shown in a refusal at this length at most.
+# The longest part of a client's input that a rejection shows.
 SHOWN_CHARS_MAX = 80
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """`advice` is for a client's developer; `retry` says whether the same request may succeed later."""
+    """A type of problem.
+
+    - `advice`: what the client's developer can do.
+    - `retry`: whether the same request may succeed later.
+    """
 
     slug: str
     status: int
@@ -32,16 +36,16 @@ class Kind(msgspec.Struct, frozen=True):
         return f"/problems/{self.slug}"
 
 
-INVALID_JSON = Kind("invalid-json", 400, "The body is no JSON", "Send one JSON object, in UTF-8.")
-NOT_HTTP = Kind("not-http", 400, "The request is no HTTP/1.1", "Send a well-formed request.")
-HANDSHAKE_REFUSED = Kind(
+INVALID_JSON = Kind("invalid-json", 400, "The body is not JSON", "Send one JSON object, in UTF-8.")
+NOT_HTTP = Kind("not-http", 400, "The request is not HTTP/1.1", "Send a well-formed request.")
+HANDSHAKE_REJECTED = Kind(
     "handshake-refused",
     403,
     "The webhook's handshake does not match",
-    "Set the same verify token on both sides.",
+    "Configure the same verify token on both sides.",
 )
 INVALID_TOKEN = Kind(
-    "invalid-token", 401, "The bearer token is not known", "Leave the header out, or ask for a new token."
+    "invalid-token", 401, "The bearer token is not valid", "Omit the header, or request a new token."
 )
 INVALID_SIGNATURE = Kind(
     "invalid-signature",
@@ -52,23 +56,23 @@ INVALID_SIGNATURE = Kind(
 WRONG_TENANT = Kind(
     "wrong-tenant", 403, "The token belongs to another tenant", "Use a token of the quiz's tenant."
 )
-NOT_FOUND = Kind("not-found", 404, "There is nothing here", "See /openapi.json for what there is.")
+NOT_FOUND = Kind("not-found", 404, "No such address", "See /openapi.json for the addresses.")
 UNKNOWN_QUIZ = Kind(
-    "unknown-quiz", 404, "There is no such quiz", "Check the quiz id in the address; make the quiz first."
+    "unknown-quiz", 404, "There is no such quiz", "Check the quiz id in the address; create the quiz first."
 )
 UNKNOWN_SCHEMA = Kind(
     "unknown-schema",
     404,
     "There is no such schema, subject or version",
-    "List what there is under /subjects.",
+    "List the subjects under /subjects.",
 )
 METHOD_NOT_ALLOWED = Kind(
-    "method-not-allowed", 405, "The address does not take this method", "Use a method of the Allow header."
+    "method-not-allowed", 405, "The address does not allow this method", "Use a method of the Allow header."
 )
 BODY_TIMEOUT = Kind(
     "body-timeout", 408, "The body did not arrive in time", "Send it again, with the same key.", retry=True
 )
-CLOSED_QUIZ = Kind("closed-quiz", 409, "The quiz is closed", "It takes no completions any more.")
+CLOSED_QUIZ = Kind("closed-quiz", 409, "The quiz is closed", "The quiz no longer accepts completions.")
 BODY_TOO_LARGE = Kind(
     "body-too-large", 413, "The body is too large", "Send less; the detail names the limit."
 )
@@ -82,10 +86,10 @@ INVALID_BODY = Kind(
     "invalid-body", 422, "The body is not of the expected shape", "See the pointer and /openapi.json."
 )
 REPEATED_FIELD = Kind(
-    "repeated-field", 422, "A field is given twice", "Give each field and each question once."
+    "repeated-field", 422, "A field is given twice", "Send each field and each question once."
 )
 UNSTORABLE_TEXT = Kind(
-    "unstorable-text", 422, "A text holds a NUL character", "Remove U+0000: it cannot be stored."
+    "unstorable-text", 422, "A text contains a NUL character", "Remove U+0000: it cannot be stored."
 )
 INVALID_KEY = Kind(
     "invalid-idempotency-key",
@@ -97,15 +101,15 @@ CONFLICTING_KEYS = Kind(
     "conflicting-keys",
     422,
     "Two different idempotency keys",
-    "Give the header or completion_id, or both alike.",
+    "Send the header or completion_id, or the same value in both.",
 )
 INVALID_PHONE = Kind(
     "invalid-phone",
     422,
-    "The phone is no valid number",
-    "Send E.164, such as +5547989211984, or leave it out.",
+    "The phone is not a valid number",
+    "Send E.164, such as +5547989211984, or omit it.",
 )
-INVALID_EMAIL = Kind("invalid-email", 422, "The e-mail is no address", "Correct it, or leave it out.")
+INVALID_EMAIL = Kind("invalid-email", 422, "The e-mail is not an address", "Correct it, or omit it.")
 OUT_OF_TIME = Kind(
     "submitted-at-out-of-bounds", 422, "submitted_at is too far from now", "The detail names the bound."
 )
@@ -117,9 +121,7 @@ TOO_LONG = Kind("text-too-long", 422, "A text is too long", "The detail names th
 HEADERS_TOO_LARGE = Kind(
     "headers-too-large", 431, "The request's head is too large", "Send fewer or shorter headers."
 )
-INTERNAL = Kind(
-    "internal", 500, "Something is wrong on our side", "Send it again, with the same key.", retry=True
-)
+INTERNAL = Kind("internal", 500, "Internal error", "Send it again, with the same key.", retry=True)
 LOG_UNAVAILABLE = Kind(
     "log-unavailable",
     503,
@@ -147,9 +149,11 @@ BY_SLUG = {kind.slug: kind for kind in CATALOGUE}
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One refusal. `detail` shows no more of the input than `shown` lets through, and no phone or token.
+    """The content of one rejection.
 
-    `pointer` is a JSON pointer into the body, as a URI fragment. `extra` are members of other protocols.
+    - `detail`: shows at most SHOWN_CHARS_MAX characters of the input, and never a phone or token.
+    - `pointer`: a JSON pointer into the body, as a URI fragment.
+    - `extra`: members that other protocols require.
     """
 
     kind: Kind
@@ -177,31 +181,31 @@ class Problem(msgspec.Struct, frozen=True):
         )
 
 
-class Refusal(Exception):
-    """Ends a request with `problem`. Raised by anything between the route and the reply."""
+class Rejection(Exception):
+    """Ends a request with `problem`. Handlers and the functions that they call raise it."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.kind.slug)
         self.problem = problem
 
 
-def refusal(
+def rejection(
     kind: Kind,
     detail: str,
     *,
     pointer: str | None = None,
     retry_after_s: float | None = None,
     headers: Headers = (),
-) -> Refusal:
-    return Refusal(Problem(kind, detail, pointer, retry_after_s, headers))
+) -> Rejection:
+    return Rejection(Problem(kind, detail, pointer, retry_after_s, headers))
 
 
 def shown(text: str) -> str:
-    """What a client sent, cut to `SHOWN_CHARS_MAX`, for a detail."""
+    """Return a client's input cut to SHOWN_CHARS_MAX, for a detail."""
     return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"
 
 
 def pointer(*path: str) -> str:
-    """`pointer("answers", "q/1")` is `#/answers/q~11`: a JSON pointer (RFC 6901) as a URI fragment."""
+    """Return a JSON pointer (RFC 6901) as a URI fragment: `pointer("answers", "q/1")` is `#/answers/q~11`."""
     steps = (quote(shown(step).replace("~", "~0").replace("/", "~1"), safe="~") for step in path)
     return "#/" + "/".join(steps)

@@ -1,4 +1,4 @@
-"""What an address answers, and how that becomes two ASGI messages."""
+"""A handler's answer, and its translation into two ASGI messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_CONTENT = 204
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """`problem` is the slug of the refusal, empty for what is none. A 204 says nothing of a body."""
+    """An answer. `problem` is the slug of a rejection, else empty. A 204 has neither body nor media type."""
 
     status: int
     body: bytes

@@ -1,7 +1,7 @@
-"""Decides whether a request may try the log at all: after a few failures in a row nobody waits for one more.
+"""The circuit breaker before Kafka: after several failures in a row, requests are rejected without a wait.
 
-Moved by events only, so it needs no clock: whoever owns it reports each delivery, and tells it when the log
-was reached again (`ingest_api.kafka.producer` asks the brokers while it is open).
+It has no clock. Its owner reports the result of each publication, and reports when the brokers answer again
+(`ingest_api.kafka.producer` probes them while the circuit breaker is open).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from enum import Enum
 
 
 class State(Enum):
-    CLOSED = 0  # every request may try
-    HALF_OPEN = 1  # the brokers answer again: one request may try
-    OPEN = 2  # nobody may
+    CLOSED = 0  # every request is admitted
+    HALF_OPEN = 1  # the brokers answer again: one request is admitted
+    OPEN = 2  # no request is admitted
 
 
-class Breaker:
-    """Opens at `failures_max` failures without a success between. Half open, one request is out at most."""
+class CircuitBreaker:
+    """Opens after `failures_max` failures in a row. Half open, it admits one request at a time."""
 
     def __init__(self, failures_max: int) -> None:
         self._failures_max = failures_max
@@ -25,7 +25,7 @@ class Breaker:
         self.state = State.CLOSED
 
     def admits(self) -> bool:
-        """True lets the caller try, who must then report `succeeded`, `failed` or `withdrawn`."""
+        """Return whether the caller may publish; it must then report `succeeded`, `failed` or `withdrawn`."""
         if self.state is State.CLOSED:
             return True
         if self.state is State.HALF_OPEN and not self._trying:
@@ -34,13 +34,13 @@ class Breaker:
         return False
 
     def succeeded(self) -> None:
-        """Closes it from any state: a late success also proves that the log is there."""
+        """Close it from any state: a late success also proves that Kafka accepts records."""
         self._failures = 0
         self._trying = False
         self.state = State.CLOSED
 
     def failed(self) -> bool:
-        """Returns whether this failure opened it."""
+        """Record a failure; return whether it opened the circuit breaker."""
         if self.state is State.OPEN:
             return False
         self._failures += 1
@@ -50,7 +50,7 @@ class Breaker:
         return True
 
     def withdrawn(self) -> None:
-        """An admitted request never came to the log, or failed by its own fault: another may try."""
+        """Record that an admitted request never reached Kafka, or that its own record was invalid."""
         self._trying = False
 
     def open(self) -> None:
@@ -58,6 +58,6 @@ class Breaker:
         self.state = State.OPEN
 
     def reached(self) -> None:
-        """The brokers answer; whether they also write is for one request to find out."""
+        """Record that the brokers answer; the next request shows whether they also accept records."""
         if self.state is State.OPEN:
             self.state = State.HALF_OPEN

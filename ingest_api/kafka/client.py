@@ -1,4 +1,4 @@
-"""The edge's producer: idempotent, all replicas, and done with a record, either way, within a time-out."""
+"""The edge's Kafka producer: idempotent, acks=all, a delivery report for every record within a time-out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
 
 log = logging.getLogger(__name__)
 
-# What a request pays. The client sends each partition's records apart, and the broker's cost is by request:
-# with 5 ms two records shared one at 3,334/s, and the whole machine had 3 % more to do.
+# Adds up to 10 ms latency so that records share a produce request: the client sends one request for each
+# partition, and the broker's cost is per request. With 5 ms, two records shared one at 3,334/s, and the CPU
+# of the whole machine was 3 % higher.
 LINGER_MS = 10
 
 

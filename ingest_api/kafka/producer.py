@@ -1,9 +1,10 @@
-"""Puts a record into the log and waits for the brokers' word: no thread a request, and nobody waits for ever.
+"""Publishes records to Kafka and waits for their acknowledgement, without a thread per request.
 
-Delivery reports are served on the event loop by a pump, so a report resolves its request's future with no
-hand-over. When the breaker opens, everybody who waits is told so at once, and what was not sent is purged:
-clients keep the completion and send it again with the same key, so that what was delivered late all the same
-is only a repeat.
+- A periodic callback polls the producer on the event loop, so that a delivery report resolves its request's
+  future without a thread switch.
+- When the circuit breaker opens, all waiting requests are rejected at once and records that were not sent are
+  purged. Clients keep their completion and send it again with the same key: a record that was delivered late
+  is then only a repeat.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException
 
 from ingest_api.http.metrics import PRODUCE_ERRORS, PRODUCERS_RENEWED
-from ingest_api.http.problems import BODY_TOO_LARGE, LOG_UNAVAILABLE, OVERLOADED, Kind, refusal
-from ingest_api.kafka.circuit_breaker import Breaker, State
+from ingest_api.http.problems import BODY_TOO_LARGE, LOG_UNAVAILABLE, OVERLOADED, Kind, rejection
+from ingest_api.kafka.circuit_breaker import CircuitBreaker, State
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.model import Topic
 
 log = logging.getLogger(__name__)
 
-PUMP_S = 0.002  # between two looks for reports while somebody waits
-PUMP_IDLE_S = 0.25  # while nobody does: errors of the connection come this way too
+PUMP_S = 0.002  # between two polls while requests wait for a report
+PUMP_IDLE_S = 0.25  # between two polls otherwise; connection errors are reported by polls too
 PROBE_TIMEOUT_S = 2.0
-PROBE_IDLE_S = 5.0  # without a delivery for this long, the brokers are asked: readiness must not be a memory
+PROBE_IDLE_S = 5.0  # without a delivery for this long the brokers are probed, so that readiness is current
 OVERLOADED_RETRY_S = 1.0
 
-# The record's own fault: the brokers are well.
+# Errors of the record itself: the brokers are available.
 _TOO_LARGE = {
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.RECORD_LIST_TOO_LARGE,
@@ -39,14 +40,14 @@ _TOO_LARGE = {
 }
 
 _DETAILS = {
-    LOG_UNAVAILABLE: "the log does not take records at the moment",
-    OVERLOADED: "as many requests wait for the log as may",
-    BODY_TOO_LARGE: "the log does not take a record of this size",
+    LOG_UNAVAILABLE: "Kafka does not accept records at the moment",
+    OVERLOADED: "the limit of requests that wait for Kafka is reached",
+    BODY_TOO_LARGE: "Kafka does not accept a record of this size",
 }
 
 
 class Producer(Protocol):
-    """What is used of confluent_kafka.Producer."""
+    """The part of confluent_kafka.Producer that is used here."""
 
     def produce(
         self,
@@ -64,8 +65,8 @@ class Producer(Protocol):
 MakeProducer = Callable[[Callable[[KafkaError], None]], Producer]
 
 
-class Log:
-    """The only way from the edge into Kafka. Everything but its probes runs on the loop's thread."""
+class Publisher:
+    """The only way from the edge into Kafka. All but its probes runs on the event loop's thread."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Log:
         open_s: float,
         in_flight_max: int,
     ) -> None:
-        self.breaker = Breaker(failures_max)
+        self.breaker = CircuitBreaker(failures_max)
         self.breaker.open()
         self._make_producer = make_producer
         self._producer = self._made()
@@ -85,7 +86,7 @@ class Log:
         self._in_flight_max = in_flight_max
         self._waiting: set[asyncio.Future[Kind | None]] = set()
         self._prober = ThreadPoolExecutor(1, "probe")
-        self._unreached = "not asked yet"
+        self._unreached = "not probed yet"
         self._delivered_since_probe = False
 
     async def start(self) -> None:
@@ -96,37 +97,39 @@ class Log:
 
     @property
     def in_flight(self) -> int:
-        """Requests that wait for their report."""
+        """Number of requests that wait for their delivery report."""
         return len(self._waiting)
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be accepted now, for readiness."""
-        return f"log: {self._unreached}" if self.breaker.state is State.OPEN else None
+        """The reason why no completion can be accepted now, for readiness; None if Kafka accepts records."""
+        return f"Kafka: {self._unreached}" if self.breaker.state is State.OPEN else None
 
     def require_open(self) -> None:
-        """Raises Refusal while the breaker is open, so that no work is done for nothing."""
+        """Raise Rejection while the circuit breaker is open, before work is done in vain."""
         if self.breaker.state is State.OPEN:
-            raise self._refusal(LOG_UNAVAILABLE)
+            raise self._rejection(LOG_UNAVAILABLE)
 
     async def publish(self, topic: str, key: bytes, value: bytes) -> None:
-        """Returns only after all in-sync replicas have the record.
+        """Publish the record; return only after all in-sync replicas have it.
 
-        Raises Refusal: log-unavailable, overloaded, body-too-large. The record may be in the log even so.
+        Raises Rejection: log-unavailable, overloaded or body-too-large.
+
+        The topic may have the record even then.
         """
         if len(self._waiting) >= self._in_flight_max:
-            raise self._refusal(OVERLOADED)
+            raise self._rejection(OVERLOADED)
         if not self.breaker.admits():
-            raise self._refusal(LOG_UNAVAILABLE)
+            raise self._rejection(LOG_UNAVAILABLE)
         reported: asyncio.Future[Kind | None] = self._loop.create_future()
         reach("edge.before_produce")
         try:
             self._producer.produce(topic, value, key, on_delivery=partial(self._reported, reported))
         except BufferError:
             self.breaker.withdrawn()
-            raise self._refusal(OVERLOADED) from None
+            raise self._rejection(OVERLOADED) from None
         except KafkaException as raised:
-            raise self._refusal(self._problem_of(raised.args[0])) from None
+            raise self._rejection(self._problem_of(raised.args[0])) from None
         reach("edge.produced")
         if not self._waiting:
             self._next_pump.cancel()
@@ -137,11 +140,11 @@ class Log:
         finally:
             self._waiting.discard(reported)
         if problem is not None:
-            raise self._refusal(problem)
+            raise self._rejection(problem)
         reach("edge.reported")
 
     async def close(self, timeout_s: float) -> None:
-        """Returns once nobody waits any more, or after `timeout_s`; those who still wait are refused."""
+        """Return once no request waits any more, or after `timeout_s`; those that still wait are rejected."""
         if self._waiting:
             await asyncio.wait(set(self._waiting), timeout=timeout_s)
         self._release(LOG_UNAVAILABLE)
@@ -153,7 +156,7 @@ class Log:
         try:
             self._producer.poll(0)
         finally:
-            # Whatever goes wrong in there, everybody else still waits for a report.
+            # The other requests still wait for their reports after an error.
             self._next_pump = self._loop.call_later(PUMP_S if self._waiting else PUMP_IDLE_S, self._pump)
 
     def _reported(
@@ -169,7 +172,7 @@ class Log:
             reported.set_result(problem)
 
     def _problem_of(self, error: KafkaError) -> Kind:
-        """What to tell the client; also moves the breaker."""
+        """Return the problem for the client, and report the error to the circuit breaker."""
         PRODUCE_ERRORS.labels(error.name()).inc()
         if error.fatal():
             self._loop.call_soon(self._renew, self._producer, error.str())
@@ -185,8 +188,12 @@ class Log:
 
     def _opened(self, why: str) -> None:
         self._unreached = why
-        log.warning("breaker open: %s", why)
-        # Not from here: this may be inside the producer's own poll.
+        log.warning(
+            "circuit breaker open, completions are rejected with 503: %s; probing the brokers every %g s",
+            why,
+            self._open_s,
+        )
+        # Deferred: this may run inside the producer's own poll.
         self._loop.call_soon(self._give_up, self._producer)
         self._doubt.set()
 
@@ -203,7 +210,7 @@ class Log:
         return self._make_producer(self._on_error)
 
     def _on_error(self, error: KafkaError) -> None:
-        """Errors of the connection, inside the pump's poll."""
+        """Handle a connection error; called inside a poll."""
         PRODUCE_ERRORS.labels(error.name()).inc()
         if error.fatal():
             self._loop.call_soon(self._renew, self._producer, error.str())
@@ -211,17 +218,19 @@ class Log:
             self._doubt.set()
 
     def _renew(self, producer: Producer, why: str) -> None:
-        """An idempotent producer that has lost count takes nothing any more, and says so for ever."""
+        """Replace the producer: after a fatal error an idempotent producer rejects every further record."""
         if producer is not self._producer:
             return
-        log.error("producer replaced: %s", why)
+        log.error(
+            "Kafka producer replaced after a fatal error: %s; waiting requests are rejected with 503", why
+        )
         PRODUCERS_RENEWED.inc()
         self._release(LOG_UNAVAILABLE)
         self._producer = self._made()
         self._prober.submit(producer.purge, in_queue=True, in_flight=True, blocking=False)
 
     async def _watch(self) -> None:
-        """Asks the brokers while the breaker is open, and when there is doubt or silence."""
+        """Probe the brokers while the circuit breaker is open, after connection errors and when idle."""
         if await self._reaches():
             self.breaker.succeeded()
         while True:
@@ -230,7 +239,7 @@ class Log:
                 await asyncio.sleep(self._open_s)
                 if await self._reaches():
                     self.breaker.reached()
-                    log.info("brokers reached again")
+                    log.info("brokers answer again; circuit breaker half open")
             else:
                 await self._wait_for_doubt()
                 if self.problem is None and not await self._reaches():
@@ -238,7 +247,7 @@ class Log:
                     self._opened(self._unreached)
 
     async def _wait_for_doubt(self) -> None:
-        """Returns at an error of the connection, or after PROBE_IDLE_S without a delivery."""
+        """Return after a connection error, or after PROBE_IDLE_S without a delivery."""
         while True:
             self._delivered_since_probe = False
             try:
@@ -251,19 +260,19 @@ class Log:
             return
 
     async def _reaches(self) -> bool:
-        """Whether the brokers answer and have the topics. On a thread of its own: this takes time."""
+        """Return whether the brokers answer and have the topics. The probe runs on its own thread."""
         self._unreached = await self._loop.run_in_executor(
             self._prober, _unreached, self._producer, self._topics
         )
         return not self._unreached
 
-    def _refusal(self, problem: Kind) -> Exception:
+    def _rejection(self, problem: Kind) -> Exception:
         after_s = {LOG_UNAVAILABLE: self._open_s, OVERLOADED: OVERLOADED_RETRY_S}.get(problem)
-        return refusal(problem, _DETAILS[problem], retry_after_s=after_s)
+        return rejection(problem, _DETAILS[problem], retry_after_s=after_s)
 
 
 def _unreached(producer: Producer, topics: tuple[str, ...]) -> str:
-    """Why not, in the brokers' or the client's words; empty when they answer."""
+    """Return the error of the brokers or of the client; empty if the brokers answer."""
     try:
         for topic in topics:
             error = producer.list_topics(topic, timeout=PROBE_TIMEOUT_S).topics[topic].error

@@ -1,4 +1,4 @@
-"""JSON Schemas of what goes in and out of the edge."""
+"""JSON Schemas of the edge's request and response bodies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACCEPTED: dict[str, Any] = {
             "format": "uuid",
             "description": "The same for every request with the same quiz, key and contact.",
         },
-        "day": {"type": "string", "format": "date", "description": "UTC day under which it is kept."},
+        "day": {"type": "string", "format": "date", "description": "UTC day under which it is stored."},
         "accepted_at": {"type": "string", "format": "date-time"},
     },
 }
@@ -53,7 +53,7 @@ def submission(edge: Edge) -> dict[str, Any]:
             "completion_id": {
                 "type": ["string", "null"],
                 "maxLength": edge.key_chars_max,
-                "description": "Idempotency key: the same as the header. A UUIDv7 also tells the time.",
+                "description": "Idempotency key, like the header. A UUIDv7 also carries the submission time.",
             },
             "submitted_at": {
                 "type": ["string", "null"],
@@ -62,7 +62,7 @@ def submission(edge: Edge) -> dict[str, Any]:
                     "When the quiz was completed. At most"
                     f" {edge.submitted_past_max_h} h ago"
                     f" ({edge.submitted_past_max_h_service} h with a service token),"
-                    f" {edge.submitted_future_max_s} s ahead. Send it with every retry: it decides the day."
+                    f" {edge.submitted_future_max_s} s ahead. Send it with each retry: it determines the day."
                 ),
             },
             "contact": {
@@ -72,7 +72,7 @@ def submission(edge: Edge) -> dict[str, Any]:
                     "phone": {
                         "type": ["string", "null"],
                         "maxLength": PHONE_CHARS_MAX,
-                        "description": "E.164, or a Brazilian number in any common writing.",
+                        "description": "E.164, or a Brazilian number in any common notation.",
                         "examples": ["+5547989211984"],
                     },
                     "name": {"type": ["string", "null"], "maxLength": NAME_CHARS_MAX},
@@ -81,7 +81,7 @@ def submission(edge: Edge) -> dict[str, Any]:
             },
             "score": {
                 "type": ["number", "null"],
-                "description": "Taken where the quiz has no right answers; else the edge counts them.",
+                "description": "Used if the quiz has no right answers; otherwise the edge computes it.",
             },
         },
     }

@@ -1,4 +1,4 @@
-"""What the edge says about itself: OpenAPI, with the limits in force, and its catalogue of problems."""
+"""The edge's OpenAPI document, with the limits in force, and its catalogue of problems."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ingest_api.http import problems
-from ingest_api.http.problems import BY_SLUG, CATALOGUE, NOT_FOUND, Kind, refusal, shown
+from ingest_api.http.problems import BY_SLUG, CATALOGUE, NOT_FOUND, Kind, rejection, shown
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.openapi import bodies, paths
 from pipeline.topology.file import Edge
@@ -16,7 +16,7 @@ VERSION = "1.0.0"
 
 
 class Description:
-    """Made once: the limits do not change while the process runs."""
+    """Both documents, built once: the limits do not change while the process runs."""
 
     def __init__(self, edge: Edge) -> None:
         self.document = document(edge)
@@ -33,7 +33,7 @@ class Description:
         slug = scope["path_params"]["slug"]
         kind = BY_SLUG.get(slug)
         if kind is None:
-            raise refusal(NOT_FOUND, f'there is no problem "{shown(slug)}"')
+            raise rejection(NOT_FOUND, f'there is no problem "{shown(slug)}"')
         return Reply(200, msgspec.json.encode(_kind(kind)))
 
 
@@ -53,7 +53,7 @@ def document(edge: Edge) -> dict[str, Any]:
         "info": {
             "title": "quizstream edge",
             "version": VERSION,
-            "description": "Takes quiz completions and makes them durable before it answers.",
+            "description": "Accepts quiz completions; answers 202 only after a completion is durable.",
         },
         "paths": paths.paths(edge),
         "components": {

@@ -1,4 +1,4 @@
-"""The edge's addresses, for its OpenAPI description."""
+"""The edge's paths, for its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.topology.file import Edge
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
-_REFUSALS_OF_A_COMPLETION = (
+_REJECTIONS_OF_A_COMPLETION = (
     problems.INVALID_JSON,
     problems.INVALID_TOKEN,
     problems.WRONG_TENANT,
@@ -66,7 +66,9 @@ def paths(edge: Edge) -> dict[str, Any]:
         "/openapi.json": {"get": _read("This description", {"type": "object"})},
         "/problems": {"get": _read("Every type of problem", {"type": "array"})},
         "/problems/{slug}": {
-            "get": _read("A type of problem", {"type": "object"}, names=("slug",), refused=problems.NOT_FOUND)
+            "get": _read(
+                "A type of problem", {"type": "object"}, names=("slug",), rejected=problems.NOT_FOUND
+            )
         },
     }
 
@@ -75,8 +77,8 @@ def _submit(edge: Edge, operation: str, *, deprecated: bool) -> dict[str, Any]:
     return {
         "operationId": operation,
         "deprecated": deprecated,
-        "summary": "Hand in a completion",
-        "description": "202 only once it is durable. On a 503 keep it, and send it again with the same key.",
+        "summary": "Submit a completion",
+        "description": "202 only after it is durable. On a 503 keep it, and send it again with the same key.",
         "security": [{}, {"service": []}],
         "parameters": [
             _parameter("quiz_id"),
@@ -95,14 +97,14 @@ def _submit(edge: Edge, operation: str, *, deprecated: bool) -> dict[str, Any]:
                 "description": "It is durable",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}},
             },
-            **_refusals(*_REFUSALS_OF_A_COMPLETION),
+            **_rejections(*_REJECTIONS_OF_A_COMPLETION),
         },
     }
 
 
 def _webhook() -> dict[str, Any]:
     return {
-        "summary": "What the provider reports",
+        "summary": "Receive a provider's webhook",
         "parameters": [
             {
                 "name": "X-Hub-Signature-256",
@@ -118,7 +120,7 @@ def _webhook() -> dict[str, Any]:
                 "description": "It is durable",
                 "content": {"application/json": {"schema": {"type": "object"}}},
             },
-            **_refusals(problems.INVALID_SIGNATURE, problems.BODY_TOO_LARGE, problems.LOG_UNAVAILABLE),
+            **_rejections(problems.INVALID_SIGNATURE, problems.BODY_TOO_LARGE, problems.LOG_UNAVAILABLE),
         },
     }
 
@@ -135,7 +137,7 @@ def _handshake() -> dict[str, Any]:
                 "description": "The challenge",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
-            **_refusals(problems.HANDSHAKE_REFUSED),
+            **_rejections(problems.HANDSHAKE_REJECTED),
         },
     }
 
@@ -167,14 +169,14 @@ def _read(
     schema: dict[str, Any],
     media_type: bytes = b"application/json",
     names: tuple[str, ...] = (),
-    refused: Kind | None = None,
+    rejected: Kind | None = None,
 ) -> dict[str, Any]:
     return {
         "summary": summary,
         "parameters": [_parameter(name) for name in names],
         "responses": {
             "200": {"description": summary, "content": {media_type.decode(): {"schema": schema}}},
-            **(_refusals(refused) if refused is not None else {}),
+            **(_rejections(rejected) if rejected is not None else {}),
         },
     }
 
@@ -183,7 +185,7 @@ def _parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
 
-def _refusals(*kinds: Kind) -> dict[str, Any]:
+def _rejections(*kinds: Kind) -> dict[str, Any]:
     return {
         str(kind.status): {"description": kind.title, "content": _PROBLEM}
         for kind in (*kinds, problems.METHOD_NOT_ALLOWED, problems.INTERNAL)

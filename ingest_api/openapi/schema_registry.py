@@ -1,6 +1,6 @@
-"""The read half of Confluent's schema registry, from the checkout: a stock deserializer needs nothing else.
+"""The read half of the Confluent Schema Registry API: a standard deserializer needs no other registry.
 
-Subjects are `<topic>-value`, for every topic that has a schema.
+Schemas come from `schemas/`. Subjects are `<topic>-value`, for every topic that has a schema.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ingest_api.http.problems import UNKNOWN_SCHEMA, Problem, Refusal
+from ingest_api.http.problems import UNKNOWN_SCHEMA, Problem, Rejection
 from ingest_api.http.reply import Receive, Reply, Scope
 from pipeline.topology.model import Topology
 from schemas import catalogue
@@ -18,7 +18,7 @@ from schemas.catalogue import Schema
 REGISTRY_JSON = b"application/vnd.schemaregistry.v1+json"
 ID_DIGITS_MAX = 10
 
-# What a registry's clients read in an error: https://docs.confluent.io/platform/current/schema-registry/develop/api.html
+# Error codes of the API: https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 SUBJECT_NOT_FOUND = 40401
 VERSION_NOT_FOUND = 40402
 SCHEMA_NOT_FOUND = 40403
@@ -85,6 +85,6 @@ def _reply(content: object) -> Reply:
     return Reply(200, msgspec.json.encode(content), REGISTRY_JSON)
 
 
-def _unknown(code: int, message: str) -> Refusal:
-    """A problem that is also what a registry's client expects of one."""
-    return Refusal(Problem(UNKNOWN_SCHEMA, message, extra={"error_code": code, "message": message}))
+def _unknown(code: int, message: str) -> Rejection:
+    """Return a problem that also has the members which clients of a schema registry expect."""
+    return Rejection(Problem(UNKNOWN_SCHEMA, message, extra={"error_code": code, "message": message}))

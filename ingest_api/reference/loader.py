@@ -1,4 +1,4 @@
-"""Keeps quizzes and tokens as the facts topics say, also when the brokers come later than the edge."""
+"""Keeps quizzes and tokens in memory, followed on their topics; the brokers may start after the edge."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ REACHED_POLL_S = 0.05
 MakeFollower = Callable[[], FactsFollower[Any]]
 
 
-class Facts:
-    """Until it has caught up nothing is accepted: an unknown quiz cannot be told from one not read."""
+class ReferenceData:
+    """The edge's reference data. Until it has caught up, no completion is accepted.
+
+    Before that, a quiz that does not exist looks the same as one that has not been read.
+    """
 
     def __init__(self, followers: Sequence[MakeFollower], reached: Callable[[], bool]) -> None:
-        """`reached` says whether the brokers answer: before that, followers would only wait and complain."""
+        """`reached` returns whether the brokers answer; no follower starts before that."""
         self._followers = [_Kept(make, reached) for make in followers]
 
     def start(self) -> None:
@@ -30,7 +33,7 @@ class Facts:
             follower.start()
 
     def stop(self) -> None:
-        """Returns at once: the followers' threads commit nothing and end with the process."""
+        """Return at once: the followers' threads commit nothing and end with the process."""
         for follower in self._followers:
             follower.stopping.set()
 
@@ -40,7 +43,7 @@ class Facts:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """For readiness."""
+        """The reasons why the data is not complete, for readiness."""
         return tuple(follower.problem for follower in self._followers if follower.problem is not None)
 
 
@@ -49,11 +52,11 @@ class _Kept:
         self._make = make
         self._reached = reached
         self._follower: FactsFollower[Any] | None = None
-        self._not_read = "facts: not read yet"
+        self._not_read = "reference data: not read yet"
         self.stopping = threading.Event()
 
     def start(self) -> None:
-        threading.Thread(target=self._read, name="facts", daemon=True).start()
+        threading.Thread(target=self._read, name="reference-data", daemon=True).start()
 
     @property
     def caught_up(self) -> bool:
@@ -73,7 +76,7 @@ class _Kept:
                 follower.read_to_end(READ_TIMEOUT_S)
             except FactsNotRead as error:
                 self._not_read = str(error)
-                log.warning("%s", error)
+                log.warning("%s; retrying in %g s", error, RETRY_S)
                 follower.stop()
                 self.stopping.wait(RETRY_S)
                 continue

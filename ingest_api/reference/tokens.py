@@ -1,4 +1,4 @@
-"""Who asks: nobody in particular, or a service by its token, which the edge knows by its hash only."""
+"""The caller of a request: anonymous, or a service identified by its token. Only token hashes are stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from ingest_api.http.problems import INVALID_TOKEN, WRONG_TENANT, Refusal, refusal
+from ingest_api.http.problems import INVALID_TOKEN, WRONG_TENANT, Rejection, rejection
 from schemas.records import Token
 
 ANY_TENANT = "*"
@@ -25,13 +25,13 @@ ANONYMOUS = Anonymous()
 
 
 class Tokens:
-    """Written by the follower's thread, read by the loop's: each change is one assignment."""
+    """Written by the follower's thread and read by the event loop's: each change is one assignment."""
 
     def __init__(self) -> None:
         self._by_hash: dict[str, Token] = {}
 
     def on_event(self, key: bytes, token: Token | None) -> None:
-        """Ignores a version older than the known one: a revocation is never undone by a late record."""
+        """Apply a version; an older one is ignored, so that a late record never undoes a revocation."""
         if token is None:
             self._by_hash.pop(key.decode(errors="replace"), None)
             return
@@ -40,23 +40,23 @@ class Tokens:
             self._by_hash[token.token_hash] = token
 
     def caller(self, authorization: bytes | None) -> Caller:
-        """Raises Refusal for a header that names no token in force. Without a header: anonymous."""
+        """Return the caller; without a header it is anonymous. Raises Rejection for a token not in force."""
         if authorization is None:
             return ANONYMOUS
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
-            raise _not_known("the scheme must be Bearer")
+            raise _invalid("the scheme must be Bearer")
         token = self._by_hash.get(hashlib.sha256(secret.strip()).hexdigest())
         if token is None or token.revoked:
-            raise _not_known("it is not known, or was revoked")
+            raise _invalid("it is unknown or revoked")
         return Service(token.tenant_id)
 
 
 def require_tenant(caller: Caller, tenant_id: str) -> None:
-    """Raises Refusal for a service token of another tenant."""
+    """Raise Rejection for a service token of another tenant."""
     if isinstance(caller, Service) and caller.tenant_id not in (tenant_id, ANY_TENANT):
-        raise refusal(WRONG_TENANT, "the quiz is not of the token's tenant")
+        raise rejection(WRONG_TENANT, "the quiz belongs to another tenant than the token")
 
 
-def _not_known(detail: str) -> Refusal:
-    return refusal(INVALID_TOKEN, detail, headers=((b"www-authenticate", b"Bearer"),))
+def _invalid(detail: str) -> Rejection:
+    return rejection(INVALID_TOKEN, detail, headers=((b"www-authenticate", b"Bearer"),))

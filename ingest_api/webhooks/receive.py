@@ -1,4 +1,4 @@
-"""What the provider reports, straight into the log: judged by whoever reads it there, never here."""
+"""Accepts provider webhooks: checks the signature and publishes the raw body; consumers parse it later."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ingest_api.http import body
-from ingest_api.http.problems import HANDSHAKE_REFUSED, INVALID_SIGNATURE, refusal
+from ingest_api.http.problems import HANDSHAKE_REJECTED, INVALID_SIGNATURE, rejection
 from ingest_api.http.reply import Receive, Reply, Scope
-from ingest_api.kafka.producer import Log
+from ingest_api.kafka.producer import Publisher
 from pipeline.runtime.clock import now_ms
 from pipeline.topology.model import Topic
 from schemas.codec import Codec
@@ -36,7 +36,7 @@ class ReceiveWebhook:
         self,
         topic: Topic,
         codec: Codec[ProviderWebhook],
-        log: Log,
+        publisher: Publisher,
         secret: bytes,
         verify_token: str,
         bytes_max: int,
@@ -44,7 +44,7 @@ class ReceiveWebhook:
     ) -> None:
         self._topic = topic.name
         self._codec = codec
-        self._log = log
+        self._publisher = publisher
         self._secret = secret
         self._verify_token = verify_token.encode()
         self._bytes_max = bytes_max
@@ -57,29 +57,31 @@ class ReceiveWebhook:
         content = await body.read_body(receive, headers, self._bytes_max)
         signature = _SIGNATURE + hmac.new(self._secret, content, hashlib.sha256).hexdigest().encode()
         if not hmac.compare_digest(signature, headers.get(b"x-hub-signature-256", b"").strip().lower()):
-            raise refusal(INVALID_SIGNATURE, "X-Hub-Signature-256 is not that of this body")
+            raise rejection(INVALID_SIGNATURE, "X-Hub-Signature-256 is not that of this body")
         account = account_of(content)
         webhook = ProviderWebhook(PROVIDER, account, self._now(), WebhookBody(content))
-        await self._log.publish(self._topic, account.encode(), self._codec.encode(webhook))
+        await self._publisher.publish(self._topic, account.encode(), self._codec.encode(webhook))
         return _RECEIVED
 
     def _handshake(self, query: bytes) -> Reply:
         try:
             given = dict(parse_qsl(query.decode("latin-1"), max_num_fields=PARAMETERS_MAX))
         except ValueError:
-            raise refusal(HANDSHAKE_REFUSED, "too many parameters") from None
+            raise rejection(HANDSHAKE_REJECTED, "too many parameters") from None
         token = given.get("hub.verify_token", "").encode("utf-8", "replace")
         challenge = given.get("hub.challenge", "")
         agreed = hmac.compare_digest(token, self._verify_token)
         if given.get("hub.mode") != "subscribe" or not agreed or len(challenge) > CHALLENGE_CHARS_MAX:
-            raise refusal(HANDSHAKE_REFUSED, "hub.mode, hub.verify_token or hub.challenge is not as agreed")
+            raise rejection(
+                HANDSHAKE_REJECTED, "hub.mode, hub.verify_token or hub.challenge is not as agreed"
+            )
         return Reply(200, challenge.encode("utf-8", "replace"), b"text/plain; charset=utf-8")
 
 
 def account_of(content: bytes) -> str:
-    """The number, else the business account, that the webhook is about; `unknown` where it cannot be told.
+    """Return the sender number or else the business account of the webhook; `unknown` if it has neither.
 
-    It only decides the partition, so one that says something unforeseen is kept too: it is signed.
+    The account only selects the partition, so a signed body of an unexpected shape is accepted too.
     """
     try:
         entry = msgspec.json.decode(content)["entry"][0]

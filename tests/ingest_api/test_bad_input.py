@@ -99,7 +99,7 @@ def test_a_body_that_is_not_plain_json(edge: Edge, headers: dict[str, str]) -> N
     assert answer.problem == "unsupported-media-type"
 
 
-def test_a_body_over_the_limit_is_refused_by_its_announced_length(edge: Edge) -> None:
+def test_a_body_over_the_limit_is_rejected_by_its_announced_length(edge: Edge) -> None:
     with socket.create_connection(("127.0.0.1", edge.port), timeout=30) as connection:
         connection.sendall(
             b"POST /quiz/survey/completions HTTP/1.1\r\nHost: x\r\n"
@@ -108,7 +108,7 @@ def test_a_body_over_the_limit_is_refused_by_its_announced_length(edge: Edge) ->
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_over_the_limit_is_refused_while_it_streams(edge: Edge) -> None:
+def test_a_body_over_the_limit_is_rejected_while_it_streams(edge: Edge) -> None:
     with socket.create_connection(("127.0.0.1", edge.port), timeout=30) as connection:
         connection.sendall(
             b"POST /quiz/survey/completions HTTP/1.1\r\nHost: x\r\n"
@@ -120,7 +120,7 @@ def test_a_body_over_the_limit_is_refused_while_it_streams(edge: Edge) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_client_that_was_refused_may_finish_and_ask_again(edge: Edge) -> None:
+def test_a_client_that_was_rejected_may_finish_and_ask_again(edge: Edge) -> None:
     with socket.create_connection(("127.0.0.1", edge.port), timeout=30) as connection:
         for _ in range(2):
             connection.sendall(
@@ -195,7 +195,7 @@ def test_every_problem_is_explained_where_its_type_points(edge: Edge) -> None:
     assert edge.ask("GET", "/problems/no-such").problem == "not-found"
 
 
-def test_refusals_are_counted_by_type(edge: Edge) -> None:
+def test_rejections_are_counted_by_type(edge: Edge) -> None:
     edge.submit("no-such-quiz", {"answers": {}})
     metrics = edge.ask("GET", "/metrics").body.decode()
     assert 'quizstream_edge_refused_total{problem="unknown-quiz"}' in metrics

@@ -1,4 +1,4 @@
-"""Kafka away: every request is answered, the breaker opens, and what was refused comes through afterwards."""
+"""Kafka unavailable: every request gets an answer, the circuit breaker opens, and retries succeed later."""
 
 from __future__ import annotations
 
@@ -74,20 +74,20 @@ def broker(stack: ServerUrls) -> Iterator[Broker]:
 
 @dataclass
 class Clients:
-    """Post one completion after the other until stopped; what was accepted and what was refused, by key."""
+    """Post one completion after the other until stopped; what was accepted and what was rejected, by key."""
 
     edge: Edge
     accepted: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, Answer] = field(default_factory=dict)
+    rejected: dict[str, Answer] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def post(self, key: str) -> bool:
         answer = self.edge.submit("survey", {"answers": {"color": "blue"}, "completion_id": key})
         if answer.status == 202:
             self.accepted[key] = answer.json["completion_id"]
-            self.refused.pop(key, None)
+            self.rejected.pop(key, None)
         else:
-            self.refused[key] = answer
+            self.rejected[key] = answer
         return answer.status == 202
 
     @contextmanager
@@ -157,12 +157,12 @@ def test_nobody_hangs_in_an_outage_and_nothing_that_was_accepted_is_missing(
             wait_ready(edge)
             so_far = len(clients.accepted)
             wait_until(lambda: len(clients.accepted) > so_far + 100, "completions after the outage")
-        for answer in clients.refused.values():
+        for answer in clients.rejected.values():
             assert answer.status == 503
             assert answer.problem == "log-unavailable"
             assert int(answer.headers["retry-after"]) >= 1
         with ThreadPoolExecutor(CLIENTS) as pool:
-            assert all(pool.map(clients.post, list(clients.refused)))
+            assert all(pool.map(clients.post, list(clients.rejected)))
         in_topic = {completion.completion_id for completion in edge.completions()}
     assert set(clients.accepted.values()) <= in_topic
 
@@ -170,7 +170,7 @@ def test_nobody_hangs_in_an_outage_and_nothing_that_was_accepted_is_missing(
 def wait_open_and_refusing(edge: Edge, clients: Clients) -> None:
     wait_until(lambda: breaker_is_open(edge), "the breaker to open")
     assert edge.ask("GET", "/health/ready").status == 503
-    refused = len(clients.refused)
-    wait_until(lambda: len(clients.refused) > refused + 5 * CLIENTS, "refusals while it is open")
+    rejected = len(clients.rejected)
+    wait_until(lambda: len(clients.rejected) > rejected + 5 * CLIENTS, "rejections while it is open")
     # Open, nobody waits for a report any more.
     assert b"quizstream_edge_in_flight 0.0" in edge.ask("GET", "/metrics").body

@@ -127,7 +127,7 @@ def settings_for(bootstrap: str, namespace: str) -> Settings:
 
 
 def prepare(settings: Settings) -> Topology:
-    """Makes the topics, and tells the facts."""
+    """Makes the topics, and tells the reference data."""
     topology = load(settings.topology_file, settings.topic_namespace)
     topics = [topology.topic(role) for role in ROLES]
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})

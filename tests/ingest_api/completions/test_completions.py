@@ -174,7 +174,7 @@ def test_a_service_may_hand_in_what_is_months_old(edge: Edge) -> None:
         (f"Bearer {OTHER_TENANTS_TOKEN}", "wrong-tenant"),
     ],
 )
-def test_a_token_that_does_not_serve_is_refused(edge: Edge, authorization: str, problem: str) -> None:
+def test_a_token_that_does_not_serve_is_rejected(edge: Edge, authorization: str, problem: str) -> None:
     answer = edge.submit("survey", {"answers": {}}, authorization=authorization)
     assert answer.problem == problem
     assert answer.headers.get("www-authenticate") == ("Bearer" if answer.status == 401 else None)

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.completions.keys import HOUR_MS, TimeBounds, idempotency_key, new_key, submitted_at, time_in
-from ingest_api.http.problems import Refusal
+from ingest_api.http.problems import Rejection
 
 NOW = 1_800_000_000_000
 BOUNDS = TimeBounds(past_h=168, past_name="submitted_past_max_h", future_s=300)
 
 
-def refused(header: bytes | None, completion_id: str | None) -> str:
-    with pytest.raises(Refusal) as raised:
+def rejected(header: bytes | None, completion_id: str | None) -> str:
+    with pytest.raises(Rejection) as raised:
         idempotency_key(header, completion_id, 8)
     return raised.value.problem.kind.slug
 
@@ -43,10 +43,10 @@ def test_header_and_body_give_the_same_key() -> None:
         ("ção".encode(), None, "invalid-idempotency-key"),
     ],
 )
-def test_a_key_that_cannot_be_used_is_refused(
+def test_a_key_that_cannot_be_used_is_rejected(
     header: bytes | None, completion_id: str | None, slug: str
 ) -> None:
-    assert refused(header, completion_id) == slug
+    assert rejected(header, completion_id) == slug
 
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
@@ -80,8 +80,8 @@ def test_a_given_time_wins_over_the_key_and_the_key_over_the_arrival() -> None:
         (-62_135_596_800_000, "submitted_past_max_h"),
     ],
 )
-def test_a_given_time_out_of_bounds_is_refused_with_the_bound(time_ms: int, bound: str) -> None:
-    with pytest.raises(Refusal) as raised:
+def test_a_given_time_out_of_bounds_is_rejected_with_the_bound(time_ms: int, bound: str) -> None:
+    with pytest.raises(Rejection) as raised:
         submitted_at(time_ms, None, NOW, BOUNDS)
     assert bound in raised.value.problem.detail
 

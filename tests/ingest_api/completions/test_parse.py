@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.completions.parse import Contact, Submission, parse
-from ingest_api.http.problems import Refusal
+from ingest_api.http.problems import Rejection
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 ANSWERS = st.dictionaries(
@@ -35,8 +35,8 @@ BODIES = st.fixed_dictionaries(
 )
 
 
-def refused(body: bytes) -> tuple[str, str | None]:
-    with pytest.raises(Refusal) as raised:
+def rejected(body: bytes) -> tuple[str, str | None]:
+    with pytest.raises(Rejection) as raised:
         parse(body)
     problem = raised.value.problem
     return problem.kind.slug, problem.pointer
@@ -57,22 +57,22 @@ def test_whatever_a_client_may_send_arrives_as_sent(
 
 
 @given(BODIES.filter(lambda content: content["answers"]), st.booleans(), st.data())
-def test_a_question_answered_twice_is_refused(
+def test_a_question_answered_twice_is_rejected(
     content: dict[str, Any], ascii_only: bool, data: st.DataObject
 ) -> None:
     question = data.draw(st.sampled_from(sorted(content["answers"])))
     body = json.dumps(content, ensure_ascii=ascii_only)
     key = json.dumps(question, ensure_ascii=ascii_only)
     twice = body.replace('"answers": {', f'"answers": {{{key}: 1, ', 1)
-    assert refused(twice.encode())[0] == "repeated-field"
+    assert rejected(twice.encode())[0] == "repeated-field"
 
 
 @given(st.binary(max_size=200) | TEXT.map(str.encode) | st.from_regex(rb'\{"answers":.{0,40}\}'))
-def test_any_bytes_are_parsed_or_refused_and_nothing_else(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_rejected_and_nothing_else(body: bytes) -> None:
     try:
-        outcome: Submission | Refusal = parse(body)
-    except Refusal as refusal:
-        outcome = refusal
+        outcome: Submission | Rejection = parse(body)
+    except Rejection as rejection:
+        outcome = rejection
     assert isinstance(outcome, Submission) or outcome.problem.reply().status in (400, 422)
 
 
@@ -113,15 +113,15 @@ def test_any_bytes_are_parsed_or_refused_and_nothing_else(body: bytes) -> None:
         (b'{"answers":{},"completion_id":"\\u0000"}', "unstorable-text", "#/completion_id"),
     ],
 )
-def test_what_is_refused_is_refused_by_name_and_place(body: bytes, slug: str, pointer: str | None) -> None:
-    assert refused(body) == (slug, pointer)
+def test_what_is_rejected_is_rejected_by_name_and_place(body: bytes, slug: str, pointer: str | None) -> None:
+    assert rejected(body) == (slug, pointer)
 
 
 def test_an_escaped_backslash_before_u0000_is_text() -> None:
     assert parse(b'{"answers":{"a":"\\\\u0000"}}').answers == {"a": "\\u0000"}
 
 
-def test_a_refusal_shows_little_of_what_was_sent() -> None:
-    with pytest.raises(Refusal) as raised:
+def test_a_rejection_shows_little_of_what_was_sent() -> None:
+    with pytest.raises(Rejection) as raised:
         parse(b'{"answers":{},"' + b"x" * 10_000 + b'":1}')
     assert len(raised.value.problem.detail) < 200

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from ingest_api.http.fast_path import Straight
+from ingest_api.http.fast_path import FastPath
 
 PATH = "/quiz/{quiz_id}/completions"
 
@@ -21,8 +21,8 @@ def went(method: str, path: str, kind: str = "http") -> tuple[str, Any]:
 
         return app
 
-    straight = Straight(PATH, ["POST", "OPTIONS"], called("endpoint"), called("everything"))
-    asyncio.run(straight({"type": kind, "method": method, "path": path}, None, None))  # type: ignore[arg-type]
+    fast_path = FastPath(PATH, ["POST", "OPTIONS"], called("endpoint"), called("everything"))
+    asyncio.run(fast_path({"type": kind, "method": method, "path": path}, None, None))  # type: ignore[arg-type]
     (one,) = got
     return one
 

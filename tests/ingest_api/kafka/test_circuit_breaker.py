@@ -3,19 +3,19 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ingest_api.kafka.circuit_breaker import Breaker, State
+from ingest_api.kafka.circuit_breaker import CircuitBreaker, State
 
 FAILURES_MAX = 3
 
 
 def test_it_opens_at_the_third_failure_in_a_row_and_says_so_once() -> None:
-    breaker = Breaker(FAILURES_MAX)
+    breaker = CircuitBreaker(FAILURES_MAX)
     assert [breaker.failed() for _ in range(5)] == [False, False, True, False, False]
     assert not breaker.admits()
 
 
 def test_a_success_between_forgets_the_failures() -> None:
-    breaker = Breaker(FAILURES_MAX)
+    breaker = CircuitBreaker(FAILURES_MAX)
     for _ in range(FAILURES_MAX * 2):
         breaker.failed()
         breaker.succeeded()
@@ -23,7 +23,7 @@ def test_a_success_between_forgets_the_failures() -> None:
 
 
 def test_half_open_lets_one_through_and_its_failure_opens_at_once() -> None:
-    breaker = Breaker(FAILURES_MAX)
+    breaker = CircuitBreaker(FAILURES_MAX)
     breaker.open()
     breaker.reached()
     assert [breaker.admits(), breaker.admits()] == [True, False]
@@ -36,7 +36,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.breaker = Breaker(FAILURES_MAX)
+        self.breaker = CircuitBreaker(FAILURES_MAX)
         self.out = 0
         self.in_a_row = 0
         self.tried_half_open = 0

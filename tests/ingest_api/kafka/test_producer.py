@@ -12,9 +12,9 @@ from typing import Any, Literal
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from ingest_api.http.problems import Refusal
+from ingest_api.http.problems import Rejection
 from ingest_api.kafka.circuit_breaker import State
-from ingest_api.kafka.producer import Log
+from ingest_api.kafka.producer import Publisher
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 
@@ -66,7 +66,7 @@ class Says:
 
 @dataclass
 class Setting:
-    log: Log
+    log: Publisher
     producers: list[Says]
 
     @property
@@ -77,8 +77,8 @@ class Setting:
         """The slug of the problem; empty when delivered."""
         try:
             await self.log.publish(TOPIC.name, b"key", b"value")
-        except Refusal as refusal:
-            return refusal.problem.kind.slug
+        except Rejection as rejection:
+            return rejection.problem.kind.slug
         return ""
 
 
@@ -90,7 +90,7 @@ async def connected(open_s: float = 0.01) -> AsyncIterator[Setting]:
         producers.append(Says(on_error))
         return producers[-1]
 
-    log = Log(make, (TOPIC,), failures_max=FAILURES_MAX, open_s=open_s, in_flight_max=IN_FLIGHT_MAX)
+    log = Publisher(make, (TOPIC,), failures_max=FAILURES_MAX, open_s=open_s, in_flight_max=IN_FLIGHT_MAX)
     await log.start()
     await until(lambda: log.problem is None)
     yield Setting(log, producers)

@@ -78,6 +78,6 @@ def test_exit_ends_without_cleaning_up() -> None:
 
 
 @pytest.mark.parametrize("armed", ["no.such.point:kill", "sender.marked:explode", "sender.marked:kill:x"])
-def test_arming_what_does_not_exist_is_refused(armed: str) -> None:
+def test_arming_what_does_not_exist_is_rejected(armed: str) -> None:
     with pytest.raises(UnknownCrashPoint):
         parse(armed)
