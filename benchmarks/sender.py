@@ -20,12 +20,11 @@ from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.parts import Spread, Wrong, running, servers
 from benchmarks.scene import Scene, plant
 from benchmarks.subject import Tell
-from ops.audit.provider_record import ProviderRecord
+from ops.audit.provider_record import Call, ProviderRecord
 from ops.chaos.provider import Provider
 from ops.demo.phones import demo_phone
 from ops.embedded.home import Home
 from ops.locate import Deployment
-from ops.simulator.record import Call
 from pipeline.runtime.clock import today
 from pipeline.runtime.record import Record
 from schemas import ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 @dataclass(frozen=True)
 class Parts:
     completions: ReceiveCompletion
-    webhooks: ReceiveWebhook
+    webhooks: Mapping[str, ReceiveWebhook]  # by the name in the route: a provider's, or one it had before
     registry: Registry
     health: Health
     description: Description
@@ -37,14 +37,16 @@ class Parts:
 
 def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
     completions = Endpoint("completions", parts.completions, headers=ANY_ORIGIN)
-    webhooks = Endpoint("webhooks", parts.webhooks)
     registry, health = parts.registry, parts.health
     submit, read, both = ["POST", "OPTIONS"], ["GET"], ["GET", "POST"]
     everything = Starlette(
         routes=[
             Route(COMPLETIONS, completions, methods=submit),
             Route("/api/quiz/{quiz_id}/submit", completions, methods=submit),  # the old pages' address
-            Route("/webhooks/whatsapp", webhooks, methods=both),
+            *(
+                Route(f"/webhooks/{name}", Endpoint("webhooks", receive), methods=both)
+                for name, receive in parts.webhooks.items()
+            ),
             Route("/schemas/types", Endpoint("schemas", registry.types), methods=read),
             Route("/schemas/ids/{id}", Endpoint("schemas", registry.schema), methods=read),
             Route("/subjects", Endpoint("subjects", registry.subjects), methods=read),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
@@ -26,11 +27,13 @@ from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
 from ingest_api.webhooks.receive import ReceiveWebhook
+from ingest_api.webhooks.secrets import secrets_of
 from pipeline.runtime.reference_data import FactsFollower
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
-from pipeline.topology.model import Topology
+from pipeline.topology.model import Topic, Topology
 from schemas.codec import codec
+from sinks import providers
 
 log = logging.getLogger(__name__)
 
@@ -110,19 +113,30 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
             tokens,
             stamp or Stamp(settings.contact_key, settings.region),
         ),
-        webhooks=ReceiveWebhook(
-            webhooks,
-            codec("provider_webhook"),
-            publisher,
-            settings.webhook_secret,
-            settings.webhook_verify_token,
-            edge.webhook_bytes_max,
-        ),
+        webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
         registry=Registry(topology),
         health=Health(publisher, reference_data),
         description=Description(edge),
     )
     return build(parts, partial(_running, publisher, reference_data))
+
+
+def _webhooks(
+    settings: Settings, topic: Topic, publisher: Publisher, bytes_max: int
+) -> dict[str, ReceiveWebhook]:
+    """By each name that a provider has or had; a provider whose secret is not set has no route."""
+    receivers: dict[str, ReceiveWebhook] = {}
+    for name in providers.names():
+        source = providers.webhooks_of(name)
+        secrets = secrets_of(source, settings, os.environ)
+        if secrets is None:
+            log.warning("no webhooks of provider %s: %s is not set", name, source.signing_variable)
+            continue
+        receivers[name] = ReceiveWebhook(
+            source, secrets, topic, codec("provider_webhook"), publisher, bytes_max
+        )
+    former = {before: receivers[now] for before, now in providers.FORMER_NAMES.items() if now in receivers}
+    return receivers | former
 
 
 @contextlib.asynccontextmanager

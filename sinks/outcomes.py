@@ -1,10 +1,14 @@
-"""What can become of one call to a provider. Only `Rejected`, `NotWritten` and `NotCalled` say that nothing
-was sent.
+"""The outcome of one call to a provider, whichever it is. Only `Rejected`, `NotWritten` and `NotCalled` say
+that nothing was sent.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from sinks.actions import Action
+
+CODE_CHARS_MAX = 64  # a code is a label of metrics and a column of the ledger
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,17 @@ class Sent:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The provider answered with a code that is listed as "not sent" (`codes.py`)."""
+    """The provider refused the message: it was not sent.
 
-    code: int
+    `code` is the provider's own, as text, for operators only: `action` is what the sender works on. `listed`
+    is False for a code that the provider's package does not know.
+    """
+
+    action: Action
+    code: str
     detail: str
     retry_after_s: float = 0.0  # what the provider asked for; 0 where it did not
+    listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,14 @@ class NotCalled:
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """At least one byte was written and nothing proves what became of it."""
+    """At least one byte was written and nothing proves what became of it.
+
+    `slow_down`: the answer looks like a limit or a refusal of every call, so the number pauses.
+    """
 
     detail: str
-    code: int | None = None
+    code: str | None = None
+    slow_down: bool = False
 
 
 Outcome = Sent | Rejected | NotWritten | NotCalled | Ambiguous

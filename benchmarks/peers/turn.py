@@ -17,11 +17,10 @@ from benchmarks.parts import Wrong
 from benchmarks.percentiles import Percentiles, percentiles_ms
 from benchmarks.questionnaire import Questionnaire
 from benchmarks.scene import Scene
-from ops.audit.provider_record import ProviderRecord
+from ops.audit.provider_record import Call, ProviderRecord
 from ops.chaos.provider import Provider
 from ops.demo.phones import ROWS_MAX, demo_phone
 from ops.locate import Deployment
-from ops.simulator.record import Call
 
 EMPTY_TIMEOUT_S = 600.0
 EXAMPLES_MAX = 3

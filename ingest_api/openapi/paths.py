@@ -8,6 +8,7 @@ from ingest_api.http import problems
 from ingest_api.http.problems import Kind
 from ingest_api.openapi.schema_registry import REGISTRY_JSON
 from pipeline.topology.file import Edge
+from sinks import providers
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -30,7 +31,7 @@ def paths(edge: Edge) -> dict[str, Any]:
     return {
         "/quiz/{quiz_id}/completions": {"post": _submit(edge, "submitCompletion", deprecated=False)},
         "/api/quiz/{quiz_id}/submit": {"post": _submit(edge, "submitCompletionLegacy", deprecated=True)},
-        "/webhooks/whatsapp": {"get": _handshake(), "post": _webhook()},
+        "/webhooks/{provider}": {"get": _handshake(), "post": _webhook()},
         "/schemas/types": {"get": _read("The kinds of schemas", {"type": "array"}, REGISTRY_JSON)},
         "/schemas/ids/{id}": {
             "get": _read(
@@ -106,13 +107,14 @@ def _webhook() -> dict[str, Any]:
     return {
         "summary": "Receive a provider's webhook",
         "parameters": [
+            _provider(),
             {
                 "name": "X-Hub-Signature-256",
                 "in": "header",
-                "required": True,
+                "required": False,
                 "schema": {"type": "string"},
-                "description": "sha256= and the HMAC of the raw body, by the app secret",
-            }
+                "description": "of meta-cloud: sha256= and the HMAC of the raw body, by the app secret",
+            },
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
         "responses": {
@@ -129,8 +131,11 @@ def _handshake() -> dict[str, Any]:
     return {
         "summary": "The provider's handshake",
         "parameters": [
-            {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
-            for name in ("hub.mode", "hub.verify_token", "hub.challenge")
+            _provider(),
+            *(
+                {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
+                for name in ("hub.mode", "hub.verify_token", "hub.challenge")
+            ),
         ],
         "responses": {
             "200": {
@@ -183,6 +188,11 @@ def _read(
 
 def _parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _provider() -> dict[str, Any]:
+    known = [*providers.names(), *providers.FORMER_NAMES]
+    return {"name": "provider", "in": "path", "required": True, "schema": {"type": "string", "enum": known}}
 
 
 def _rejections(*kinds: Kind) -> dict[str, Any]:

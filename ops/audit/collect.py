@@ -19,9 +19,8 @@ import psycopg
 from ops.audit import ledger_audit as marks
 from ops.audit.dead_letter_audit import DeadEvidence
 from ops.audit.ledger_audit import Books
-from ops.audit.provider_record import NoRecord, ProviderRecord, attempt_of, certainly_not_sent
+from ops.audit.provider_record import Call, NoRecord, ProviderRecord, attempt_of, certainly_not_sent
 from ops.locate import Deployment
-from ops.simulator.record import Call
 from ops.topics import offsets
 from ops.topics.scan import TopicScan
 from pipeline.runtime.record import Record

@@ -87,9 +87,8 @@ def _from_tables(
         start = {key: row[key] for key in ("attempt_id", "delivery_id", "number_id", "attempt")}
         yield _moment(called, "table delivery_attempts", "calling the provider", start)
         if finished is not None:
-            end = {
-                key: row[key] for key in ("attempt_id", "outcome", "code", "detail", "provider_message_id")
-            }
+            told = ("attempt_id", "provider", "outcome", "code", "action", "detail", "provider_message_id")
+            end = {key: row[key] for key in told}
             yield _moment(finished, "table delivery_attempts", f"call ended: {row['outcome']}", end)
     attempt_ids = [UUID(row["attempt_id"]) for row in attempts]
     messages = [row["provider_message_id"] for row in attempts if row["provider_message_id"]]

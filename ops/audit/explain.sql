@@ -19,8 +19,8 @@ SELECT completion_id::text, campaign_id, first_completion_id::text, accepted_at
 FROM duplicates WHERE completion_id = ANY(%(ids)s)
 
 -- attempts_of --
-SELECT attempt_id::text, delivery_id::text, number_id, attempt, called_at, finished_at, outcome, code, detail,
-       provider_message_id
+SELECT attempt_id::text, delivery_id::text, number_id, attempt, called_at, finished_at, outcome,
+       coalesce(provider_code, code::text) AS code, action, detail, provider_message_id, provider_name(provider) AS provider
 FROM delivery_attempts WHERE delivery_id = ANY(%(ids)s) ORDER BY called_at
 
 -- statuses_of --

@@ -1,4 +1,4 @@
-"""What really arrived at the provider: the simulator's own record of every call, in its order."""
+"""The calls that really arrived at the provider: the simulator's own record, in its order."""
 
 from __future__ import annotations
 
@@ -10,16 +10,35 @@ from uuid import UUID
 
 import msgspec
 
-from ops.simulator.record import Call
 from pipeline.runtime.settings import Settings
-from sinks.whatsapp.meta_cloud.codes import Unclear, action_of
+from sinks.providers import provider_named
 
 REQUEST_TIMEOUT_S = 10.0
 
 
+class Call(msgspec.Struct, frozen=True):
+    """`at` is seconds since the epoch; `status` is the HTTP status of the answer, None where none is given.
+
+    `wamid` is set where the message was taken: that, and only that, is a message on its way to a person.
+    `code` is the provider's, where the answer is its error envelope.
+    """
+
+    at: float
+    number: str
+    to: str
+    attempt_id: str | None = None
+    wamid: str | None = None
+    status: int | None = None
+    code: int | str | None = None
+    rule: str | None = None
+    provider: str = "meta-cloud"
+
+
 def certainly_not_sent(call: Call) -> bool:
-    """It was answered with a code that is listed as a refusal."""
-    return call.wamid is None and call.code is not None and not isinstance(action_of(call.code), Unclear)
+    """True for a call that was answered with a refusal, by the rules of its provider."""
+    if call.wamid is not None or call.code is None:
+        return False
+    return provider_named(call.provider).action_of(str(call.code), call.status) is not None
 
 
 def attempt_of(call: Call) -> bytes | None:

@@ -17,7 +17,7 @@ import psycopg
 from ops import locate
 from ops.audit import explain
 from ops.audit.ledger_audit import Report
-from ops.audit.provider_record import NoRecord, ProviderRecord
+from ops.audit.provider_record import Call, NoRecord, ProviderRecord
 from ops.audit.reconcile import reconcile
 from ops.audit.settle import settle
 from ops.chaos import scene
@@ -36,7 +36,6 @@ from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.embedded.ports import Ports
 from ops.locate import Deployment
-from ops.simulator.record import Call
 
 READY_TIMEOUT_S = 120.0
 LAST_ANSWERS_TIMEOUT_S = 240.0

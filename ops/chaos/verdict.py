@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import msgspec
 
 from ops.audit.ledger_audit import Report
-from ops.audit.provider_record import certainly_not_sent
+from ops.audit.provider_record import Call, certainly_not_sent
 from ops.chaos.schedule import Fault, FaultClass
 from ops.chaos.watcher import Violation
-from ops.simulator.record import Call
 
 DRAIN_S_MAX = 60.0
 EXAMPLES_MAX = 5

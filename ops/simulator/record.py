@@ -11,25 +11,10 @@ from pathlib import Path
 
 import msgspec
 
+from ops.audit.provider_record import Call
 from ops.simulator.numbers import CALLS_PAGE_MAX
 
 INDEX_EVERY = 1_000  # calls between two known places of the file
-
-
-class Call(msgspec.Struct, frozen=True):
-    """`at` is seconds since the epoch; `status` is the HTTP status of the answer, None where none is given.
-
-    `wamid` is set where the message was taken: that, and only that, is a message on its way to a person.
-    """
-
-    at: float
-    number: str
-    to: str
-    attempt_id: str | None = None
-    wamid: str | None = None
-    status: int | None = None
-    code: int | None = None
-    rule: str | None = None
 
 
 class Record:

@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 
+from ops.audit.provider_record import Call
 from ops.simulator import answers, numbers
 from ops.simulator.answers import Refusal
 from ops.simulator.checks import Request, Template, check
 from ops.simulator.limits import NumberRate, PairRate
 from ops.simulator.numbers import Behaviour
-from ops.simulator.record import Call, Record
+from ops.simulator.record import Record
 from ops.simulator.rules import Rule, Rules
 from ops.simulator.webhooks import Webhooks
 

@@ -24,7 +24,7 @@ from pipeline.runtime.settings import Settings
 PORT_OFFSET = 10
 LOOPBACK = {"127.0.0.1", "localhost"}
 SEED_VARIABLE = "QUIZSTREAM_SIMULATOR_SEED"
-WEBHOOK_PATH = "/webhooks/whatsapp"
+WEBHOOK_PATH = "/webhooks/meta-cloud"
 KEEP_ALIVE_S = 30  # longer than the sender keeps an idle connection
 STOP_GRACE_S = 2
 

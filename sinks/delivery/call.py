@@ -22,6 +22,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
+from sinks.actions import FailRecipient, HoldNumber, Throttle
 from sinks.connection import CannotConnect, Line
 from sinks.delivery.consequences import Call, RetryPolicy, consequence
 from sinks.delivery.group_commit import Grouped
@@ -31,7 +32,6 @@ from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.number_worker import Desk, Sendable
 from sinks.delivery.rows import NUMBER_LOST, Marked, MarkRequest, NotMarked, Result, Settled
 from sinks.outcomes import Ambiguous, NotCalled, Outcome, Rejected, Sent
-from sinks.whatsapp.meta_cloud.codes import HoldNumber, Throttle, action_of
 
 log = logging.getLogger(__name__)
 
@@ -197,14 +197,7 @@ class Calls:
         assert this is not None
         self._at_provider.add(this)
         try:
-            outcome: Outcome = await desk.api.send(
-                line,
-                sendable.to,
-                sendable.message,
-                str(call.attempt_id),
-                not_after=not_after,
-                timeout_s=self._settings.call_timeout_s,
-            )
+            outcome = await self._send(desk, sendable, str(call.attempt_id), line, not_after)
         except asyncio.CancelledError:
             this.uncancel()  # only `finish` cancels here, and the result is still to be written
             outcome = Ambiguous("the sender was stopped during the call")
@@ -225,6 +218,28 @@ class Calls:
         desk.limiter.freed()
         desk.wake.set()
 
+    async def _send(
+        self, desk: Desk, sendable: Sendable, attempt_id: str, line: Line, not_after: float
+    ) -> Outcome:
+        problem = desk.provider.limits.problem_of(sendable.message)
+        if problem is not None:
+            desk.lines.give(line)
+            return Rejected(FailRecipient(), "", problem)
+        outcome = await desk.client.send(
+            line,
+            sendable.to,
+            sendable.message,
+            attempt_id,
+            not_after=not_after,
+            timeout_s=self._settings.call_timeout_s,
+        )
+        if isinstance(outcome, Ambiguous):
+            # What the lease has left after the longest call, halved: the result is to be written within it.
+            left_s = self._settings.lease_s - self._settings.call_timeout_s
+            timeout_s = (left_s - self._settings.mark_to_call_max_ms / 1000) / 2
+            return await desk.client.find(attempt_id, timeout_s=timeout_s) or outcome
+        return outcome
+
     def _heed(self, desk: Desk, outcome: Outcome, result: Result) -> None:
         """What a single outcome says about the number."""
         self._metrics.outcomes.labels(result.outcome, str(result.code or "")).inc()
@@ -233,10 +248,20 @@ class Calls:
         match outcome:
             case Sent():
                 desk.setbacks = 0
-            case Rejected(code, _, retry_after_s) if isinstance(action_of(code), Throttle):
+            case Rejected(Throttle(), retry_after_s=retry_after_s):
                 self._set_back(desk, retry_after_s)
-            case Rejected(code) if isinstance(action_of(code), HoldNumber):
+            case Rejected(HoldNumber()):
                 self._unusable(desk)
+            case Rejected(listed=False, code=code):
+                self._metrics.unlisted_codes.labels(desk.provider.name, code).inc()
+                log.error(
+                    "attempt %s: provider %s refused with the unlisted code %s; the delivery failed",
+                    result.attempt_id,
+                    desk.provider.name,
+                    code,
+                )
+            case Ambiguous(slow_down=True):
+                self._set_back(desk, 0.0)
             case _:
                 return
 

@@ -4,17 +4,15 @@ stop. Pure.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from typing import Literal, assert_never
 from uuid import UUID
 
+from sinks import actions
 from sinks.delivery.rows import HoldNumber, Leased, Result, StopScope, StopTemplate, SuppressContact
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
-from sinks.whatsapp.meta_cloud import codes
-
-PAIR_BACKOFF = 4  # the provider's: 4^X seconds (docs/providers.md)
-PAIR_ATTEMPTS_MAX = 8  # 4^7 s: four and a half hours after the first
 
 
 @dataclass(frozen=True)
@@ -54,74 +52,62 @@ def consequence(call: Call, outcome: Outcome, policy: RetryPolicy, rng: random.R
         case NotCalled(detail):
             return Result(delivery.key, attempt_id, "waiting", "not_sent", detail, counted=False)
         case NotWritten(detail):
-            return _again(call, "not_sent", detail, None, policy.attempts_max, policy, rng)
+            return _again(call, "not_sent", detail, policy.attempts_max, policy, rng)
         case Rejected():
             return _rejected(call, outcome, policy, rng)
     assert_never(outcome)
 
 
 def _rejected(call: Call, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
-    key, attempt_id, reason, code = call.delivery.key, call.attempt_id, refusal.detail, refusal.code
+    return dataclasses.replace(
+        _acted(call, refusal, policy, rng), code=refusal.code or None, action=refusal.action.name
+    )
+
+
+def _acted(call: Call, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
+    key, attempt_id, reason = call.delivery.key, call.attempt_id, refusal.detail
     tenant_id = call.delivery.tenant_id
-    match codes.action_of(code):
-        case codes.Throttle():
+    match refusal.action:
+        case actions.Throttle():
             wait_s = max(refusal.retry_after_s, policy.backoff_s(1, rng))
-            return Result(
-                key, attempt_id, "waiting", "rejected", reason, due_in_s=wait_s, counted=False, code=code
-            )
-        case codes.WaitForPair():
-            pair_wait_s = float(PAIR_BACKOFF ** (min(call.attempts, PAIR_ATTEMPTS_MAX) - 1))
-            return _again(call, "rejected", reason, code, PAIR_ATTEMPTS_MAX, policy, rng, pair_wait_s)
-        case codes.Retry(attempts_max, after_s):
-            return _again(
-                call, "rejected", reason, code, attempts_max or policy.attempts_max, policy, rng, after_s
-            )
-        case codes.HoldNumber(state, scope):
+            return Result(key, attempt_id, "waiting", "rejected", reason, due_in_s=wait_s, counted=False)
+        case actions.WaitForPair(factor, attempts_max):
+            pair_wait_s = float(factor ** (min(call.attempts, attempts_max) - 1))
+            return _again(call, "rejected", reason, attempts_max, policy, rng, pair_wait_s)
+        case actions.Retry(attempts_max, after_s):
+            return _again(call, "rejected", reason, attempts_max or policy.attempts_max, policy, rng, after_s)
+        case actions.HoldNumber(state, scope):
             hold = HoldNumber(call.number_id, state, reason, whole_account=scope == "account")
-            return Result(
-                key, attempt_id, "waiting", "rejected", reason, counted=False, code=code, effects=(hold,)
-            )
-        case codes.HoldTemplate():
+            return Result(key, attempt_id, "waiting", "rejected", reason, counted=False, effects=(hold,))
+        case actions.HoldTemplate():
             stop = (
                 StopScope(f"campaign:{key.campaign_id}", reason)
                 if call.template is None
                 else StopTemplate(tenant_id, call.template, reason)
             )
-            return Result(
-                key, attempt_id, "waiting", "rejected", reason, counted=False, code=code, effects=(stop,)
-            )
-        case codes.FailCampaign():
+            return Result(key, attempt_id, "waiting", "rejected", reason, counted=False, effects=(stop,))
+        case actions.FailCampaign():
             stop = StopScope(f"campaign:{key.campaign_id}", reason)
-            return Result(key, attempt_id, "failed", "rejected", reason, code=code, effects=(stop,))
-        case codes.Fail():
-            return Result(key, attempt_id, "failed", "rejected", reason, code=code)
-        case codes.Suppress():
+            return Result(key, attempt_id, "failed", "rejected", reason, effects=(stop,))
+        case actions.FailRecipient():
+            return Result(key, attempt_id, "failed", "rejected", reason)
+        case actions.Suppress():
             suppress = SuppressContact(tenant_id, key.contact_id, reason)
-            return Result(key, attempt_id, "suppressed", "rejected", reason, code=code, effects=(suppress,))
-        case codes.Unclear():
-            return Result(key, attempt_id, "ambiguous", "ambiguous", reason, code=code)
+            return Result(key, attempt_id, "suppressed", "rejected", reason, effects=(suppress,))
+    assert_never(refusal.action)
 
 
 def _again(
     call: Call,
     outcome: Literal["rejected", "not_sent"],
     reason: str,
-    code: int | None,
     attempts_max: int,
     policy: RetryPolicy,
     rng: random.Random,
     after_s: float = 0.0,
 ) -> Result:
+    key, attempt_id = call.delivery.key, call.attempt_id
     if call.attempts >= attempts_max:
-        return Result(
-            call.delivery.key,
-            call.attempt_id,
-            "dead",
-            outcome,
-            f"{call.attempts} attempts: {reason}",
-            code=code,
-        )
+        return Result(key, attempt_id, "dead", outcome, f"{call.attempts} attempts: {reason}")
     due_in_s = after_s or policy.backoff_s(call.attempts, rng)
-    return Result(
-        call.delivery.key, call.attempt_id, "waiting", outcome, reason, due_in_s=due_in_s, code=code
-    )
+    return Result(key, attempt_id, "waiting", outcome, reason, due_in_s=due_in_s)

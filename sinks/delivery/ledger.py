@@ -144,6 +144,7 @@ class Ledger:
                     "attempt_ids": [result.attempt_id for result in results],
                     "outcomes": [result.outcome for result in results],
                     "codes": [result.code for result in results],
+                    "actions": [result.action for result in results],
                     "details": [result.reason for result in results],
                     "message_ids": [result.provider_message_id for result in results],
                 },

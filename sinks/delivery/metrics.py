@@ -47,6 +47,12 @@ class SenderMetrics:
         self.outcomes = Counter(
             "quizstream_sender_outcomes", "Ends of calls", ["outcome", "code"], registry=registry
         )
+        self.unlisted_codes = Counter(
+            "quizstream_sender_unlisted_codes",
+            "Refusals with a code that the provider's package does not list",
+            ["provider", "code"],
+            registry=registry,
+        )
         self.not_sendable = Counter(
             "quizstream_sender_not_sendable",
             "Deliveries without a phone or a whole message",

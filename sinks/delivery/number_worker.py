@@ -11,7 +11,7 @@ from sinks.connection import Endpoint, Lines
 from sinks.delivery.limiter import Limiter
 from sinks.delivery.numbers import Number
 from sinks.delivery.rows import Leased
-from sinks.whatsapp.meta_cloud.client import CloudApi
+from sinks.providers import provider_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,10 @@ class Desk:
         clock: Callable[[], float],
     ) -> None:
         """Raises ValueError for an address, CredentialMissing for a token that cannot be used."""
+        self.provider = provider_named(number.provider)
         self.number = number
         self.lines = Lines(Endpoint.parse(number.base_url), clock, idle_max=in_flight_max)
-        self.api = CloudApi(number.number_id, token, self.lines)
+        self.client = self.provider.open(number.number_id, token, self.lines)
         self.limiter: Limiter[Sendable] = Limiter(
             messages_per_s=number.messages_per_s or messages_per_s,
             in_flight_max=in_flight_max,

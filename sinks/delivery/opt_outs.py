@@ -8,7 +8,7 @@ from pathlib import Path
 from ingest_api.phones import canonical
 from sinks.postgres.connect import Connection
 from sinks.postgres.queries import load_queries
-from sinks.whatsapp.meta_cloud.webhook import OptOut
+from sinks.webhook import OptOut
 
 QUERIES = load_queries(Path(__file__).with_name("statuses.sql"))
 
@@ -16,15 +16,15 @@ ContactOf = Callable[[str, str], str]
 """(tenant id, phone in E.164) -> contact id."""
 
 
-def suppress(connection: Connection, opt_outs: Iterable[OptOut], contact_of: ContactOf) -> int:
-    """Returns how many contacts are newly suppressed. Commits nothing.
+def suppress(connection: Connection, opt_outs: Iterable[tuple[str, OptOut]], contact_of: ContactOf) -> int:
+    """`opt_outs` come with their provider. Returns how many contacts are newly suppressed. Commits nothing.
 
     The contact is the recipient of the message that is replied to, and everybody with this phone whom the
     number may write to. A number of one tenant suppresses for it even somebody whom it has not met yet.
     """
     found: dict[tuple[str, str], str] = {}
-    for opt_out in opt_outs:
-        for contact in _contacts(connection, opt_out, contact_of):
+    for provider, opt_out in opt_outs:
+        for contact in _contacts(connection, provider, opt_out, contact_of):
             found.setdefault(contact, opt_out.reason)
     new = 0
     for (tenant_id, contact_id), reason in sorted(found.items()):
@@ -32,13 +32,15 @@ def suppress(connection: Connection, opt_outs: Iterable[OptOut], contact_of: Con
     return new
 
 
-def _contacts(connection: Connection, opt_out: OptOut, contact_of: ContactOf) -> list[tuple[str, str]]:
+def _contacts(
+    connection: Connection, provider: str, opt_out: OptOut, contact_of: ContactOf
+) -> list[tuple[str, str]]:
     contacts: list[tuple[object, ...]] = []
     if opt_out.reply_to is not None:
-        contacts += connection.execute(QUERIES["recipient_of_message"], [opt_out.reply_to])
+        contacts += connection.execute(QUERIES["recipient_of_message"], [provider, opt_out.reply_to])
     phone = canonical(f"+{opt_out.wa_id.lstrip('+')}")
     if phone is not None:
-        rows = connection.execute(QUERIES["tenants_of_number"], [opt_out.number_id])
+        rows = connection.execute(QUERIES["tenants_of_number"], [provider, opt_out.number_id])
         tenants = [str(row[0]) for row in rows]
         candidates = [contact_of(tenant_id, phone) for tenant_id in tenants]
         if len(tenants) == 1:

@@ -22,6 +22,7 @@ from pipeline.runtime.clock import now_ms
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
+from sinks import providers
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.numbers import Numbers
@@ -31,7 +32,6 @@ from sinks.delivery.sender import Sender
 log = logging.getLogger(__name__)
 
 METRICS_PORT_OFFSET = 22
-PROVIDERS = ("meta-cloud",)
 # The embedded stack's numbers name it; elsewhere the environment has to have it.
 DEFAULT_CREDENTIAL = "WHATSAPP_ACCESS_TOKEN"
 
@@ -74,7 +74,7 @@ async def _run(settings: Settings, topology: Topology) -> None:
     numbers = Numbers(
         pool,
         owner=owner,
-        providers=PROVIDERS,
+        providers=providers.names(),
         lease_s=topology.sender.number_lease_s,
         has_credential=lambda name: bool(token_of(name)),
         clock=clock_s,

@@ -140,8 +140,11 @@ WITH asked AS (
     RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id,
               d.sequence, d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id
 ), attempted AS (
-    INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt)
-    SELECT c.attempt_id, c.delivery_id, c.number_id, c.attempts FROM changed AS c WHERE c.state = 'calling'
+    INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt, provider)
+    SELECT c.attempt_id, c.delivery_id, c.number_id, c.attempts, n.provider
+    FROM changed AS c
+    LEFT JOIN sender_numbers AS n ON n.number_id = c.number_id
+    WHERE c.state = 'calling'
 )
 SELECT c.campaign_month, c.campaign_id, c.contact_id, c.delivery_id, c.tenant_id, c.completion_id, c.sequence,
        c.state, c.reason, c.provider_message_id, c.attempts, c.attempt_id, c.number_id
@@ -194,11 +197,12 @@ RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant
 UPDATE delivery_attempts AS a
 SET finished_at = clock_timestamp(),
     outcome = g.outcome,
-    code = g.code,
+    provider_code = g.code,
+    action = g.action,
     detail = g.detail,
     provider_message_id = coalesce(g.message_id, a.provider_message_id)
-FROM unnest(%(attempt_ids)s::uuid[], %(outcomes)s::text[], %(codes)s::integer[], %(details)s::text[],
-            %(message_ids)s::text[]) AS g (attempt_id, outcome, code, detail, message_id)
+FROM unnest(%(attempt_ids)s::uuid[], %(outcomes)s::text[], %(codes)s::text[], %(actions)s::text[],
+            %(details)s::text[], %(message_ids)s::text[]) AS g (attempt_id, outcome, code, action, detail, message_id)
 WHERE a.attempt_id = g.attempt_id;
 
 -- settle_leased --

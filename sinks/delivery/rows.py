@@ -115,9 +115,10 @@ class Result:
     reason: str = ""
     due_in_s: float | None = None
     counted: bool = True  # False gives the attempt back: it was nobody's fault that counts
-    code: int | None = None
+    code: str | None = None  # the provider's own
     provider_message_id: str | None = None
     effects: tuple[Effect, ...] = ()
+    action: str | None = None  # the name of a rejection's action
 
 
 @dataclass(frozen=True, slots=True)

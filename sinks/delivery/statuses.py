@@ -13,6 +13,7 @@ import msgspec
 from schemas.codec import Codec, Undecodable, codec
 from schemas.ids import contact_id
 from schemas.records import DeliveryEvent, ProviderWebhook
+from sinks import providers
 from sinks.delivery import opt_outs
 from sinks.delivery.status_merge import PROOFS, RANKS, Becomes, Waits, merge
 from sinks.postgres import metrics
@@ -22,10 +23,9 @@ from sinks.postgres.partitions import Partition
 from sinks.postgres.queries import load_queries
 from sinks.postgres.sink import Arrival, WriteReport
 from sinks.postgres.tables.deliveries import EVENTS_ROLE
-from sinks.whatsapp.meta_cloud.webhook import NotAWebhook, Status, Webhook, parse
+from sinks.webhook import NotAWebhook, Status, Webhook
 
 QUERIES = load_queries(Path(__file__).with_name("statuses.sql"))
-OPTED_OUT_CODE = 131050  # Cloud API: the user stopped marketing messages
 WAITING_BATCH_MAX = 500
 KEPT_WAITING = timedelta(days=8)  # the provider repeats a webhook for up to seven
 
@@ -43,8 +43,9 @@ class WebhookDecoder:
         """Raises `Undecodable` for either."""
         event = self._inner.decode(value)
         try:
-            return parse(event.provider, event.personal.body, event.received_at)
-        except NotAWebhook as error:
+            source = providers.webhooks_of(event.provider)
+            return source.parse(event.personal.body, event.received_at)
+        except (NotAWebhook, providers.UnknownProvider) as error:
             raise Undecodable(str(error)) from None
 
 
@@ -68,7 +69,9 @@ class ProviderStatuses:
         new = max(0, connection.execute(QUERIES["insert_statuses"], _columns(seen)).rowcount) if seen else 0
         merge_messages(connection, [status.message_id for _, status in seen])
         stopped = opt_outs.suppress(
-            connection, (each for webhook in webhooks for each in webhook.opt_outs), self._contact_of
+            connection,
+            ((webhook.provider, each) for webhook in webhooks for each in webhook.opt_outs),
+            self._contact_of,
         )
         metrics.OPT_OUTS.inc(stopped)
         metrics.WEBHOOKS_ODD.inc(sum(webhook.odd for webhook in webhooks))
@@ -97,7 +100,7 @@ def count_waiting(connection: Connection) -> int:
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A stored status and the delivery that it is about."""
+    """A stored status and the delivery that it is about; `provider` as it is stored."""
 
     provider: str
     message_id: str
@@ -190,7 +193,7 @@ def _write(connection: Connection, judged: Sequence[Judged]) -> None:
         for row in settled:
             state, by = changes[row[13], row[2], row[3]]
             metrics.STATUSES_MERGED.labels(state).inc()
-            if any(error.get("code") == OPTED_OUT_CODE for error in by.errors or []):
+            if _is_opt_out(by):
                 connection.execute(QUERIES["suppress"], [row[1], row[3], _reason(by)])
     proofs = {
         each.proof.attempt_id: each.proof.message_id
@@ -246,6 +249,11 @@ def _told(row: tuple[Any, ...]) -> tuple[bytes, bytes]:
         number_id=row[12],
     )
     return delivery_id.encode(), codec("delivery_event").encode(event)
+
+
+def _is_opt_out(found: Found) -> bool:
+    source = providers.webhooks_of(found.provider)
+    return any(source.is_opt_out(str(error.get("code"))) for error in found.errors or [])
 
 
 def _reason(found: Found) -> str:

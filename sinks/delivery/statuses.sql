@@ -1,18 +1,29 @@
 -- insert_statuses --
 -- One row a (message, status), however often the provider repeats itself; the first time counts. In the order of
--- the key, so that it meets the sweep of waiting statuses in one order.
+-- the key, so that it meets the sweep of waiting statuses in one order. A row under the provider's former name
+-- counts; it is looked up by its key, since the planner would rather read the whole table.
 INSERT INTO provider_statuses (provider, provider_message_id, status, attempt_id, at, errors)
-SELECT provider, message_id, status, attempt_id::uuid, to_timestamp(at / 1000.0), errors::jsonb
+SELECT told.provider, told.message_id, told.status, told.attempt_id::uuid, to_timestamp(told.at / 1000.0),
+       told.errors::jsonb
 FROM unnest(
     %(providers)s::text[], %(message_ids)s::text[], %(statuses)s::text[], %(attempt_ids)s::text[], %(at)s::bigint[],
     %(errors)s::text[]
 ) WITH ORDINALITY AS told (provider, message_id, status, attempt_id, at, errors, ordinal)
-ORDER BY provider, message_id, status, ordinal
+LEFT JOIN LATERAL (
+    SELECT true AS is_there
+    FROM provider_statuses AS f
+    WHERE f.provider = former_provider_name(told.provider)
+      AND f.provider_message_id = told.message_id AND f.status = told.status
+    OFFSET 0
+) AS former ON true
+WHERE former.is_there IS NULL
+ORDER BY told.provider, told.message_id, told.status, told.ordinal
 ON CONFLICT DO NOTHING;
 
 -- find_deliveries_of_messages --
 -- Of the statuses that are not merged yet, those whose delivery is known: by the attempt that we gave the provider,
--- or by the message id that the provider gave us. OFFSET 0 makes each of them a few probes of indexes: joined
+-- or by the message id that the provider gave us; another provider's attempt is none of them, whatever its ids. The
+-- message is of the attempt that has its id, or of the last one while that has none. OFFSET 0 makes each of them a few probes of indexes: joined
 -- freely, the planner takes the batch for large and reads the whole ledger.
 WITH waiting AS MATERIALIZED (
     SELECT provider, provider_message_id, status, attempt_id, errors
@@ -27,7 +38,7 @@ CROSS JOIN LATERAL (
     SELECT d.campaign_month, d.campaign_id, d.contact_id
     FROM delivery_attempts AS a
     JOIN deliveries AS d ON d.delivery_id = a.delivery_id
-    WHERE a.attempt_id = s.attempt_id
+    WHERE a.attempt_id = s.attempt_id AND provider_name(a.provider) = provider_name(s.provider)
     OFFSET 0
 ) AS d
 UNION
@@ -39,6 +50,14 @@ CROSS JOIN LATERAL (
     SELECT d.campaign_month, d.campaign_id, d.contact_id
     FROM deliveries AS d
     WHERE d.provider_message_id = s.provider_message_id
+      AND EXISTS (
+          SELECT
+          FROM delivery_attempts AS a
+          WHERE a.delivery_id = d.delivery_id
+            AND provider_name(a.provider) = provider_name(s.provider)
+            AND (a.provider_message_id = d.provider_message_id
+                 OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
+      )
     OFFSET 0
 ) AS d;
 
@@ -54,6 +73,14 @@ WHERE NOT s.merged
           SELECT
           FROM deliveries AS d
           WHERE d.provider_message_id = s.provider_message_id
+            AND EXISTS (
+                SELECT
+                FROM delivery_attempts AS a
+                WHERE a.delivery_id = d.delivery_id
+                  AND provider_name(a.provider) = provider_name(s.provider)
+                  AND (a.provider_message_id = d.provider_message_id
+                       OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
+            )
             AND (s.status <> 'failed' OR d.state IN ('ambiguous', 'sent', 'failed', 'delivered', 'read'))
       )
       OR EXISTS (
@@ -61,6 +88,7 @@ WHERE NOT s.merged
           FROM delivery_attempts AS a
           JOIN deliveries AS d ON d.delivery_id = a.delivery_id
           WHERE a.attempt_id = s.attempt_id
+            AND provider_name(a.provider) = provider_name(s.provider)
             AND (
                 s.status <> 'failed'
                 OR d.state IN ('ambiguous', 'sent', 'failed', 'delivered', 'read')
@@ -137,13 +165,23 @@ VALUES (%s, %s, %s)
 ON CONFLICT DO NOTHING;
 
 -- recipient_of_message --
-SELECT tenant_id, contact_id FROM deliveries WHERE provider_message_id = %s;
+SELECT d.tenant_id, d.contact_id
+FROM (SELECT %s::text AS provider, %s::text AS message_id) AS told
+JOIN deliveries AS d ON d.provider_message_id = told.message_id
+WHERE EXISTS (
+    SELECT
+    FROM delivery_attempts AS a
+    WHERE a.delivery_id = d.delivery_id
+      AND provider_name(a.provider) = provider_name(told.provider)
+      AND (a.provider_message_id = d.provider_message_id
+           OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
+);
 
 -- tenants_of_number --
 -- A number that serves every tenant is answered for all of them: the person sees one number.
 SELECT t.tenant_id
 FROM tenants AS t
-LEFT JOIN sender_numbers AS n ON n.number_id = %s
+LEFT JOIN sender_numbers AS n ON provider_name(n.provider) = provider_name(%s) AND n.number_id = %s
 WHERE n.tenant_id IS NULL OR n.tenant_id IN ('*', t.tenant_id);
 
 -- known_contacts --

@@ -16,8 +16,8 @@ from benchmarks.parts import Wrong
 from benchmarks.peers import turn
 from benchmarks.peers.turn import Judged
 from benchmarks.scene import Scene
+from ops.audit.provider_record import Call
 from ops.demo.phones import demo_phone
-from ops.simulator.record import Call
 
 REQUESTS = 100
 BEGUN_AT = 1000.0

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from ops.audit.ledger_audit import Report
+from ops.audit.provider_record import Call
 from ops.chaos.schedule import BY_KIND, Fault
 from ops.chaos.verdict import Attempt, Event, Seen, cuts_calls, gates, in_flight, outage_seconds
 from ops.chaos.watcher import Violation
-from ops.simulator.record import Call
 
 KILL = Event(Fault(1.0, "process.kill", "whatsapp-sender", 0.0, 0.5), 1.0, 3.0)
 

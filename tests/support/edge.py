@@ -107,11 +107,13 @@ class Edge:
             "POST", f"/quiz/{quiz_id}/completions", body, {"content-type": "application/json"} | named
         )
 
-    def webhook(self, body: bytes, signature: str | None = None) -> Answer:
+    def webhook(
+        self, body: bytes, signature: str | None = None, path: str = "/webhooks/meta-cloud"
+    ) -> Answer:
         signed = (
             signature or "sha256=" + hmac.new(self.settings.webhook_secret, body, hashlib.sha256).hexdigest()
         )
-        return self.ask("POST", "/webhooks/whatsapp", body, {"x-hub-signature-256": signed})
+        return self.ask("POST", path, body, {"x-hub-signature-256": signed})
 
     def completions(self) -> list[Completion]:
         """Everything accepted so far, read from the topic."""

@@ -15,9 +15,9 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ops import locate
+from ops.audit.provider_record import Call
 from ops.embedded.stack import ServerUrls
 from ops.locate import Deployment
-from ops.simulator.record import Call
 from ops.topics import offsets
 from ops.topics.command import apply
 from pipeline.topology.model import Topology

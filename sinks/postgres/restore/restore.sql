@@ -69,7 +69,7 @@ ON CONFLICT DO NOTHING;
 
 -- restore_attempts --
 INSERT INTO delivery_attempts (
-    attempt_id, delivery_id, number_id, attempt, called_at, finished_at, outcome, detail, provider_message_id
+    attempt_id, delivery_id, number_id, attempt, called_at, finished_at, outcome, detail, provider_message_id, provider
 )
 SELECT a.attempt_id, a.delivery_id, a.number_id, a.attempt, a.called_at, clock_timestamp(),
        CASE WHEN d.attempt_id IS DISTINCT FROM a.attempt_id THEN 'rejected'
@@ -77,9 +77,10 @@ SELECT a.attempt_id, a.delivery_id, a.number_id, a.attempt, a.called_at, clock_t
             WHEN d.state IN ('waiting', 'failed', 'dead', 'suppressed') THEN 'rejected'
             ELSE 'ambiguous' END,
        'known from delivery events',
-       CASE WHEN d.attempt_id = a.attempt_id THEN d.provider_message_id END
+       CASE WHEN d.attempt_id = a.attempt_id THEN d.provider_message_id END, n.provider
 FROM recovered_attempts AS a
 LEFT JOIN recovered_deliveries AS d USING (delivery_id)
+LEFT JOIN sender_numbers AS n ON n.number_id = a.number_id
 ON CONFLICT DO NOTHING;
 
 -- restore_deliveries --

@@ -1,7 +1,15 @@
 -- Made by `python -m sinks.postgres.schema.dump`; a test holds it against the migrations.
+CREATE FUNCTION public.former_provider_name(provider text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE provider WHEN 'meta-cloud'::text THEN 'whatsapp'::text ELSE NULL::text END;
+
 CREATE FUNCTION public.ledger_incarnation() RETURNS text
     LANGUAGE sql STABLE
     RETURN (((pg_postmaster_start_time())::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
+
+CREATE FUNCTION public.provider_name(stored text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE COALESCE(stored, 'whatsapp'::text) WHEN 'whatsapp'::text THEN 'meta-cloud'::text ELSE stored END;
 
 CREATE TABLE public.sending_permit (
     only_row boolean DEFAULT true NOT NULL,
@@ -114,7 +122,10 @@ CREATE TABLE public.delivery_attempts (
     outcome text,
     code integer,
     detail text,
-    provider_message_id text
+    provider_message_id text,
+    provider text,
+    provider_code text,
+    action text
 );
 
 CREATE TABLE public.duplicates (

@@ -11,16 +11,23 @@ import msgspec
 
 from pipeline.campaigns.message import Rendered
 from sinks.connection import Endpoint, Line, Lines, NoReply, NothingWritten, Reply
-from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
-from sinks.whatsapp.meta_cloud.codes import Unclear, action_of, meaning_of
+from sinks.outcomes import (
+    CODE_CHARS_MAX,
+    Ambiguous,
+    NotCalled,
+    NotWritten,
+    Outcome,
+    Rejected,
+    Sent,
+)
+from sinks.provider import Answer, CredentialMissing
+from sinks.whatsapp.meta_cloud.codes import action_of, is_listed, meaning_of
 
 API_VERSION = "v23.0"  # where the number's base URL names none
 DETAIL_CHARS_MAX = 200
 USAGE_HEADER = "x-business-use-case-usage"
-
-
-class CredentialMissing(ValueError):
-    """The access token is not there, or is no token. Never shows it."""
+# Without the error envelope they prove nothing about this message, but the next call would end the same way.
+SLOW_DOWN_STATUSES = frozenset({401, 403, 404, 429})
 
 
 class CloudApi:
@@ -47,6 +54,10 @@ class CloudApi:
         answer = await line.call(request, not_after=not_after, timeout_s=timeout_s)
         self.lines.give(line)
         return outcome_of(answer)
+
+    async def find(self, attempt_id: str, *, timeout_s: float) -> Sent | None:
+        """Always None: the API has no query for a message."""
+        return None
 
 
 def body_of(to: str, message: Rendered, attempt_id: str) -> bytes:
@@ -76,8 +87,10 @@ def body_of(to: str, message: Rendered, attempt_id: str) -> bytes:
     )
 
 
-def outcome_of(answer: Reply | NothingWritten | NoReply) -> Outcome:
-    """One rule: no byte written, or a code that is listed as a refusal: not sent. All else proves nothing."""
+def outcome_of(answer: Answer) -> Outcome:
+    """No byte written, a code listed as a refusal, or an unlisted code with a 4xx status and the whole error
+    envelope: not sent. All else proves nothing.
+    """
     match answer:
         case NothingWritten(detail, too_late=True):
             return NotCalled(detail)
@@ -94,7 +107,10 @@ def outcome_of(answer: Reply | NothingWritten | NoReply) -> Outcome:
         message_id = messages[0].get("id")
         if isinstance(message_id, str) and message_id:
             return Sent(message_id)
-    return Ambiguous(f"HTTP {answer.status} with neither a message id nor an error code")
+    return Ambiguous(
+        f"HTTP {answer.status} with neither a message id nor an error code",
+        slow_down=answer.status in SLOW_DOWN_STATUSES,
+    )
 
 
 def _refusal(reply: Reply, error: dict[str, Any]) -> Outcome:
@@ -104,9 +120,17 @@ def _refusal(reply: Reply, error: dict[str, Any]) -> Outcome:
     data = error.get("error_data")
     said = data.get("details") if isinstance(data, dict) else None
     detail = f"{code} {meaning_of(code)}: {said or error.get('message') or ''}"[:DETAIL_CHARS_MAX]
-    if isinstance(action_of(code), Unclear):
-        return Ambiguous(detail, code)
-    return Rejected(code, detail, _regain_s(reply.headers.get(USAGE_HEADER)))
+    shown = str(code)[:CODE_CHARS_MAX]
+    action = action_of(code, reply.status)
+    if action is None or not (is_listed(code) or _is_envelope(error)):
+        return Ambiguous(detail, shown)
+    regain_s = _regain_s(reply.headers.get(USAGE_HEADER))
+    return Rejected(action, shown, detail, regain_s, listed=is_listed(code))
+
+
+def _is_envelope(error: dict[str, Any]) -> bool:
+    """True for the API's own error: a gateway between it and this side may answer with something like it."""
+    return isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
 
 
 def _regain_s(usage: str | None) -> float:

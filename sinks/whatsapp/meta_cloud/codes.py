@@ -1,90 +1,42 @@
-"""The Cloud API's error codes, as data: what each one says about the message, and what the sender does.
+"""The Cloud API's error codes, as data: the meaning of each one and the action that follows from it.
 
 Source: Meta's error code reference for the Cloud API and the tables of its open clients
-(docs/providers.md). HTTP statuses differ between those tables, so only `code` decides. A code that is not
-here proves nothing: ambiguous.
+(docs/providers.md). HTTP statuses differ between those tables, so a listed code decides alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+
+from sinks.actions import (
+    Action,
+    FailCampaign,
+    FailRecipient,
+    HoldNumber,
+    HoldTemplate,
+    Retry,
+    Suppress,
+    Throttle,
+    WaitForPair,
+)
 
 DAY_S = 86_400.0
+PAIR_FACTOR = 4.0  # the provider's: 4^X seconds
+PAIR_ATTEMPTS_MAX = 8  # 4^7 s: four and a half hours after the first
 
-
-@dataclass(frozen=True)
-class Throttle:
-    """Too fast: whatever shares the limit pauses, the delivery waits its turn again."""
-
-    scope: Literal["account", "number"]
-
-
-@dataclass(frozen=True)
-class WaitForPair:
-    """Too many messages to this recipient: it waits 4^X seconds, X from 0; nobody else does."""
-
-
-@dataclass(frozen=True)
-class Retry:
-    """Certainly not sent: again after the usual back-off, or after `after_s`; `attempts_max` 0 is the
-    topology's.
-    """
-
-    attempts_max: int = 0
-    after_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class HoldNumber:
-    """The number (or every number of its account) may not send: the delivery goes back, unharmed."""
-
-    state: Literal["paused", "stopped", "quarantined"]
-    scope: Literal["account", "number"] = "number"
-
-
-@dataclass(frozen=True)
-class HoldTemplate:
-    """The template may not be used now: every campaign of the tenant that uses it stops, the delivery goes
-    back.
-    """
-
-
-@dataclass(frozen=True)
-class FailCampaign:
-    """Every message of this campaign would be refused the same way: this one failed, the campaign stops."""
-
-
-@dataclass(frozen=True)
-class Fail:
-    """This recipient cannot get this message."""
-
-
-@dataclass(frozen=True)
-class Suppress:
-    """The recipient does not want to hear from this tenant."""
-
-
-@dataclass(frozen=True)
-class Unclear:
-    """The provider answered, and does not say that it dropped the message."""
-
-
-Action = Throttle | WaitForPair | Retry | HoldNumber | HoldTemplate | FailCampaign | Fail | Suppress | Unclear
-
-_TABLE: Mapping[int, tuple[Action, str]] = {
-    4: (Throttle("account"), "too many calls of this app"),
+# None: the answer does not say that the message was dropped, whatever its HTTP status.
+_TABLE: Mapping[int, tuple[Action | None, str]] = {
+    4: (Throttle("app"), "too many calls of this app"),
     80007: (Throttle("account"), "too many calls of this account"),
     130429: (Throttle("number"), "too many messages of this number"),
-    131056: (WaitForPair(), "too many messages to this recipient"),
+    131056: (WaitForPair(PAIR_FACTOR, PAIR_ATTEMPTS_MAX), "too many messages to this recipient"),
     131057: (Retry(), "number in maintenance"),
     1: (Retry(attempts_max=2), "unknown error"),
     131049: (Retry(attempts_max=3, after_s=DAY_S), "held back to keep the ecosystem healthy"),
-    131000: (Unclear(), "something went wrong"),
-    131016: (Unclear(), "service unavailable"),
-    2: (Unclear(), "service temporarily down"),
-    133004: (Unclear(), "server temporarily unavailable"),
+    131000: (None, "something went wrong"),
+    131016: (None, "service unavailable"),
+    2: (None, "service temporarily down"),
+    133004: (None, "server temporarily unavailable"),
     0: (HoldNumber("paused"), "not authenticated"),
     190: (HoldNumber("paused"), "access token expired or invalid"),
     10: (HoldNumber("paused"), "permission missing"),
@@ -110,21 +62,32 @@ _TABLE: Mapping[int, tuple[Action, str]] = {
     132007: (FailCampaign(), "template breaks a policy"),
     132012: (FailCampaign(), "template parameter of the wrong form"),
     131053: (FailCampaign(), "media could not be used"),
-    131026: (Fail(), "undeliverable to this recipient"),
-    130472: (Fail(), "recipient is part of an experiment"),
-    131047: (Fail(), "outside the 24 h window: use a template"),
+    131026: (FailRecipient(), "undeliverable to this recipient"),
+    130472: (FailRecipient(), "recipient is part of an experiment"),
+    131047: (FailRecipient(), "outside the 24 h window: use a template"),
     131050: (Suppress(), "recipient opted out of marketing"),
 }
 
 PERMISSION_CODES = range(200, 300)
 
 
-def action_of(code: int) -> Action:
-    """What to do about `code`; `Unclear` for a code that nobody lists as a refusal."""
+UNLISTED = FailRecipient()  # of a code that is not listed: refused, nobody knows why, so nothing else stops
+
+
+def action_of(code: int, http_status: int | None) -> Action | None:
+    """The action for an answer with this code in the error envelope; None if the answer is ambiguous.
+
+    A code that is not listed is a refusal with a 4xx status only.
+    """
     if code in PERMISSION_CODES:
         return HoldNumber("paused")
-    entry = _TABLE.get(code)
-    return Unclear() if entry is None else entry[0]
+    if code in _TABLE:
+        return _TABLE[code][0]
+    return UNLISTED if http_status is not None and 400 <= http_status < 500 else None
+
+
+def is_listed(code: int) -> bool:
+    return code in _TABLE or code in PERMISSION_CODES
 
 
 def meaning_of(code: int) -> str:

@@ -1,7 +1,9 @@
-"""A webhook body of the WhatsApp Cloud API, read tolerantly: what is odd in one part costs only that part."""
+"""Webhooks of the WhatsApp Cloud API, verified by signature and read tolerantly: an odd part costs itself."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -10,50 +12,82 @@ from uuid import UUID
 
 import msgspec
 
+from sinks.actions import Suppress
+from sinks.webhook import (
+    NotAWebhook,
+    OptOut,
+    Secrets,
+    Status,
+    StatusError,
+    Webhook,
+    WebhookRequest,
+)
+from sinks.whatsapp.meta_cloud.codes import action_of
+
 STOP_WORDS = frozenset({"stop", "parar", "sair"})
 TEXT_CHARS_MAX = 40  # a longer text that begins with a stop word is a sentence, not an order
 ERRORS_MAX = 5
+ACCOUNT_CHARS_MAX = 64
+CHALLENGE_CHARS_MAX = 256
 TITLE_CHARS_MAX = 200
 
 
-class Status(msgspec.Struct, frozen=True):
-    """What became of one message. `at_ms` is the provider's time; `attempt_id` is our callback data."""
-
-    message_id: str
-    status: str
-    at_ms: int
-    attempt_id: str | None = None
-    errors: tuple[StatusError, ...] = ()
+_SIGNATURE_HEADER = b"x-hub-signature-256"
+_SIGNATURE = b"sha256="
 
 
-class StatusError(msgspec.Struct, frozen=True):
-    code: int
-    title: str = ""
+class CloudApiWebhooks:
+    """Bodies signed with the app's secret, and a handshake when the address is registered."""
+
+    provider = "meta-cloud"
+    signing_variable = "WHATSAPP_APP_SECRET"
+    verify_token_variable = "WHATSAPP_VERIFY_TOKEN"
+
+    def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | None:
+        token = query.get("hub.verify_token", "").encode("utf-8", "replace")
+        agreed = hmac.compare_digest(token, secrets.verify_token.encode())
+        challenge = query.get("hub.challenge", "")
+        if query.get("hub.mode") != "subscribe" or not agreed or len(challenge) > CHALLENGE_CHARS_MAX:
+            return None
+        return challenge
+
+    def is_genuine(self, request: WebhookRequest, secrets: Secrets) -> bool:
+        expected = _SIGNATURE + hmac.new(secrets.signing, request.body, hashlib.sha256).hexdigest().encode()
+        return hmac.compare_digest(expected, request.headers.get(_SIGNATURE_HEADER, b"").strip().lower())
+
+    def account_of(self, body: bytes) -> str | None:
+        """The number, else the business account, that the first entry is about."""
+        try:
+            entry = msgspec.json.decode(body)["entry"][0]
+        except (ValueError, RecursionError, LookupError, TypeError):
+            return None
+        for account in (_number_of(entry), _at(entry, "id")):
+            if isinstance(account, str) and 0 < len(account) <= ACCOUNT_CHARS_MAX and account.isalnum():
+                return account
+        return None
+
+    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
+        return parse(body, received_at_ms)
+
+    def is_opt_out(self, code: str) -> bool:
+        return code.isdecimal() and isinstance(action_of(int(code), None), Suppress)
 
 
-class OptOut(msgspec.Struct, frozen=True):
-    """Somebody wants no more messages. `wa_id` is the provider's id of the person, mostly phone digits."""
-
-    wa_id: str
-    number_id: str  # ours, that was written to; empty where the body does not say
-    reason: str
-    reply_to: str | None = None  # message id
+SOURCE = CloudApiWebhooks()
 
 
-class Webhook(msgspec.Struct, frozen=True):
-    """All that matters in one body; `odd` counts the parts that could not be read."""
-
-    provider: str
-    statuses: tuple[Status, ...]
-    opt_outs: tuple[OptOut, ...]
-    odd: int
+def _number_of(entry: Any) -> Any:
+    return _at(_at(_at(_at(_at(entry, "changes"), 0), "value"), "metadata"), "phone_number_id")
 
 
-class NotAWebhook(ValueError):
-    """The body as a whole is not what the provider sends; the message shows nothing of it."""
+def _at(value: Any, key: str | int) -> Any:
+    try:
+        return value[key]
+    except (LookupError, TypeError):
+        return None
 
 
-def parse(provider: str, body: bytes, received_at_ms: int) -> Webhook:
+def parse(body: bytes, received_at_ms: int) -> Webhook:
     """Raises `NotAWebhook` for what is no JSON object with entries, and for nothing else."""
     try:
         envelope = msgspec.json.decode(body)
@@ -75,7 +109,7 @@ def parse(provider: str, body: bytes, received_at_ms: int) -> Webhook:
                 statuses.append(status)
         opt_outs += [o for m in _objects(value.get("messages")) if (o := _stop_text(m, number_id))]
         opt_outs += [o for p in _objects(value.get("user_preferences")) if (o := _stop_choice(p, number_id))]
-    return Webhook(provider, tuple(statuses), tuple(opt_outs), odd)
+    return Webhook(SOURCE.provider, tuple(statuses), tuple(opt_outs), odd)
 
 
 def _values(envelope: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -104,8 +138,10 @@ def _status(part: Mapping[str, Any], received_at_ms: int) -> Status | None:
 
 def _error(part: Mapping[str, Any]) -> StatusError:
     code = str(part.get("code"))
-    number = int(code) if re.fullmatch(r"\d{1,9}", code) else 0
-    return StatusError(number, _text(part.get("title") or part.get("message"))[:TITLE_CHARS_MAX])
+    return StatusError(
+        code if re.fullmatch(r"\d{1,9}", code) else "",
+        _text(part.get("title") or part.get("message"))[:TITLE_CHARS_MAX],
+    )
 
 
 def _stop_text(message: Mapping[str, Any], number_id: str) -> OptOut | None:

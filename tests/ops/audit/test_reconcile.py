@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from ops.audit.collect import AcceptedFileRefused
+from ops.audit.provider_record import Call
 from ops.audit.reconcile import reconcile, rendered
-from ops.simulator.record import Call
 from tests.support.story import PHONE, Story
 
 

@@ -18,9 +18,10 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
+from ops.audit.provider_record import Call
 from ops.simulator.app import create_app
 from ops.simulator.limits import NumberRate, PairRate
-from ops.simulator.record import Call, Record
+from ops.simulator.record import Record
 from ops.simulator.send import Provider
 from ops.simulator.webhooks import Webhooks
 
@@ -57,7 +58,7 @@ class Edge:
                 """Says nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/webhooks/whatsapp"
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/webhooks/meta-cloud"
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def statuses(self) -> list[dict[str, Any]]:

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Personal
+from sinks.actions import Action, FailRecipient, Retry
+from sinks.actions import HoldNumber as Hold
 from sinks.delivery.consequences import Call, RetryPolicy, consequence
 from sinks.delivery.rows import HoldNumber, Key, Leased, Result, StopScope, StopTemplate, SuppressContact
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Rejected, Sent
-from sinks.whatsapp.meta_cloud.codes import Unclear, action_of, listed_codes
+from sinks.whatsapp.meta_cloud.codes import action_of, listed_codes
 
 POLICY = RetryPolicy(attempts_max=3, base_s=5, max_s=600, jitter_ratio=0.2)
 KEY = Key(date(2026, 3, 1), "spring", "c" * 32)
@@ -28,8 +30,10 @@ def call(attempts: int = 1, template: str | None = "welcome") -> Call:
     return Call(delivery, UUID(int=2), "5511", attempts, template)
 
 
-def after(code: int, attempts: int = 1, **more: float) -> Result:
-    refusal = Rejected(code, "no", **more)
+def after(code: int, attempts: int = 1, retry_after_s: float = 0.0) -> Result:
+    action = action_of(code, 400)
+    assert action is not None
+    refusal = Rejected(action, str(code), "no", retry_after_s)
     return consequence(call(attempts), refusal, POLICY, random.Random(1))
 
 
@@ -48,7 +52,7 @@ def test_a_call_that_was_held_back_costs_no_attempt() -> None:
     assert (result.state, result.counted) == ("waiting", False)
 
 
-@pytest.mark.parametrize("outcome", [NotWritten("gone"), Rejected(131057, "maintenance")])
+@pytest.mark.parametrize("outcome", [NotWritten("gone"), Rejected(Retry(), "131057", "maintenance")])
 def test_what_was_certainly_not_sent_is_tried_three_times_and_is_then_dead(
     outcome: NotWritten | Rejected,
 ) -> None:
@@ -130,19 +134,36 @@ def test_who_opted_out_at_the_provider_is_suppressed_here() -> None:
     assert (result.state, result.effects) == ("suppressed", (SuppressContact("acme", "c" * 32, "no"),))
 
 
-@given(st.integers(-10, 200_000), st.integers(1, 20))
-def test_every_code_ends_in_a_state_and_only_listed_refusals_are_tried_again(
-    code: int, attempts: int
+@given(st.integers(-10, 200_000), st.integers(400, 499), st.integers(1, 20))
+def test_every_refusal_ends_in_a_state_and_keeps_code_and_action(
+    code: int, status: int, attempts: int
 ) -> None:
-    result = after(code, attempts)
-    if isinstance(action_of(code), Unclear):
-        assert result.state == "ambiguous"
-    assert result.state in ("waiting", "failed", "suppressed", "dead", "ambiguous")
+    action = action_of(code, status)
+    if action is None:
+        return
+    result = consequence(call(attempts), Rejected(action, str(code), "no"), POLICY, random.Random(1))
+    assert result.state in ("waiting", "failed", "suppressed", "dead")
+    assert (result.outcome, result.code, result.action) == ("rejected", str(code), action.name)
 
 
 def test_no_listed_code_is_forgotten_by_the_consequences() -> None:
-    assert len(listed_codes()) > 35
-    assert all(after(code).reason for code in listed_codes())
+    refusals = [code for code in listed_codes() if action_of(code, None) is not None]
+    assert len(refusals) > 35
+    assert all(after(code).reason for code in refusals)
+
+
+def test_a_code_that_is_not_listed_fails_the_delivery_and_stops_nothing_else() -> None:
+    result = after(999_999)
+    assert (result.state, result.effects, result.code) == ("failed", (), "999999")
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [(FailRecipient(), "fail_recipient"), (Hold("stopped", "account"), "hold_account"), (Retry(), "retry")],
+)
+def test_the_ledger_keeps_the_action_by_its_name(action: Action, name: str) -> None:
+    refusal = Rejected(action, "E1", "no")
+    assert consequence(call(), refusal, POLICY, random.Random(1)).action == name
 
 
 @given(st.integers(1, 1_000), st.integers(0, 2**32))

@@ -77,7 +77,7 @@ def _tell_status(world: World, status: str, wamid: str, attempt_id: str) -> None
     body = json.dumps({"entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]}).encode()
     record = Record("webhooks", 0, 0, 0, None, body)
     with connect(world.database_url, "test") as connection, connection.transaction():
-        ProviderStatuses(b"key").write(connection, [Arrival(record, parse("whatsapp", body, 0))])
+        ProviderStatuses(b"key").write(connection, [Arrival(record, parse(body, 0))])
 
 
 def test_stopped_between_mark_and_call_and_continued_after_others_took_over_it_does_not_call(

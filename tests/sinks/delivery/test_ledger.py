@@ -324,14 +324,27 @@ def test_what_follows_from_a_result_is_in_its_transaction(world: World) -> None:
         await desk.mark(leased, attempt_id)
         effects = (SuppressContact(TENANT, contact, "131050"), StopScope(f"campaign:{campaign}", "132000"))
         await desk.ledger.record(
-            [Result(leased.key, attempt_id, "suppressed", "rejected", "131050", code=131050, effects=effects)]
+            [
+                Result(
+                    leased.key,
+                    attempt_id,
+                    "suppressed",
+                    "rejected",
+                    "131050",
+                    code="131050",
+                    action="suppress",
+                    effects=effects,
+                )
+            ]
         )
         assert world.db.execute("SELECT contact_id, reason FROM suppressions").fetchall() == [
             (contact, "131050")
         ]
         assert [stop.scope for stop in stop_switch.stops(world.db)] == [f"campaign:{campaign}"]
-        attempt = world.db.execute("SELECT outcome, code, detail FROM delivery_attempts").fetchone()
-        assert attempt == ("rejected", 131050, "131050")
+        attempt = world.db.execute(
+            "SELECT provider, outcome, provider_code, action, detail FROM delivery_attempts"
+        ).fetchone()
+        assert attempt == ("meta-cloud", "rejected", "131050", "suppress", "131050")
 
     story(world, tell)
 

@@ -13,11 +13,13 @@ import pytest
 from schemas.codec import Undecodable, codec
 from schemas.ids import contact_id
 from schemas.records import ProviderWebhook, WebhookBody
+from sinks import providers
 from sinks.delivery import statements
 from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder, count_waiting, merge_waiting
 from sinks.postgres.queries import load_queries
 from sinks.postgres.tables.deliveries import Deliveries
-from sinks.whatsapp.meta_cloud.webhook import Webhook, parse
+from sinks.webhook import Webhook
+from sinks.whatsapp.meta_cloud.webhook import parse
 from tests.support.samples import NOW_MS, match
 from tests.support.sinks import Corner
 
@@ -48,7 +50,7 @@ def body(number: str = "1001", **value: Any) -> bytes:
 
 
 def webhook(*statuses: Any, **value: Any) -> Webhook:
-    return parse("whatsapp", body(statuses=list(statuses), **value), NOW_MS)
+    return parse(body(statuses=list(statuses), **value), NOW_MS)
 
 
 def delivery(corner: Corner, state: str, provider_message_id: str | None = None) -> None:
@@ -187,6 +189,81 @@ def test_a_replay_of_the_webhooks_changes_nothing(corner: Corner) -> None:
     ) == before
 
 
+@pytest.mark.parametrize("with_attempt", [True, False])
+def test_a_status_of_one_provider_never_matches_a_delivery_sent_by_another(
+    corner: Corner, with_attempt: bool
+) -> None:
+    """Message ids are unique within a provider only, and anybody can repeat callback data."""
+    delivery(corner, "sent", "wamid.1")
+    corner.rows("UPDATE delivery_attempts SET provider = 'pigeon' RETURNING 1")
+
+    corner.write(SINK, [webhook(status("read", attempt=ATTEMPT if with_attempt else None))])
+
+    assert (state_of(corner), merge_waiting(corner.connection)) == ("sent", 0)
+    corner.rows("UPDATE delivery_attempts SET provider = 'meta-cloud' RETURNING 1")
+    assert (merge_waiting(corner.connection), state_of(corner)) == (1, "read")
+
+
+def test_an_attempt_and_a_status_under_names_of_before_still_match(corner: Corner) -> None:
+    """Attempts of before had no provider, and statuses were filed under `whatsapp`."""
+    delivery(corner, "sent", "wamid.1")
+    corner.rows(
+        "INSERT INTO provider_statuses (provider, provider_message_id, status, at, errors)"
+        " VALUES ('whatsapp', 'wamid.1', 'failed', now(), %s) RETURNING 1",
+        json.dumps([{"code": 131050, "title": "Opted out"}]),
+    )
+
+    assert (merge_waiting(corner.connection), state_of(corner)) == (1, "failed")
+    assert corner.rows("SELECT contact_id FROM suppressions") == [(match(1).contact_id,)]
+
+
+def test_a_status_that_is_stored_under_the_name_of_before_is_not_stored_again(corner: Corner) -> None:
+    delivery(corner, "sent", "wamid.1")
+    corner.write(SINK, [webhook(status("read"))])
+    corner.rows("UPDATE provider_statuses SET provider = 'whatsapp' RETURNING 1")
+
+    report = corner.write(SINK, [webhook(status("read"))])
+
+    assert report.rows == 0
+    assert corner.rows("SELECT provider, merged FROM provider_statuses") == [("whatsapp", True)]
+
+
+def test_a_record_of_before_is_read_under_the_name_of_today() -> None:
+    content = body(statuses=[status("read")])
+    for name in ("whatsapp", "meta-cloud"):
+        record = codec("provider_webhook").encode(ProviderWebhook(name, "1", NOW_MS, WebhookBody(content)))
+        assert WebhookDecoder().decode(record).provider == "meta-cloud"
+
+
+def test_a_record_of_a_provider_that_is_not_registered_is_undecodable() -> None:
+    record = codec("provider_webhook").encode(ProviderWebhook("pigeon", "1", NOW_MS, WebhookBody(b"{}")))
+
+    with pytest.raises(Undecodable, match="no provider is registered under the name 'pigeon'"):
+        WebhookDecoder().decode(record)
+
+
+def test_the_ledger_and_the_registry_agree_on_names_of_before(corner: Corner) -> None:
+    for before, now in providers.FORMER_NAMES.items():
+        assert corner.rows("SELECT provider_name(%s), former_provider_name(%s)", before, now) == [
+            (now, before)
+        ]
+    for name in providers.names():
+        assert corner.rows("SELECT provider_name(%s)", name) == [(name,)]
+    assert corner.rows("SELECT provider_name(NULL)") == [("meta-cloud",)]
+
+
+def test_a_reply_to_a_message_of_another_provider_suppresses_nobody(corner: Corner) -> None:
+    delivery(corner, "sent", "wamid.1")
+    said = {"from": "0", "id": "in.1", "type": "text", "text": {"body": "stop"}, "context": {"id": "wamid.1"}}
+    corner.rows("UPDATE delivery_attempts SET provider = 'pigeon' RETURNING 1")
+    corner.write(SINK, [webhook(messages=[said])])
+    assert corner.rows("SELECT count(*) FROM suppressions") == [(0,)]
+
+    corner.rows("UPDATE delivery_attempts SET provider = 'meta-cloud' RETURNING 1")
+    corner.write(SINK, [webhook(messages=[said])])
+    assert corner.rows("SELECT contact_id FROM suppressions") == [(match(1).contact_id,)]
+
+
 def test_who_opted_out_at_the_provider_is_suppressed(corner: Corner) -> None:
     delivery(corner, "sent", "wamid.1")
 
@@ -216,7 +293,7 @@ def test_stop_suppresses_whom_the_number_may_write_to(
         corner.write(Deliveries(), [match(1, tenant, tenant_id=tenant, contact_id=person[tenant])])
     corner.rows(
         "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
-        " VALUES ('1001', %s, 'p', 'http://p', 'TOKEN') RETURNING 1",
+        " VALUES ('1001', %s, 'meta-cloud', 'http://p', 'TOKEN') RETURNING 1",
         serves,
     )
 
@@ -241,9 +318,7 @@ def test_what_is_odd_in_a_webhook_costs_only_itself() -> None:
     odd = [None, 3, {}, {"id": 5, "status": "sent"}, {"id": "wamid.2"}]
     fine = status("sent", attempt="no UUID", timestamp="soon", errors="?", id="wamid.\x00 3")
 
-    found = parse(
-        "whatsapp", body(statuses=[*odd, fine], messages={"from": 1}, user_preferences=[[]]), NOW_MS
-    )
+    found = parse(body(statuses=[*odd, fine], messages={"from": 1}, user_preferences=[[]]), NOW_MS)
 
     assert [(s.message_id, s.status, s.at_ms, s.attempt_id) for s in found.statuses] == [
         ("wamid. 3", "sent", NOW_MS, None)

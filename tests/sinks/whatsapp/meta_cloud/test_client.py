@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pipeline.campaigns.message import Rendered
 from sinks.connection import Endpoint, Lines, NoReply, NothingWritten, Reply
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Rejected, Sent
-from sinks.whatsapp.meta_cloud.client import CloudApi, CredentialMissing, body_of, outcome_of
+from sinks.provider import CredentialMissing
+from sinks.whatsapp.meta_cloud.client import CloudApi, body_of, outcome_of
+from sinks.whatsapp.meta_cloud.provider import PROVIDER
 
 
 def test_a_text() -> None:
@@ -50,7 +52,7 @@ def test_an_image_with_and_without_caption() -> None:
 
 
 def refused(code: object, status: int = 400, headers: dict[str, str] | None = None) -> Reply:
-    error = {"message": "no", "code": code, "error_data": {"details": "why"}}
+    error = {"message": "no", "type": "OAuthException", "code": code, "error_data": {"details": "why"}}
     return Reply(status, json.dumps({"error": error}).encode(), headers or {})
 
 
@@ -62,14 +64,54 @@ def test_an_accepted_message_is_sent() -> None:
 def test_a_listed_refusal_is_one_with_any_http_status(status: int) -> None:
     answer = outcome_of(refused(131056, status))
     assert isinstance(answer, Rejected)
-    assert answer.code == 131056
+    assert (answer.code, answer.action.name, answer.listed) == ("131056", "wait_for_pair", True)
 
 
-@pytest.mark.parametrize("code", [131000, 131016, 2, 133004, 999999])
-def test_a_code_that_does_not_say_not_sent_is_ambiguous(code: int) -> None:
-    answer = outcome_of(refused(code, 500))
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(code, status) for code in (131000, 131016, 2, 133004) for status in (400, 429, 500, 503)]
+    + [(999999, 500), (999999, 503), (999999, 200), (999999, 399)],
+)
+def test_a_code_that_does_not_say_not_sent_is_ambiguous(code: int, status: int) -> None:
+    answer = outcome_of(refused(code, status))
     assert isinstance(answer, Ambiguous)
-    assert answer.code == code
+    assert answer.code == str(code)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 499])
+def test_a_code_that_is_not_listed_is_a_refusal_with_a_4xx_status(status: int) -> None:
+    answer = outcome_of(refused(999999, status))
+    assert isinstance(answer, Rejected)
+    assert (answer.code, answer.action.name, answer.listed) == ("999999", "fail_recipient", False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 404, "message": "no such route"},  # a gateway's own
+        {"code": 404, "type": "OAuthException"},
+        {"code": 404, "type": 1, "message": "no"},
+        {"code": 404},
+    ],
+)
+def test_an_unlisted_code_without_the_whole_envelope_is_ambiguous(error: dict[str, object]) -> None:
+    assert isinstance(outcome_of(Reply(404, json.dumps({"error": error}).encode())), Ambiguous)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429])
+def test_a_refusal_of_every_call_without_the_envelope_is_ambiguous_and_slows_the_number_down(
+    status: int,
+) -> None:
+    answer = outcome_of(Reply(status, b""))
+    assert isinstance(answer, Ambiguous)
+    assert answer.slow_down
+
+
+def test_the_audit_calls_not_sent_what_the_sender_does() -> None:
+    for code in (*range(300), 131000, 131026, 131056, 999999):
+        for status in (200, 400, 404, 429, 500):
+            refusal = isinstance(outcome_of(refused(code, status)), Rejected)
+            assert (PROVIDER.action_of(str(code), status) is not None) == refusal
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""What the sender does after a provider has refused a message: the same list for every provider.
+
+Each action says one thing: whose fault the refusal is, and therefore what has to wait, stop or fail. `name`
+is the text that the ledger stores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Too fast: what shares the limit pauses, the delivery waits for its turn, and no attempt is counted."""
+
+    scope: Literal["number", "account", "app"] = "number"
+
+    @property
+    def name(self) -> str:
+        return f"throttle_{self.scope}"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForPair:
+    """Too many messages from this number to this recipient: only this recipient waits.
+
+    `factor` ** X seconds, X from 0 and one more at each attempt, at most `attempts_max` attempts.
+    """
+
+    factor: float
+    attempts_max: int
+    name: Literal["wait_for_pair"] = "wait_for_pair"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not sent, and worth another attempt: after `after_s`, or (0) after the usual back-off.
+
+    `attempts_max` 0 is that of the topology.
+    """
+
+    attempts_max: int = 0
+    after_s: float = 0.0
+    name: Literal["retry"] = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldNumber:
+    """The number (or every number of its account) may not send: the delivery goes back, unharmed."""
+
+    state: Literal["paused", "stopped", "quarantined"]
+    scope: Literal["number", "account"] = "number"
+
+    @property
+    def name(self) -> str:
+        return f"hold_{self.scope}"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldTemplate:
+    """The template may not be used now: every campaign of the tenant that uses it stops, the delivery goes
+    back.
+    """
+
+    name: Literal["hold_template"] = "hold_template"
+
+
+@dataclass(frozen=True, slots=True)
+class FailCampaign:
+    """Every message of the campaign would be refused the same way: this one fails, the campaign stops."""
+
+    name: Literal["fail_campaign"] = "fail_campaign"
+
+
+@dataclass(frozen=True, slots=True)
+class FailRecipient:
+    """This recipient cannot get this message."""
+
+    name: Literal["fail_recipient"] = "fail_recipient"
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """The recipient wants no messages of this tenant."""
+
+    name: Literal["suppress"] = "suppress"
+
+
+Action = Throttle | WaitForPair | Retry | HoldNumber | HoldTemplate | FailCampaign | FailRecipient | Suppress

@@ -1,0 +1,111 @@
+"""A provider's webhooks, as the edge and the ledger see them: one protocol, one form of what is reported.
+
+The edge verifies and stores the body; the sink parses it. A provider's module `webhook` serves both, so it
+imports no client, no connection and no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What is agreed with a provider: the key of its signatures, and the token of its handshake."""
+
+    signing: bytes = field(repr=False)
+    verify_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """A POST as it came. Header names are lower case; `query` is decoded, the last of equal names."""
+
+    headers: Mapping[bytes, bytes]
+    query: Mapping[str, str]
+    body: bytes
+
+
+class StatusError(msgspec.Struct, frozen=True):
+    """`code` is the provider's, as text; empty where there is none."""
+
+    code: str
+    title: str = ""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What became of one message: `sent`, `delivered`, `read`, `failed`, or what the ledger ignores.
+
+    `at_ms` is the provider's time; `attempt_id` is our callback data.
+    """
+
+    message_id: str
+    status: str
+    at_ms: int
+    attempt_id: str | None = None
+    errors: tuple[StatusError, ...] = ()
+
+
+class OptOut(msgspec.Struct, frozen=True):
+    """A person wants no more messages. `wa_id` is the provider's id of the person, mostly phone digits."""
+
+    wa_id: str
+    number_id: str  # ours, that was written to; empty where the body does not say
+    reason: str
+    reply_to: str | None = None  # message id
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """All that matters in one body; `odd` counts the parts that could not be read."""
+
+    provider: str
+    statuses: tuple[Status, ...]
+    opt_outs: tuple[OptOut, ...]
+    odd: int
+
+
+class NotAWebhook(ValueError):
+    """The body as a whole is not what the provider sends; the message shows nothing of it."""
+
+
+class WebhookSource(Protocol):
+    """One provider's webhooks. Every method is pure and bounded by the size of its input."""
+
+    @property
+    def provider(self) -> str:
+        """The registered name."""
+        ...
+
+    @property
+    def signing_variable(self) -> str:
+        """Name of the environment variable with `Secrets.signing`. Without it there is no route."""
+        ...
+
+    @property
+    def verify_token_variable(self) -> str | None:
+        """Name of the environment variable with `Secrets.verify_token`; None: there is no handshake."""
+        ...
+
+    def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | None:
+        """The text to answer a GET with; None refuses it."""
+        ...
+
+    def is_genuine(self, request: WebhookRequest, secrets: Secrets) -> bool:
+        """True where the provider, and nobody else, sent this body. Compares in constant time."""
+        ...
+
+    def account_of(self, body: bytes) -> str | None:
+        """The account that the body is about, None where it cannot be read: it decides the partition only."""
+        ...
+
+    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
+        """Raises `NotAWebhook`, and nothing else."""
+        ...
+
+    def is_opt_out(self, code: str) -> bool:
+        """True where a status that failed with this code means that the recipient opted out."""
+        ...

@@ -1,0 +1,37 @@
+"""Meta's WhatsApp Cloud API as a provider."""
+
+from __future__ import annotations
+
+import re
+
+from sinks.actions import Action
+from sinks.connection import Lines
+from sinks.outcomes import Outcome
+from sinks.provider import Answer, Client, Limits
+from sinks.whatsapp.meta_cloud import client, codes
+
+MIB = 1_048_576
+
+
+class MetaCloud:
+    """Codes are integers inside this package, and text outside of it."""
+
+    name = "meta-cloud"
+    limits = Limits(
+        text_chars_max=4096,
+        caption_chars_max=1024,
+        parameter_chars_max=1024,
+        media_bytes_max={"image": 5 * MIB, "video": 16 * MIB, "audio": 16 * MIB, "document": 100 * MIB},
+    )
+
+    def open(self, number_id: str, credential: str, lines: Lines) -> Client:
+        return client.CloudApi(number_id, credential, lines)
+
+    def outcome_of(self, answer: Answer) -> Outcome:
+        return client.outcome_of(answer)
+
+    def action_of(self, code: str, http_status: int | None) -> Action | None:
+        return codes.action_of(int(code), http_status) if re.fullmatch(r"-?\d+", code) else None
+
+
+PROVIDER = MetaCloud()
