@@ -20,12 +20,7 @@ def open_pool(database_url: str, *, connections_max: int, statement_timeout_ms: 
     """A pool that is not open yet: `await pool.open()`. Connections are in autocommit."""
 
     async def configure(connection: AsyncConnection[tuple[Any, ...]]) -> None:
-        await connection.execute("SET jit = off")
-        await connection.execute(connect.CUSTOM_PLANS)
-        await connection.execute(connect.NO_SLEEP_IN_TRANSACTIONS)
-        await connection.execute(
-            "SELECT set_config('statement_timeout', %s, false)", [f"{statement_timeout_ms}ms"]
-        )
+        await connection.execute(connect.SET_SESSION, connect.session_parameters(statement_timeout_ms))
 
     return AsyncConnectionPool(
         database_url,

@@ -1,4 +1,8 @@
-"""How every process opens a connection to Postgres: with time-outs that notice a server gone silent."""
+"""How every process opens a connection to Postgres.
+
+Time-outs notice a silent server. Every setting that changes how the server reads or writes a value is fixed:
+a database, a role or a server file may set another one, and a date then means another day.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,23 @@ UNACKNOWLEDGED_MAX_MS = (
 # event no delivery is called: the server ends the session. Longer than a sink waits for its dead letters.
 IDLE_IN_TRANSACTION_MAX_S = 15
 
-# A plan that was made while a table was nearly empty reads all of it, and a prepared statement would keep it
-# until the table is analyzed. Statements here are for batches: planning each costs less than such a mistake.
-CUSTOM_PLANS = "SET plan_cache_mode = force_custom_plan"
+# Name of the setting -> value, for each session.
+SESSION_SETTINGS = {
+    # Compiling a plan costs more than running these short statements, however many partitions they plan over.
+    "jit": "off",
+    # A plan that was made while a table was nearly empty reads all of it, and a prepared statement would keep
+    # it until the table is analyzed. Statements here are for batches: planning each costs less.
+    "plan_cache_mode": "force_custom_plan",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_MAX_S}s",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+}
 
-NO_SLEEP_IN_TRANSACTIONS = f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_MAX_S}s'"
+SET_SESSION = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -41,10 +57,11 @@ def connect(database_url: str, name: str, *, statement_timeout_ms: int = 30_000)
         keepalives_count=KEEPALIVES_MAX,
         tcp_user_timeout=UNACKNOWLEDGED_MAX_MS,
     )
-    # Compiling a plan costs more than running these short statements, however many partitions they plan over.
-    connection.execute("SET jit = off")
-    connection.execute(CUSTOM_PLANS)
-    connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{statement_timeout_ms}ms"])
-    connection.execute(NO_SLEEP_IN_TRANSACTIONS)
-    connection.execute("SET TIME ZONE 'UTC'")
+    connection.execute(SET_SESSION, session_parameters(statement_timeout_ms))
     return connection
+
+
+def session_parameters(statement_timeout_ms: int) -> list[list[str]]:
+    """The parameters of `SET_SESSION`."""
+    settings = {**SESSION_SETTINGS, "statement_timeout": f"{statement_timeout_ms}ms"}
+    return [list(settings), list(settings.values())]

@@ -132,6 +132,10 @@ def until(holds: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None
         time.sleep(0.05)
 
 
+# A machine without UTF-8: no process may leave an encoding to it.
+ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
 @contextmanager
 def running_pipeline(
     urls: ServerUrls, home: Path, namespace: str, more_env: Mapping[str, str] = MappingProxyType({})
@@ -139,6 +143,13 @@ def running_pipeline(
     name = f"acceptance_{namespace.strip('.')}"
     with psycopg.connect(urls.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        # The settings of a real installation: nothing may depend on them.
+        for setting, value in (("TimeZone", "America/Sao_Paulo"), ("DateStyle", "SQL, DMY")):
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                    sql.Identifier(name), sql.Identifier(setting), sql.Literal(value)
+                )
+            )
     env = {
         **{key: value for key, value in os.environ.items() if not key.startswith("QUIZSTREAM_")},
         **urls.as_env(),
@@ -146,6 +157,7 @@ def running_pipeline(
         "QUIZSTREAM_HOME": str(home),
         "QUIZSTREAM_PORT_BASE": str(free_ports().base),
         "QUIZSTREAM_NAMESPACE": namespace,
+        **ASCII_LOCALE,
         **more_env,
     }
     found = locate.find(env)

@@ -5,7 +5,7 @@ CREATE FUNCTION public.former_provider_name(provider text) RETURNS text
 
 CREATE FUNCTION public.ledger_incarnation() RETURNS text
     LANGUAGE sql STABLE
-    RETURN (((pg_postmaster_start_time())::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
+    RETURN (((EXTRACT(epoch FROM pg_postmaster_start_time()))::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
 
 CREATE FUNCTION public.provider_name(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE
