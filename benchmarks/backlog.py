@@ -9,8 +9,8 @@ from statistics import median
 import msgspec
 
 from ops.locate import Deployment
-from ops.topics import offsets
 from ops.topics.lag import behind, positions, readers
+from pipeline.runtime.topic_offsets import TopicOffsets
 from sinks.postgres.connect import Connection, connect
 
 LOOK_EVERY_S = 5.0
@@ -34,7 +34,7 @@ class BacklogMeter:
 
     def __init__(self, found: Deployment) -> None:
         self._readers = readers(found.topology)
-        self._brokers = offsets.Brokers(found.settings.kafka_bootstrap_servers)
+        self._brokers = TopicOffsets(found.settings.kafka_bootstrap_servers)
 
     def look(self, connection: Connection) -> Look:
         at = time.time()

@@ -26,7 +26,7 @@ from ops.audit.reconcile import reconcile
 from ops.audit.settle import settle
 from ops.embedded.home import Home
 from ops.locate import Deployment
-from ops.topics.scan import TopicScan
+from pipeline.runtime.topic_reader import TopicScan
 from schemas.codec import codec
 from sinks.postgres.connect import connect
 

@@ -20,7 +20,7 @@ from benchmarks.subject import Tell
 from ops.deployment.prepare import publish
 from ops.embedded.home import Home
 from ops.locate import Deployment
-from ops.topics.scan import TopicScan
+from pipeline.runtime.topic_reader import TopicScan
 from schemas.codec import codec
 
 WARM_UP_S = 5.0

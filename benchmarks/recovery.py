@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from benchmarks.machine import Machine, commit, machine, now
 from ops.embedded.ports import Ports
@@ -33,6 +32,7 @@ from ops.embedded.stack import EmbeddedStack
 from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_app, run_app
 from pipeline.engine.batch_producer import BatchProducer
 from pipeline.engine.envelope import seal
+from pipeline.runtime.kafka_clients import admin_client, idempotent_producer
 from pipeline.runtime.record import Poison, Record
 from pipeline.stages.contact_memory import Allowed, ContactMemory, encode
 from pipeline.stages.contract import Output, StageResult, StateReader
@@ -95,20 +95,19 @@ def value() -> bytes:
 
 
 def fill(bootstrap: str, topic: str, keys: int) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = admin_client(bootstrap)
     wanted = [
         NewTopic(topic, PARTITIONS, 1, config={"cleanup.policy": "compact"}),
         NewTopic(f"{topic}.source", PARTITIONS, 1),
     ]
     for made in admin.create_topics(wanted).values():
         made.result(30)
-    producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "linger.ms": 20,
-            "compression.type": "lz4",
-            "enable.idempotence": True,
-        }
+    producer = idempotent_producer(
+        bootstrap,
+        "quizstream-bench",
+        record_bytes_max=RECORD_BYTES_MAX,
+        linger_ms=20,
+        delivery_timeout_ms=300_000,
     )
     rng, content = random.Random(keys), value()
     for number in range(keys):

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 
 import msgspec
-from confluent_kafka import Producer
 
 from benchmarks.cpu import CpuClock, between
 from benchmarks.e2e import ACTIVATION_MARGIN_S, ARCHIVE, VERDICTS
@@ -26,6 +25,7 @@ from ops.demo.phones import demo_phone
 from ops.embedded.home import Home
 from ops.locate import Deployment
 from ops.processes import table
+from pipeline.runtime.kafka_clients import idempotent_producer
 from schemas import ids
 from schemas.codec import codec
 from schemas.records import Answer, Completion, Personal
@@ -129,14 +129,12 @@ def measure(records: int, matching_percent: int, port_base: int, tell: Tell) -> 
 
 def fill(found: Deployment, scene: Scene, records: int) -> list[str]:
     """Returns the ids, all acknowledged. Raises Wrong."""
-    producer = Producer(
-        {
-            "bootstrap.servers": found.settings.kafka_bootstrap_servers,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": 20,
-        }
+    producer = idempotent_producer(
+        found.settings.kafka_bootstrap_servers,
+        "quizstream-bench",
+        record_bytes_max=found.topology.record_bytes_max,
+        linger_ms=20,
+        delivery_timeout_ms=300_000,
     )
     topic, encode = found.topology.topic("completions").name, codec("completion").encode
     accepted = []

@@ -25,7 +25,7 @@ from benchmarks.scene import Scene, plant
 from benchmarks.shapes import close_books
 from benchmarks.subject import Tell
 from ops.locate import Deployment, as_env
-from ops.topics.scan import TopicScan
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.worker import WORKER_ID
 from schemas.codec import codec
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 from uuid import UUID
 
 import msgspec
-from confluent_kafka import Producer
 
 from benchmarks.cpu import CpuClock, between
 from benchmarks.machine import Machine, commit, machine, now
@@ -21,6 +20,7 @@ from benchmarks.questionnaire import ANSWER_SETS, Questionnaire, Wire
 from benchmarks.subject import Tell
 from ops.embedded.home import Home
 from ops.locate import Deployment
+from pipeline.runtime.kafka_clients import idempotent_producer
 from pipeline.topology.loader import load
 from schemas import ids
 from schemas.codec import codec
@@ -114,15 +114,13 @@ def events(first: int, count: int) -> Iterator[tuple[Completion, Outcome]]:
 
 
 def _fill(found: Deployment, count: int, turn: int) -> None:
-    producer = Producer(
-        {
-            "bootstrap.servers": found.settings.kafka_bootstrap_servers,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": 20,
-            "queue.buffering.max.messages": 1_000_000,
-        }
+    producer = idempotent_producer(
+        found.settings.kafka_bootstrap_servers,
+        "quizstream-bench",
+        record_bytes_max=found.topology.record_bytes_max,
+        linger_ms=20,
+        delivery_timeout_ms=300_000,
+        queue_records_max=1_000_000,
     )
     raw, outcomes = found.topology.topic("completions"), found.topology.topic("outcomes")
     encode, encode_outcome = codec("completion").encode, codec("outcome").encode

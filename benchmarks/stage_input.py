@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from uuid import UUID
 
-from confluent_kafka import Producer
-
 from pipeline.campaigns.registry import CampaignBook, Campaigns
+from pipeline.runtime.kafka_clients import idempotent_producer
 from schemas.codec import codec
 from schemas.records import Answer, Campaign, Completion, Condition, Message, Personal
 
@@ -65,14 +64,12 @@ def completions(count: int) -> Iterator[tuple[bytes, bytes]]:
 
 def fill(bootstrap: str, topic: str, count: int) -> None:
     """Write so many completions to the topic. Raises RuntimeError when some were not acknowledged."""
-    producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": 20,
-        }
+    producer = idempotent_producer(
+        bootstrap,
+        "quizstream-bench",
+        record_bytes_max=1_000_000,
+        linger_ms=20,
+        delivery_timeout_ms=300_000,
     )
     failed = 0
 

@@ -19,15 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.stage_input import fill
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack
 from ops.topics.command import apply
+from pipeline.runtime.kafka_clients import admin_client
 from pipeline.runtime.settings import Settings
+from pipeline.runtime.topic_offsets import TopicOffsets
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 
@@ -66,7 +66,7 @@ class _Bench:
     def __init__(self, settings: Settings, bootstrap: str) -> None:
         self._topology_file = settings.topology_file
         self._bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = admin_client(bootstrap)
 
     def report(self, rounds: int) -> dict[str, Any]:
         runs: dict[str, list[dict[str, float]]] = {}
@@ -139,14 +139,8 @@ class _Bench:
     def _count(self, topology: Topology, role: str) -> int:
         """How many records a topic that was empty before holds now."""
         topic = topology.topic(role)
-        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "bench-count"})
-        try:
-            return sum(
-                consumer.get_watermark_offsets(TopicPartition(topic.name, partition))[1]
-                for partition in range(topic.partitions)
-            )
-        finally:
-            consumer.close()
+        with TopicOffsets(self._bootstrap) as offsets:
+            return sum(offsets.ends({topic.name: topic.partitions})[topic.name].values())
 
     @contextmanager
     def _topic(self, name: str) -> Iterator[str]:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from confluent_kafka.admin import AdminClient
 
 from benchmarks.machine import Machine, commit, machine, now
 from benchmarks.parts import Spread, Wrong
@@ -31,8 +30,9 @@ from ops.embedded.home import Home
 from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack
 from ops.topics.command import apply
-from ops.topics.scan import TopicScan
+from pipeline.runtime.kafka_clients import admin_client
 from pipeline.runtime.settings import Settings
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
@@ -136,7 +136,7 @@ def _run(bootstrap: str, home: Path, count: int, records: int) -> Run:
             after, wall_s = [worker.said for worker in workers], time.perf_counter() - began_s
         _check(bootstrap, topology, records)
     finally:
-        admin = AdminClient({"bootstrap.servers": bootstrap})
+        admin = admin_client(bootstrap)
         for future in admin.delete_topics([topic.name for topic in topology.topics.values()]).values():
             future.result()
     done = [late.records - early.records for early, late in zip(before, after, strict=True)]

@@ -14,7 +14,6 @@ from ops.demo.datasets import DatasetUnavailable
 from ops.deployment.seed import SeedRefused
 from ops.embedded.cannot_start import CannotStart
 from ops.topics.command import ClusterError
-from ops.topics.scan import ScanBroken
 from pipeline.topology.errors import TopologyError
 from sinks.postgres.catalogue.refusals import Refusal
 from sinks.postgres.dead_letter_producer import NotDelivered
@@ -33,7 +32,6 @@ _SAYS_IT_ALL = (
     HeaderRefused,
     NotDelivered,
     Refusal,
-    ScanBroken,
     SeedRefused,
     TopologyError,
 )

@@ -19,8 +19,8 @@ from benchmarks.parts import Wrong
 from benchmarks.peers import install, verdicts
 from benchmarks.stage_input import campaigns, completions, fill
 from ops.topics.command import apply
-from ops.topics.scan import TopicScan
 from pipeline.runtime.settings import Settings
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.file import Windows
 from pipeline.topology.loader import load
 from schemas.codec import codec

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, Producer
 
-from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
+from pipeline.runtime.kafka_clients import idempotent_producer
 
 log = logging.getLogger(__name__)
 
@@ -20,21 +20,13 @@ LINGER_MS = 10
 def make_producer(
     bootstrap: str, deliver_timeout_ms: int, record_bytes_max: int, on_error: Callable[[KafkaError], None]
 ) -> Producer:
-    return Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "client.id": "edge",
-            "enable.idempotence": True,
-            "acks": "all",
-            "partitioner": "murmur2_random",
-            "linger.ms": LINGER_MS,
-            "compression.type": "lz4",
-            "message.timeout.ms": deliver_timeout_ms,
-            "socket.timeout.ms": deliver_timeout_ms,
-            "message.max.bytes": record_bytes_max,
-            "reconnect.backoff.ms": 50,
-            "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-            "error_cb": on_error,
-        },
+    return idempotent_producer(
+        bootstrap,
+        "edge",
+        record_bytes_max=record_bytes_max,
+        linger_ms=LINGER_MS,
+        delivery_timeout_ms=deliver_timeout_ms,
+        socket_timeout_ms=deliver_timeout_ms,
+        on_error=on_error,
         logger=log,
     )

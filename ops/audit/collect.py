@@ -21,9 +21,9 @@ from ops.audit.dead_letter_audit import DeadEvidence
 from ops.audit.ledger_audit import Books
 from ops.audit.provider_record import Call, NoRecord, ProviderRecord, attempt_of, certainly_not_sent
 from ops.locate import Deployment
-from ops.topics import offsets
-from ops.topics.scan import TopicScan
 from pipeline.runtime.record import Record
+from pipeline.runtime.topic_offsets import Offsets, TopicOffsets
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topic
 from schemas.codec import Undecodable, codec
 from sinks.postgres import offsets as sink_offsets
@@ -39,8 +39,8 @@ STATEMENT_TIMEOUT_MS = 600_000
 class _Passed:
     """Topic -> partition -> the first offset that was not passed yet."""
 
-    stages: offsets.Offsets
-    sinks: offsets.Offsets
+    stages: Offsets
+    sinks: Offsets
 
     def by_stage(self, topic: Topic, partition: int, offset: int) -> bool:
         return offset < self.stages.get(topic.name, {}).get(partition, 0)
@@ -50,11 +50,11 @@ class _Passed:
 
 
 def gather(found: Deployment, accepted_file: Path | None = None) -> Books:
-    """Raises KafkaException, ScanBroken or psycopg.Error when a place cannot be read."""
+    """Raises KafkaException or psycopg.Error when a place cannot be read."""
     topology, bootstrap = found.topology, found.settings.kafka_bootstrap_servers
     group = topology.stream.group
     sources = {agent.source.name: agent.source.partitions for agent in topology.agents.values()}
-    with closing(offsets.Brokers(bootstrap)) as brokers:
+    with closing(TopicOffsets(bootstrap)) as brokers:
         stages = brokers.committed(group, sources)
     books, dead = Books(), DeadEvidence(topology)
     record = _provider_record(found)

@@ -14,7 +14,7 @@ import msgspec
 from ingest_api.phones import masked
 from ops.audit.provider_record import NoRecord, ProviderRecord
 from ops.locate import Deployment
-from ops.topics.scan import TopicScan
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topic
 from schemas.codec import Undecodable, codec
 from sinks.postgres.connect import Connection, connect

@@ -12,8 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Producer
-
 from ops.chaos.background import Background
 from ops.chaos.clocks import Clocks, offset_s
 from ops.chaos.crew import Crew
@@ -28,8 +26,10 @@ from ops.chaos.servers import Servers
 from ops.locate import Deployment
 from ops.processes.process_state import State
 from pipeline.runtime import clock
+from pipeline.runtime.kafka_clients import idempotent_producer
 
 POISON_RECORDS_MAX = 3
+POISON_TIMEOUT_MS = 30_000
 PROVIDER_TIMEOUT_S = 20.0
 SENDER = "whatsapp-sender"
 ARCHIVED_WAIT_S_MAX = 10.0
@@ -251,7 +251,13 @@ class Injector:
         topic = self._subject.found.topology.topic(fault.target).name
         rng = random.Random(f"{self._subject.seed}:{fault.at_s}")
         bootstrap = self._subject.found.settings.kafka_bootstrap_servers
-        producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
+        producer = idempotent_producer(
+            bootstrap,
+            "quizstream-chaos",
+            record_bytes_max=self._subject.found.topology.record_bytes_max,
+            linger_ms=0,
+            delivery_timeout_ms=POISON_TIMEOUT_MS,
+        )
         failures: list[str] = []
 
         def reported(error: object, message: object) -> None:
@@ -266,7 +272,7 @@ class Injector:
         for number in range(count):
             value = [b"", b"\x00", b"no record at all", rng.randbytes(200)][rng.randrange(4)]
             producer.produce(topic, value, f"poison {number}".encode(), on_delivery=reported)
-        producer.flush(30.0)
+        producer.flush(POISON_TIMEOUT_MS / 1000)
         return f"{count - len(failures)} records"
 
     def _clock(self, fault: Fault) -> str:

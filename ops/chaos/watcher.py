@@ -15,11 +15,12 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
 from ops.locate import Deployment
-from ops.topics.offsets import Brokers, Offsets
 from pipeline.runtime.record import Record
+from pipeline.runtime.topic_offsets import Offsets, TopicOffsets
+from pipeline.runtime.topic_reader import TopicReader
 from pipeline.topology.model import Topic
 from schemas.codec import Undecodable, codec
 from sinks.postgres import offsets
@@ -27,7 +28,6 @@ from sinks.postgres.connect import connect
 
 LOOK_EVERY_S = 1.0
 READ_TIMEOUT_S = 20.0
-BATCH_RECORDS_MAX = 5000
 VIOLATIONS_KEPT_MAX = 50
 
 
@@ -71,40 +71,27 @@ class Debts:
 
 
 class Tail:
-    """Follows a few topics from their beginnings."""
+    """Reads a few topics from their beginnings, further with each call."""
 
     def __init__(self, bootstrap: str, topics: list[Topic]) -> None:
-        self._next = {(topic.name, number): 0 for topic in topics for number in range(topic.partitions)}
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "watcher",  # asked for by the client; never joined
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "log_level": 0,
-            }
-        )
-        self._consumer.assign([TopicPartition(topic, number, 0) for topic, number in self._next])
+        self._next = {topic.name: dict.fromkeys(range(topic.partitions), 0) for topic in topics}
+        self._readers = {
+            topic.name: TopicReader(bootstrap, topic.name, "quizstream-watcher") for topic in topics
+        }
 
-    def read_to(self, ends: Offsets, deadline_s: float) -> Iterator[Record]:
-        """Everything below `ends` that was not read before. Raises TimeoutError."""
-        wanted = {(t, p): end for t, partitions in ends.items() for p, end in partitions.items()}
-        while any(self._next[where] < end for where, end in wanted.items() if where in self._next):
-            if time.monotonic() > deadline_s:
-                raise TimeoutError("the topics could not be read to their ends")
-            for message in self._consumer.consume(BATCH_RECORDS_MAX, timeout=0.2):
-                error = message.error()
-                if error is not None:
-                    if error.code() == KafkaError._PARTITION_EOF or error.retriable():
-                        continue
-                    raise KafkaException(error)
-                where = (str(message.topic()), int(message.partition() or 0))
-                offset = int(message.offset() or 0)
-                self._next[where] = offset + 1
-                yield Record(where[0], where[1], offset, 0, message.key(), message.value())
+    def read_to(self, ends: Offsets, no_progress_s_max: float) -> Iterator[Record]:
+        """Everything below `ends` that was not read before. Raises KafkaException."""
+        for topic, reader in self._readers.items():
+            next_offsets = self._next[topic]
+            for batch in reader.read(dict(next_offsets), ends[topic], no_progress_s_max):
+                for record in batch.records:
+                    next_offsets[batch.partition] = record.offset + 1
+                    yield record
+                next_offsets[batch.partition] = batch.next_offset
 
     def close(self) -> None:
-        self._consumer.close()
+        for reader in self._readers.values():
+            reader.close()
 
 
 class Watcher:
@@ -119,7 +106,7 @@ class Watcher:
         self._began_s = clock()
         topology = found.topology
         self._raw, self._matches = topology.topic("completions"), topology.topic("matches")
-        self._brokers = Brokers(found.settings.kafka_bootstrap_servers)
+        self._brokers = TopicOffsets(found.settings.kafka_bootstrap_servers)
         self._topics = [
             topology.topic(role)
             for role in ("completions", "outcomes", "matches", "deliveries", "duplicates", "dead_letters")
@@ -143,7 +130,7 @@ class Watcher:
             last = self._stop.is_set()
             try:
                 self.look()
-            except (KafkaException, psycopg.Error, TimeoutError, OSError):
+            except (KafkaException, psycopg.Error, OSError):
                 self.broken_off += 1
             if last:
                 return
@@ -180,7 +167,7 @@ class Watcher:
         group = self._found.topology.stream.group
         committed = self._brokers.committed(group, {t.name: t.partitions for t in (self._raw, self._matches)})
         ends = self._brokers.ends({topic.name: topic.partitions for topic in self._topics})
-        for record in self._tail.read_to(ends, time.monotonic() + READ_TIMEOUT_S):
+        for record in self._tail.read_to(ends, READ_TIMEOUT_S):
             self._enter(record)
         for topic, debts, owed in (
             (self._raw, self._verdicts, "a verdict"),

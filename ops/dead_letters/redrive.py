@@ -16,9 +16,9 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ops.dead_letters.letters import QUERIES, Group, Letter, Which, counted, histogram, steps
-from ops.dead_letters.source_log import SourceLog
 from ops.locate import Deployment
 from pipeline.runtime.redrive_headers import headers_of
+from pipeline.runtime.topic_reader import RecordLookup
 from pipeline.topology.model import Topology
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered, producer
@@ -63,7 +63,7 @@ def redrive(
     sender = producer(settings.kafka_bootstrap_servers, "quizstream-redrive", found.topology.record_bytes_max)
     with (
         connect(settings.database_url, "redrive") as connection,
-        SourceLog(settings.kafka_bootstrap_servers) as source,
+        RecordLookup(settings.kafka_bootstrap_servers, "quizstream-redrive") as source,
     ):
         if connection.execute(QUERIES["try_redrive_lock"]).fetchone() != (True,):
             raise AlreadyRunning("Another redrive is under way in this database.")
@@ -87,7 +87,7 @@ def _steps(
 
 class _Run:
     def __init__(
-        self, connection: Connection, sender: Producer, source: SourceLog, topology: Topology, insist: bool
+        self, connection: Connection, sender: Producer, source: RecordLookup, topology: Topology, insist: bool
     ) -> None:
         self._connection = connection
         self._producer = sender

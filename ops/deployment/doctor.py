@@ -116,9 +116,9 @@ def _home(settings: Settings) -> str:
 
 
 def _kafka(settings: Settings) -> str:
-    from confluent_kafka.admin import AdminClient
+    from pipeline.runtime.kafka_clients import admin_client
 
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers, "log_level": 0})
+    admin = admin_client(settings.kafka_bootstrap_servers)
     brokers = admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers
     return f"{len(brokers)} broker(s) at {settings.kafka_bootstrap_servers}"
 

@@ -18,9 +18,10 @@ class Coordinators:
 
     def __call__(self) -> bool:
         from confluent_kafka import KafkaException
-        from confluent_kafka.admin import AdminClient
 
-        admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
+        from pipeline.runtime.kafka_clients import admin_client
+
+        admin = admin_client(self._bootstrap)
         deadline = time.monotonic() + PROBE_TIMEOUT_S
         while self._waiting and time.monotonic() < deadline:
             answers = admin.describe_consumer_groups(self._waiting, request_timeout=PROBE_TIMEOUT_S)

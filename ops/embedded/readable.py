@@ -16,9 +16,11 @@ class Readable:
         self._bootstrap = bootstrap
 
     def __call__(self) -> bool:
-        from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+        from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
 
-        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "ready", "log_level": 0})
+        from pipeline.runtime.kafka_clients import standalone_consumer
+
+        consumer = standalone_consumer(self._bootstrap, "quizstream-ready")
         try:
             topics = consumer.list_topics(timeout=PROBE_TIMEOUT_S).topics
             # OFFSET_END stands where a time in ms would: the protocol has a time that means the end.

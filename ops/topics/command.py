@@ -29,6 +29,7 @@ from ops.topics.plan import (
     TopicState,
     difference,
 )
+from pipeline.runtime.kafka_clients import admin_client
 from pipeline.topology.model import Topology
 
 log = logging.getLogger(__name__)
@@ -104,11 +105,7 @@ def run(
 
 
 def _admin(bootstrap: str) -> AdminClient:
-    settings: dict[str, str | int | float | bool] = {
-        "bootstrap.servers": bootstrap,
-        "socket.timeout.ms": int(REQUEST_TIMEOUT_S * 1000),
-    }
-    return AdminClient(settings, logger=log)
+    return admin_client(bootstrap, socket_timeout_ms=int(REQUEST_TIMEOUT_S * 1000), logger=log)
 
 
 def _found(admin: AdminClient, names: Collection[str], bootstrap: str) -> Mapping[str, TopicState]:

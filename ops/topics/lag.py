@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from ops.topics import offsets
+from pipeline.runtime.topic_offsets import Offsets, TopicOffsets
+from pipeline.runtime.topic_reader import RecordLookup
 from pipeline.topology.model import Topology
 
 FIRST_UNREAD_TIMEOUT_S = 5.0
@@ -52,7 +52,7 @@ def readers(topology: Topology) -> list[Reader]:
     return agents + sinks
 
 
-def positions(brokers: offsets.Brokers, readers: Iterable[Reader]) -> dict[str, offsets.Offsets]:
+def positions(brokers: TopicOffsets, readers: Iterable[Reader]) -> dict[str, Offsets]:
     """Group -> where it stands in each of its topics. Raises KafkaException."""
     wanted: dict[str, dict[str, int]] = {}
     for reader in readers:
@@ -82,20 +82,9 @@ class LagMeter:
     def __init__(self, bootstrap: str, topology: Topology, now_s: Callable[[], float] = time.time) -> None:
         self._readers = readers(topology)
         self._now_s = now_s
-        self._ends: offsets.Offsets = {}
-        self._brokers = offsets.Brokers(bootstrap)
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": topology.group("lag-meter"),  # asked for by the client; never joined
-                "enable.auto.commit": False,
-                "log_level": 0,  # what goes wrong is raised
-                "auto.offset.reset": "earliest",
-                "queued.min.messages": 1,
-                "fetch.message.max.bytes": 65536,
-                "fetch.wait.max.ms": 50,
-            }
-        )
+        self._ends: Offsets = {}
+        self._brokers = TopicOffsets(bootstrap)
+        self._records = RecordLookup(bootstrap, "quizstream-lag-meter")
 
     def measure(self) -> list[Lag]:
         """Raises KafkaException when the brokers cannot be asked."""
@@ -114,7 +103,8 @@ class LagMeter:
             for reader, partitions in unread.items()
             for partition, (first, _) in partitions.items()
         }
-        stamps = self._timestamps_ms(wanted)
+        firsts = self._records.first_records(wanted, FIRST_UNREAD_TIMEOUT_S)
+        stamps = {place: record.timestamp_ms for place, record in firsts.items()}
         now_ms = self._now_s() * 1000
         return [self._lag(reader, partitions, stamps, now_ms) for reader, partitions in unread.items()]
 
@@ -123,7 +113,7 @@ class LagMeter:
         return {topic: sum(partitions.values()) for topic, partitions in self._ends.items()}
 
     def close(self) -> None:
-        self._consumer.close()
+        self._records.close()
         self._brokers.close()
 
     def _lag(
@@ -147,25 +137,3 @@ class LagMeter:
             seconds,
             len(partitions),
         )
-
-    def _timestamps_ms(self, wanted: set[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
-        """Two readers may stand at two offsets of one partition, so they are fetched in rounds."""
-        found: dict[tuple[str, int, int], int] = {}
-        deadline_s = time.monotonic() + FIRST_UNREAD_TIMEOUT_S
-        rest = set(wanted)
-        while rest and time.monotonic() < deadline_s:
-            round_of = {(topic, partition): first for topic, partition, first in rest}
-            self._consumer.assign([TopicPartition(*where, first) for where, first in round_of.items()])
-            waiting = dict(round_of)
-            while waiting and time.monotonic() < deadline_s:
-                message = self._consumer.poll(0.1)
-                if message is None:
-                    continue
-                if message.error():
-                    raise KafkaException(message.error())
-                where = (message.topic(), message.partition())
-                if where in waiting:
-                    found[(*where, waiting.pop(where))] = message.timestamp()[1]
-            rest -= {(*where, first) for where, first in round_of.items()}
-        self._consumer.unassign()
-        return found

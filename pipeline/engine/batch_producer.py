@@ -6,14 +6,17 @@ record one callback.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, Message
 
 from pipeline.runtime.crash_points import reach
-from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
+from pipeline.runtime.kafka_clients import idempotent_producer
+
+log = logging.getLogger(__name__)
 
 LINGER_MS = 2
 BATCH_BYTES_MAX = 1_000_000  # a topic's `max.message.bytes` holds for a whole batch: none may have less
@@ -118,22 +121,17 @@ class BatchProducer:
     def __init__(
         self, bootstrap_servers: str, record_bytes_max: int, extra: Mapping[str, Any] | None = None
     ) -> None:
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "compression.type": "lz4",
-                "linger.ms": LINGER_MS,
-                "batch.size": BATCH_BYTES_MAX,
-                "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
-                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-                "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
-                "queue.buffering.max.kbytes": QUEUE_KBYTES_MAX,
-                "message.max.bytes": record_bytes_max + RECORD_OVERHEAD_BYTES,
-                **(extra or {}),
-            }
+        self._producer = idempotent_producer(
+            bootstrap_servers,
+            "quizstream-stages",
+            record_bytes_max=record_bytes_max + RECORD_OVERHEAD_BYTES,
+            linger_ms=LINGER_MS,
+            delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
+            batch_bytes_max=BATCH_BYTES_MAX,
+            queue_records_max=QUEUE_RECORDS_MAX,
+            queue_kbytes_max=QUEUE_KBYTES_MAX,
+            logger=log,
+            extra=extra,
         )
         self._closing = Event()
         self._reports = Thread(target=self._serve_reports, name="delivery-reports", daemon=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from confluent_kafka.admin import AdminClient
+from pipeline.runtime.kafka_clients import admin_client
 
 ANSWER_TIMEOUT_S = 30.0
 
@@ -17,7 +17,7 @@ def check_topics(bootstrap_servers: str, partitions: Mapping[str, int]) -> None:
     A table only works when its changelog has exactly its source's partitions: a key's state lies in the
     partition of its records. Blocks; raises `KafkaException` when no broker answers.
     """
-    found = AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=ANSWER_TIMEOUT_S).topics
+    found = admin_client(bootstrap_servers).list_topics(timeout=ANSWER_TIMEOUT_S).topics
     problems = []
     for topic, wanted in partitions.items():
         got = len(found[topic].partitions) if topic in found else 0

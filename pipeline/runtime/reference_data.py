@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import Counter, Gauge
 
-from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
+from pipeline.runtime.kafka_clients import standalone_consumer
 from pipeline.topology.model import Topic
 from schemas.codec import Codec, Undecodable
 
@@ -33,7 +33,6 @@ POLL_S = 0.2
 RETRY_S = 0.1
 BATCH_MAX = 500
 LAG_EVERY_S = 1.0
-QUEUED_KB_MAX = 16_384  # read ahead of on_event
 METADATA_TIMEOUT_S = 10.0
 
 # A topic that was made a moment ago may have a leader that does not know of it yet.
@@ -80,20 +79,8 @@ class FactsFollower(Generic[Event]):
         # There from the start: a rate does not see a first error that also brings its series.
         for metric in (EVENTS, UNDECODABLE, ERRORS):
             metric.labels(topic.role)
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": f"{topic.name}.reader",  # asked for by the client; never joined, never committed
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                # Where the topic was made anew, all of it is the truth.
-                "auto.offset.reset": "earliest",
-                "queued.max.messages.kbytes": QUEUED_KB_MAX,
-                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-            },
-            logger=log,
-        )
+        # From the earliest: where the topic was deleted and created again, all of it is in force.
+        self._consumer = standalone_consumer(bootstrap, "quizstream-facts", from_earliest=True, logger=log)
 
     @property
     def caught_up(self) -> bool:

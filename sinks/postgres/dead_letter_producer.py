@@ -11,13 +11,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.runtime.clock import now_s
 from pipeline.runtime.dead_letters import dead_letter, dead_letter_output
-from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
+from pipeline.runtime.kafka_clients import idempotent_producer
 from pipeline.runtime.record import Record
 from pipeline.topology.model import Topic
 from sinks.postgres.sink import Refused
 
 LOG = logging.getLogger(__name__)
 DELIVERY_TIMEOUT_MS = 10_000  # then the batch is given up and read again
+LINGER_MS = 5
 
 
 class NotDelivered(Exception):
@@ -26,21 +27,12 @@ class NotDelivered(Exception):
 
 def producer(bootstrap_servers: str, client_id: str, record_bytes_max: int) -> Producer:
     """Ordered and acknowledged by all replicas; keys land where Java's clients would put them."""
-    return Producer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "client.id": client_id,
-            "acks": "all",
-            # A dead letter holds any other topic's record whole: the client's own limit is 1 MB.
-            "message.max.bytes": record_bytes_max,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": 5,
-            "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
-            "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-            "allow.auto.create.topics": False,
-        },
+    return idempotent_producer(
+        bootstrap_servers,
+        client_id,
+        record_bytes_max=record_bytes_max,
+        linger_ms=LINGER_MS,
+        delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
         logger=LOG,
     )
 

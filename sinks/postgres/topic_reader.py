@@ -5,25 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.runtime.kafka_clients import RECONNECT_MS_MAX
+from pipeline.runtime.kafka_clients import group_consumer
 from pipeline.runtime.record import Record
-from pipeline.runtime.redrive_headers import redriven
+from pipeline.runtime.topic_reader import record_of
 from pipeline.topology.model import Sink as SinkPlan
 
 LOG = logging.getLogger(__name__)
-SESSION_TIMEOUT_MS = 10_000  # after a kill the next process waits this long for the partitions
-POLL_INTERVAL_MAX_MS = 300_000  # far above a statement's time-out: a slow batch does not lose its partitions
-QUEUED_KBYTES_MAX = 16_384  # fetched ahead, for each sink
 # The broker gathers this much, or for this part of the batch's wait, before it answers a fetch: a fetch has a
 # cost of its own, here and there, and at the design rate every record would be one.
 FETCH_BYTES_MIN = 262_144
 FETCH_WAIT_RATIO = 0.5
-BROKERS_SEEN_EVERY_MS = 2_000
 WATERMARK_TIMEOUT_S = 5.0
 SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
 BATCH_BYTES_MAX = 8_000_000
@@ -60,25 +55,13 @@ class LogReader:
         self._assigned: list[int] = []
         self._placed = True
         self.cut_off = False  # whether no broker can be reached, as of the client's last look
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "client.id": f"quizstream-sink-{plan.name}",
-                "group.id": plan.group,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                # A position out of range is data loss, never a reason to go on somewhere else.
-                "auto.offset.reset": "error",
-                "session.timeout.ms": SESSION_TIMEOUT_MS,
-                "max.poll.interval.ms": POLL_INTERVAL_MAX_MS,
-                "queued.max.messages.kbytes": QUEUED_KBYTES_MAX,
-                "fetch.min.bytes": FETCH_BYTES_MIN,
-                "fetch.wait.max.ms": int(plan.batch_wait_ms_max * FETCH_WAIT_RATIO),
-                "allow.auto.create.topics": False,
-                "reconnect.backoff.max.ms": RECONNECT_MS_MAX,
-                "statistics.interval.ms": BROKERS_SEEN_EVERY_MS,
-                "stats_cb": self._on_statistics,
-            },
+        self._consumer = group_consumer(
+            bootstrap_servers,
+            plan.group,
+            f"quizstream-sink-{plan.name}",
+            fetch_bytes_min=FETCH_BYTES_MIN,
+            fetch_wait_ms=int(plan.batch_wait_ms_max * FETCH_WAIT_RATIO),
+            on_statistics=self._on_statistics,
             logger=LOG,
         )
         self._consumer.subscribe(
@@ -184,17 +167,7 @@ class LogReader:
     def _record(self, message: Message) -> Record:
         error = message.error()
         if error is None:
-            _, timestamp_ms = message.timestamp()
-            partition, offset = cast(int, message.partition()), cast(int, message.offset())
-            return Record(
-                self._topic,
-                partition,
-                offset,
-                max(0, timestamp_ms),
-                message.key(),
-                message.value(),
-                redriven(message.headers()),
-            )
+            return record_of(message, self._topic)
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise DataLoss(f"{self._topic}[{message.partition()}]: {error.str()}")
         if error.fatal():

@@ -19,9 +19,9 @@ from tests.support.processes import python, wait_until
 ASKING = """
 import sys, time
 from confluent_kafka import KafkaException
-from ops.topics.offsets import Brokers
+from pipeline.runtime.topic_offsets import TopicOffsets
 
-brokers = Brokers(sys.argv[1])
+brokers = TopicOffsets(sys.argv[1])
 while True:
     try:
         where = brokers.committed("a-group", {"events": 4}), brokers.begins({"events": 4})

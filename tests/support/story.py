@@ -18,8 +18,8 @@ from ops import locate
 from ops.audit.provider_record import Call
 from ops.embedded.stack import ServerUrls
 from ops.locate import Deployment
-from ops.topics import offsets
 from ops.topics.command import apply
+from pipeline.runtime.topic_offsets import TopicOffsets
 from pipeline.topology.model import Topology
 from schemas import ids
 from schemas.codec import codec
@@ -95,7 +95,7 @@ class Story:
         """Stages and sinks stand at the ends of their topics."""
         settings, topology = self.found.settings, self.found.topology
         admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-        brokers = offsets.Brokers(settings.kafka_bootstrap_servers)
+        brokers = TopicOffsets(settings.kafka_bootstrap_servers)
         ends = brokers.ends({topic.name: topic.partitions for topic in topology.topics.values()})
         brokers.close()
         for group, topics in _readers(topology).items():

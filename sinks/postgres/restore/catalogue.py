@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topology
 from schemas.codec import Undecodable, codec
 from schemas.records import Campaign, Quiz, Token
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
 from sinks.postgres.queries import load_queries
-from sinks.postgres.restore.topic_range import LogRange
 
 QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
 
@@ -47,18 +47,13 @@ def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str
 
 def _facts(topology: Topology, bootstrap: str, role: str) -> Iterator[tuple[bytes, bytes, Any]]:
     topic = topology.topic(role)
-    with LogRange(bootstrap, topic) as log:
-        bounds = log.bounds()
-        lows = {partition: each.low for partition, each in bounds.items()}
-        highs = {partition: each.high for partition, each in bounds.items()}
-        for read in log.read(lows, highs):
-            for message in read.messages:
-                key, value = message.key(), message.value()
-                if isinstance(key, bytes) and isinstance(value, bytes):
-                    try:
-                        yield key, value, codec(str(topic.schema)).decode(value)
-                    except Undecodable:
-                        continue  # no fact to anybody who follows the topic either
+    decode = codec(str(topic.schema)).decode
+    for record in TopicScan(bootstrap, topic).records():
+        if record.key is not None and record.value is not None:
+            try:
+                yield record.key, record.value, decode(record.value)
+            except Undecodable:
+                continue  # the followers of the topic skip it, too
 
 
 def _campaign(connection: Connection, campaign: Campaign) -> bool:

@@ -17,19 +17,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
+from pipeline.runtime.topic_offsets import TopicOffsets
+from pipeline.runtime.topic_reader import TopicReader
 from pipeline.topology.model import Sink, Topology
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.queries import load_queries
 from sinks.postgres.restore import history
 from sinks.postgres.restore.catalogue import restore_catalogue
-from sinks.postgres.restore.topic_range import REQUEST_TIMEOUT_S, LogRange
 from sinks.postgres.tables.deliveries import EVENTS_ROLE
 
 LOG = logging.getLogger(__name__)
 QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
+CLIENT_ID = "quizstream-restore-guard"
+REQUEST_TIMEOUT_S = 4.0  # of Kafka: far below PERMIT_S
 PERMIT_S = 15.0  # a leader that died is replaced within its session's end and a restart
 RENEW_EVERY_S = 2.0
 REASON = "the ledger was restored from an older copy: waiting until it has caught up"
@@ -102,20 +103,20 @@ class RestoreGuard:
             dict[int, int],
             dict(connection.execute(QUERIES["read_positions"], [self._topic.name]).fetchall()),  # type: ignore[arg-type]
         )
-        with LogRange(self._bootstrap, self._topic) as log:
-            bounds = log.bounds()
-            starts = {p: min(max(positions.get(p, 0), each.low), each.high) for p, each in bounds.items()}
-            ends = {partition: each.high for partition, each in bounds.items()}
+        with TopicReader(self._bootstrap, self._topic.name, CLIENT_ID, REQUEST_TIMEOUT_S) as log:
+            bounds = log.bounds(self._topic.partitions)
+            starts = {p: min(max(positions.get(p, 0), each.first), each.end) for p, each in bounds.items()}
+            ends = {partition: each.end for partition, each in bounds.items()}
             for partition, start in starts.items():
                 self._set_position(connection, partition, start)
-            for read in log.read(starts, ends):
+            for batch in log.read(starts, ends):
                 with connection.transaction():
-                    found = history.keep(connection, read.messages)
+                    found = history.keep(connection, batch.records)
                     if found:
                         connection.execute(QUERIES["withdraw_permit"])
                         connection.execute(QUERIES["begin_recovery"], [REASON])
                     # With what was found, or after a crash here it would be passed unread.
-                    self._set_position(connection, read.partition, read.after)
+                    self._set_position(connection, batch.partition, batch.next_offset)
                 newer += found
         return newer
 
@@ -134,31 +135,18 @@ class RestoreGuard:
         return cast(dict[int, int], dict(rows))  # type: ignore[arg-type]
 
     def _committed(self, sink: Sink) -> dict[int, int]:
-        asked = [TopicPartition(sink.source.name, partition) for partition in range(sink.source.partitions)]
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self._bootstrap,
-                "group.id": sink.group,  # asked about; never joined
-                "enable.auto.commit": False,
-            }
-        )
-        try:
-            found = consumer.committed(asked, timeout=REQUEST_TIMEOUT_S)
-        finally:
-            consumer.close()
-        for place in found:
-            if place.error is not None:
-                raise KafkaException(place.error)
-        return {place.partition: place.offset for place in found if place.offset >= 0}
+        topic = sink.source
+        with TopicOffsets(self._bootstrap, REQUEST_TIMEOUT_S) as offsets:
+            return offsets.committed(sink.group, {topic.name: topic.partitions}).get(topic.name, {})
 
     def _set_targets(self, connection: Connection) -> None:
+        sources = {sink.source.name: sink.source.partitions for sink in self._topology.sinks.values()}
+        with TopicOffsets(self._bootstrap, REQUEST_TIMEOUT_S) as offsets:
+            ends = offsets.ends(sources)
         for sink in self._topology.sinks.values():
-            with LogRange(self._bootstrap, sink.source) as log:
-                for partition, bounds in log.bounds().items():
-                    if bounds.high > 0:
-                        connection.execute(
-                            QUERIES["set_target"], [sink.name, sink.source.name, partition, bounds.high]
-                        )
+            for partition, end in ends[sink.source.name].items():
+                if end > 0:
+                    connection.execute(QUERIES["set_target"], [sink.name, sink.source.name, partition, end])
 
     def _ended(self, connection: Connection) -> bool:
         left = connection.execute(QUERIES["targets_left"]).fetchone()

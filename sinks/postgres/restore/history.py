@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from confluent_kafka import Message
-
+from pipeline.runtime.record import Record
 from schemas.codec import Undecodable, codec
 from schemas.records import DeliveryEvent
 from sinks.postgres.connect import Connection
@@ -25,9 +24,9 @@ UNSURE = "the ledger was restored: it may have been called"
 Row = tuple[str, str, str, str, str, int, str, str, str | None, int, str | None, str | None]
 
 
-def keep(connection: Connection, messages: Sequence[Message]) -> int:
+def keep(connection: Connection, records: Sequence[Record]) -> int:
     """Keeps those events that are newer than their rows; returns how many there were. Commits nothing."""
-    events = [event for message in messages if (event := _decoded(message)) is not None]
+    events = [event for record in records if (event := _decoded(record)) is not None]
     rows = connection.execute(QUERIES["known_sequences"], [list({event.delivery_id for event in events})])
     known = cast(dict[str, int], dict(rows.fetchall()))  # type: ignore[arg-type]
     newer = [event for event in events if known.get(event.delivery_id, 0) < event.sequence]
@@ -64,10 +63,9 @@ def unplaced(connection: Connection) -> int:
     return int(str(cast(tuple[int], connection.execute(QUERIES["count_unplaced"]).fetchone())[0]))
 
 
-def _decoded(message: Message) -> DeliveryEvent | None:
-    value = message.value()
+def _decoded(record: Record) -> DeliveryEvent | None:
     try:
-        return codec("delivery_event").decode(value if isinstance(value, bytes) else b"")
+        return codec("delivery_event").decode(record.value)
     except Undecodable:
         return None  # written by nobody of this project
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from ops.embedded.stack import ServerUrls
 from ops.locate import Deployment
-from ops.topics.offsets import Brokers
+from pipeline.runtime.topic_offsets import TopicOffsets
 from pipeline.topology.model import Sink
 from schemas.codec import codec
 from schemas.records import DeliveryEvent
@@ -231,7 +231,7 @@ def test_a_publisher_that_was_not_alone_reads_what_the_other_wrote(ledger: Ledge
 
 
 def _end(ledger: Ledger, topic: str) -> int:
-    brokers = Brokers(ledger.found.settings.kafka_bootstrap_servers)
+    brokers = TopicOffsets(ledger.found.settings.kafka_bootstrap_servers)
     try:
         return brokers.ends({topic: 1})[topic][0]
     finally:

@@ -13,8 +13,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ops.embedded.stack import ServerUrls
 from ops.topics.command import apply
-from ops.topics.scan import TopicScan
 from pipeline.engine.crash_memory import DEATHS_MAX
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.loader import load
 from schemas.codec import codec
 from tests.support.killing_worker import KILLER

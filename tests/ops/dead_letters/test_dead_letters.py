@@ -16,7 +16,7 @@ import pytest
 from ops.dead_letters import redrive as work
 from ops.dead_letters.letters import Which
 from ops.embedded.stack import ServerUrls
-from ops.topics.scan import TopicScan
+from pipeline.runtime.topic_reader import TopicScan
 from tests.support.producer import make_producer
 from tests.support.running_pipeline import Pipeline, running_pipeline, until
 

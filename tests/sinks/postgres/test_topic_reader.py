@@ -9,9 +9,10 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from ops.embedded.stack import ServerUrls
+from pipeline.runtime.kafka_clients import SESSION_TIMEOUT_MS
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
-from sinks.postgres.topic_reader import SESSION_TIMEOUT_MS, LogReader
+from sinks.postgres.topic_reader import LogReader
 from tests.support.sinks import DEADLINE_S
 
 # A group that waits for a member which never lets go does so for the poll interval: minutes.
