@@ -33,6 +33,12 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
         'sum(rate(quizstream_sender_outcomes_total{outcome!="sent"}[5m])) / '
         "sum(rate(quizstream_sender_outcomes_total[5m]))"
     )
+    # increase() is 0 for a counter whose first sample is 1: a series without a past counts by itself.
+    unlisted = "quizstream_sender_unlisted_codes_total"
+    unlisted_codes = (
+        f"sum by (provider, code) (increase({unlisted}[1h])) > 0"
+        f" or sum by (provider, code) ({unlisted} unless {unlisted} offset 1h) > 0"
+    )
     return (
         Alert(
             "QuizstreamLagRecords",
@@ -97,6 +103,14 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "warning",
             "{{ $value | humanizePercentage }} of the calls to the provider do not send",
             "The outcomes by code; then the number's quality and limits at the provider.",
+        ),
+        Alert(
+            "QuizstreamUnlistedProviderCode",
+            unlisted_codes,
+            0,
+            "warning",
+            "{{ $labels.provider }} refuses messages with code {{ $labels.code }}, which is not listed",
+            "Each such delivery fails: look the code up and list it, with an action, in its package.",
         ),
         Alert(
             "QuizstreamAmbiguousDeliveries",

@@ -99,6 +99,15 @@ def test_what_a_legend_or_an_alert_shows_is_a_label_that_is_left() -> None:
             assert label in exported()[METRIC.findall(alert.expr)[0][0]]
 
 
+def test_a_code_that_is_not_listed_is_named_by_an_alert_at_its_first_refusal() -> None:
+    (alert,) = (a for a in alert_rules.alerts(TOPOLOGY) if a.name == "QuizstreamUnlistedProviderCode")
+
+    assert {"provider", "code"} <= exported()["quizstream_sender_unlisted_codes_total"]
+    assert {"provider", "code"} <= set(re.findall(r"\$labels\.(\w+)", alert.summary))
+    assert alert.for_s == 0
+    assert "unless quizstream_sender_unlisted_codes_total offset" in alert.expr  # a series without a past
+
+
 def test_the_outcome_that_is_no_error_is_one_that_the_sender_counts() -> None:
     from sinks.delivery.rows import Result
 

@@ -69,7 +69,14 @@ def test_ten_senders_send_each_delivery_once(world: World) -> None:
 
 
 def test_each_code_ends_in_its_state_and_harms_nobody_else(world: World) -> None:
-    ends = {131026: "failed", 131047: "failed", 131050: "suppressed", 131000: "ambiguous", 131057: "dead"}
+    ends = {
+        131026: "failed",
+        131047: "failed",
+        131050: "suppressed",
+        131000: "ambiguous",
+        131057: "dead",
+        999999: "failed",  # in no list, answered with 400 and the error envelope
+    }
     world.number()
     campaign = world.campaign()
     unlucky = dict(zip(ends, world.deliveries(campaign, len(ends)), strict=True))
@@ -78,11 +85,23 @@ def test_each_code_ends_in_its_state_and_harms_nobody_else(world: World) -> None
     for code, contact in unlucky.items():
         world.rule("error", to=world.phone(contact), code=code)
     world.sender()
-    world.wait_for(failed=2, suppressed=1, ambiguous=1, dead=1, sent=20)
+    world.wait_for(failed=3, suppressed=1, ambiguous=1, dead=1, sent=20)
     assert {code: world.state(contact)[0] for code, contact in unlucky.items()} == ends
     called = Counter(call["to"] for call in world.calls())
     assert {code: called[world.phone(contact)] for code, contact in unlucky.items()} == {
         code: 3 if state == "dead" else 1 for code, state in ends.items()
+    }
+    kept = world.db.execute(
+        "SELECT DISTINCT provider, outcome, provider_code, action FROM delivery_attempts"
+        " WHERE outcome <> 'sent'"
+    ).fetchall()
+    assert set(kept) == {
+        ("meta-cloud", "rejected", "131026", "fail_recipient"),
+        ("meta-cloud", "rejected", "131047", "fail_recipient"),
+        ("meta-cloud", "rejected", "131050", "suppress"),
+        ("meta-cloud", "ambiguous", "131000", None),
+        ("meta-cloud", "rejected", "131057", "retry"),
+        ("meta-cloud", "rejected", "999999", "fail_recipient"),
     }
 
 

@@ -5,8 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from psycopg.rows import dict_row
 
+from ops.audit import explain
 from sinks.postgres.connect import connect
+from sinks.postgres.queries import load_queries
 from sinks.postgres.schema.dump import SCHEMA_FILE, dump_schema
 from sinks.postgres.schema.migrate import (
     MIGRATIONS,
@@ -105,6 +108,34 @@ def test_a_server_that_is_not_there_is_told_in_one_line_without_the_password() -
         migrate("postgresql://somebody:secret@127.0.0.1:1/quizstream")
 
     assert "secret" not in str(caught.value)
+
+
+def test_the_fifth_migration_runs_on_a_database_in_use_and_keeps_what_attempts_said(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    """Given attempts with integer codes, and open connections: no row is rewritten, none is lost."""
+    before = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, before)
+    for path in before.glob("*.sql"):
+        if path.name >= "0005":
+            path.unlink()
+    migrate(empty_database_url, before)
+    with connect(empty_database_url, "test") as writer, connect(empty_database_url, "test") as reader:
+        writer.execute(
+            "INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt, outcome, code)"
+            " VALUES (gen_random_uuid(), gen_random_uuid(), '5511', 1, 'rejected', 131026)"
+        )
+        file_node = "SELECT pg_relation_filenode('delivery_attempts')"
+        unchanged = reader.execute(file_node).fetchone()
+
+        migrate(empty_database_url)
+
+        assert reader.execute(file_node).fetchone() == unchanged
+        explained = load_queries(Path(explain.__file__).with_name("explain.sql"))["attempts_of"]
+        with reader.cursor(row_factory=dict_row) as cursor:
+            ids = [row["delivery_id"] for row in cursor.execute("SELECT delivery_id FROM delivery_attempts")]
+            (attempt,) = cursor.execute(explained, {"ids": ids})
+        assert (attempt["provider"], attempt["code"], attempt["action"]) == ("meta-cloud", "131026", None)
 
 
 def test_a_gap_in_the_numbers_is_refused(directory: Path) -> None:
