@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-from ingest_api import phones
 from ingest_api.completions import answers, keys, parse
 from ingest_api.http import body
 from ingest_api.http.problems import INVALID_EMAIL, INVALID_PHONE, NOT_READY, TOO_LONG, pointer, rejection
@@ -20,7 +19,7 @@ from ingest_api.reference.tokens import Caller, Service, Tokens, require_tenant
 from pipeline.runtime.clock import now_ms
 from pipeline.topology.file import Edge
 from pipeline.topology.model import Topic
-from schemas import ids
+from schemas import ids, phones
 from schemas.codec import Codec
 from schemas.records import Answer, Completion, Personal
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from ingest_api.completions.receive import EMAIL_CHARS_MAX, NAME_CHARS_MAX
 from ingest_api.http.problems import Kind
-from ingest_api.phones import PHONE_CHARS_MAX
 from pipeline.topology.file import Edge
+from schemas.phones import PHONE_CHARS_MAX
 
 _INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
 

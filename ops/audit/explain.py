@@ -11,12 +11,12 @@ from uuid import UUID
 
 import msgspec
 
-from ingest_api.phones import masked
 from ops.audit.provider_record import NoRecord, ProviderRecord
 from ops.locate import Deployment
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topic
 from schemas.codec import Undecodable, codec
+from schemas.phones import masked
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.queries import load_queries
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from ingest_api.phones import masked
 from ops.dead_letters.letters import Letter, Which, lineage, newest
 from ops.locate import Deployment
 from schemas.codec import Undecodable, codec
+from schemas.phones import masked
 from sinks.postgres.connect import connect
 
 RAW_BYTES_SHOWN_MAX = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ingest_api.phones import canonical
+from schemas.phones import canonical
 from sinks.postgres.connect import Connection
 from sinks.postgres.queries import load_queries
 from sinks.webhook import OptOut

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api.phones import _WHOLE, PHONE_CHARS_MAX, canonical, masked
+from schemas.phones import _WHOLE, PHONE_CHARS_MAX, canonical, masked
 
 
 @pytest.mark.parametrize(
