@@ -152,13 +152,9 @@ def personal_of(contact: parse.Contact | None) -> Personal:
     if contact is None:
         return Personal()
     written = (parse.given(contact.phone) or "").strip()
-    phone = phones.canonical(written) if written else None
-    if written and phone is None:
-        raise rejection(
-            INVALID_PHONE,
-            f"{phones.masked(written)} is not a valid number; outside Brazil, start with + and country code",
-            pointer=pointer("contact", "phone"),
-        )
+    phone = phones.read(written) if written else None
+    if isinstance(phone, phones.Rejected):
+        raise rejection(INVALID_PHONE, phone.detail, pointer=pointer("contact", "phone"))
     name = (parse.given(contact.name) or "").strip()
     if len(name) > NAME_CHARS_MAX:
         raise rejection(
@@ -169,7 +165,7 @@ def personal_of(contact: parse.Contact | None) -> Personal:
     email = (parse.given(contact.email) or "").strip()
     if email and not _is_address(email):
         raise rejection(INVALID_EMAIL, "it is not an e-mail address", pointer=pointer("contact", "email"))
-    return Personal(phone, name or None, email or None)
+    return Personal(phone.e164 if phone else None, name or None, email or None)
 
 
 def _is_address(email: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from schemas.phones import canonical
+from schemas.phones import canonical_of_provider_id
 from sinks.postgres.connect import Connection
 from sinks.postgres.queries import load_queries
 from sinks.webhook import OptOut
@@ -38,7 +38,7 @@ def _contacts(
     contacts: list[tuple[object, ...]] = []
     if opt_out.reply_to is not None:
         contacts += connection.execute(QUERIES["recipient_of_message"], [provider, opt_out.reply_to])
-    phone = canonical(f"+{opt_out.wa_id.lstrip('+')}")
+    phone = canonical_of_provider_id(opt_out.wa_id)
     if phone is not None:
         rows = connection.execute(QUERIES["tenants_of_number"], [provider, opt_out.number_id])
         tenants = [str(row[0]) for row in rows]

@@ -1,0 +1,42 @@
+"""A provider's id of a person leads to the contact of the phone that the person typed."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.ids import contact_id
+from schemas.phones import canonical
+from sinks.postgres.opt_outs import suppress
+from sinks.postgres.webhook_body import OptOut
+from tests.sinks.running import Corner
+
+KEY = b"key of this test"
+
+
+@pytest.mark.parametrize(
+    ("typed", "wa_id"),
+    [
+        ("11 99987-7760", "551199877760"),
+        ("19 98765-4321", "551987654321"),
+        ("47 97700-1234", "554777001234"),
+        ("+54 11 3456-7812", "5491134567812"),
+        ("+54 9 11 3456-7812", "541134567812"),
+        ("+52 55 1234 5678", "5215512345678"),
+    ],
+)
+def test_a_stop_reaches_the_contact_of_the_typed_phone(corner: Corner, typed: str, wa_id: str) -> None:
+    corner.rows("INSERT INTO tenants (tenant_id, name) VALUES ('demo', 'demo') RETURNING 1")
+    corner.rows(
+        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
+        " VALUES ('1001', 'demo', 'p', 'http://p', 'TOKEN') RETURNING 1"
+    )
+    person = contact_id(KEY, "demo", canonical(typed) or "")
+
+    new = suppress(
+        corner.connection,
+        [OptOut(wa_id, "1001", "stop")],
+        lambda tenant, phone: contact_id(KEY, tenant, phone),
+    )
+
+    assert new == 1
+    assert corner.rows("SELECT contact_id FROM suppressions") == [(person,)]
