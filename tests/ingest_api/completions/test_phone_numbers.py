@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas import ids
-from tests.ingest_api.edge import Edge
+from tests.support.edge import Edge
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 
 from schemas.ids import contact_id
 from schemas.phones import canonical
-from sinks.postgres.opt_outs import suppress
-from sinks.postgres.webhook_body import OptOut
-from tests.sinks.running import Corner
+from sinks.delivery.opt_outs import suppress
+from sinks.webhook import OptOut
+from tests.support.sinks import Corner
 
 KEY = b"key of this test"
 
@@ -34,7 +34,7 @@ def test_a_stop_reaches_the_contact_of_the_typed_phone(corner: Corner, typed: st
 
     new = suppress(
         corner.connection,
-        [OptOut(wa_id, "1001", "stop")],
+        [("p", OptOut(wa_id, "1001", "stop"))],
         lambda tenant, phone: contact_id(KEY, tenant, phone),
     )
 
