@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,18 +14,16 @@ from typing import Any
 import msgspec
 import redis
 
-from benchmarks import parts
-from benchmarks.cpu import OWNER, CpuClock
-from benchmarks.e2e import Plan
+from benchmarks.load.questionnaire import CHOSEN, YES
+from benchmarks.load.scene import Scene
+from benchmarks.measure.cpu import OWNER, CpuClock
+from benchmarks.measure.deployment import NOT_USED, Tell, end, processes, servers
 from benchmarks.peers import install
-from benchmarks.peers.turn import Judged, Tell, wait_until
-from benchmarks.questionnaire import CHOSEN, YES
-from benchmarks.scene import Scene
-from ops import locate
-from ops.embedded.cannot_start import CannotStart
+from benchmarks.peers.turn import Judged, wait_until
+from benchmarks.scenarios.e2e import Plan
 from ops.embedded.home import Home
 from ops.embedded.ports import Ports
-from ops.embedded.stack import KAFKA_ENV, EmbeddedStack
+from ops.embedded.stack import KAFKA_ENV
 from ops.locate import Deployment
 from sinks.postgres.connect import connect
 
@@ -36,7 +32,6 @@ WAITING_LISTS = ("wait", "active", "paused")
 WAITING_SETS = ("delayed", "prioritized")
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
-NOT_USED = "127.0.0.1:1"  # there is no Kafka on this side
 
 
 class BullmqSide:
@@ -48,11 +43,9 @@ class BullmqSide:
         self._pids = dict(pids)
         self._queues: Any = redis.Redis.from_url(found.settings.redis_url)
 
-    def cpu_s(self, generator_pid: int) -> dict[str, float]:
-        others = {"generator": generator_pid, **self._pids}
-        read = CpuClock(Home(self.found.settings.home), others).read()
-        read.pop(OWNER, None)  # this process, which measures
-        return read
+    def cpu(self, generator_pid: int) -> CpuClock:
+        # The supervisor of this side is the process that measures.
+        return CpuClock(self.found, {"generator": generator_pid, **self._pids}, without={OWNER})
 
     def wait_empty(self, timeout_s: float) -> None:
         wait_until(lambda: self._waiting() == 0, timeout_s, "the queues were not empty")
@@ -86,24 +79,15 @@ class BullmqSide:
 def running(plan: Plan, port_base: int, tell: Tell) -> Iterator[BullmqSide]:
     """Raises CannotStart, Missing."""
     code = install.bullmq(tell)
-    home = Home(Path(tempfile.mkdtemp(prefix="quizstream-peer-")))
-    home.path.chmod(0o711)  # started by root, PostgreSQL runs as a user that passes through
     ports = Ports.from_base(port_base)
-    stack = EmbeddedStack(home.path, ports, tell, env={KAFKA_ENV: NOT_USED})
-    with ExitStack() as ending:
-        ending.callback(home.remove)
-        ending.callback(stack.stop)
-        urls = stack.start()
-        own = {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
-        found = locate.find({**own, **urls.as_env()})
+    with servers(tell, port_base, without={KAFKA_ENV: NOT_USED}) as found, ExitStack() as ending:
         scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         _plant(found, scene, code)
-        ending.enter_context(parts.running(found, ["simulator"]))
-        env = _env(found, scene, ports)
-        pids = {}
-        for name in ("worker", "api"):
-            pids[name] = ending.enter_context(_process(name, code, env, home.logs))
-        _await_ready(f"http://127.0.0.1:{ports.edge}/health")
+        ending.enter_context(processes(found, ["simulator"]))
+        env, logs = _env(found, scene, ports), Home(found.settings.home).logs
+        pids = {name: ending.enter_context(_process(name, code, env, logs)) for name in ("worker", "api")}
+        url = f"http://127.0.0.1:{ports.edge}/health"
+        wait_until(lambda: _answers(url), READY_TIMEOUT_S, "the BullMQ API was not ready")
         yield BullmqSide(found, scene, pids)
 
 
@@ -151,20 +135,12 @@ def _process(name: str, code: Path, env: Mapping[str, str], logs: Path) -> Itera
     try:
         yield child.pid
     finally:
-        child.terminate()
-        try:
-            child.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        end(child, STOP_TIMEOUT_S)
 
 
-def _await_ready(url: str) -> None:
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        try:
-            with urllib.request.urlopen(url, timeout=2.0):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise CannotStart(f"the BullMQ funnel did not answer in {READY_TIMEOUT_S:.0f} s")
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2.0):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,6 +1,6 @@
-"""What the peers need that the project does not: fetched at first use, by hash, beside the project's jars.
+"""Packages of the peers, fetched at first use, by hash, beside the project's jars.
 
-Nothing of it enters the project's own environment: their requirements would stand against its own.
+None of them enters the project's own environment: their requirements conflict with its own.
 """
 
 from __future__ import annotations
@@ -11,27 +11,25 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.measure.deployment import Tell
 from ops.embedded import jars
 from ops.embedded.cannot_start import CannotStart
 from ops.embedded.jars import cache_folder
 
 PEERS = Path(__file__).resolve().parent
-CHECKOUT = PEERS.parent.parent
 REQUIREMENTS = PEERS / "requirements.lock"
 BULLMQ = PEERS / "bullmq"
 KAFKA_STREAMS = PEERS / "kafka_streams"
 NODE_MAJOR_MIN = 20
-JAVA_RELEASE = "17"  # what Kafka's jars are made for
+JAVA_RELEASE = "17"  # of Kafka's jars
 INSTALL_TIMEOUT_S = 600.0
-
-Tell = Callable[[str], None]
 
 
 class Missing(CannotStart):
-    """A peer cannot run here. The message is one line and says what is missing."""
+    """A peer cannot run here. The message is one line and names the missing program."""
 
 
 def python(tell: Tell) -> Path:
@@ -61,7 +59,7 @@ def bullmq(tell: Tell) -> Path:
     major = re.match(r"v(\d+)", told)
     if major is None or int(major[1]) < NODE_MAJOR_MIN:
         raise Missing(
-            f"bullmq needs node {NODE_MAJOR_MIN} or newer, here is {told.strip() or 'none that runs'}"
+            f"bullmq needs node {NODE_MAJOR_MIN} or newer, found {told.strip() or 'none that runs'}"
         )
     sources = [path for path in sorted(BULLMQ.iterdir()) if path.is_file()]
     folder = _folder("bullmq", [path.name.encode() + path.read_bytes() for path in sources])
@@ -79,7 +77,7 @@ def kafka_streams(tell: Tell) -> list[Path]:
     """The class path of the Kafka Streams side, compiled. Raises Missing, CannotStart."""
     javac = shutil.which("javac")
     if javac is None:
-        raise Missing("kafka-streams needs a javac (a JDK 17 or newer): the Java that comes along runs, only")
+        raise Missing("kafka-streams needs a javac (JDK 17 or newer): the Java of this project only runs")
     lock = KAFKA_STREAMS / "jars.lock"
     brokers = jars.provide(jars.read_lock(), cache_folder() / "kafka-jars", tell)
     own = jars.provide(jars.read_lock(lock), cache_folder() / "peers" / "jars", tell)
@@ -97,7 +95,7 @@ def kafka_streams(tell: Tell) -> list[Path]:
 
 
 def _folder(name: str, of: Sequence[bytes]) -> Path:
-    """Another one for other contents."""
+    """Another folder for other contents."""
     digest = hashlib.sha256(b"\0".join(of)).hexdigest()[:12]
     return cache_folder() / "peers" / f"{name}-{digest}"
 
@@ -112,7 +110,7 @@ def _begin(folder: Path) -> None:
 
 
 def _end(folder: Path) -> None:
-    """An installation that was broken off has no such file, and is made again."""
+    """An incomplete installation has no such file, and is made again."""
     (folder / ".made").touch()
 
 

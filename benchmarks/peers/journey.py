@@ -1,18 +1,18 @@
-"""The whole journey, this project's and the design that it replaces, in turns of one run."""
+"""The whole journey, this project's and the design that it replaces, interleaved in one run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import msgspec
 
-from benchmarks.e2e import Plan
-from benchmarks.machine import Machine, commit, machine, now
-from benchmarks.parts import Spread
+from benchmarks.measure.deployment import Tell
+from benchmarks.measure.figures import Spread
+from benchmarks.measure.machine import Measured, begin
 from benchmarks.peers import bullmq_side, own_side
-from benchmarks.peers.turn import Side, Tell, Turn, take
+from benchmarks.peers.turn import Side, Turn, take
+from benchmarks.scenarios.e2e import Plan
 
 OWN, BULLMQ = "quizstream", "bullmq"
 SIDES: dict[str, Callable[[Plan, int, Tell], AbstractContextManager[Side]]] = {
@@ -33,13 +33,9 @@ class Summary(msgspec.Struct, frozen=True):
     cpu_us_per_completion: Spread
 
 
-class Result(msgspec.Struct, frozen=True):
-    """`drained_ratio`: this project's median over the other's; absent where only one side ran."""
+class Result(Measured, frozen=True, kw_only=True):
+    """`drained_ratio`: this project's median over the other's; None where only one side ran."""
 
-    kind: str
-    at: str
-    commit: str
-    machine: Machine
     plan: Plan
     rounds: int
     sides: dict[str, Summary]
@@ -50,30 +46,33 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def measure(sides: Sequence[str], plan: Plan, rounds: int, port_base: int, tell: Tell) -> Result:
-    """Raises Wrong, CannotStart, Missing, LoadBroken."""
-    described, began = machine(), now()
+    """Raises CheckFailed, CannotStart, Missing, LoadBroken."""
+    head = begin("peers-journey")
     turns: dict[str, list[Turn]] = {name: [] for name in sides}
-    for round_ in range(rounds):
-        # Each side goes first in every other round: neither always finds the warmer machine.
-        for name in sides if round_ % 2 == 0 else reversed(sides):
-            tell(f"round {round_ + 1} of {rounds}: {name}")
+    for turn_number in range(rounds):
+        # Each side goes first in every other round, so that none always gets the warmer machine.
+        for name in sides if turn_number % 2 == 0 else reversed(sides):
+            tell(f"round {turn_number + 1} of {rounds}: {name}")
             with SIDES[name](plan, port_base, tell) as side:
                 turn = take(side, plan, tell)
             turns[name].append(turn)
             tell(f"{name}: {turn.accepted_per_s:,}/s accepted, {turn.drained_per_s:,}/s drained")
     summaries = {name: _summary(taken) for name, taken in turns.items()}
+
+    def ratio(value: Callable[[Summary], Spread]) -> float | None:
+        if OWN not in summaries or BULLMQ not in summaries:
+            return None
+        return round(value(summaries[OWN]).median / max(0.01, value(summaries[BULLMQ]).median), 2)
+
     return Result(
-        kind="peers-journey",
-        at=began,
-        commit=commit(),
-        machine=described,
+        **head,
         plan=plan,
         rounds=rounds,
         sides=summaries,
         turns=turns,
-        drained_ratio=_ratio(summaries, lambda of: of.drained_per_s),
-        drained_to_empty_ratio=_ratio(summaries, lambda of: of.drained_to_empty_per_s),
-        accepted_ratio=_ratio(summaries, lambda of: of.accepted_per_s),
+        drained_ratio=ratio(lambda of: of.drained_per_s),
+        drained_to_empty_ratio=ratio(lambda of: of.drained_to_empty_per_s),
+        accepted_ratio=ratio(lambda of: of.accepted_per_s),
     )
 
 
@@ -90,43 +89,3 @@ def _summary(turns: Sequence[Turn]) -> Summary:
         emptied_s=of(lambda turn: turn.emptied_s),
         cpu_us_per_completion=of(lambda turn: turn.cpu_us_per_completion),
     )
-
-
-def _ratio(summaries: dict[str, Summary], value: Callable[[Summary], Spread]) -> float | None:
-    if OWN not in summaries or BULLMQ not in summaries:
-        return None
-    return round(value(summaries[OWN]).median / max(0.01, value(summaries[BULLMQ]).median), 2)
-
-
-def text(result: Result) -> str:
-    """For a person."""
-    lines = [f"{result.plan.rate_per_s:g}/s offered for {result.plan.seconds:g} s, {result.rounds} rounds"]
-    lines.append(
-        f"{'':12} {'accepted/s':>22} {'drained/s':>22} {'to empty/s':>22} {'ack p99 ms':>24} {'CPU us':>20}"
-    )
-    for name, side in result.sides.items():
-        cells = [
-            _cell(side.accepted_per_s),
-            _cell(side.drained_per_s),
-            _cell(side.drained_to_empty_per_s),
-        ]
-        cells = [f"{cell:>22}" for cell in cells]
-        cells += [f"{_cell(side.ack_p99_ms):>24}", f"{_cell(side.cpu_us_per_completion):>20}"]
-        lines.append(f"{name:12} {' '.join(cells)}")
-    for name, turns in result.turns.items():
-        last: Any = turns[-1]
-        used = ", ".join(f"{process} {cpu_s:g}" for process, cpu_s in last.cpu_s.items())
-        lines.append(f"{name}: CPU seconds of the last turn: {used}")
-        unanswered = sum(turn.unanswered for turn in turns)
-        if unanswered:
-            lines.append(f"{name}: {unanswered:,} requests had no answer a minute after the load; no latency")
-    if result.drained_ratio is not None:
-        lines.append(
-            f"{OWN} over {BULLMQ}: drained {result.drained_ratio}x, "
-            f"to empty {result.drained_to_empty_ratio}x, accepted {result.accepted_ratio}x"
-        )
-    return "\n".join(lines)
-
-
-def _cell(spread: Spread) -> str:
-    return f"{spread.median:,.0f} ({spread.min:,.0f}-{spread.max:,.0f})"

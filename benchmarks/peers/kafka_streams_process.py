@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.load.completions import ACCEPTED_AT_MS, ten_campaigns
 from benchmarks.peers import install
-from benchmarks.peers.process import Work, told
-from benchmarks.stage_input import ACCEPTED_AT_MS, campaigns
+from benchmarks.peers.process import Work, from_arguments
 from ops.embedded.java import find_java
 from schemas import catalogue
 
@@ -21,7 +21,7 @@ EVENTS = ("completion", "outcome", "match", "duplicate")
 
 
 def main() -> None:
-    work = told()
+    work = from_arguments()
     file = work.datadir / "work.json"
     file.write_bytes(msgspec.json.encode(_described(work)))
     state = work.datadir / "state"
@@ -46,7 +46,7 @@ def _described(work: Work) -> dict[str, Any]:
             for event in EVENTS
         },
         "windows": msgspec.to_builtins(work.topology.windows),
-        "campaigns": msgspec.to_builtins(campaigns().in_force(QUIZ_ID, ACCEPTED_AT_MS)),
+        "campaigns": msgspec.to_builtins(ten_campaigns().in_force(QUIZ_ID, ACCEPTED_AT_MS)),
     }
 
 

@@ -6,47 +6,34 @@ import threading
 import time
 from typing import NoReturn
 
-from benchmarks.peers.process import Meter, Work, told
-from benchmarks.stage_input import campaigns
-from benchmarks.stage_process import LOOK_EVERY_S, OUTPUT_BYTES_MAX, Empty
+from benchmarks.load.completions import ten_campaigns
+from benchmarks.measure.stage_app import Empty, stage_app
+from benchmarks.peers.process import Meter, Work, from_arguments
 from pipeline.engine import metrics
-from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_app, run_app
-from pipeline.engine.batch_producer import BatchProducer
-from pipeline.engine.chunk import ChunkLimits
-from pipeline.runtime.record import Poison
-from pipeline.stages.contract import Output
+from pipeline.engine.app import StageAgent, run_app
 from pipeline.worker import stage_agents
+
+LOOK_EVERY_S = 0.002
 
 
 def main() -> None:
-    work = told()
+    work = from_arguments()
     agent = _agent(work)
     threading.Thread(target=_watch, args=(work, agent.stage.name), daemon=True).start()
-    stream = work.topology.stream
-    app = build_app(
-        StreamSettings(
-            work.group,
-            work.bootstrap,
-            work.datadir,
-            OUTPUT_BYTES_MAX,
-            ChunkLimits(stream.chunk_records_max, stream.chunk_bytes_max),
-        ),
-        [agent],
-        Deliveries(BatchProducer(work.bootstrap, OUTPUT_BYTES_MAX), _no_poison),
-    )
-    run_app(app, loglevel="WARNING")
+    run_app(stage_app(work.bootstrap, work.group, work.datadir, work.topology, [agent]), loglevel="WARNING")
 
 
 def _agent(work: Work) -> StageAgent:
     if work.way == "empty":
         source = work.topology.topic("completions")
         return StageAgent(Empty(), source.name, source.partitions, {})
-    known = campaigns()
-    return {found.stage.name: found for found in stage_agents(work.topology, lambda: known)}[work.way]
+    campaigns = ten_campaigns()
+    agents = stage_agents(work.topology, lambda: campaigns)
+    return next(agent for agent in agents if agent.stage.name == work.way)
 
 
 def _watch(work: Work, stage: str) -> NoReturn:
-    """Counts what the runner has acked: its outputs and its changelog are acknowledged, its state written."""
+    """Counts acked records: their outputs and changelog are acknowledged, their state is written."""
     meter = Meter(work)
     ended = metrics.records.labels(stage)
     seen = 0
@@ -56,10 +43,6 @@ def _watch(work: Work, stage: str) -> NoReturn:
             meter.end_now()
         seen = now
         time.sleep(LOOK_EVERY_S)
-
-
-def _no_poison(poison: Poison) -> Output:
-    raise AssertionError(poison.reason)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""What every measured process is told, and how it measures itself.
+"""Arguments of every measured process, and its meter.
 
-What it writes to `--out` is JSON: `records` measured, the `wall_s` and `cpu_s` (all threads, user and system)
-they took. Start-up, joining the group and the first records are left out; the last acknowledgement and the
-last commit are not.
+It writes JSON to `--out`: `records` measured, their `wall_s` and `cpu_s` (all threads, user and system).
+Start-up, joining the group and the first records do not count; the last acknowledgement and commit do.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 
 WAYS = ("empty", "qualify", "dedup")
-SKIPPED_RATIO = 0.02  # of the records; what was fetched ahead by then is a gift, so it is kept small
+SKIPPED_RATIO = 0.02  # of the records; small, because records fetched ahead by then cost the meter nothing
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -35,14 +34,13 @@ class Work(msgspec.Struct, frozen=True):
     @property
     def source(self) -> str:
         """The topic that is read."""
-        return self.topology.topic("matches" if self.way == "dedup" else "completions").name
+        return self.topic("matches" if self.way == "dedup" else "completions")
 
     def topic(self, role: str) -> str:
         return self.topology.topic(role).name
 
 
-def told() -> Work:
-    """From the command line."""
+def from_arguments() -> Work:
     parser = argparse.ArgumentParser()
     parser.add_argument("way", choices=WAYS)
     for name in ("bootstrap", "group", "namespace"):
@@ -75,13 +73,13 @@ class Meter:
         return self._seen >= self._records
 
     def end(self) -> None:
-        """Writes down what was measured."""
+        """Writes the result."""
         wall_s = time.perf_counter() - self._began[0]
         cpu_s = time.process_time() - self._began[1]
         counted = self._seen - self._not_counted
         self._out.write_text(json.dumps({"records": counted, "wall_s": wall_s, "cpu_s": cpu_s}))
 
     def end_now(self) -> NoReturn:
-        """The same, and ends the process, whatever runs in it."""
+        """The same, and ends the process, whatever else runs in it."""
         self.end()
         os._exit(0)

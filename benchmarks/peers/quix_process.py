@@ -14,9 +14,9 @@ from quixstreams.models import (  # type: ignore[import-not-found,unused-ignore]
     Serializer,
 )
 
+from benchmarks.load.completions import ten_campaigns
 from benchmarks.peers import verdicts
-from benchmarks.peers.process import Meter, Work, told
-from benchmarks.stage_input import campaigns
+from benchmarks.peers.process import Meter, Work, from_arguments
 from schemas.records import Completion, Match
 
 
@@ -53,7 +53,7 @@ def qualify(app: Any, work: Work) -> None:
     source = app.topic(work.source, key_deserializer="bytes", value_deserializer=Completions())
     outcomes = app.topic(work.topic("outcomes"), key_serializer="bytes", value_serializer=Outcomes())
     matches = app.topic(work.topic("matches"), key_serializer="bytes", value_serializer=Encoded())
-    judge = verdicts.Judge(work.topology.windows, campaigns).judge
+    judge = verdicts.Judge(work.topology.windows, ten_campaigns).judge
 
     def limit_and_match(completion: Completion, state: State) -> verdicts.Judged:
         context = message_context()
@@ -95,7 +95,7 @@ def empty(app: Any, work: Work) -> None:
 
 
 def main() -> None:
-    work = told()
+    work = from_arguments()
     meter = Meter(work)
 
     def processed(topic: str, partition: int, offset: int) -> None:

@@ -1,42 +1,39 @@
-"""One side's turn at the three stages, on topics of its own, held against what the stages should say."""
+"""One side's turn at the stages, on topics of its own; its output is compared with the expected one."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import psutil
-from confluent_kafka.admin import AdminClient
 
-from benchmarks.parts import Wrong
-from benchmarks.peers import install, verdicts
-from benchmarks.stage_input import campaigns, completions, fill
-from ops.topics.command import apply
-from pipeline.runtime.settings import Settings
+from benchmarks.load.completions import for_stages, ten_campaigns
+from benchmarks.load.filling import fill_for_stages
+from benchmarks.measure.checks import EXAMPLES_MAX, CheckFailed
+from benchmarks.measure.cpu import own_s
+from benchmarks.measure.deployment import Broker
+from benchmarks.measure.machine import CHECKOUT, TOPOLOGY
+from benchmarks.measure.topics import own_topics
+from benchmarks.peers import verdicts
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.file import Windows
-from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 from schemas.codec import codec
 from schemas.records import Duplicate, Match
 
 PROCESS_TIMEOUT_S = 300.0
-EXAMPLES_MAX = 3
-
-Matched = TypeVar("Matched", Match, Duplicate)
 
 _decode_outcome = codec("outcome").decode
 _decode_duplicate = codec("duplicate").decode
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """What a process wrote of itself, and what the broker used for these records."""
+class StageRun(msgspec.Struct, frozen=True):
+    """Written by a process of itself; and the broker's CPU for these records."""
 
     records: int
     wall_s: float
@@ -44,121 +41,97 @@ class Measured(msgspec.Struct, frozen=True):
     broker_cpu_s: float = 0.0
 
 
-class StageTurn:
-    """One side on topics of its own: state would be read back, and nothing judged again."""
+def take_turn(
+    kafka: Broker, command: Sequence[str], ways: Sequence[str], records: int
+) -> dict[str, StageRun]:
+    """Raises CheckFailed, LoadBroken."""
+    with own_topics(kafka.bootstrap) as (namespace, topology):
+        fill_for_stages(kafka.bootstrap, topology.topic("completions").name, records)
+        should = _expected(topology.windows, records)
+        matches = len(should.deliveries) + len(should.duplicates)
+        runs = {}
+        for way in ways:
+            count = matches if way == "dedup" else records
+            runs[way] = _run(kafka, [*command, way], namespace, count)
+        if "dedup" in ways:
+            _check(kafka.bootstrap, topology, should)
+        return runs
 
-    def __init__(self, bootstrap: str, broker_pid: int, records: int) -> None:
-        self._bootstrap = bootstrap
-        self._broker = psutil.Process(broker_pid)
-        self._records = records
-        self._token = secrets.token_hex(4)
-        self._file = Settings.from_env().topology_file
-        self._topology = load(self._file, f"bench-{self._token}.")
 
-    def take(self, command: Sequence[str]) -> dict[str, Measured]:
-        """Raises Wrong."""
-        apply(self._topology, self._bootstrap, 1)
+def _run(kafka: Broker, command: Sequence[str], namespace: str, records: int) -> StageRun:
+    way = command[-1]
+    with tempfile.TemporaryDirectory(prefix="quizstream-stage-") as folder:
+        out, log, datadir = (Path(folder) / name for name in ("measured", "log", "data"))
+        datadir.mkdir()
+        arguments = [f"--bootstrap={kafka.bootstrap}", f"--group={namespace}{way}"]
+        arguments += [f"--namespace={namespace}", f"--records={records}", f"--topology={TOPOLOGY}"]
+        arguments += [f"--datadir={datadir}", f"--out={out}"]
+        server = psutil.Process(kafka.pid)
+        before_s = own_s(server)
         try:
-            fill(self._bootstrap, self._topology.topic("completions").name, self._records)
-            should = _expected(self._topology.windows, self._records)
-            matches = len(should.deliveries) + len(should.duplicates)
-            measured = {way: self._run(command, way, self._records) for way in ("empty", "qualify")}
-            measured["dedup"] = self._run(command, "dedup", matches)
-            self._check(should)
-            return measured
-        finally:
-            self._delete()
+            with log.open("wb") as errors:
+                code = subprocess.run(
+                    [*command, *arguments],
+                    cwd=CHECKOUT,
+                    env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    timeout=PROCESS_TIMEOUT_S,
+                    check=False,
+                ).returncode
+        except subprocess.TimeoutExpired:
+            raise CheckFailed(f"{way} did not end in {PROCESS_TIMEOUT_S:.0f} s: {_last(log)}") from None
+        if code or not out.exists():
+            raise CheckFailed(f"{way} ended with {code}: {_last(log)}")
+        run = msgspec.json.decode(out.read_bytes(), type=StageRun)
+        used_s = own_s(server) - before_s
+    return msgspec.structs.replace(run, broker_cpu_s=used_s * run.records / records)
 
-    def _run(self, command: Sequence[str], way: str, records: int) -> Measured:
-        with tempfile.TemporaryDirectory() as folder:
-            out, log = Path(folder) / "measured", Path(folder) / "log"
-            datadir = Path(folder) / "data"
-            datadir.mkdir()
-            arguments = [f"--bootstrap={self._bootstrap}", f"--group=bench-{self._token}-{way}"]
-            arguments += [f"--namespace=bench-{self._token}.", f"--records={records}"]
-            arguments += [f"--topology={self._file}", f"--datadir={datadir}", f"--out={out}"]
-            before = _cpu_s(self._broker)
-            try:
-                with log.open("wb") as errors:
-                    code = subprocess.run(
-                        [*command, way, *arguments],
-                        cwd=install.CHECKOUT,
-                        env={**os.environ, "PYTHONPATH": str(install.CHECKOUT)},
-                        stdin=subprocess.DEVNULL,
-                        stdout=errors,
-                        stderr=errors,
-                        timeout=PROCESS_TIMEOUT_S,
-                        check=False,
-                    ).returncode
-            except subprocess.TimeoutExpired:
-                raise Wrong(f"{way} did not end in {PROCESS_TIMEOUT_S:.0f} s: {_last(log)}") from None
-            if code or not out.exists():
-                raise Wrong(f"{way} ended with {code}: {_last(log)}")
-            measured = msgspec.json.decode(out.read_bytes(), type=Measured)
-            used = _cpu_s(self._broker) - before
-        return msgspec.structs.replace(measured, broker_cpu_s=used * measured.records / records)
 
-    def _check(self, should: verdicts.Expected) -> None:
-        """Verdicts and matches by id; of the matches, those pass that lie first in this side's own log."""
-        outcomes, judged = 0, dict[str, str]()
-        for value in self._values("outcomes"):
-            outcome = _decode_outcome(value)
-            judged[outcome.completion_id] = outcome.verdict
-            outcomes += 1
-        _same("verdicts", set(judged.items()), set(should.verdicts.items()))
-        if outcomes != len(judged):
-            raise Wrong(f"{outcomes:,} verdicts for {len(judged):,} completions")
-        log = [verdicts.decode_match(value) for value in self._values("matches")]
-        pairs = {(match.campaign_id, match.completion_id) for match in log}
-        _same("matches", pairs, should.deliveries | should.duplicates)
-        first: dict[bytes, str] = {}
-        for match in log:
-            first.setdefault(verdicts.key_of(match), match.completion_id)
-        passing = {pair for match, pair in _pairs(log) if first[verdicts.key_of(match)] == pair[1]}
-        passed = {pair for _, pair in _pairs(map(verdicts.decode_match, self._values("deliveries")))}
-        refused = {pair for _, pair in _pairs(map(_decode_duplicate, self._values("duplicates")))}
-        _same("deliveries", passed, passing)
-        _same("duplicates", refused, pairs - passing)
+def _check(bootstrap: str, topology: Topology, should: verdicts.Expected) -> None:
+    """Verdicts and matches by id; of the matches, the first of each key in this side's own topic pass."""
 
-    def _values(self, role: str) -> Iterator[bytes]:
-        for record in TopicScan(self._bootstrap, self._topology.topic(role)).records():
+    def values(role: str) -> Iterator[bytes]:
+        for record in TopicScan(bootstrap, topology.topic(role)).records():
             assert record.value is not None
             yield record.value
 
-    def _delete(self) -> None:
-        """The frameworks' own changelogs, too."""
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})
-        names = [name for name in admin.list_topics(timeout=10).topics if self._token in name]
-        for future in admin.delete_topics(names).values():
-            future.result()
+    outcomes = [_decode_outcome(value) for value in values("outcomes")]
+    judged = {outcome.completion_id: outcome.verdict for outcome in outcomes}
+    _same("verdicts", set(judged.items()), set(should.verdicts.items()))
+    if len(outcomes) != len(judged):
+        raise CheckFailed(f"{len(outcomes):,} verdicts for {len(judged):,} completions")
+    log = [verdicts.decode_match(value) for value in values("matches")]
+    pairs = _pairs(log)
+    _same("matches", pairs, should.deliveries | should.duplicates)
+    first: dict[bytes, str] = {}
+    for match in log:
+        first.setdefault(verdicts.key_of(match), match.completion_id)
+    passing = _pairs(match for match in log if first[verdicts.key_of(match)] == match.completion_id)
+    _same("deliveries", _pairs(map(verdicts.decode_match, values("deliveries"))), passing)
+    _same("duplicates", _pairs(map(_decode_duplicate, values("duplicates"))), pairs - passing)
 
 
 @cache
 def _expected(windows: Windows, records: int) -> verdicts.Expected:
-    judge = verdicts.Judge(windows, campaigns)
-    return verdicts.expected([verdicts.decode_completion(value) for _, value in completions(records)], judge)
+    return verdicts.expected(list(for_stages(records)), verdicts.Judge(windows, ten_campaigns))
 
 
-def _pairs(of: Iterable[Matched]) -> Iterator[tuple[Matched, tuple[str, str]]]:
-    for event in of:
-        yield event, (event.campaign_id, event.completion_id)
+def _pairs(of: Iterable[Match | Duplicate]) -> set[tuple[str, str]]:
+    return {(event.campaign_id, event.completion_id) for event in of}
 
 
 def _same(what: str, is_: set[tuple[str, str]], want: set[tuple[str, str]]) -> None:
-    """Raises Wrong."""
+    """Raises CheckFailed."""
     if is_ != want:
         more, missing = sorted(is_ - want), sorted(want - is_)
-        raise Wrong(
+        raise CheckFailed(
             f"{what}: {len(is_):,}, of which {len(more):,} should not be (such as {more[:EXAMPLES_MAX]}); "
             f"{len(missing):,} are missing (such as {missing[:EXAMPLES_MAX]})"
         )
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
 def _last(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"

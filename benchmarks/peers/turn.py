@@ -10,59 +10,56 @@ from uuid import UUID
 
 import msgspec
 
-from benchmarks.cpu import between
-from benchmarks.e2e import Plan
-from benchmarks.load import Generation, Requests, sleep_until
-from benchmarks.parts import Wrong
-from benchmarks.percentiles import Percentiles, percentiles_ms
-from benchmarks.questionnaire import Questionnaire
-from benchmarks.scene import Scene
+from benchmarks.load.generation import Generation, Requests
+from benchmarks.load.questionnaire import Questionnaire
+from benchmarks.load.scene import Scene
+from benchmarks.measure.checks import EXAMPLES_MAX, CheckFailed
+from benchmarks.measure.cpu import CpuClock, between, sleep_until
+from benchmarks.measure.deployment import Tell
+from benchmarks.measure.figures import Percentiles, percentiles_ms
+from benchmarks.scenarios.e2e import Plan
 from ops.audit.provider_record import Call, ProviderRecord
 from ops.chaos.provider import Provider
 from ops.demo.phones import ROWS_MAX, demo_phone
 from ops.locate import Deployment
 
 EMPTY_TIMEOUT_S = 600.0
-EXAMPLES_MAX = 3
-
-Tell = Callable[[str], None]
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What lies in Postgres: by completion (16 bytes), since when its verdict can be seen; which matched."""
+    """Verdicts in PostgreSQL: by completion (16 bytes), since when it is visible; those that matched."""
 
     seen_at: dict[bytes, float]
     matched: set[bytes]
 
 
 class Side(Protocol):
-    """A system that takes completions over HTTP; it runs, and knows the scene."""
+    """A system that takes completions over HTTP; it runs, and the scene is in place."""
 
     found: Deployment
     scene: Scene
 
-    def cpu_s(self, generator_pid: int) -> dict[str, float]:
-        """CPU seconds since its start, by process, the generator's too."""
+    def cpu(self, generator_pid: int) -> CpuClock:
+        """Of all its processes and the generator."""
         ...
 
     def wait_empty(self, timeout_s: float) -> None:
-        """Returns once nothing is left to do. Raises Wrong."""
+        """Returns once nothing is left to do. Raises CheckFailed."""
         ...
 
     def judged(self) -> Judged:
-        """Asked once, at the end."""
+        """Called once, at the end."""
         ...
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """`accepted_per_s`: 202s in the measured seconds, of whatever requests.
+    """Rates are of the measured seconds; CPU is from the warm-up's end until all was done.
 
-    `ack_ms` is of the requests that were due in these seconds, from when they were due; of those that got
-    an answer: `unanswered` had none a minute after the load.
-    `drained_per_s`: verdicts that became visible in Postgres in the measured seconds.
-    `drained_to_empty_per_s`: all completions, from the first request to the last verdict or call, whatever
-    came later; `emptied_s` is how long that was after the load ended. CPU seconds are from the warm-up's end
-    until all was done.
+    - `ack_ms`: of the requests that were due in these seconds and were answered.
+    - `unanswered`: had no answer a minute after the load.
+    - `drained_per_s`: verdicts that became visible in PostgreSQL.
+    - `drained_to_empty_per_s`: all completions, from the first request to the last verdict or call.
+    - `emptied_s`: from the end of the load to the last verdict or call.
     """
 
     offered_per_s: float
@@ -81,33 +78,29 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 def take(side: Side, plan: Plan, tell: Tell) -> Turn:
-    """Raises Wrong where a completion is missing, or a match was called not once; LoadBroken."""
-    found, scene = side.found, side.scene
-    Provider(found.settings.simulator_url).behave(webhooks=False)
-    generation = Generation(found, scene, plan.rate_per_s, plan.requests)
-    try:
+    """Raises CheckFailed where a verdict is missing or wrong, or a match was not called once; LoadBroken."""
+    Provider(side.found.settings.simulator_url).behave(webhooks=False)
+    with Generation(side.found, side.scene, plan.pace) as generation:
         tell(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
         measured_at = generation.begun_at + plan.warm_up_s
+        cpu = side.cpu(generation.pid)
         sleep_until(measured_at)
-        before = side.cpu_s(generation.pid)
-        load_end_at = measured_at + plan.seconds
-        sleep_until(load_end_at)
-        during = side.cpu_s(generation.pid)
+        before = cpu.read()
+        sleep_until(measured_at + plan.seconds)
+        during = cpu.read()
         requests = generation.end()
-    finally:
-        generation.abandon()
     tell("the load is over; waiting until nothing is left to do")
     side.wait_empty(EMPTY_TIMEOUT_S)
     # The generator has ended: its last reading stands.
-    after = {**during, **side.cpu_s(generation.pid)}
+    after = {**during, **cpu.read()}
     after["generator"] = max(after.get("generator", 0.0), during.get("generator", 0.0))
     judged = side.judged()
-    calls = list(ProviderRecord(found.settings).more())
-    _check(requests, scene, judged, calls)
-    return _turn(plan, requests, judged, calls, measured_at, between(before, after))
+    calls = list(ProviderRecord(side.found.settings).more())
+    check(requests, side.scene, judged, calls)
+    return turn_of(plan, requests, judged, calls, measured_at, between(before, after))
 
 
-def _turn(
+def turn_of(
     plan: Plan,
     requests: Requests,
     judged: Judged,
@@ -115,20 +108,19 @@ def _turn(
     measured_at: float,
     cpu_s: dict[str, float],
 ) -> Turn:
-    begun_at, first, end = requests.told.begun_at, plan.warm_up_requests, plan.requests
     load_end_at = measured_at + plan.seconds
     taken_at = [call.at for call in calls if call.wamid is not None]
     last_at = max([*judged.seen_at.values(), *taken_at])
     drained = sum(measured_at <= at < load_end_at for at in judged.seen_at.values())
     of_cpu = sum(at >= measured_at for at in judged.seen_at.values())
-    accepted = requests.answered_between(0, end, plan.warm_up_s, plan.warm_up_s + plan.seconds)
+    to_empty_s = last_at - requests.told.begun_at
     return Turn(
-        offered_per_s=round((end - first) / plan.seconds, 1),
-        accepted_per_s=round(accepted / plan.seconds, 1),
+        offered_per_s=round(len(requests.due_in(measured_at, load_end_at)) / plan.seconds, 1),
+        accepted_per_s=round(requests.accepted_in(measured_at, load_end_at) / plan.seconds, 1),
         drained_per_s=round(drained / plan.seconds, 1),
-        drained_to_empty_per_s=round(len(judged.seen_at) / (last_at - begun_at), 1),
+        drained_to_empty_per_s=round(len(judged.seen_at) / to_empty_s, 1),
         emptied_s=round(max(0.0, last_at - load_end_at), 2),
-        ack_ms=percentiles_ms(requests.latencies_s(first, end)),
+        ack_ms=percentiles_ms(requests.latencies_s(measured_at, load_end_at)),
         completions=len(judged.seen_at),
         calls=len(taken_at),
         calls_refused=len(calls) - len(taken_at),
@@ -139,45 +131,42 @@ def _turn(
     )
 
 
-def _check(requests: Requests, scene: Scene, judged: Judged, calls: Sequence[Call]) -> None:
-    """By id: every 202 has its verdict, the right one; every match was called once; nobody else was."""
+def check(requests: Requests, scene: Scene, judged: Judged, calls: Sequence[Call]) -> None:
+    """By id: every 202 has its verdict, the right one; every match was called once, nobody else was."""
     told = requests.told
     if told.refused:
-        raise Wrong(f"{told.refused:,} requests were refused: {told.problems[:EXAMPLES_MAX]}")
+        raise CheckFailed(f"{told.refused:,} requests were refused: {told.problems[:EXAMPLES_MAX]}")
     questionnaire = scene.questionnaire
     answered = {UUID(completion_id).bytes: number for number, completion_id in requests.ids()}
-    missing = answered.keys() - judged.seen_at.keys()
-    if missing:
-        raise Wrong(f"{len(missing):,} of {len(answered):,} completions that were answered have no verdict")
+    if missing := answered.keys() - judged.seen_at.keys():
+        raise CheckFailed(f"{len(missing):,} of {len(answered):,} accepted completions have no verdict")
     misjudged = [
         number
         for completion, number in answered.items()
         if questionnaire.matches(number) != (completion in judged.matched)
     ]
     if misjudged:
-        raise Wrong(f"{len(misjudged):,} completions have the wrong verdict: {misjudged[:EXAMPLES_MAX]}")
+        raise CheckFailed(
+            f"{len(misjudged):,} completions have the wrong verdict: {misjudged[:EXAMPLES_MAX]}"
+        )
     called = Counter(call.to for call in calls if call.wamid is not None)
-    twice = [to for to, count in called.items() if count > 1]
-    if twice:
-        raise Wrong(f"{len(twice):,} people were called more than once")
+    if twice := [to for to, count in called.items() if count > 1]:
+        raise CheckFailed(f"{len(twice):,} contacts were called more than once")
     if called.total() != len(judged.matched):
-        raise Wrong(f"{called.total():,} calls for {len(judged.matched):,} matches")
-    not_called = {
-        _phone(questionnaire, number) for number in answered.values() if questionnaire.matches(number)
-    }
-    not_called -= called.keys()
-    if not_called:
-        raise Wrong(f"{len(not_called):,} people whose completion matched were not called")
+        raise CheckFailed(f"{called.total():,} calls for {len(judged.matched):,} matches")
+    matching = {phone(questionnaire, each) for each in answered.values() if questionnaire.matches(each)}
+    if not_called := matching - called.keys():
+        raise CheckFailed(f"{len(not_called):,} contacts whose completion matched were not called")
 
 
-def _phone(questionnaire: Questionnaire, number: int) -> str:
+def phone(questionnaire: Questionnaire, number: int) -> str:
     return demo_phone(questionnaire.quiz_id, number % ROWS_MAX).removeprefix("+")
 
 
 def wait_until(done: Callable[[], bool], timeout_s: float, what: str, every_s: float = 0.5) -> None:
-    """Raises Wrong."""
+    """Raises CheckFailed."""
     deadline_s = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline_s:
-            raise Wrong(f"{what} after {timeout_s:.0f} s")
+            raise CheckFailed(f"{what} after {timeout_s:.0f} s")
         time.sleep(every_s)

@@ -1,0 +1,74 @@
+"""Requests of the load: the n-th of a run is a function of n alone, as the bytes that go over the wire.
+
+- 25 items, as many as the real questionnaire of the demonstration.
+- Each request is by another contact, so that no data of a contact is in a cache.
+- All requests of a run have the same length: two fields and one of a few sets of answers are put in.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import msgspec
+
+from ops.demo.phones import ROWS_MAX, demo_phone
+
+ITEMS = 25
+CHOSEN = "plan"  # the item in the condition of the campaign
+YES, NO = "yes", "not"  # equally long
+ANSWER_SETS = 64
+PERCENT = 100
+SPREAD = 37  # coprime with 100: the matching requests are spread evenly over each hundred
+
+
+@dataclass(frozen=True, slots=True)
+class Questionnaire:
+    """`matching_percent` of the requests match the campaign, evenly spread."""
+
+    quiz_id: str
+    matching_percent: int
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        return (*(f"item{number:02}" for number in range(1, ITEMS)), CHOSEN)
+
+    def matches(self, number: int) -> bool:
+        return number * SPREAD % PERCENT < self.matching_percent
+
+
+class Wire:
+    """Makes whole requests, head and body. `authority` is host:port of the edge.
+
+    The n-th has the key and the contact `first_key` + n: a second run on one quiz begins after the first.
+    """
+
+    def __init__(self, of: Questionnaire, authority: str, token: str, first_key: int = 0) -> None:
+        self._of = of
+        self._first_key = first_key
+        self._answers = {
+            chosen: [_answers(of, chosen, seed) for seed in range(ANSWER_SETS)] for chosen in (YES, NO)
+        }
+        length = len(self.body(0))
+        self._head = (
+            f"POST /quiz/{of.quiz_id}/completions HTTP/1.1\r\nHost: {authority}\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {length}\r\nIdempotency-Key: n"
+        ).encode()
+
+    def body(self, number: int) -> bytes:
+        phone = demo_phone(self._of.quiz_id, (self._first_key + number) % ROWS_MAX)
+        chosen = YES if self._of.matches(number) else NO
+        return b'{"contact":{"phone":"%b"},"answers":%b}' % (
+            phone.encode(),
+            self._answers[chosen][number % ANSWER_SETS],
+        )
+
+    def request(self, number: int) -> bytes:
+        return b"%b%09d\r\n\r\n%b" % (self._head, self._first_key + number, self.body(number))
+
+
+def _answers(of: Questionnaire, chosen: str, seed: int) -> bytes:
+    rng = random.Random(seed)
+    given = {question: str(rng.randint(1, 6)) for question in of.questions[:-1]}
+    return msgspec.json.encode({**given, CHOSEN: chosen})

@@ -1,0 +1,174 @@
+"""What is measured: servers, processes or a whole deployment, each in a new folder and on its own ports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from ops import locate
+from ops.deployment.daemon import READY
+from ops.deployment.prepare import prepare
+from ops.embedded.cannot_start import CannotStart
+from ops.embedded.home import Home
+from ops.embedded.ports import Ports
+from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack
+from ops.locate import Deployment
+from ops.processes import process_state, table
+from ops.processes.supervisor import Supervisor
+
+OWN_PORT_BASE = 15_000  # below the ports that outgoing connections get
+READY_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 60.0
+NOT_USED = "127.0.0.1:1"  # the address of a server that is not started
+# A deployment of the benchmark's own is never the one that the environment names.
+PLACES = (
+    *("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "REDIS_URL"),
+    *("QUIZSTREAM_HOME", "QUIZSTREAM_PORT_BASE", "QUIZSTREAM_EDGE_URL", "QUIZSTREAM_SIMULATOR_URL"),
+)
+
+Tell = Callable[[str], None]
+
+
+@contextmanager
+def own_home(tell: Tell, keep: bool = False) -> Iterator[Home]:
+    """A new folder, removed afterwards unless `keep`."""
+    home = Home(Path(tempfile.mkdtemp(prefix="quizstream-bench-")))
+    home.path.chmod(0o711)  # started by root, PostgreSQL runs as a user that passes through
+    try:
+        yield home
+    finally:
+        if keep:
+            tell(f"kept: {home.path}")
+        else:
+            home.remove()
+
+
+@contextmanager
+def servers(
+    tell: Tell, port_base: int = OWN_PORT_BASE, without: Mapping[str, str] | None = None
+) -> Iterator[Deployment]:
+    """Kafka, PostgreSQL and Valkey, nothing in them. Raises CannotStart.
+
+    `without`: addresses by environment variable; a server whose address is given is not started.
+    """
+    with own_home(tell) as home:
+        stack = EmbeddedStack(home.path, Ports.from_base(port_base), tell, env=without or {})
+        try:
+            urls = stack.start()
+            own = {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
+            yield locate.find({**own, **urls.as_env()})
+        finally:
+            stack.stop()
+
+
+class Broker(NamedTuple):
+    bootstrap: str
+    pid: int
+    home: Path
+
+
+@contextmanager
+def broker(tell: Tell, port_base: int = OWN_PORT_BASE) -> Iterator[Broker]:
+    """Kafka alone. Raises CannotStart."""
+    with own_home(tell) as home:
+        env = {DATABASE_ENV: NOT_USED, REDIS_ENV: NOT_USED}
+        stack = EmbeddedStack(home.path, Ports.from_base(port_base), tell, env=env)
+        try:
+            yield Broker(stack.start().kafka_bootstrap, stack.pids["kafka-1"], home.path)
+        finally:
+            stack.stop()
+
+
+@contextmanager
+def prepared(tell: Tell, port_base: int = OWN_PORT_BASE) -> Iterator[Deployment]:
+    """The servers with topics, tables and seeds; no process of the pipeline runs. Raises CannotStart."""
+    with servers(tell, port_base) as found:
+        prepare(found)
+        yield found
+
+
+@contextmanager
+def processes(found: Deployment, names: Sequence[str], late: Sequence[str] = ()) -> Iterator[Supervisor]:
+    """The named processes, ready, except for the `late`, which wait for `resume`. Raises CannotStart."""
+    home = Home(found.settings.home)
+    env = locate.as_env(found.settings)
+    specs = [spec for spec in table.specs(found.settings, env) if spec.name in names]
+    supervisor = Supervisor(specs, home.logs, state_file=home.state_file)
+    supervisor.start()
+    try:
+        for name in late:
+            supervisor.pause(name)
+        unready = supervisor.wait_ready(READY_TIMEOUT_S, [name for name in names if name not in late])
+        if unready:
+            raise CannotStart(f"Not ready after {READY_TIMEOUT_S:.0f} s: {', '.join(unready)}")
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+@contextmanager
+def whole(tell: Tell, port_base: int = OWN_PORT_BASE, keep: bool = False) -> Iterator[Deployment]:
+    """Servers and every process, with a supervisor of their own. Raises CannotStart."""
+    with own_home(tell, keep) as home:
+        env = {name: value for name, value in os.environ.items() if name not in PLACES}
+        env |= {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
+        with _up(home, env, tell):
+            yield locate.find(env)
+
+
+@contextmanager
+def _up(home: Home, env: Mapping[str, str], tell: Tell) -> Iterator[None]:
+    home.prepare()
+    log = home.logs / "up.log"
+    with log.open("ab") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "ops.deployment.up"],
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # a Ctrl-C here ends this process, which then stops the deployment
+            text=True,
+        )
+    try:
+        assert child.stdout is not None
+        line = ""
+        for line in child.stdout:
+            if line.strip() == READY:
+                break
+            tell(line.strip())
+        if line.strip() != READY:
+            raise CannotStart(f"It did not start: {line.strip() or 'no output'} (log: {log})")
+        yield
+    finally:
+        end(child, STOP_TIMEOUT_S)
+
+
+def end(child: subprocess.Popen[str] | subprocess.Popen[bytes], timeout_s: float) -> bool:
+    """SIGTERM, then SIGKILL after `timeout_s`. Returns whether the first was enough; it has ended."""
+    child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        return False
+    return True
+
+
+def running_here(env: Mapping[str, str] = os.environ) -> Deployment:
+    """The deployment of the environment. Raises CannotStart when its supervisor does not run."""
+    found = locate.find(env)
+    state = process_state.read(Home(found.settings.home).state_file)
+    if state is None or not psutil.pid_exists(state.supervisor_pid):
+        raise CannotStart(f"Nothing runs in {found.settings.home}: start it with `quizstream up`.")
+    return found

@@ -1,0 +1,151 @@
+"""A backlog: worker and sink are stopped while a topic fills, then both are started again.
+
+Completions are written to the topic as the edge writes them, not over HTTP: the rest of the way is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from benchmarks.load.filling import as_received, fill
+from benchmarks.load.scene import Scene, plant
+from benchmarks.measure.checks import CheckFailed, audit
+from benchmarks.measure.cpu import CpuClock, between
+from benchmarks.measure.deployment import Tell, prepared, processes
+from benchmarks.measure.machine import Measured, begin
+from benchmarks.measure.watch import ARCHIVE, VERDICTS, Offsets, OffsetWatch
+from ops.audit.settle import settle
+from ops.locate import Deployment
+from ops.processes import table
+from schemas.codec import codec
+
+STOPPED = ("worker", "postgres-sink")
+NUMBERS_FOR_PER_S = 5_000.0  # sender numbers for the messages of so many completions a second
+PUBLISHED_TIMEOUT_S = 60.0
+DRAIN_PER_S_MIN = 300.0  # a slower drain is given up
+TIMEOUT_S_MIN = 180.0
+LOOK_EVERY_S = 0.2
+TELL_EVERY_S = 10.0
+PROGRESS_POINTS = 20
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Seconds since the processes were started again, and the number of visible rows by then."""
+
+    at_s: float
+    rows: int
+    verdicts: int
+
+
+class Result(Measured, frozen=True, kw_only=True):
+    """All seconds are since worker and sink were started again, their start included.
+
+    - `drained_s`: every row and every verdict is visible in PostgreSQL; rates and CPU are of this time.
+    - `settled_s`: every message is called, its status recorded, nothing left to publish.
+    """
+
+    records: int
+    matching_percent: int
+    messages: int
+    lost: int
+    twice: int
+    rows_s: float
+    verdicts_s: float
+    drained_s: float
+    settled_s: float
+    drained_per_s: float
+    cpu_s: dict[str, float]
+    cpu_us_per_completion: float
+    progress: list[Progress]
+
+
+def measure(records: int, matching_percent: int, port_base: int, tell: Tell) -> Result:
+    """On servers of its own. Raises CheckFailed, CannotStart, LoadBroken."""
+    head = begin("shape-backlog")
+    timeout_s = max(TIMEOUT_S_MIN, records / DRAIN_PER_S_MIN)
+    with prepared(tell, port_base) as found, processes(found, table.NAMES) as supervisor:
+        scene = Scene.fresh(found, NUMBERS_FOR_PER_S, matching_percent)
+        plant(found, scene)
+        if moving := settle(found, PUBLISHED_TIMEOUT_S):
+            raise CheckFailed(f"the campaign was not published: {moving}")
+        for name in STOPPED:
+            supervisor.pause(name)
+        tell(f"{' and '.join(STOPPED)} are stopped; filling the topic with {records:,} completions")
+        accepted: list[str] = []
+        fill(found.settings.kafka_bootstrap_servers, _records(found, scene, records, accepted))
+
+        watch = OffsetWatch(found)
+        cpu = CpuClock(found)
+        before, started_at = cpu.read(), time.time()
+        for name in STOPPED:
+            supervisor.resume(name)
+        _until_drained(watch.offsets, records, started_at, timeout_s, tell)
+        used, drained_at = between(before, cpu.read()), time.time()
+        report = audit(found, accepted, tell, timeout_s)
+        settled_at = time.time()
+        seen = watch.stop()
+    if report.accepted != records:
+        raise CheckFailed(f"{report.accepted:,} completions were found, expected {records:,}")
+    rows_s, verdicts_s = (
+        passed_s(seen, sink, records, started_at, drained_at) for sink in (ARCHIVE, VERDICTS)
+    )
+    drained_s = max(rows_s, verdicts_s)
+    return Result(
+        **head,
+        records=records,
+        matching_percent=matching_percent,
+        messages=report.sent,
+        lost=report.missing,
+        twice=report.twice,
+        rows_s=round(rows_s, 1),
+        verdicts_s=round(verdicts_s, 1),
+        drained_s=round(drained_s, 1),
+        settled_s=round(settled_at - started_at, 1),
+        drained_per_s=round(records / drained_s, 1),
+        cpu_s=used,
+        cpu_us_per_completion=round(1e6 * sum(used.values()) / records, 1),
+        progress=progress(seen, started_at, drained_s),
+    )
+
+
+def _records(
+    found: Deployment, scene: Scene, count: int, ids: list[str]
+) -> Iterator[tuple[str, bytes, bytes]]:
+    """Adds the id of each to `ids`."""
+    topic, encode = found.topology.topic("completions").name, codec("completion").encode
+    for one in as_received(scene, range(count), found.settings.contact_key, int(time.time() * 1000)):
+        ids.append(one.completion_id)
+        yield topic, one.contact_id.encode(), encode(one)
+
+
+def _until_drained(seen: Offsets, records: int, started_at: float, timeout_s: float, tell: Tell) -> None:
+    told_s = time.monotonic()
+    while (drained := seen.drained(0.0, time.time())) < records:
+        time.sleep(LOOK_EVERY_S)
+        waited_s = time.time() - started_at
+        if waited_s > timeout_s:
+            raise CheckFailed(f"{drained:,} of {records:,} completions were drained in {timeout_s:.0f} s")
+        if time.monotonic() - told_s >= TELL_EVERY_S:
+            told_s = time.monotonic()
+            tell(f"{drained:,} of {records:,} drained after {waited_s:.0f} s")
+
+
+def passed_s(seen: Offsets, sink: str, records: int, began: float, ended: float) -> float:
+    """Seconds from `began` until the sink had passed so many: found by halving, offsets never decrease."""
+    low, high = began, ended
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (low, middle) if seen.passed_by(sink, middle) >= records else (middle, high)
+    return high - began
+
+
+def progress(seen: Offsets, started_at: float, drained_s: float) -> list[Progress]:
+    points = []
+    for step in range(1, PROGRESS_POINTS + 1):
+        at_s = drained_s * step / PROGRESS_POINTS
+        rows, verdicts = (seen.passed_by(sink, started_at + at_s) for sink in (ARCHIVE, VERDICTS))
+        points.append(Progress(round(at_s, 1), rows, verdicts))
+    return points

@@ -1,0 +1,183 @@
+"""Speed of sending: the sender process, a ledger full of due deliveries, the simulated provider.
+
+By the provider's own record, every delivery was called once, and no sender number was faster than its pace in
+any second. The provider sends no webhooks here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from benchmarks.load.scene import Scene, plant
+from benchmarks.measure.checks import CheckFailed
+from benchmarks.measure.cpu import CpuClock, between
+from benchmarks.measure.deployment import Tell, prepared, processes
+from benchmarks.measure.figures import Spread, spreads
+from benchmarks.measure.machine import Measured, begin
+from benchmarks.measure.watch import SENDER
+from ops.audit.provider_record import Call, ProviderRecord
+from ops.chaos.provider import Provider
+from ops.demo.phones import demo_phone
+from ops.locate import Deployment
+from pipeline.runtime.clock import today
+from pipeline.runtime.record import Record
+from schemas import ids
+from schemas.records import Match, Personal
+from sinks.postgres.connect import connect
+from sinks.postgres.partitions import Bounds, Partitions
+from sinks.postgres.sink import Arrival
+from sinks.postgres.tables.deliveries import Deliveries
+
+FILL_BATCH = 1000
+LOOK_EVERY_S = 0.1
+STALLED_S = 30.0
+SKIPPED_RATIO = 0.2  # of the messages: sent while the process warms up
+END_RATIO = 0.9  # towards the end numbers run dry
+WINDOW_S = 1.0
+# The sink's process publishes the outbox: no delivery is called before Kafka holds its lease.
+RUNNING = ("simulator", "postgres-sink", SENDER)
+COUNTED = (*RUNNING, "postgres", "kafka")
+
+
+class Run(msgspec.Struct, frozen=True):
+    messages_per_s: float
+    window_max: int
+    cpu_us: dict[str, float]
+
+
+class Result(Measured, frozen=True, kw_only=True):
+    """`window_max`: the most messages of any number in any second; `pace_per_s` is the limit."""
+
+    numbers: int
+    pace_per_s: int
+    messages: int
+    rounds: int
+    messages_per_s: Spread
+    window_max: int
+    twice: int
+    cpu_us_per_message: dict[str, Spread]
+
+
+def measure(numbers: int, seconds: float, rounds: int, port_base: int, tell: Tell) -> Result:
+    """Raises CheckFailed, CannotStart."""
+    head = begin("sender")
+    runs: list[Run] = []
+    with prepared(tell, port_base) as found:
+        pace = found.topology.sender.messages_per_s
+        messages = int(numbers * pace * seconds)
+        for turn in range(rounds):
+            tell(f"round {turn + 1} of {rounds}: {messages:,} messages by {numbers} numbers")
+            scene = Scene(secrets.token_hex(3), 100, numbers)
+            plant(found, scene)
+            _fill(found, scene, messages)
+            runs.append(_run(found, messages))
+    return Result(
+        **head,
+        numbers=numbers,
+        pace_per_s=pace,
+        messages=messages,
+        rounds=rounds,
+        messages_per_s=Spread.of([run.messages_per_s for run in runs]),
+        window_max=max(run.window_max for run in runs),
+        twice=0,
+        cpu_us_per_message=spreads([run.cpu_us for run in runs]),
+    )
+
+
+def fastest_window(calls: Sequence[float], window_s: float = WINDOW_S) -> int:
+    """The most calls in any half-open window of that length; pure."""
+    ordered = sorted(calls)
+    return max((bisect_left(ordered, at + window_s) - first for first, at in enumerate(ordered)), default=0)
+
+
+def _fill(found: Deployment, scene: Scene, count: int) -> None:
+    """As the sink does it, due at once."""
+    at_ms = int(time.time() * 1000)
+    sink, topic = Deliveries(), found.topology.topic("deliveries")
+    plan = found.topology.postgres
+    partitions = Partitions(Bounds(plan.partition_past_days_max, plan.partition_days_ahead), today)
+    with connect(found.settings.database_url, "bench sender") as connection:
+        sink.prepare(connection)
+        for first in range(0, count, FILL_BATCH):
+            arrivals = [
+                Arrival(Record(topic.name, 0, number, at_ms, b"", b""), _match(scene, number, at_ms))
+                for number in range(first, min(count, first + FILL_BATCH))
+            ]
+            for partition in sink.partitions(arrivals[0].event):
+                partitions.ensure(connection, partition)
+            with connection.transaction():
+                sink.write(connection, arrivals)
+
+
+def _match(scene: Scene, number: int, at_ms: int) -> Match:
+    contact = f"{number:032x}"
+    return Match(
+        completion_id=str(UUID(int=number)),
+        delivery_id=ids.delivery_id(scene.campaign_id, contact),
+        campaign_id=scene.campaign_id,
+        campaign_version=1,
+        campaign_month=ids.campaign_month(at_ms),
+        tenant_id=scene.tenant_id,
+        quiz_id=scene.questionnaire.quiz_id,
+        contact_id=contact,
+        day=ids.day_of(at_ms),
+        accepted_at=at_ms,
+        variables={},
+        personal=Personal(phone=demo_phone(scene.tenant_id, number)),
+    )
+
+
+def _run(found: Deployment, messages: int) -> Run:
+    with processes(found, RUNNING, late=[SENDER]) as supervisor:
+        Provider(found.settings.simulator_url).behave(webhooks=False)
+        record = ProviderRecord(found.settings)
+        for _ in record.more():
+            continue  # of an earlier round
+        calls: list[Call] = []
+        cpu = CpuClock(found)
+        supervisor.resume(SENDER)
+        _until(record, calls, int(messages * SKIPPED_RATIO))
+        first, before = len(calls), cpu.read()
+        _until(record, calls, int(messages * END_RATIO))
+        last, used = len(calls), between(before, cpu.read())
+        _until(record, calls, messages)
+        time.sleep(WINDOW_S)
+        calls += record.more()
+    _check(calls, messages)
+    by_number: dict[str, list[float]] = defaultdict(list)
+    for call in calls:
+        by_number[call.number].append(call.at)
+    elapsed_s = calls[last - 1].at - calls[first].at
+    return Run(
+        (last - first) / elapsed_s,
+        max(map(fastest_window, by_number.values())),
+        {name: 1e6 * used.get(name, 0.0) / (last - first) for name in COUNTED},
+    )
+
+
+def _until(record: ProviderRecord, calls: list[Call], wanted: int) -> None:
+    moved_s = time.monotonic()
+    while len(calls) < wanted:
+        more = list(record.more())
+        calls += more
+        if more:
+            moved_s = time.monotonic()
+        elif time.monotonic() - moved_s > STALLED_S:
+            raise CheckFailed(f"{len(calls):,} of {wanted:,} messages were sent; none in {STALLED_S:.0f} s")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _check(calls: Sequence[Call], messages: int) -> None:
+    refused = sum(call.wamid is None for call in calls)
+    contacts = len({call.to for call in calls})
+    if refused or len(calls) != messages or contacts != messages:
+        raise CheckFailed(
+            f"{len(calls):,} calls to {contacts:,} contacts for {messages:,} messages, {refused:,} refused"
+        )
