@@ -25,6 +25,7 @@ import yaml
 
 from schemas.ids import delivery_id
 from schemas.records import Campaign, Message, Variable
+from sinks.delivery.process import METRICS_PORT_OFFSET
 from sinks.postgres.schema.migrate import migrate
 from tests.support.ports import free_ports
 
@@ -56,6 +57,7 @@ class World:
         self._folder = folder
         self._base = free_ports().base
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.metrics_port = 0  # of the sender that was started last
         self.remembered: dict[str, Any] = {}
         migrate(database_url)
         self.db = psycopg.connect(database_url, autocommit=True)
@@ -189,7 +191,11 @@ class World:
         return process
 
     def sender(
-        self, crash_points: str = "", env: dict[str, str] | None = None, **settings: Any
+        self,
+        crash_points: str = "",
+        env: dict[str, str] | None = None,
+        module: str = "sinks.delivery.process",
+        **settings: Any,
     ) -> subprocess.Popen[bytes]:
         """A sender with the topology's settings, but fast, and with these changed."""
         topology = yaml.safe_load((CHECKOUT / "topology.yaml").read_text())
@@ -197,10 +203,11 @@ class World:
         file = self._folder / f"topology-{len(self._processes)}.yaml"
         file.write_text(yaml.safe_dump(topology))
         metrics_base = free_ports().base  # several senders side by side
+        self.metrics_port = metrics_base + METRICS_PORT_OFFSET
         more = {**(env or {}), "QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_PORT_BASE": str(metrics_base)}
         if crash_points:
             more["QUIZSTREAM_CRASH_POINTS"] = crash_points
-        return self._start("sinks.delivery.process", self.env(**more))
+        return self._start(module, self.env(**more))
 
     def _start(self, module: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
         log = (self._folder / f"{module}-{len(self._processes)}.log").open("wb")
