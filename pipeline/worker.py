@@ -26,11 +26,11 @@ from pipeline.runtime.health import Observed, Readiness, serve
 from pipeline.runtime.record import Poison
 from pipeline.runtime.reference_data import FactsFollower, FactsNotRead
 from pipeline.runtime.settings import Settings
-from pipeline.stages import dedup, qualify
-from pipeline.stages.contract import Output, Stage
+from pipeline.stages.contract import Output
+from pipeline.stages.registry import stage_of
 from pipeline.topology.errors import TopologyError
 from pipeline.topology.loader import load
-from pipeline.topology.model import Agent, Topology
+from pipeline.topology.model import Topology
 from schemas.codec import codec
 from schemas.records import Campaign, Quiz
 
@@ -86,47 +86,16 @@ def _prepared(settings: Settings, worker_id: int, closing: ExitStack) -> StreamA
 
 
 def stage_agents(topology: Topology, campaigns: Callable[[], Campaigns]) -> list[StageAgent]:
-    """The topology's agents with the stages that do their work. Raises CannotStart where one is unknown."""
-    known: dict[tuple[str, tuple[str, ...]], Callable[[Agent], Stage]] = {
-        ("qualify", ("limit", "match")): lambda agent: qualify.Qualify(
-            qualify.Wiring(
-                outcomes_topic=topology.topic("outcomes").name,
-                matches_topic=topology.topic("matches").name,
-                table=_only_table(agent),
-                windows=topology.windows,
-            ),
-            campaigns,
-        ),
-        ("dedup", ("dedup",)): lambda agent: dedup.Dedup(
-            dedup.Wiring(
-                deliveries_topic=topology.topic("deliveries").name,
-                duplicates_topic=topology.topic("duplicates").name,
-                table=_only_table(agent),
-            )
-        ),
-    }
-    made = []
-    for agent in topology.agents.values():
-        build = known.get((agent.name, agent.stages))
-        if build is None:
-            raise CannotStart(
-                f"topology.yaml: agents.{agent.name}: no code for the stages {', '.join(agent.stages)}"
-            )
-        made.append(
-            StageAgent(
-                stage=build(agent),
-                source=agent.source.name,
-                partitions=agent.source.partitions,
-                changelogs={table.name: table.changelog.name for table in agent.tables},
-            )
+    """The topology's agents, each with its stages as one stage. Raises TopologyError for an unknown stage."""
+    return [
+        StageAgent(
+            stage=stage_of(topology, agent, campaigns),
+            source=agent.source.name,
+            partitions=agent.source.partitions,
+            changelogs={table.name: table.changelog.name for table in agent.tables},
         )
-    return made
-
-
-def _only_table(agent: Agent) -> str:
-    if len(agent.tables) != 1:
-        raise CannotStart(f"topology.yaml: agents.{agent.name}.tables: {len(agent.tables)}, it needs one")
-    return agent.tables[0].name
+        for agent in topology.agents.values()
+    ]
 
 
 def _followers(

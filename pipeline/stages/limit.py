@@ -10,22 +10,32 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.stages.contact_memory import Allowed as Remembered
+from pipeline.campaigns.registry import Campaigns
+from pipeline.stages.contact_memory import Allowed
 from pipeline.topology.file import Window, Windows
-
-
-class Allowed(msgspec.Struct, frozen=True):
-    """Every window has room."""
+from schemas.records import Completion
 
 
 class Limited(msgspec.Struct, frozen=True):
-    reason: str  # the window that was full, its limit and its length
+    """The verdict `limited`. `reason` names the full window, its limit and its length."""
+
+    reason: str
 
 
-def limit(
-    accepted_at: int, quiz_id: str, allowed: Sequence[Remembered], windows: Windows
-) -> Allowed | Limited:
-    """Whether one more completion of the contact, accepted then (ms), fits beside those already `allowed`."""
+class LimitStep:
+    """The step `limit`: decides `limited` where a window is full, else leaves the completion to the next."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+
+    def __call__(
+        self, completion: Completion, allowed: Sequence[Allowed], campaigns: Campaigns
+    ) -> Limited | None:
+        return limit(completion.accepted_at, completion.quiz_id, allowed, self._windows)
+
+
+def limit(accepted_at: int, quiz_id: str, allowed: Sequence[Allowed], windows: Windows) -> Limited | None:
+    """None where one more completion of the contact, accepted then (ms), fits beside those `allowed`."""
     contact_from = accepted_at - windows.contact.window_s * 1000
     quiz_from = accepted_at - windows.contact_quiz.window_s * 1000
     of_contact = of_quiz = 0
@@ -41,7 +51,7 @@ def limit(
         return Limited(_reason("contact", windows.contact))
     if of_quiz >= windows.contact_quiz.limit:
         return Limited(_reason("contact_quiz", windows.contact_quiz))
-    return Allowed()
+    return None
 
 
 def _reason(name: str, window: Window) -> str:

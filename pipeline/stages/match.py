@@ -1,13 +1,15 @@
-"""Which campaigns want to answer a completion, as of the moment it was accepted, and what they need of it."""
+"""Which campaigns match a completion, as of the moment it was accepted, and the event of each match."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
 from pipeline.campaigns.conditions import ANSWERS
 from pipeline.campaigns.registry import Campaigns
+from pipeline.stages.contact_memory import Allowed
 from schemas.ids import delivery_id
 from schemas.records import Answer, Campaign, Completion, Match
 
@@ -15,10 +17,14 @@ NO_PHONE = "no phone"
 
 
 class Matched(msgspec.Struct, frozen=True):
+    """The verdict `matched`."""
+
     campaigns: list[Campaign]  # by campaign id, at least one
 
 
 class Unmatched(msgspec.Struct, frozen=True):
+    """The verdict `unmatched`."""
+
     reason: str = ""
 
 
@@ -28,6 +34,15 @@ def match(completion: Completion, campaigns: Campaigns) -> Matched | Unmatched:
         return Unmatched(NO_PHONE)
     holding = campaigns.holding(completion)
     return Matched(holding) if holding else Unmatched()
+
+
+class MatchStep:
+    """The step `match`: decides every completion that it is given."""
+
+    def __call__(
+        self, completion: Completion, allowed: Sequence[Allowed], campaigns: Campaigns
+    ) -> Matched | Unmatched:
+        return match(completion, campaigns)
 
 
 def match_event(completion: Completion, campaign: Campaign, quiz_title: str | None) -> Match:

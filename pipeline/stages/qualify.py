@@ -1,7 +1,10 @@
-"""Judges each completion once: limit, then match, on one decoded record.
+"""Gives each completion one verdict: runs the agent's steps, such as limit and match, on one decoded record.
 
-Verdicts are functions of the log. A contact's memory says which completions were decided, so that reading the
-log again, from anywhere and in any batches, gives the same verdicts and never counts a completion twice.
+The steps share the decoded completion and one read of the contacts' memories per batch. The first step that
+decides ends the completion; `pipeline.stages.registry` maps the names in topology.yaml to steps.
+
+Verdicts are functions of the log. A contact's memory holds the completions that were decided, so that reading
+the log again, from any offset and in any batches, gives the same verdicts and counts no completion twice.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from pipeline.stages import metrics
 from pipeline.stages.contact_memory import Allowed, ContactMemory, Limited, decode, encode
 from pipeline.stages.contract import Output, Put, StageResult, StateReader
 from pipeline.stages.limit import Limited as OverLimit
-from pipeline.stages.limit import limit
-from pipeline.stages.match import NO_PHONE, Matched, match, match_event
+from pipeline.stages.limit import LimitStep
+from pipeline.stages.match import NO_PHONE, Matched, MatchStep, match_event
+from pipeline.stages.step import Step
 from pipeline.topology.file import Windows
 from schemas.codec import Undecodable, codec
 from schemas.ids import match_key
@@ -27,7 +31,7 @@ from schemas.records import Completion, MatchedCampaign, Outcome, Verdict
 
 log = logging.getLogger(__name__)
 
-LIMITED_REMEMBERED_MAX = 256  # a contact that is over its limits keeps knocking; its memory stays small
+LIMITED_REMEMBERED_MAX = 256  # bounds the memory of a contact that is over its limits
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -41,14 +45,17 @@ class Wiring(msgspec.Struct, frozen=True):
 
 
 class Qualify:
-    """The stage `limit, match`."""
+    """The stage of the agent `qualify`."""
 
     name = "qualify"
 
-    def __init__(self, wiring: Wiring, campaigns: Callable[[], Campaigns]) -> None:
-        """`campaigns` gives what is known of campaigns now; it is asked once a batch.
+    def __init__(
+        self, wiring: Wiring, campaigns: Callable[[], Campaigns], steps: Sequence[Step] | None = None
+    ) -> None:
+        """`campaigns` returns the campaigns known now; it is called once a batch.
 
-        Raises ValueError where a window's limit is more than is remembered: its verdicts would be wrong.
+        `steps` are by default limit and match. Raises ValueError where a window's limit is more than is
+        remembered: its verdicts would be wrong.
         """
         windows = wiring.windows
         largest = max(windows.contact.limit, windows.contact_quiz.limit)
@@ -60,6 +67,7 @@ class Qualify:
         self.tables: tuple[str, ...] = (wiring.table,)
         self._wiring = wiring
         self._campaigns = campaigns
+        self._steps = (LimitStep(windows), MatchStep()) if steps is None else tuple(steps)
         # Longer than a window between what is remembered and what lies below it: this is not the same log.
         self._other_log_ms = 1000 * max(windows.contact.window_s, windows.contact_quiz.window_s)
         self._completions = codec("completion")
@@ -114,18 +122,21 @@ class Qualify:
     def _judge(
         self, record: Record, completion: Completion, memory: ContactMemory, batch: _Batch
     ) -> Allowed | Limited:
-        within = limit(completion.accepted_at, completion.quiz_id, memory.allowed, self._wiring.windows)
-        if isinstance(within, OverLimit):
+        decision = None
+        for step in self._steps:
+            decision = step(completion, memory.allowed, batch.campaigns)
+            if decision is not None:
+                break
+        if isinstance(decision, OverLimit):
             batch.counts["limited"] += 1
             return Limited(
                 completion.accepted_at,
                 completion.completion_id,
                 completion.quiz_id,
                 record.offset,
-                within.reason,
+                decision.reason,
             )
-        found = match(completion, batch.campaigns)
-        matched = found.campaigns if isinstance(found, Matched) else []
+        matched = decision.campaigns if isinstance(decision, Matched) else []
         batch.counts["matched" if matched else "unmatched"] += 1
         return Allowed(
             completion.accepted_at,
