@@ -20,15 +20,14 @@ from pipeline.campaigns.registry import CampaignBook, Campaigns
 from pipeline.engine.app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app, run_app
 from pipeline.engine.batch_producer import RECORD_OVERHEAD_BYTES, BatchProducer
 from pipeline.engine.chunk import ChunkLimits
+from pipeline.errors import CannotStart, OperatorError
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.dead_letters import dead_letter, dead_letter_output
 from pipeline.runtime.health import Observed, Readiness, serve
-from pipeline.runtime.record import Poison
-from pipeline.runtime.reference_data import FactsFollower, FactsNotRead
+from pipeline.runtime.record import Output, Poison
+from pipeline.runtime.reference_data import FactsFollower
 from pipeline.runtime.settings import Settings
-from pipeline.stages.contract import Output
 from pipeline.stages.registry import stage_of
-from pipeline.topology.errors import TopologyError
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
@@ -37,13 +36,8 @@ from schemas.records import Campaign, Quiz
 log = logging.getLogger(__name__)
 
 WORKER_ID = "QUIZSTREAM_WORKER_ID"  # tells workers of one host apart: a number each, from 0
-METRICS_PORT_OFFSET = 20
 FACTS_TIMEOUT_S = 60.0
 CANNOT_START = 1
-
-
-class CannotStart(Exception):
-    """One line: what is in the way, and what to do about it."""
 
 
 def main(settings: Settings, env: Mapping[str, str] = os.environ) -> None:
@@ -51,7 +45,7 @@ def main(settings: Settings, env: Mapping[str, str] = os.environ) -> None:
     with ExitStack() as closing:
         try:
             app = _prepared(settings, _worker_id(env), closing)
-        except (CannotStart, FactsNotRead, TopologyError, ValueError) as error:
+        except (OperatorError, ValueError) as error:
             log.critical("the worker cannot start: %s", error)
             sys.exit(CANNOT_START)
         run_app(app)
@@ -74,7 +68,7 @@ def _prepared(settings: Settings, worker_id: int, closing: ExitStack) -> StreamA
         return Readiness(app.readiness().reasons + problems)
 
     # Further workers of one host take any port, and say which.
-    observed = _observed(settings.port_base + METRICS_PORT_OFFSET if worker_id == 0 else 0, ready)
+    observed = _observed(settings.ports.worker_metrics if worker_id == 0 else 0, ready)
     closing.callback(observed.stop)
     log.info("worker %d: metrics and health on port %d", worker_id, observed.port)
     for follower in followers:

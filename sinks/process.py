@@ -10,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime import health
 from pipeline.runtime.clock import today
 from pipeline.runtime.settings import Settings
 from pipeline.runtime.stop_request import StopRequest
-from pipeline.topology.errors import TopologyError
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
+from sinks.delivery import statuses
 from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder
 from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection, connect
@@ -27,17 +28,16 @@ from sinks.postgres.outbox import Publisher
 from sinks.postgres.partitions import Bounds, Partitions
 from sinks.postgres.restore.guard import RestoreGuard
 from sinks.postgres.runner import Decoder, Runner
-from sinks.postgres.schema.migrate import CannotMigrate
+from sinks.postgres.schema.migrate import connect_current
 from sinks.postgres.sink import Sink
 from sinks.postgres.tables.completions import Completions
 from sinks.postgres.tables.dead_letters import DeadLetterArchive
 from sinks.postgres.tables.deliveries import Deliveries
 from sinks.postgres.tables.duplicates import Duplicates
 from sinks.postgres.tables.outcomes import Outcomes
-from sinks.postgres.topic_reader import DataLoss, LogReader
+from sinks.postgres.topic_reader import LogReader
 
 LOG = logging.getLogger(__name__)
-METRICS_PORT_OFFSET = 21
 STOP_MAX_S = 9.0  # a supervisor kills after ten
 
 
@@ -84,7 +84,7 @@ class Workers:
     def _run(self, work: Work) -> None:
         try:
             work.run(self._stop)
-        except (DataLoss, CannotMigrate) as error:
+        except OperatorError as error:
             self._failures.append(str(error))
         except Exception as error:
             LOG.exception("%s failed", work.name)
@@ -96,9 +96,13 @@ class Workers:
 def works(settings: Settings, topology: Topology) -> list[Work]:
     """Everything that this process does, wired."""
 
+    timeout_ms = topology.postgres.statement_timeout_ms
+
     def connecting(name: str) -> Callable[[], Connection]:
-        timeout_ms = topology.postgres.statement_timeout_ms
         return lambda: connect(settings.database_url, name, statement_timeout_ms=timeout_ms)
+
+    def connecting_to_current_schema(name: str) -> Callable[[], Connection]:
+        return lambda: connect_current(settings.database_url, name, statement_timeout_ms=timeout_ms)
 
     kafka = settings.kafka_bootstrap_servers
     largest = topology.record_bytes_max
@@ -123,11 +127,11 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
     publisher = Publisher(
         topology,
         outbox_producer,
-        connecting("outbox publisher"),
+        connecting_to_current_schema("outbox publisher"),
         Backoff(),
         guard=RestoreGuard(topology, kafka),
     )
-    upkeep = Upkeep(topology.postgres, connecting("upkeep"), today, Backoff())
+    upkeep = Upkeep(topology.postgres, connecting_to_current_schema("upkeep"), today, Backoff(), statuses)
     return [
         sink_work(Completions()),
         sink_work(Outcomes()),
@@ -144,12 +148,12 @@ def main(settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT (0), or until a part fails (1); the supervisor then starts it anew."""
     try:
         topology = load(settings.topology_file, settings.topic_namespace)
-    except TopologyError as error:
-        return _refuse(str(error))
+    except OperatorError as error:
+        return _refuse(error.message)
     request = StopRequest()
     workers = Workers(works(settings, topology), request)
     request.make_on_signals()
-    port = settings.port_base + METRICS_PORT_OFFSET
+    port = settings.ports.sink_metrics
     try:
         observed = health.serve(port, workers.readiness)
     except OSError as error:
@@ -167,4 +171,4 @@ def _refuse(line: str) -> int:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
-    sys.exit(main(Settings.from_env()))
+    exit_with_one_line("postgres-sink", lambda: main(Settings.from_env()))

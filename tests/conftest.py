@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from psycopg import sql
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.stack import ServerUrls
+from pipeline.errors import CannotStart
 from sinks.postgres.schema.migrate import migrate, migrations
 from tests.support.shared_stack import shared_stack, wait_until_gone
 

@@ -33,7 +33,7 @@ def report(measure: Callable[[Tell], Measured], json: bool) -> None:
     from benchmarks.measure.checks import CheckFailed
     from benchmarks.report.text import text
     from ops.deployment.up import end_on_sigterm
-    from ops.embedded.cannot_start import CannotStart
+    from pipeline.errors import CannotStart
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -54,7 +54,7 @@ def peers(
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(known)}", param_hint="--side")
     if whole:
-        from benchmarks.scenarios.e2e import Plan
+        from benchmarks.load.plan import Plan
 
         plan = Plan(rate, seconds, warm_up_s=warm_up)
         report(lambda tell: journey.measure(sides, plan, rounds, port_base, tell), json)

@@ -46,10 +46,11 @@ def e2e(
     """
 
     def measure(tell: Tell) -> Measured:
+        from benchmarks.load.plan import Plan
         from benchmarks.measure import deployment
         from benchmarks.scenarios import e2e as scenario
 
-        plan = scenario.Plan(rate, seconds, matching_percent, warm_up)
+        plan = Plan(rate, seconds, matching_percent, warm_up)
         if running:
             return scenario.measure(deployment.running_here(), plan, accepted_out, tell)
         with deployment.whole(tell, port_base, keep) as found:

@@ -17,13 +17,13 @@ import psutil
 from ops import locate
 from ops.deployment.daemon import READY
 from ops.deployment.prepare import prepare
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import Ports
 from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack
 from ops.locate import Deployment
 from ops.processes import process_state, table
 from ops.processes.supervisor import Supervisor
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
 
 OWN_PORT_BASE = 15_000  # below the ports that outgoing connections get
 READY_TIMEOUT_S = 90.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.engine.app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app
 from pipeline.engine.batch_producer import BatchProducer
 from pipeline.engine.chunk import ChunkLimits
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, StageResult, StateReader
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import StageResult, StateReader
 from pipeline.topology.model import Topology
 
 OUTPUT_BYTES_MAX = 1_048_576

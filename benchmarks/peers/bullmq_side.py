@@ -14,17 +14,17 @@ from typing import Any
 import msgspec
 import redis
 
+from benchmarks.load.plan import Plan
 from benchmarks.load.questionnaire import CHOSEN, YES
 from benchmarks.load.scene import Scene
 from benchmarks.measure.cpu import OWNER, CpuClock
 from benchmarks.measure.deployment import NOT_USED, Tell, end, processes, servers
 from benchmarks.peers import install
 from benchmarks.peers.turn import Judged, wait_until
-from benchmarks.scenarios.e2e import Plan
 from ops.embedded.home import Home
-from ops.embedded.ports import Ports
 from ops.embedded.stack import KAFKA_ENV
 from ops.locate import Deployment
+from pipeline.runtime.ports import Ports
 from sinks.postgres.connect import connect
 
 QUEUES = ("completions", "messages")

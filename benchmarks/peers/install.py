@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks.measure.deployment import Tell
 from ops.embedded import jars
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.jars import cache_folder
+from pipeline.errors import CannotStart
 
 PEERS = Path(__file__).resolve().parent
 REQUIREMENTS = PEERS / "requirements.lock"

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
+from benchmarks.load.plan import Plan
 from benchmarks.measure.deployment import Tell
 from benchmarks.measure.figures import Spread
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.peers import bullmq_side, own_side
 from benchmarks.peers.turn import Side, Turn, take
-from benchmarks.scenarios.e2e import Plan
 
 OWN, BULLMQ = "quizstream", "bullmq"
 SIDES: dict[str, Callable[[Plan, int, Tell], AbstractContextManager[Side]]] = {

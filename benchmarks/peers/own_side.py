@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from benchmarks.load.plan import Plan
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.measure.cpu import CpuClock
 from benchmarks.measure.deployment import Tell, whole
 from benchmarks.measure.watch import VERDICTS, OffsetWatch
 from benchmarks.peers.turn import Judged
-from benchmarks.scenarios.e2e import Plan
 from ops.audit.reconcile import reconcile
 from ops.audit.settle import settle
 from ops.locate import Deployment

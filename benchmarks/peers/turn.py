@@ -11,13 +11,13 @@ from uuid import UUID
 import msgspec
 
 from benchmarks.load.generation import Generation, Requests
+from benchmarks.load.plan import Plan
 from benchmarks.load.questionnaire import Questionnaire
 from benchmarks.load.scene import Scene
 from benchmarks.measure.checks import EXAMPLES_MAX, CheckFailed
 from benchmarks.measure.cpu import CpuClock, between, sleep_until
 from benchmarks.measure.deployment import Tell
 from benchmarks.measure.figures import Percentiles, percentiles_ms
-from benchmarks.scenarios.e2e import Plan
 from ops.audit.provider_record import Call, ProviderRecord
 from ops.chaos.provider import Provider
 from ops.demo.phones import ROWS_MAX, demo_phone

@@ -18,8 +18,8 @@ from benchmarks.measure.checks import CheckFailed
 from benchmarks.measure.deployment import PLACES, Tell
 from benchmarks.measure.figures import Percentiles, Spread
 from benchmarks.measure.machine import CHECKOUT, Measured, begin, commit
-from ops.embedded.cannot_start import CannotStart
 from ops.exits import CANNOT
+from pipeline.errors import CannotStart
 
 TIMEOUT_MARGIN_S = 900.0  # start of the servers, drain, reconciliation
 

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
-
 from benchmarks.load.generation import Generation, Requests
-from benchmarks.load.generator import Constant
+from benchmarks.load.plan import Plan
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock, sleep_until
@@ -27,24 +25,10 @@ from pipeline.runtime.topic_reader import TopicScan
 from schemas.codec import codec
 from sinks.postgres.connect import connect
 
-# The brokers' compiler takes a third of a core for most of a minute after their start.
-WARM_UP_S = 60.0
 ACK_P99_MS_MAX = 50.0
 POSTGRES_P99_MS_MAX = 1000.0
 PROVIDER_P99_MS_MAX = 2000.0
 GROWTH_RATIO_MAX = 0.01  # of the offered rate: a backlog that grows slower is flat
-
-
-class Plan(msgspec.Struct, frozen=True):
-    rate_per_s: float
-    seconds: float
-    matching_percent: int = 10
-    warm_up_s: float = WARM_UP_S
-
-    @property
-    def pace(self) -> Constant:
-        warm_up = int(self.rate_per_s * self.warm_up_s)
-        return Constant(self.rate_per_s, warm_up + int(self.rate_per_s * self.seconds))
 
 
 class Result(Measured, frozen=True, kw_only=True):

@@ -22,8 +22,8 @@ from benchmarks.scenarios import growth_state
 from benchmarks.scenarios.growth_campaigns import SHAPES, Judging
 from benchmarks.scenarios.growth_rounds import Curve, Subject, curve, interleaved, until_quiet
 from benchmarks.scenarios.growth_state import ENTRY_BYTES_MAX
-from ops.embedded.cannot_start import CannotStart
 from pipeline.engine.store import BatchStore
+from pipeline.errors import CannotStart
 
 BEND_MAX = 1.2  # "flat within 20 %": the dearest size costs at most so many times the cheapest
 PARTITIONS = 8

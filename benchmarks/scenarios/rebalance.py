@@ -17,13 +17,13 @@ import msgspec
 
 from benchmarks.load.generation import Generation
 from benchmarks.load.generator import Constant
+from benchmarks.load.plan import WARM_UP_S
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed, audit, require_answered
 from benchmarks.measure.cpu import sleep_until
 from benchmarks.measure.deployment import Tell, end
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
-from benchmarks.scenarios.e2e import WARM_UP_S
 from ops.locate import Deployment, as_env
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.worker import WORKER_ID

@@ -11,6 +11,7 @@ import msgspec
 
 from benchmarks.load.generation import Generation
 from benchmarks.load.generator import Constant
+from benchmarks.load.plan import WARM_UP_S
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock, between, sleep_until
@@ -18,7 +19,6 @@ from benchmarks.measure.deployment import Tell
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import BacklogWatch, OffsetWatch, Waiting
-from benchmarks.scenarios.e2e import WARM_UP_S
 from ops.locate import Deployment
 
 BEFORE_S = 15.0  # of the base rate, measured

@@ -1,17 +1,12 @@
-"""Checks answers against their quiz and counts the right ones."""
+"""Checks answers against the questions of their quiz."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ingest_api.http.problems import TOO_LONG, TOO_MANY_ANSWERS, UNKNOWN_QUESTION, pointer, rejection, shown
-from schemas.records import Answer, Quiz
-
-_INTEGER = re.compile(r"[+-]?\d{1,30}", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?(\d{1,30}\.\d{0,30}|\.\d{1,30}|\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
+from schemas.records import Answer
 
 
 @dataclass(frozen=True)
@@ -19,41 +14,6 @@ class AnswerLimits:
     answers_max: int
     chars_max: int  # of one answer, or of all choices of one answer together
     question_chars_max: int
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """The parts of a quiz that every completion needs, computed once a version.
-
-    `right` holds the normal form of each right answer.
-    """
-
-    quiz: Quiz
-    questions: frozenset[str]
-    right: Mapping[str, str]
-
-    @classmethod
-    def of(cls, quiz: Quiz) -> Scoring:
-        return cls(
-            quiz=quiz,
-            questions=frozenset(question.question_id for question in quiz.questions),
-            right={
-                question.question_id: normal(question.right_answer)
-                for question in quiz.questions
-                if question.right_answer is not None
-            },
-        )
-
-    def score(self, answers: Mapping[str, Answer]) -> float | None:
-        """Return the number of right answers, or None for a quiz without right answers."""
-        if not self.right:
-            return None
-        right = 0
-        for question, expected in self.right.items():
-            given = answers.get(question)
-            if given is not None and (given == expected or normal(given) == expected):
-                right += 1
-        return float(right)
 
 
 def check(
@@ -110,34 +70,3 @@ def _check_lengths(answers: Mapping[str, Answer], chars_max: int) -> None:
                 f"an answer has {chars} characters; at most {chars_max} are accepted",
                 pointer=pointer("answers", question),
             )
-
-
-def normal(answer: Answer) -> str:
-    """Return the normal form in which answers are compared.
-
-    - `"4"`, `4`, `4.0` and `" 4 "` are equal, and so are `True` and `"true"`.
-    - A list with one choice equals that choice; a list with several equals no single answer.
-    """
-    if isinstance(answer, bool):
-        return "true" if answer else "false"
-    if isinstance(answer, int):
-        return str(answer)
-    if isinstance(answer, float):
-        return _normal_float(answer)
-    if isinstance(answer, list):
-        return normal(answer[0]) if len(answer) == 1 else "\0"
-    return _normal_text(answer) if len(answer) <= 128 else answer
-
-
-@lru_cache(maxsize=4096)
-def _normal_text(answer: str) -> str:
-    text = answer.strip()
-    if _INTEGER.fullmatch(text):
-        return str(int(text))
-    if _DECIMAL.fullmatch(text):
-        return _normal_float(float(text))
-    return text
-
-
-def _normal_float(number: float) -> str:
-    return str(int(number)) if number.is_integer() and abs(number) < 2**63 else repr(number)

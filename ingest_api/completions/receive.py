@@ -15,6 +15,7 @@ from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.kafka.producer import Publisher
 from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
+from ingest_api.reference.scoring import Scoring
 from ingest_api.reference.tokens import Caller, Service, Tokens, require_tenant
 from pipeline.runtime.clock import now_ms
 from pipeline.topology.file import Edge
@@ -105,7 +106,7 @@ class ReceiveCompletion:
 
     def _completion(
         self,
-        scoring: answers.Scoring,
+        scoring: Scoring,
         submission: parse.Submission,
         given: dict[str, Answer],
         key_header: bytes | None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingest_api.completions.answers import Scoring
 from ingest_api.http.problems import CLOSED_QUIZ, UNKNOWN_QUIZ, rejection, shown
+from ingest_api.reference.scoring import Scoring
 from schemas.records import Quiz
 
 

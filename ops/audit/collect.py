@@ -21,6 +21,7 @@ from ops.audit.dead_letter_audit import DeadEvidence
 from ops.audit.ledger_audit import Books
 from ops.audit.provider_record import Call, NoRecord, ProviderRecord, attempt_of, certainly_not_sent
 from ops.locate import Deployment
+from pipeline.errors import OperatorError
 from pipeline.runtime.record import Record
 from pipeline.runtime.topic_offsets import Offsets, TopicOffsets
 from pipeline.runtime.topic_reader import TopicScan
@@ -208,7 +209,9 @@ def _lines(path: Path) -> Iterable[str]:
             yield from file
     except OSError as error:
         raise AcceptedFileRefused(f"Cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise AcceptedFileRefused(f"{path} is not UTF-8: byte {error.start + 1} cannot be decoded.") from None
 
 
-class AcceptedFileRefused(Exception):
+class AcceptedFileRefused(OperatorError):
     """The message is one line: what is wrong with the file of accepted ids."""

@@ -13,6 +13,7 @@ import msgspec
 
 from ops.audit.provider_record import NoRecord, ProviderRecord
 from ops.locate import Deployment
+from pipeline.errors import OperatorError
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topic
 from schemas.codec import Undecodable, codec
@@ -36,11 +37,11 @@ class Moment(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
 
 
-class NothingKnown(Exception):
+class NothingKnown(OperatorError):
     """The message is one line."""
 
 
-class BadId(Exception):
+class BadId(OperatorError):
     """The message is one line."""
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from ops.capacity.model import Cost, Measured, Storage, TopicBytes
+from pipeline.errors import OperatorError
 from pipeline.topology.model import Topology
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
@@ -16,7 +17,7 @@ KEPT_UP_RATIO_MIN = 0.97  # of the offered rate: a run that fell behind says wha
 SECONDS_AN_HOUR = 3600
 
 
-class NotMeasured(Exception):
+class NotMeasured(OperatorError):
     """There is no result to plan with. The message is one line, and says which command makes one."""
 
 

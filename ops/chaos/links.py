@@ -14,8 +14,8 @@ from ops.chaos.background import Background
 from ops.chaos.proxy import Link
 from ops.chaos.schedule import KAFKA_LINKS, LINKS
 from ops.embedded.broker import Listener
-from ops.embedded.ports import LOOPBACK, Ports
 from ops.locate import Deployment
+from pipeline.runtime.ports import LOOPBACK, Ports
 
 # Above the table of a home's ports, and above those of further processes.
 KAFKA_LISTENERS_OFFSET = 140

@@ -32,10 +32,10 @@ from ops.chaos.servers import Servers
 from ops.chaos.verdict import Attempt, Event, Gate, Position, Seen, counts_by_class, gates
 from ops.chaos.watcher import Violation, Watcher, completion_ids
 from ops.deployment.prepare import prepare, publish
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import Ports
 from ops.locate import Deployment
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
 
 READY_TIMEOUT_S = 120.0
 LAST_ANSWERS_TIMEOUT_S = 240.0

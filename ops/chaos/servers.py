@@ -14,12 +14,12 @@ import psutil
 from ops.chaos.database import WAL_SEGMENT_MIB
 from ops.embedded import postgres, valkey
 from ops.embedded.broker import Listener
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.embedded.kafka import Kafka
-from ops.embedded.ports import Ports
 from ops.embedded.server import RunningServer
 from ops.embedded.stack import ServerUrls
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
 
 KAFKA_HEAP_MIB = 512
 CHILDREN_GONE_S = 20.0

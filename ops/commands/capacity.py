@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ops.capacity.prices import Prices, Rules
-from ops.exits import CANNOT, OK
+from ops.exits import OK
 
 PRICES, RULES = Prices(), Rules()
 
@@ -75,11 +75,9 @@ def capacity(
 
       quizstream capacity --completions-per-min 200000 --result mine.json --json | jq .capacity.bill
     """
-    import sys
-
     import msgspec
 
-    from ops.capacity.measured import NotMeasured, measured
+    from ops.capacity.measured import measured
     from ops.capacity.model import Demand, plan
     from ops.capacity.text import text
     from ops.locate import find
@@ -96,12 +94,8 @@ def capacity(
         partitions_min=topology.topic("completions").partitions,
         number_messages_per_s=topology.sender.messages_per_s,
     )
-    try:
-        fed = measured(topology, result)
-        found = plan(fed, demand, prices, rules)
-    except NotMeasured as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(CANNOT) from None
+    fed = measured(topology, result)
+    found = plan(fed, demand, prices, rules)
     if json:
         told = {"measured": fed, "prices": prices, "rules": rules, "capacity": found}
         print(msgspec.json.format(msgspec.json.encode(told)).decode())

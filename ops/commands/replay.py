@@ -11,6 +11,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ops.exits import NO
+from pipeline.errors import OperatorError
 
 
 def replay(
@@ -100,7 +101,7 @@ def replay(
     with ExitStack() as stack:
         status = stack.enter_context(console.status("posting"))
         # Line by line: what was accepted is on record also when this process is killed.
-        opened = None if accepted_out is None else accepted_out.open("a", buffering=1, encoding="utf-8")
+        opened = None if accepted_out is None else _append_to(accepted_out)
         if opened is not None:
             stack.enter_context(opened)
         summary = asyncio.run(post_rows(plan, lambda outcome: tell(outcome, opened)))
@@ -123,3 +124,10 @@ def replay(
         )
     if not summary.ok:
         raise typer.Exit(NO)
+
+
+def _append_to(path: Path) -> TextIO:
+    try:
+        return path.open("a", buffering=1, encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(f"Cannot write {path}: {error.strerror}.") from error

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from pipeline.errors import OperatorError
 from pipeline.topology.model import Topology
 from sinks.postgres.connect import Connection
 from sinks.postgres.queries import load_queries
@@ -18,7 +19,7 @@ QUERIES = load_queries(Path(__file__).with_name("dead_letters.sql"))
 State = Literal["open", "redriven", "quarantined", "unsettled", "all"]
 
 
-class BadFilter(Exception):
+class BadFilter(OperatorError):
     """The message is one line."""
 
 

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ops.dead_letters.letters import QUERIES, Group, Letter, Which, counted, histogram, steps
 from ops.locate import Deployment
+from pipeline.errors import OperatorError
 from pipeline.runtime.redrive_headers import headers_of
 from pipeline.runtime.topic_reader import RecordLookup
 from pipeline.topology.model import Topology
@@ -27,7 +28,7 @@ Told = Callable[[int, int], None]
 """Called after each step with the letters done and all there are to do."""
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(OperatorError):
     """The message is one line."""
 
 

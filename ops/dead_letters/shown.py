@@ -10,6 +10,7 @@ import msgspec
 
 from ops.dead_letters.letters import Letter, Which, lineage, newest
 from ops.locate import Deployment
+from pipeline.errors import OperatorError
 from schemas.codec import Undecodable, codec
 from schemas.phones import masked
 from sinks.postgres.connect import connect
@@ -18,7 +19,7 @@ RAW_BYTES_SHOWN_MAX = 200
 _DIGITS = re.compile(r"\+?\d[\d ()-]{6,}\d")  # what may be a phone
 
 
-class NoSuchLetter(Exception):
+class NoSuchLetter(OperatorError):
     """The message is one line."""
 
 

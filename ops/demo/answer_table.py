@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from pipeline.errors import OperatorError
+
 COLUMNS_MAX = 200  # the edge's `answers_max`
 CELL_CHARS_MAX = 65536
 NAME_CHARS_MAX = 128
@@ -24,7 +26,7 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
 
 
-class HeaderRefused(Exception):
+class HeaderRefused(OperatorError):
     """The file cannot be used as it is. The message is one line: what, and what to do."""
 
 

@@ -13,8 +13,10 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.errors import OperatorError
 
-class DatasetUnavailable(Exception):
+
+class DatasetUnavailable(OperatorError):
     """The message is one line: what is missing, and what to do."""
 
 

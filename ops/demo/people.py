@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from ops.embedded.cannot_start import CannotStart
+from pipeline.errors import CannotStart
 from sinks.postgres.connect import Connection
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -15,8 +15,7 @@ from ops.demo.quiz_of_table import quiz_named
 from ops.demo.replay import Accepted, GaveUp, Plan, Refused, RowOutcome, Summary, replay
 from ops.deployment.up import addresses, end_on_sigterm, running, serve_until_signal
 from ops.deployment.view import View
-from ops.embedded.cannot_start import CannotStart
-from ops.exits import CANNOT, INTERRUPTED, NO, OK
+from ops.exits import INTERRUPTED, NO, OK
 from ops.locate import Deployment
 
 DRAIN_TIMEOUT_S = 300.0
@@ -25,7 +24,7 @@ PROBLEMS_SHOWN_MAX = 10
 
 
 def run(once: bool, brokers: int | None = None) -> int:
-    """Returns the exit code."""
+    """Returns the exit code. Raises OperatorError where something cannot start."""
     end_on_sigterm()
     view = View()
     try:
@@ -38,9 +37,6 @@ def run(once: bool, brokers: int | None = None) -> int:
                 view.say("Serving until Ctrl-C. In another terminal: quizstream --help")
                 serve_until_signal()
         return OK if holds else NO
-    except CannotStart as error:
-        view.say(error.message)
-        return CANNOT
     except KeyboardInterrupt:
         return INTERRUPTED
 

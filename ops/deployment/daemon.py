@@ -11,9 +11,9 @@ import time
 
 import psutil
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.exits import CANNOT
+from pipeline.errors import CannotStart
 from pipeline.runtime.settings import Settings
 
 STOP_TIMEOUT_S = 60.0

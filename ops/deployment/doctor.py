@@ -126,6 +126,9 @@ def _kafka(settings: Settings) -> str:
 def _postgres(settings: Settings) -> str:
     import psycopg
 
+    from sinks.postgres.connect import require_url
+
+    require_url(settings.database_url)
     with psycopg.connect(settings.database_url, connect_timeout=int(ANSWER_TIMEOUT_S)) as connection:
         used = connection.execute("SELECT count(*) FROM pg_stat_activity").fetchone()
         info = connection.info

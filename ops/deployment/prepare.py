@@ -15,10 +15,9 @@ from ops.errors import one_line
 from ops.locate import Deployment
 from ops.topics.command import apply
 from sinks.postgres.backoff import Backoff
-from sinks.postgres.connect import connect
 from sinks.postgres.dead_letter_producer import producer
 from sinks.postgres.outbox import Publisher
-from sinks.postgres.schema.migrate import migrate
+from sinks.postgres.schema.migrate import connect_current, migrate
 
 HELD_UP_S_MAX = 20.0  # then the sink's publisher does it, once the transaction has ended
 HELD_UP_LOOK_S = 0.02
@@ -47,7 +46,7 @@ def publish(found: Deployment) -> None:
     settings, largest = found.settings, found.topology.record_bytes_max
     outbox_producer = producer(settings.kafka_bootstrap_servers, "quizstream-prepare", largest)
     url = settings.database_url
-    publisher = Publisher(found.topology, outbox_producer, lambda: connect(url, "prepare"), Backoff())
+    publisher = Publisher(found.topology, outbox_producer, lambda: connect_current(url, "prepare"), Backoff())
     try:
         give_up_s = time.monotonic() + HELD_UP_S_MAX
         while publisher.publish_once() or (

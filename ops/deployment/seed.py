@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from ops.locate import Deployment
+from pipeline.errors import OperatorError
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.connect import connect
@@ -38,7 +39,7 @@ class NumberSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credential: str
 
 
-class SeedRefused(Exception):
+class SeedRefused(OperatorError):
     """The message is one line: the file, the place in it, and what is wrong there."""
 
 
@@ -76,7 +77,11 @@ def read(path: Path, shape: type[T]) -> T:
         return msgspec.convert(content, shape)
     except OSError as error:
         raise SeedRefused(f"Cannot read {path}: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise SeedRefused(f"{path.name} is no YAML: {' '.join(str(error).split())}") from error
     except msgspec.ValidationError as error:
         raise SeedRefused(f"{path.name}: {error}") from error
+    except yaml.YAMLError as error:
+        raise SeedRefused(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise SeedRefused(f"{path} is not UTF-8: byte {error.start + 1} cannot be decoded.") from None
+    except (ValueError, RecursionError) as error:
+        raise SeedRefused(f"{path.name} is not valid YAML: {error}") from None

@@ -16,16 +16,17 @@ from pathlib import Path
 from ops import locate
 from ops.deployment.prepare import prepare
 from ops.deployment.view import View
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import Ports, require_free
+from ops.embedded.port_check import require_free
 from ops.embedded.stack import EmbeddedStack
 from ops.locate import Deployment
 from ops.monitoring import lag_metrics
 from ops.processes import table
 from ops.processes.supervisor import Metrics, Supervisor
+from pipeline.errors import CannotStart, OperatorError
 from pipeline.runtime import health
 from pipeline.runtime.health import Readiness
+from pipeline.runtime.ports import Ports
 
 PROCESSES_READY_TIMEOUT_S = 90.0
 SIGNAL_SEEN_WITHIN_S = 1.0  # one that comes in the instant before a sleep does not end it
@@ -189,7 +190,7 @@ def main() -> int:
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, sys.stdout.fileno())  # whoever listened is gone
             serve_until_signal()
-    except CannotStart as error:
+    except OperatorError as error:
         view.say(error.message)
         return 2
     except KeyboardInterrupt:

@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
-from ops.embedded.home import BROKERS_CHOICES, Home
-from ops.embedded.ports import Ports
+from ops.embedded.home import Home
 from ops.embedded.stack import EmbeddedStack
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
+from pipeline.runtime.settings import BROKERS_CHOICES
 
 SIGNAL_SEEN_WITHIN_S = 1.0  # one that comes in the instant before a sleep does not end it
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.embedded.home import Home
-from ops.embedded.ports import LOOPBACK, BrokerPorts, Ports
 from ops.embedded.server import Command, RunningServer, run_to_end
+from pipeline.runtime.ports import LOOPBACK, BrokerPorts, Ports
 
 FORMAT_TIMEOUT_S = 60.0
 COORDINATOR_PARTITIONS = 8  # of the offsets topic: enough to spread groups, few enough to load at once

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
+from pipeline.errors import CannotStart
+from pipeline.runtime.settings import BROKERS_CHOICES
 
 HOME_ENV = "QUIZSTREAM_HOME"
 HOME_DEFAULT = ".quizstream"
 FREE_BYTES_MIN = 1024**3  # Kafka's segments, Postgres' WAL and room to stop cleanly
 LEFTOVER_WAIT_S_MAX = 30.0  # what servers of a killed run may take to finish their clean stop
-BROKERS_CHOICES = (1, 3)  # two would stop at the loss of either
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class Home:
     def brokers(self, asked: int | None) -> int:
         """How many brokers to start: what was asked for where the home is new, else what it was made for.
 
-        Raises CannotStart where the two differ, or where so many are not to be had.
+        Raises CannotStart where the two differ, or where the count is not supported.
         """
         made_for = self._brokers_made_for()
         if asked is not None and asked not in BROKERS_CHOICES:
-            raise CannotStart(f"{asked} brokers are not to be had: choose 1 or 3.")
+            raise CannotStart(f"unsupported broker count {asked}: use 1 or 3.")
         if made_for is None or made_for == asked:
             return asked or made_for or 1
         if asked is None:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
+from pipeline.errors import CannotStart
 
 LOCK_FILE = Path(__file__).with_name("kafka-jars.lock")
 CACHE_ENV = "QUIZSTREAM_CACHE"

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
+from pipeline.errors import CannotStart
 
 JAVA_MAJOR_MIN = 17  # what Kafka 4 brokers need
 

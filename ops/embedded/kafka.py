@@ -15,10 +15,10 @@ from ops.embedded.coordinators import Coordinators
 from ops.embedded.home import Home
 from ops.embedded.jars import cache_folder, provide, read_lock
 from ops.embedded.java import find_java
-from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.quorum import brokers_known_to, quorum_leader
 from ops.embedded.readable import Readable
 from ops.embedded.server import RunningServer
+from pipeline.runtime.ports import LOOPBACK, Ports
 
 HEAP_MIB_DEFAULT = 1024
 HEAP_MIB_OF_SEVERAL = 512

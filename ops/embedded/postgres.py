@@ -17,11 +17,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.postgres_account import Place, choose_place
 from ops.embedded.server import Command, RunningServer, run_to_end
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import LOOPBACK, Ports
 
 ROLE = "quizstream"
 DATABASE = "quizstream"

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
 from ops.processes.tether import Account
+from pipeline.errors import CannotStart
 
 SYSTEM_USER = "pgserver"
 ELSEWHERE = Path("/var/lib/quizstream")

@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from ops.embedded.ports import LOOPBACK
+from pipeline.runtime.ports import LOOPBACK
 
 ANSWER_TIMEOUT_S = 2.0
 DESCRIBE_QUORUM, DESCRIBE_CLUSTER = 55, 60

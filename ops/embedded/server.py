@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
 from ops.processes import tether
 from ops.processes.bounded_log import BoundedLog, last_lines
+from pipeline.errors import CannotStart
 
 POLL_S = 0.02
 STOP_GRACE_S = 20.0  # Kafka and PostgreSQL write their state; longer means stuck

@@ -12,11 +12,12 @@ from pathlib import Path
 from types import TracebackType
 
 from ops.embedded import postgres, valkey
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home, HomeLock
 from ops.embedded.kafka import Kafka
-from ops.embedded.ports import Ports, require_free
+from ops.embedded.port_check import require_free
 from ops.embedded.server import RunningServer
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
 
 KAFKA_ENV = "KAFKA_BOOTSTRAP_SERVERS"
 DATABASE_ENV = "DATABASE_URL"

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import LOOPBACK, Ports
 from ops.embedded.server import Command, RunningServer
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import LOOPBACK, Ports
 
 READY_TIMEOUT_S = 30.0
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from ops.embedded.ports import PORT_BASE_DEFAULT, Ports
 from ops.monitoring import alert_rules, dashboard
+from pipeline.runtime.ports import PORT_BASE_DEFAULT, Ports
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ops import locate
-from ops.embedded.ports import Ports
 from ops.monitoring import lag_metrics
+from pipeline.errors import exit_with_one_line
 from pipeline.runtime import health
 from pipeline.runtime.health import Readiness
 from pipeline.runtime.stop_request import StopRequest
@@ -13,7 +13,7 @@ from pipeline.runtime.stop_request import StopRequest
 def main() -> None:
     """Runs until SIGTERM or Ctrl-C."""
     found = locate.find()
-    observed = health.serve(Ports.from_base(found.settings.port_base).supervisor_metrics, Readiness)
+    observed = health.serve(found.settings.ports.supervisor_metrics, Readiness)
     stop_measuring = lag_metrics.follow(found)
     request = StopRequest()
     request.make_on_signals()
@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_with_one_line("lag", main)

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ops.embedded.ports import Ports
 from ops.processes.supervisor import ProcessSpec
+from pipeline.errors import exit_with_one_line
 from pipeline.runtime.settings import Settings
 
 # Somebody waits for the edge; the others work through what lies in a log. Where all share two cores an answer
@@ -65,7 +65,7 @@ def specs(settings: Settings, env: Mapping[str, str]) -> list[ProcessSpec]:
 
 def health_urls(settings: Settings) -> dict[str, str]:
     """Process name -> the address that answers 200 once it does its work."""
-    ports = Ports.from_base(settings.port_base)
+    ports = settings.ports
     local = "http://127.0.0.1"
     return {
         "edge": f"{settings.edge_url}/health/ready",
@@ -91,4 +91,4 @@ if __name__ == "__main__":
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
-    sys.exit(run(sys.argv[1], Settings.from_env()))
+    exit_with_one_line(sys.argv[1], lambda: run(sys.argv[1], Settings.from_env()))

@@ -10,8 +10,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))  # run before anything is installed, or after its removal
 
-from ops.embedded.cannot_start import CannotStart  # noqa: E402
 from ops.embedded.home import HOME_DEFAULT, HOME_ENV, Home  # noqa: E402
+from pipeline.errors import CannotStart  # noqa: E402
 
 CACHES = (
     ".venv",

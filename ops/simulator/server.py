@@ -19,9 +19,9 @@ from ops.simulator.app import TRANSPORT, create_app
 from ops.simulator.record import Record
 from ops.simulator.send import Provider
 from ops.simulator.webhooks import Webhooks
+from pipeline.errors import exit_with_one_line
 from pipeline.runtime.settings import Settings
 
-PORT_OFFSET = 10
 LOOPBACK = {"127.0.0.1", "localhost"}
 SEED_VARIABLE = "QUIZSTREAM_SIMULATOR_SEED"
 WEBHOOK_PATH = "/webhooks/meta-cloud"
@@ -55,7 +55,7 @@ def main(settings: Settings) -> int:
         create_app(provider),
         # Where others reach it by another address than loopback, it listens on every interface.
         host="127.0.0.1" if urlsplit(settings.simulator_url).hostname in LOOPBACK else "0.0.0.0",
-        port=settings.port_base + PORT_OFFSET,
+        port=settings.ports.simulator,
         http=protocol,
         loop="uvloop",
         lifespan="on",
@@ -75,4 +75,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Settings.from_env()))
+    exit_with_one_line("simulator", lambda: main(Settings.from_env()))

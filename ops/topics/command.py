@@ -29,6 +29,7 @@ from ops.topics.plan import (
     TopicState,
     difference,
 )
+from pipeline.errors import OperatorError
 from pipeline.runtime.kafka_clients import admin_client
 from pipeline.topology.model import Topology
 
@@ -39,7 +40,7 @@ SEEN_TIMEOUT_S = 30.0
 SEEN_POLL_S = 0.1
 
 
-class ClusterError(RuntimeError):
+class ClusterError(OperatorError):
     """One line: what the cluster could not do or was not asked to do, and what to do about it."""
 
 

@@ -28,8 +28,8 @@ from pipeline.engine.store import store_of
 from pipeline.engine.topic_check import TopicsNotReady, check_topics
 from pipeline.engine.transport import Consumer
 from pipeline.runtime.health import Readiness
-from pipeline.runtime.record import Poison
-from pipeline.stages.contract import Output, Stage
+from pipeline.runtime.record import Output, Poison
+from pipeline.stages.contract import Stage
 
 log = logging.getLogger(__name__)
 

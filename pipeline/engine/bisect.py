@@ -7,8 +7,8 @@ second, as if it had been written.
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, Put, Stage, StageResult, StateReader
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import Put, Stage, StageResult, StateReader
 
 REASON_CHARS_MAX = 500
 

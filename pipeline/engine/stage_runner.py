@@ -27,8 +27,8 @@ from pipeline.engine.envelope import OFFSET_HEADER, offset_bytes, seal
 from pipeline.engine.offset_tracker import ChunkRef, Tracker
 from pipeline.engine.store import Appended, BatchStore, NotOurs
 from pipeline.runtime.crash_points import reach
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, Stage, StageResult
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import Stage, StageResult
 
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 10.0

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+from pipeline.errors import OperatorError
 from pipeline.runtime.kafka_clients import admin_client
 
 ANSWER_TIMEOUT_S = 30.0
 
 
-class TopicsNotReady(Exception):
+class TopicsNotReady(OperatorError):
     """Topics are missing or have other partition counts. The message names each, and says what to do."""
 
 

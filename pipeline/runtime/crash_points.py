@@ -12,6 +12,8 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pipeline.errors import OperatorError
+
 VARIABLE = "QUIZSTREAM_CRASH_POINTS"
 
 # Every name that code may reach, and what is durable there. A test holds this table against the code.
@@ -53,7 +55,7 @@ POINTS: Mapping[str, str] = {
 }
 
 
-class UnknownCrashPoint(ValueError):
+class UnknownCrashPoint(OperatorError):
     """The variable arms a point or an action that does not exist."""
 
 

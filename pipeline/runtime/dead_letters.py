@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.runtime.record import Record
-from pipeline.stages.contract import Output
+from pipeline.runtime.record import Output, Record
 from pipeline.topology.model import Topic
 from schemas.codec import codec
 from schemas.ids import dead_letter_id, dead_letter_key

@@ -1,4 +1,4 @@
-"""A record of a topic as it was read, and a record that could not be processed."""
+"""A record of a topic as it was read, a record to send, and a record that could not be processed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ class Record(msgspec.Struct, frozen=True):
     def attempts(self) -> int:
         """How often it will have been given up if it is given up now."""
         return 1 if self.redriven is None else self.redriven.attempts + 1
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A record to send. `topic` is its physical name, from the topology; the key decides the partition."""
+
+    topic: str
+    key: bytes
+    value: bytes
 
 
 class Poison(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import Counter, Gauge
 
+from pipeline.errors import OperatorError
 from pipeline.runtime.kafka_clients import standalone_consumer
 from pipeline.topology.model import Topic
 from schemas.codec import Codec, Undecodable
@@ -46,7 +47,7 @@ SETTLING = frozenset(
 )
 
 
-class FactsNotRead(RuntimeError):
+class FactsNotRead(OperatorError):
     """The facts could not be read to their end; the message says what to do."""
 
 

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PORT_BASE_DEFAULT = 8600
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import LOOPBACK, Ports
+
+BROKERS_CHOICES = (1, 3)  # of an embedded stack: two would stop at the loss of either
 
 # Known to everybody who reads this file: they serve the embedded stack on loopback and nothing else.
 DEVELOPMENT_CONTACT_KEY = "quizstream-development-contact-key"
@@ -42,24 +45,29 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Defaults run the embedded stack of `QUIZSTREAM_HOME` on `QUIZSTREAM_PORT_BASE`."""
-        base = int(env.get("QUIZSTREAM_PORT_BASE", PORT_BASE_DEFAULT))
+        """Defaults run the embedded stack of `QUIZSTREAM_HOME` on `QUIZSTREAM_PORT_BASE`.
+
+        Raises CannotStart for a value that is not a usable number.
+        """
+        ports = Ports.from_env(env)
         home = Path(env.get("QUIZSTREAM_HOME", ".quizstream")).absolute()
         brokers = 1 if "KAFKA_BOOTSTRAP_SERVERS" in env else _embedded_brokers(home)
-        embedded_brokers = ",".join(f"127.0.0.1:{base + 92 + 2 * number}" for number in range(brokers))
+        embedded_brokers = ",".join(
+            f"{LOOPBACK}:{ports.broker(node_id).clients}" for node_id in range(1, brokers + 1)
+        )
         return cls(
             home=home,
-            port_base=base,
+            port_base=ports.base,
             kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS", embedded_brokers),
-            database_url=env.get("DATABASE_URL") or _embedded_database_url(home, base),
-            redis_url=env.get("REDIS_URL", f"redis://127.0.0.1:{base + 79}/0"),
-            edge_url=env.get("QUIZSTREAM_EDGE_URL", f"http://127.0.0.1:{base}"),
-            simulator_url=env.get("QUIZSTREAM_SIMULATOR_URL", f"http://127.0.0.1:{base + 10}"),
+            database_url=env.get("DATABASE_URL") or _embedded_database_url(home, ports),
+            redis_url=env.get("REDIS_URL", f"redis://{LOOPBACK}:{ports.valkey}/0"),
+            edge_url=env.get("QUIZSTREAM_EDGE_URL", f"http://{LOOPBACK}:{ports.edge}"),
+            simulator_url=env.get("QUIZSTREAM_SIMULATOR_URL", f"http://{LOOPBACK}:{ports.simulator}"),
             topology_file=Path(
                 env.get("QUIZSTREAM_TOPOLOGY", Path(__file__).resolve().parents[2] / "topology.yaml")
             ),
             topic_namespace=env.get("QUIZSTREAM_NAMESPACE", ""),
-            replication_factor=int(env.get("QUIZSTREAM_REPLICATION_FACTOR", brokers)),
+            replication_factor=_positive(env, "QUIZSTREAM_REPLICATION_FACTOR", brokers),
             contact_key=env.get("QUIZSTREAM_CONTACT_KEY", DEVELOPMENT_CONTACT_KEY).encode(),
             webhook_secret=env.get("WHATSAPP_APP_SECRET", DEVELOPMENT_WEBHOOK_SECRET).encode(),
             webhook_verify_token=env.get("WHATSAPP_VERIFY_TOKEN", DEVELOPMENT_WEBHOOK_SECRET),
@@ -68,18 +76,32 @@ class Settings:
             region=env.get("QUIZSTREAM_REGION", ""),
         )
 
+    @property
+    def ports(self) -> Ports:
+        return Ports.from_base(self.port_base)
 
-def _embedded_database_url(home: Path, port_base: int) -> str:
+
+def _positive(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise CannotStart(f"{name} is {text!r}: it must be a number from 1.")
+    return int(text)
+
+
+def _embedded_database_url(home: Path, ports: Ports) -> str:
     """The URL, with its password, that the embedded PostgreSQL leaves in its home at each start."""
     try:
         return (home / "database.url").read_text().strip()
-    except FileNotFoundError:
-        return f"postgresql://quizstream@127.0.0.1:{port_base + 32}/quizstream"
+    except OSError:
+        return f"postgresql://quizstream@{LOOPBACK}:{ports.postgres}/quizstream"
 
 
 def _embedded_brokers(home: Path) -> int:
     """How many Kafka brokers the embedded stack of this home has, by the file that its first start leaves."""
     try:
-        return int((home / "kafka.brokers").read_text())
+        brokers = int((home / "kafka.brokers").read_text())
     except (OSError, ValueError):
         return 1
+    return brokers if brokers in BROKERS_CHOICES else 1

@@ -10,15 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from pipeline.runtime.record import Poison, Record
-
-
-class Output(msgspec.Struct, frozen=True):
-    """A record to send. `topic` is its physical name, from the topology; the key decides the partition."""
-
-    topic: str
-    key: bytes
-    value: bytes
+from pipeline.runtime.record import Output, Poison, Record
 
 
 class Put(msgspec.Struct, frozen=True):

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.runtime.record import Poison, Record
+from pipeline.runtime.record import Output, Poison, Record
 from pipeline.stages import metrics
-from pipeline.stages.contract import Output, Put, StageResult, StateReader
+from pipeline.stages.contract import Put, StageResult, StateReader
 from schemas.codec import Undecodable, codec
 from schemas.ids import match_key
 from schemas.records import Duplicate, Match

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from pipeline.campaigns.registry import Campaigns
-from pipeline.runtime.record import Poison, Record
+from pipeline.runtime.record import Output, Poison, Record
 from pipeline.stages import metrics
 from pipeline.stages.contact_memory import Allowed, ContactMemory, Limited, decode, encode
-from pipeline.stages.contract import Output, Put, StageResult, StateReader
+from pipeline.stages.contract import Put, StageResult, StateReader
 from pipeline.stages.limit import Limited as OverLimit
 from pipeline.stages.limit import LimitStep
 from pipeline.stages.match import NO_PHONE, Matched, MatchStep, match_event

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.errors import OperatorError
 
-class TopologyError(ValueError):
+
+class TopologyError(OperatorError):
     """One line for the operator: which place of the file is wrong, and why."""

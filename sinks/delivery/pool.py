@@ -17,7 +17,11 @@ WAIT_TIMEOUT_S = 5.0  # for a free connection: longer, and the database is as go
 
 
 def open_pool(database_url: str, *, connections_max: int, statement_timeout_ms: int) -> Pool:
-    """A pool that is not open yet: `await pool.open()`. Connections are in autocommit."""
+    """A pool that is not open yet: `await pool.open()`. Connections are in autocommit.
+
+    Raises `BadDatabaseUrl`: the pool itself would retry it for ever.
+    """
+    connect.require_url(database_url)
 
     async def configure(connection: AsyncConnection[tuple[Any, ...]]) -> None:
         await connection.execute(connect.SET_SESSION, connect.session_parameters(statement_timeout_ms))

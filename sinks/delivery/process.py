@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from uuid import uuid4
 
+from pipeline.errors import exit_with_one_line
 from pipeline.runtime import health
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.settings import Settings
@@ -31,7 +32,6 @@ from sinks.delivery.sender import Sender
 
 log = logging.getLogger(__name__)
 
-METRICS_PORT_OFFSET = 22
 # The embedded stack's numbers name it; elsewhere the environment has to have it.
 DEFAULT_CREDENTIAL = "WHATSAPP_ACCESS_TOKEN"
 
@@ -93,7 +93,7 @@ async def _run(settings: Settings, topology: Topology) -> None:
     def ready() -> health.Readiness:
         return health.Readiness(() if sender.database_ok else ("the database does not answer",))
 
-    observed = health.serve(settings.port_base + METRICS_PORT_OFFSET, ready)
+    observed = health.serve(settings.ports.sender_metrics, ready)
     try:
         log.info("sending as %s", owner)
         await sender.run(stop)
@@ -103,4 +103,4 @@ async def _run(settings: Settings, topology: Topology) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Settings.from_env()))
+    exit_with_one_line("whatsapp-sender", lambda: main(Settings.from_env()))

@@ -8,6 +8,7 @@ from typing import Literal
 
 import psycopg
 
+from pipeline.errors import OperatorError
 from sinks.delivery.statements import statement
 
 ScopeKind = Literal["global", "tenant", "campaign", "number"]
@@ -16,7 +17,7 @@ SCOPE_KINDS: tuple[ScopeKind, ...] = ("global", "tenant", "campaign", "number")
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
-class BadScope(ValueError):
+class BadScope(OperatorError):
     """The message says what a scope looks like."""
 
 

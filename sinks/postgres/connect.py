@@ -7,6 +7,9 @@ a database, a role or a server file may set another one, and a date then means a
 from __future__ import annotations
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from pipeline.errors import OperatorError
 
 CONNECT_TIMEOUT_S = 5
 KEEPALIVE_IDLE_S = 5
@@ -41,12 +44,28 @@ SET_SESSION = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s:
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
+class BadDatabaseUrl(OperatorError):
+    """DATABASE_URL cannot be parsed. The message does not quote it, since it may hold a password."""
+
+
+def require_url(database_url: str) -> None:
+    """Raises BadDatabaseUrl where libpq cannot parse `database_url`."""
+    try:
+        conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:
+        raise BadDatabaseUrl(
+            "DATABASE_URL is not a PostgreSQL URL: use postgresql://user:password@host:port/database."
+        ) from None
+
+
 def connect(database_url: str, name: str, *, statement_timeout_ms: int = 30_000) -> Connection:
     """A connection in autocommit, so that every transaction is a visible `with connection.transaction()`.
 
     `name` shows in `pg_stat_activity`. Session state is used (temporary tables, advisory locks): behind a
-    pooler this needs session pooling. Raises `psycopg.OperationalError` when the server cannot be reached.
+    pooler this needs session pooling. Raises `psycopg.OperationalError` when the server cannot be reached,
+    `BadDatabaseUrl` for a URL that is none.
     """
+    require_url(database_url)
     connection = psycopg.connect(
         database_url,
         autocommit=True,

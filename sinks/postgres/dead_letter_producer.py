@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline.errors import OperatorError
 from pipeline.runtime.clock import now_s
 from pipeline.runtime.dead_letters import dead_letter, dead_letter_output
 from pipeline.runtime.kafka_clients import idempotent_producer
@@ -21,7 +22,7 @@ DELIVERY_TIMEOUT_MS = 10_000  # then the batch is given up and read again
 LINGER_MS = 5
 
 
-class NotDelivered(Exception):
+class NotDelivered(OperatorError):
     """Not every record is durable: what they came from must not be passed."""
 
 

@@ -7,17 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Protocol
 
 import psycopg
 
 from pipeline.topology.file import Postgres
-from sinks.delivery.statuses import count_waiting, merge_waiting
 from sinks.postgres import metrics
 from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
 from sinks.postgres.poison import describe, is_passing
-from sinks.postgres.schema.migrate import require_current
 
 LOG = logging.getLogger(__name__)
 SELDOM_EVERY_S = 600.0
@@ -25,8 +24,21 @@ LATELY = timedelta(seconds=2 * SELDOM_EVERY_S)
 STATUSES_EVERY_S = 1.0  # bounds how long a delivery is shown as sent that the provider has delivered
 
 
+class EarlyStatuses(Protocol):
+    """Statuses of a provider that came before the delivery's own outcome was written."""
+
+    def merge_waiting(self, connection: Connection, within: timedelta = ..., /) -> int:
+        """Merges those that can be merged now, of the time `within`; returns how many."""
+        ...
+
+    def count_waiting(self, connection: Connection, /) -> int: ...
+
+
 class Upkeep:
-    """In a thread of its own; every step may run in several processes at once."""
+    """In a thread of its own; every step may run in several processes at once.
+
+    `connect` returns a connection to a database at this code's schema, or raises.
+    """
 
     def __init__(
         self,
@@ -34,19 +46,21 @@ class Upkeep:
         connect: Callable[[], Connection],
         today: Callable[[], date],
         backoff: Backoff,
+        statuses: EarlyStatuses,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
         self._connect = connect
         self._today = today
         self._backoff = backoff
+        self._statuses = statuses
         self._clock = clock
         self._connection: Connection | None = None
         self._seldom_at = float("-inf")
         self.holding = True
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`. Raises `CannotMigrate` where the schema is not this code's, and what stays."""
+        """Until `stop`. Raises what `connect` raises for a schema that is not this code's, and what stays."""
         try:
             while not stop.is_set():
                 stop.wait(self._round())
@@ -59,7 +73,7 @@ class Upkeep:
             if self._clock() - self._seldom_at >= SELDOM_EVERY_S:
                 self._seldom(connection)
                 self._seldom_at = self._clock()
-            merge_waiting(connection, LATELY)
+            self._statuses.merge_waiting(connection, LATELY)
         except psycopg.Error as error:
             if not is_passing(error):
                 raise
@@ -74,9 +88,9 @@ class Upkeep:
 
     def _seldom(self, connection: Connection) -> None:
         self.make_partitions(connection)
-        while merge_waiting(connection) > 0:
+        while self._statuses.merge_waiting(connection) > 0:
             pass
-        metrics.STATUSES_WAITING.set(count_waiting(connection))
+        metrics.STATUSES_WAITING.set(self._statuses.count_waiting(connection))
 
     def make_partitions(self, connection: Connection) -> None:
         """As far ahead as the topology says."""
@@ -92,9 +106,7 @@ class Upkeep:
 
     def _database(self) -> Connection:
         if self._connection is None:
-            connection = self._connect()
-            require_current(connection)
-            self._connection = connection
+            self._connection = self._connect()
         return self._connection
 
     def _disconnect(self) -> None:

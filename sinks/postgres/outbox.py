@@ -21,7 +21,6 @@ from sinks.postgres.copy import copy_rows
 from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered
 from sinks.postgres.poison import describe, is_passing
 from sinks.postgres.queries import load_queries
-from sinks.postgres.schema.migrate import require_current
 
 LOG = logging.getLogger(__name__)
 QUERIES = load_queries(Path(__file__).with_name("outbox.sql"))
@@ -75,7 +74,9 @@ class Publisher:
         clock: Callable[[], float] = time.monotonic,
         guard: Guard | None = None,
     ) -> None:
-        """Without a `guard` nothing is verified or permitted: for what runs before the processes do."""
+        """`connect` returns a connection to a database at this code's schema, or raises.
+
+        Without a `guard` nothing is verified or permitted: for what runs before the processes do."""
         self._guard = guard
         self._topology = topology
         self._producer = producer
@@ -199,7 +200,6 @@ class Publisher:
     def _database(self) -> Connection:
         if self._connection is None:
             self._connection = self._connect()
-            require_current(self._connection)
         return self._connection
 
     def _release(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.errors import OperatorError
 from pipeline.runtime.kafka_clients import group_consumer
 from pipeline.runtime.record import Record
 from pipeline.runtime.topic_reader import record_of
@@ -24,7 +25,7 @@ SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at a
 BATCH_BYTES_MAX = 8_000_000
 
 
-class DataLoss(Exception):
+class DataLoss(OperatorError):
     """The log no longer holds what comes next: the process must stop, a person must decide."""
 
 

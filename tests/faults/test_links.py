@@ -11,8 +11,8 @@ from ops.chaos.links import kafka_listeners, open_links, overrides
 from ops.chaos.schedule import KAFKA_LINKS, LINKS
 from ops.embedded.broker import Broker
 from ops.embedded.home import Home
-from ops.embedded.ports import PORT_OFFSET_MAX
 from ops.locate import find
+from pipeline.runtime.ports import PORT_OFFSET_MAX
 from tests.support.ports import free_ports
 
 HOME_PORTS = 200  # of a fault run

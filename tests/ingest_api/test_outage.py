@@ -17,8 +17,8 @@ import msgspec
 import psutil
 import pytest
 
-from ops.embedded.ports import Ports
 from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack, ServerUrls
+from pipeline.runtime.ports import Ports
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from tests.support.edge import Answer, Edge, prepare, running, settings_for, wait_ready, wait_until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ops.cli import app
+from ops.cli import app, main
 from ops.deployment.prepare import prepare
 from ops.locate import Deployment, as_env
 from tests.support.story import Story
+
+NO_ID = "3f0c8f3e-6f3c-5c7e-9d6e-0a4f6c1b2d3e"
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -64,6 +67,138 @@ def test_what_cannot_be_done_is_one_line_that_says_what_to_do(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+# Every command that reads the environment, with arguments that reach that point.
+READERS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("run",): (),
+    ("up",): (),
+    ("doctor",): (),
+    ("process",): ("edge",),
+    ("topology",): ("plan",),
+    ("replay",): ("FILE", "--quiz", "q"),
+    ("reconcile",): (),
+    ("explain",): (NO_ID,),
+    ("lag",): (),
+    ("stop-sending",): (),
+    ("resume-sending",): (),
+    ("capacity",): ("--completions-per-min", "1000"),
+    ("campaign", "save"): ("FILE",),
+    ("campaign", "cancel"): ("c",),
+    ("token", "create"): ("--tenant", "t"),
+    ("token", "revoke"): ("--tenant", "t"),
+    ("dead-letters", "list"): (),
+    ("dead-letters", "show"): (NO_ID,),
+    ("dead-letters", "redrive"): ("--all",),
+}
+DATABASE_READERS = set(READERS) - {
+    *(("run",), ("up",), ("doctor",), ("process",), ("topology",), ("lag",), ("capacity",), ("reconcile",)),
+}
+
+
+def said_by(
+    command: tuple[str, ...],
+    arguments: tuple[str, ...],
+    env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> tuple[object, list[str]]:
+    """Exit status and lines on stderr; in this process, since each start of Python takes a second."""
+    file = tmp_path / "file"
+    file.write_text("[]\n")
+    for name, value in {"QUIZSTREAM_HOME": str(tmp_path / "home"), **env}.items():
+        monkeypatch.setenv(name, value)
+    given = [str(file) if argument == "FILE" else argument for argument in arguments]
+    monkeypatch.setattr(sys, "argv", ["quizstream", *command, *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+
+
+def test_every_command_that_reads_the_environment_is_listed() -> None:
+    without = {("down",), ("chaos",)}
+    assert {command for command in commands() if command[0] != "bench"} == set(READERS) | without
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+def test_a_port_base_that_is_not_a_number_is_one_line(
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    env = {"QUIZSTREAM_PORT_BASE": "abc"}
+    code, lines = said_by(command, READERS[command], env, tmp_path, monkeypatch, capfd)
+    assert code == 2
+    assert len(lines) == 1
+    assert "QUIZSTREAM_PORT_BASE is 'abc': it must be a number, for example 8600." in lines[0]
+
+
+@pytest.mark.parametrize("command", sorted(DATABASE_READERS), ids=" ".join)
+def test_a_database_url_that_is_none_is_one_line_without_its_text(
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    env = {"DATABASE_URL": "garbage-secret"}
+    code, lines = said_by(command, READERS[command], env, tmp_path, monkeypatch, capfd)
+    assert code == 2
+    assert len(lines) == 1
+    assert "DATABASE_URL is not a PostgreSQL URL" in lines[0]
+    assert "garbage-secret" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (("campaign", "save"), ("BAD",)),
+        (("reconcile",), ("--accepted", "BAD")),
+        (("capacity",), ("--completions-per-min", "1000", "--result", "BAD")),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_is_not_utf_8_is_one_line(
+    command: tuple[str, ...],
+    arguments: tuple[str, ...],
+    found: Deployment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    prepare(found)
+    bad = tmp_path / "bad"
+    bad.write_bytes(b'"caf\xe9"\n')
+    given = tuple(str(bad) if argument == "BAD" else argument for argument in arguments)
+    code, lines = said_by(command, given, as_env(found.settings), tmp_path, monkeypatch, capfd)
+    assert code == 2
+    assert len(lines) == 1
+    assert str(bad) in lines[0]
+
+
+def test_an_output_file_that_cannot_be_written_is_one_line(
+    found: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    prepare(found)
+    answers = tmp_path / "x.csv"
+    answers.write_text("A1\n2\n")
+    arguments = (str(answers), "--quiz", "bfi", "--accepted-out", str(tmp_path / "none" / "ids"))
+    code, lines = said_by(("replay",), arguments, as_env(found.settings), tmp_path, monkeypatch, capfd)
+    assert code == 2
+    assert "No such file or directory" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_lag_of_brokers_that_accept_connections_and_do_not_answer_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{silent.getsockname()[1]}"}
+        code, lines = said_by(("lag",), ("--watch",), env, tmp_path, monkeypatch, capfd)
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("quizstream: Kafka: ")
 
 
 def test_servers_that_are_away_are_one_line_too(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from sinks.process import METRICS_PORT_OFFSET
+from pipeline.runtime.ports import Ports
 from tests.support.samples import completion, match, outcome
 from tests.support.sinks import TOPOLOGY_FILE, Corner, until
 
@@ -35,7 +35,7 @@ def process(env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def is_ready(env: dict[str, str]) -> bool:
-    port = int(env["QUIZSTREAM_PORT_BASE"]) + METRICS_PORT_OFFSET
+    port = Ports.from_env(env).sink_metrics
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1) as reply:
             return bool(reply.status == 200)
@@ -44,7 +44,7 @@ def is_ready(env: dict[str, str]) -> bool:
 
 
 def readiness(env: dict[str, str]) -> str:
-    port = int(env["QUIZSTREAM_PORT_BASE"]) + METRICS_PORT_OFFSET
+    port = Ports.from_env(env).sink_metrics
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1) as reply:
             return str(reply.read())

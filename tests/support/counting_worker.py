@@ -15,8 +15,8 @@ from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_ap
 from pipeline.engine.batch_producer import BatchProducer
 from pipeline.engine.chunk import ChunkLimits
 from pipeline.engine.transport import Consumer
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, Put, StageResult, StateReader
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import Put, StageResult, StateReader
 
 TABLE = "counts"
 COUNT = struct.Struct(">qq")  # records counted, offset of the last one

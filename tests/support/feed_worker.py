@@ -16,8 +16,8 @@ from time import monotonic
 from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_app, run_app
 from pipeline.engine.batch_producer import Delivered, Outgoing
 from pipeline.engine.chunk import ChunkLimits
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, StageResult, StateReader
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import StageResult, StateReader
 from tests.support import gaps_transport
 
 CHUNK_S_MIN, CHUNK_S_MAX = 0.5, 6.0  # some end within a rebalance, some after

@@ -11,8 +11,8 @@ from pathlib import Path
 from pipeline.engine.app import Deliveries, StageAgent, StreamSettings, build_app, run_app
 from pipeline.engine.batch_producer import BatchProducer
 from pipeline.runtime.dead_letters import dead_letter, dead_letter_output
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, StageResult, StateReader
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import StageResult, StateReader
 from pipeline.topology.loader import load
 
 KILLER = b"kills"

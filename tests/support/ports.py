@@ -14,8 +14,9 @@ import random
 import tempfile
 from pathlib import Path
 
-from ops.embedded.cannot_start import CannotStart
-from ops.embedded.ports import Ports, require_free
+from ops.embedded.port_check import require_free
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
 
 BLOCK_PORTS = 100  # what one home takes
 RANGE_PORTS = 2_000

@@ -23,9 +23,9 @@ import msgspec
 import psycopg
 import yaml
 
+from pipeline.runtime.ports import Ports
 from schemas.ids import delivery_id
 from schemas.records import Campaign, Message, Variable
-from sinks.delivery.process import METRICS_PORT_OFFSET
 from sinks.postgres.schema.migrate import migrate
 from tests.support.ports import free_ports
 
@@ -203,7 +203,7 @@ class World:
         file = self._folder / f"topology-{len(self._processes)}.yaml"
         file.write_text(yaml.safe_dump(topology))
         metrics_base = free_ports().base  # several senders side by side
-        self.metrics_port = metrics_base + METRICS_PORT_OFFSET
+        self.metrics_port = Ports.from_base(metrics_base).sender_metrics
         more = {**(env or {}), "QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_PORT_BASE": str(metrics_base)}
         if crash_points:
             more["QUIZSTREAM_CRASH_POINTS"] = crash_points

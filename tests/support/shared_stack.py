@@ -21,9 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.stack import EmbeddedStack, ServerUrls
 from ops.processes.bounded_log import last_lines
+from pipeline.errors import CannotStart
 from tests.support.ports import free_ports
 
 KAFKA_HEAP_MIB = 512

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from pipeline.runtime.record import Record
-from pipeline.stages.contract import Output
+from pipeline.runtime.record import Output, Record
 from schemas.codec import codec
 from schemas.ids import campaign_month, day_of
 from schemas.records import Answer, Campaign, Completion, Condition, Message, Personal, Variable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, Stage
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import Stage
 
 
 class StageLog:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.errors import OperatorError
 
-class Refusal(Exception):
+
+class Refusal(OperatorError):
     """`problems` has one line for each; nothing was saved."""
 
     def __init__(self, subject: str, problems: Sequence[str]) -> None:

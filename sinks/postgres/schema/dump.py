@@ -15,6 +15,7 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
+from pipeline.errors import OperatorError
 from pipeline.runtime.settings import Settings
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
@@ -23,7 +24,7 @@ HEADER = "-- Made by `python -m sinks.postgres.schema.dump`; a test holds it aga
 _NOISE = re.compile(r"(--|SET |SELECT pg_catalog\.set_config|\\restrict|\\unrestrict)")
 
 
-class CannotDump(Exception):
+class CannotDump(OperatorError):
     """There is no `pg_dump`, or it failed; one line."""
 
 
@@ -70,5 +71,5 @@ def postgres_program(name: str) -> str:
 if __name__ == "__main__":
     try:
         SCHEMA_FILE.write_text(dump_schema(Settings.from_env().database_url), encoding="utf-8")
-    except CannotDump as error:
+    except OperatorError as error:
         sys.exit(f"schema_dump: {error}")

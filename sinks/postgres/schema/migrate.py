@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime.settings import Settings
 from sinks.postgres.connect import Connection, connect
 
@@ -22,7 +22,7 @@ MAINTENANCE_DATABASE = "postgres"  # where CREATE DATABASE is run from
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
-class CannotMigrate(Exception):
+class CannotMigrate(OperatorError):
     """Why the database was left as it is; one line for an operator."""
 
 
@@ -101,6 +101,17 @@ def require_current(connection: Connection) -> None:
         )
 
 
+def connect_current(database_url: str, name: str, *, statement_timeout_ms: int = 30_000) -> Connection:
+    """A connection to a database that is exactly at this code's schema. Raises as `require_current`."""
+    connection = connect(database_url, name, statement_timeout_ms=statement_timeout_ms)
+    try:
+        require_current(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _applied(connection: Connection) -> list[Migration]:
     if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
         return []
@@ -155,11 +166,7 @@ def _line(error: psycopg.Error) -> str:
 
 
 def main() -> int:
-    try:
-        done = migrate(Settings.from_env().database_url)
-    except CannotMigrate as refusal:
-        print(f"migrate: {refusal}", file=sys.stderr)
-        return 1
+    done = migrate(Settings.from_env().database_url)
     for migration in done:
         print(f"applied {migration.version:04d}_{migration.name}")
     print(f"the schema is at {migrations()[-1].version:04d}")
@@ -167,4 +174,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with_one_line("migrate", main)

@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.load.generation import Requests
 from benchmarks.load.generator import Told
+from benchmarks.load.plan import Plan
 from benchmarks.load.scene import Scene
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.peers import turn
 from benchmarks.peers.turn import Judged
-from benchmarks.scenarios.e2e import Plan
 from ops.audit.provider_record import Call
 from ops.demo.phones import demo_phone
 

@@ -6,10 +6,11 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from benchmarks.load.plan import Plan
 from benchmarks.measure.figures import Percentiles
 from benchmarks.measure.machine import Machine
 from benchmarks.report.pages import PAGES, NoPage, page
-from benchmarks.scenarios.e2e import Plan, Result
+from benchmarks.scenarios.e2e import Result
 
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
 SOME = Percentiles(1000, 4.5, 41.0, 1234.5)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.scenarios import compare
-from ops.embedded.cannot_start import CannotStart
+from pipeline.errors import CannotStart
 
 LINE = """#!/bin/sh
 echo "$0 $*" >> {log}

@@ -71,7 +71,7 @@ def test_the_quizzes_have_the_questions_of_the_tables_and_the_key_of_their_autho
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("- {tenant_id: a", "tenants.yaml is no YAML"),
+        ("- {tenant_id: a", "tenants.yaml is not valid YAML"),
         ("- {tenant_id: a}", "missing required field `name`"),
         ("- {tenant_id: a, name: b, nmae: c}", "unknown field `nmae`"),
     ],

@@ -21,10 +21,10 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
-from ops.embedded.ports import Ports
 from ops.embedded.stack import DATABASE_ENV, KAFKA_ENV, REDIS_ENV, EmbeddedStack, ServerUrls
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
 from pipeline.runtime.settings import Settings
 from tests.support.ports import free_ports
 from tests.support.processes import descendants, still_there, wait_until

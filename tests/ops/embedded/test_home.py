@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.home import Home
+from pipeline.errors import CannotStart
 
 
 def silent(_line: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.embedded.cannot_start import CannotStart
 from ops.embedded.jars import Jar, cache_folder, provide, read_lock
+from pipeline.errors import CannotStart
 
 CONTENT = b"the published jar"
 JAR = Jar("org.example", "example", "1.0", hashlib.sha256(CONTENT).hexdigest())

@@ -8,8 +8,9 @@ import socket
 
 import pytest
 
-from ops.embedded.cannot_start import CannotStart
-from ops.embedded.ports import PORT_OFFSET_MAX, Ports, require_free
+from ops.embedded.port_check import require_free
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import PORT_OFFSET_MAX, Ports
 
 
 def test_no_two_listeners_share_a_port_and_all_lie_in_the_stated_range() -> None:

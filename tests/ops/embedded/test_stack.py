@@ -16,9 +16,9 @@ import redis
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from ops.embedded.cannot_start import CannotStart
-from ops.embedded.ports import Ports
 from ops.embedded.stack import EmbeddedStack, ServerUrls
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import Ports
 from tests.support.ports import free_ports
 from tests.support.processes import descendants, still_there
 from tests.support.producer import make_producer

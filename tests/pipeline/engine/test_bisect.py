@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.bisect import StateUnreadable, process
-from pipeline.runtime.record import Record
-from pipeline.stages.contract import Output, Put, StageResult, StateReader
+from pipeline.runtime.record import Output, Record
+from pipeline.stages.contract import Put, StageResult, StateReader
 
 OUTPUT_BYTES_MAX = 100
 

@@ -15,8 +15,8 @@ from pipeline.engine.envelope import OFFSET_HEADER, seal
 from pipeline.engine.offset_tracker import Tracker
 from pipeline.engine.stage_runner import Limits, StageRunner, StateTable
 from pipeline.engine.store import Appended, NotOurs
-from pipeline.runtime.record import Poison, Record
-from pipeline.stages.contract import Output, Put, StageResult, StateReader
+from pipeline.runtime.record import Output, Poison, Record
+from pipeline.stages.contract import Put, StageResult, StateReader
 
 SUSPICIOUS_S = 5.0
 

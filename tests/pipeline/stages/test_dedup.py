@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runtime.record import Record
-from pipeline.stages.contract import Output
+from pipeline.runtime.record import Output, Record
 from pipeline.stages.dedup import Dedup, Wiring
 from pipeline.stages.match import match_event
 from schemas.codec import codec
