@@ -13,6 +13,8 @@ from uuid import UUID
 
 import msgspec
 
+from sinks.delivery.state import ACCEPTED, OPEN, DeliveryState
+
 EXAMPLES_MAX = 20
 
 # What is known of a completion.
@@ -45,11 +47,11 @@ MATCH_DUE = 128  # the stage has passed its completion
 SPLIT_DUE = 256  # the stage that tells first from repeat has passed it
 LEDGER_DUE = 512  # the sink has passed it
 
-SENT_STATES = frozenset({"sent", "delivered", "read"})
-DELIVERED_STATES = frozenset({"delivered", "read"})
-WAITING_STATES = frozenset({"waiting", "leased", "calling"})
+SENT_STATES: frozenset[str] = frozenset(ACCEPTED)
+DELIVERED_STATES: frozenset[str] = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
+WAITING_STATES: frozenset[str] = frozenset(OPEN)
 # A call that the provider took can leave its delivery in these only.
-_AFTER_SUCCESS = SENT_STATES | {"calling", "ambiguous", "failed"}
+_AFTER_SUCCESS = SENT_STATES | {DeliveryState.CALLING, DeliveryState.AMBIGUOUS, DeliveryState.FAILED}
 
 
 class Breach(msgspec.Struct, frozen=True):

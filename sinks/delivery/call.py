@@ -1,11 +1,12 @@
-"""From tickets to results: connect, mark, call, write down. The order is what the promise of the ledger
-rests on.
+"""One number's calls, from tickets to results: connect, mark, call, record.
 
-1. A connection is open before anything is marked: a provider that cannot be reached costs no attempt.
-2. The mark is durable before the call: a crash leaves a row that says "somebody may have called". 3.
-The call is made only if little time has passed since *before* the mark was asked for: whoever slept
-does not call. 4. The place in flight is free only when the result is durable: never more rows `calling`
-than places.
+The order is what the promise of the ledger rests on:
+
+1. A connection is open before anything is marked: an unreachable provider costs no attempt.
+2. The mark is durable before the call: a crash leaves a row that says "the provider may have been called".
+3. The call is made only if little time has passed since *before* the mark was requested: a process that slept
+   does not call.
+4. The place in flight is free only when the result is durable: never more rows `calling` than places.
 """
 
 from __future__ import annotations
@@ -14,84 +15,99 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg_pool import PoolClosed, PoolTimeout
-
+from pipeline.campaigns.message import Rendered
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.actions import FailRecipient, HoldNumber, Throttle
-from sinks.connection import CannotConnect, Line
-from sinks.delivery.consequences import Call, RetryPolicy, consequence
-from sinks.delivery.group_commit import Grouped
-from sinks.delivery.ledger import Ledger
-from sinks.delivery.limiter import Ticket
+from sinks.connection import CannotConnect, Line, Lines
+from sinks.delivery.consequences import RetryPolicy, consequence
+from sinks.delivery.limiter import Limiter, Ticket
 from sinks.delivery.metrics import SenderMetrics
-from sinks.delivery.number_worker import Desk, Sendable
-from sinks.delivery.rows import NUMBER_LOST, Marked, MarkRequest, NotMarked, Result, Settled
+from sinks.delivery.numbers import Number
+from sinks.delivery.rows import NUMBER_LOST, Attempt, Leased, Marked, NotMarked, Result, Settled
+from sinks.delivery.state import DeliveryState
+from sinks.delivery.writes import DATABASE_ERRORS, Writes
 from sinks.outcomes import Ambiguous, NotCalled, Outcome, Rejected, Sent
+from sinks.provider import Client, Provider
 
 log = logging.getLogger(__name__)
 
-DATABASE_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, OSError)
+BACKOFF_BASE_S = 0.5  # first pause of a number after a throttle or a failed connection
+BACKOFF_MAX_S = 60.0
 
-GROUP_MAX = 200  # rows in one transaction of marks or results
-WRITERS = 2  # transactions of one kind at once
-SETBACK_BASE_S = 0.5  # first pause of a number after a throttle or a failed connection
-SETBACK_MAX_S = 60.0
-RECORD_RETRY_MAX_S = 2.0
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """A leased delivery with its whole message."""
+
+    delivery: Leased
+    to: str
+    message: Rendered
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the number workers of a process have in common. `clock` is monotonic."""
+
+    settings: SenderSettings
+    writes: Writes
+    clock: Callable[[], float]
+    rng: random.Random
+    new_id: Callable[[], UUID]
+    metrics: SenderMetrics
+
+    @property
+    def policy(self) -> RetryPolicy:
+        settings = self.settings
+        return RetryPolicy(
+            settings.attempts_max, settings.retry_base_s, settings.retry_max_s, settings.retry_jitter_ratio
+        )
 
 
 class Calls:
-    """Everything between "this may be called now" and "its result is durable", for all numbers of a
-    process.
-    """
+    """The calls in flight of one number. Its owner looks at `number_lost` and `failure` after each `wake`."""
 
     def __init__(
         self,
-        ledger: Ledger,
-        settings: SenderSettings,
-        *,
-        clock: Callable[[], float],
-        rng: random.Random,
-        new_id: Callable[[], UUID],
-        metrics: SenderMetrics,
-        unusable: Callable[[Desk], None],
+        number: Number,
+        provider: Provider,
+        client: Client,
+        lines: Lines,
+        limiter: Limiter[Sendable],
+        shared: Shared,
     ) -> None:
-        """`unusable` is called when a number turns out to be lost or held; it must not block."""
-        self._ledger = ledger
-        self._settings = settings
-        self._policy = RetryPolicy(
-            settings.attempts_max, settings.retry_base_s, settings.retry_max_s, settings.retry_jitter_ratio
-        )
-        self._clock = clock
-        self._rng = rng
-        self._new_id = new_id
-        self._metrics = metrics
-        self._unusable = unusable
-        self._marks: Grouped[MarkRequest, Marked | NotMarked] = Grouped(
-            self._mark_together, batch_max=GROUP_MAX, writers=WRITERS
-        )
-        self._results: Grouped[Result, None] = Grouped(
-            self._record_together, batch_max=GROUP_MAX, writers=WRITERS
-        )
+        self._number_id = number.number_id
+        self._fencing_token = number.fencing_token  # of the lease under which the worker was made
+        self._provider = provider
+        self._client = client
+        self._lines = lines
+        self._limiter = limiter
+        self._shared = shared
+        self._settings = shared.settings
+        self._policy = shared.policy
+        self._metrics = shared.metrics
+        self._backoffs = 0  # throttles or failed connections since the last answer
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_provider: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.wake = asyncio.Event()  # something has changed: a call ended, or the number was lost
+        self.number_lost = False  # it has another holder, or the provider refuses it
+        self.failure: BaseException | None = None  # of a task, unexpectedly
 
-    @property
-    def open(self) -> int:
-        """Tasks that have not ended: marks, calls, results."""
-        return len(self._tasks)
+    def begin(self, tickets: Sequence[Ticket[Sendable]]) -> None:
+        self._spawn(self._process(tickets))
 
-    def begin(self, desk: Desk, tickets: Sequence[Ticket[Sendable]]) -> None:
-        self._spawn(self._process(desk, tickets))
+    async def drained(self) -> None:
+        """Returns once no mark, call or result is in flight."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def finish(self, call_grace_s: float, write_grace_s: float) -> None:
-        """Waits for the calls under way; those that take longer are cut off, which makes them ambiguous."""
+        """Waits for the calls in flight; those that take longer are cut off, which makes them ambiguous."""
         self._stopping = True
         await self._wait(call_grace_s)
         for task in self._at_provider:
@@ -112,120 +128,112 @@ class Calls:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not self.failed.done():
-            self.failed.set_exception(error)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = self.failure or error
+            self.wake.set()
 
-    async def _process(self, desk: Desk, tickets: Sequence[Ticket[Sendable]]) -> None:
-        lines = await self._connect(desk, len(tickets))
+    async def _process(self, tickets: Sequence[Ticket[Sendable]]) -> None:
+        lines = await self._connect(len(tickets))
         if len(lines) < len(tickets):
-            desk.limiter.put_back(tickets[len(lines) :])
+            self._limiter.put_back(tickets[len(lines) :])
         if lines and self._stopping:
-            desk.limiter.put_back(tickets[: len(lines)])
+            self._limiter.put_back(tickets[: len(lines)])
         elif lines:
-            await self._mark_and_call(desk, [ticket.item for ticket in tickets[: len(lines)]], lines)
-        desk.wake.set()
+            await self._mark_and_call([ticket.item for ticket in tickets[: len(lines)]], lines)
+        self.wake.set()
 
-    async def _connect(self, desk: Desk, count: int) -> list[Line]:
+    async def _connect(self, count: int) -> list[Line]:
         lines: list[Line] = []
         try:
             while len(lines) < count:
-                lines.append(await desk.lines.take())
+                lines.append(await self._lines.take())
         except CannotConnect as error:
-            self._metrics.unreachable.labels(desk.number.number_id).inc()
-            log.warning("number %s: cannot connect: %s", desk.number.number_id, error)
-            self._set_back(desk, 0.0)
+            self._metrics.unreachable.labels(self._number_id).inc()
+            pause_s = self._back_off(0.0)
+            log.warning("number %s: cannot connect (%s); retrying in %.1f s", self._number_id, error, pause_s)
         return lines
 
-    async def _mark_and_call(self, desk: Desk, sendables: Sequence[Sendable], lines: Sequence[Line]) -> None:
-        requests = [
-            MarkRequest(
-                one.delivery.key,
-                one.delivery.lease_token,
-                desk.number.number_id,
-                desk.number.fencing_token,
-                self._new_id(),
+    async def _mark_and_call(self, sendables: Sequence[Sendable], lines: Sequence[Line]) -> None:
+        attempts = [
+            Attempt(
+                one.delivery,
+                self._shared.new_id(),
+                self._number_id,
+                self._fencing_token,
+                one.message.template,
             )
             for one in sendables
         ]
         reach("sender.before_mark")
         # From before the mark: what the mark itself took counts as time that the process may have slept.
-        not_after = self._clock() + self._settings.mark_to_call_max_ms / 1000
+        not_after = self._shared.clock() + self._settings.mark_to_call_max_ms / 1000
         try:
-            answers = await self._marks.submit(requests)
+            answers = await self._shared.writes.mark(attempts)
         except DATABASE_ERRORS as error:
-            log.warning("mark: %s", type(error).__name__)
+            log.warning("number %s: cannot mark (%s)", self._number_id, type(error).__name__)
             for line in lines:
-                desk.lines.give(line)
-            await self._unmark(desk, sendables, requests)
+                self._lines.give(line)
+            await self._unmark(attempts)
             return
-        for sendable, request, line, answer in zip(sendables, requests, lines, answers, strict=True):
+        for sendable, attempt, line, answer in zip(sendables, attempts, lines, answers, strict=True):
             match answer:
-                case Marked(attempts):
+                case Marked():
                     self._metrics.attempts.inc()
-                    call = Call(
-                        sendable.delivery, request.attempt_id, request.number_id, attempts, sendable.template
-                    )
-                    self._spawn(self._call(desk, sendable, call, line, not_after))
+                    self._spawn(self._call(sendable, attempt, line, not_after))
                 case NotMarked(state, reason):
                     self._metrics.not_marked.labels(state or "lost").inc()
-                    log.info("delivery %s: not called: %s", sendable.delivery.delivery_id, reason)
-                    desk.lines.give(line)
-                    desk.limiter.untaken()
-                    if reason == NUMBER_LOST:
-                        self._unusable(desk)
+                    log.info("delivery %s: not called: %s", attempt.delivery.delivery_id, reason)
+                    self._lines.give(line)
+                    self._limiter.untaken()
+                    self.number_lost = self.number_lost or reason == NUMBER_LOST
 
-    async def _unmark(
-        self, desk: Desk, sendables: Sequence[Sendable], requests: Sequence[MarkRequest]
-    ) -> None:
-        """The commit of a mark is unknown; no call was made: give back what may have been marked or
-        leased.
-        """
+    async def _unmark(self, attempts: Sequence[Attempt]) -> None:
+        """The commit of a mark is unknown; no call was made: give back what may be marked or leased."""
         gone = NotCalled("the answer to the mark was lost")
-        for sendable, request in zip(sendables, requests, strict=True):
-            call = Call(sendable.delivery, request.attempt_id, request.number_id, 1, sendable.template)
-            await self._record(consequence(call, gone, self._policy, self._rng))
-        desk.limiter.untaken(len(sendables))
-        await self._settle(
-            [Settled(one.delivery.key, one.delivery.lease_token, "waiting", gone.detail) for one in sendables]
+        for attempt in attempts:
+            await self._shared.writes.record(consequence(attempt, gone, self._policy, self._shared.rng))
+        self._limiter.untaken(len(attempts))
+        await self._shared.writes.settle(
+            [
+                Settled(one.delivery.key, one.delivery.lease_token, DeliveryState.WAITING, gone.detail)
+                for one in attempts
+            ]
         )
 
-    async def _call(self, desk: Desk, sendable: Sendable, call: Call, line: Line, not_after: float) -> None:
+    async def _call(self, sendable: Sendable, attempt: Attempt, line: Line, not_after: float) -> None:
         reach("sender.marked")
-        asked_at = self._clock()
+        began_at = self._shared.clock()
         this = asyncio.current_task()
         assert this is not None
         self._at_provider.add(this)
         try:
-            outcome = await self._send(desk, sendable, str(call.attempt_id), line, not_after)
+            outcome = await self._send(sendable, str(attempt.attempt_id), line, not_after)
         except asyncio.CancelledError:
             this.uncancel()  # only `finish` cancels here, and the result is still to be written
             outcome = Ambiguous("the sender was stopped during the call")
         except Exception:
             log.exception(
-                "delivery %s: the call failed in a way that proves nothing", call.delivery.delivery_id
+                "delivery %s: the call failed in a way that proves nothing", attempt.delivery.delivery_id
             )
             outcome = Ambiguous("the sender failed during the call")
         finally:
             self._at_provider.discard(this)
         reach("sender.called")
-        self._metrics.call_seconds.observe(self._clock() - asked_at)
-        desk.limiter.ended()
-        result = consequence(call, outcome, self._policy, self._rng)
-        self._heed(desk, outcome, result)
-        await self._record(result)
+        self._metrics.call_seconds.observe(self._shared.clock() - began_at)
+        self._limiter.ended()
+        result = consequence(attempt, outcome, self._policy, self._shared.rng)
+        self._heed(outcome, result)
+        await self._shared.writes.record(result)
         reach("sender.recorded")
-        desk.limiter.freed()
-        desk.wake.set()
+        self._limiter.freed()
+        self.wake.set()
 
-    async def _send(
-        self, desk: Desk, sendable: Sendable, attempt_id: str, line: Line, not_after: float
-    ) -> Outcome:
-        problem = desk.provider.limits.problem_of(sendable.message)
+    async def _send(self, sendable: Sendable, attempt_id: str, line: Line, not_after: float) -> Outcome:
+        problem = self._provider.limits.problem_of(sendable.message)
         if problem is not None:
-            desk.lines.give(line)
+            self._lines.give(line)
             return Rejected(FailRecipient(), "", problem)
-        outcome = await desk.client.send(
+        outcome = await self._client.send(
             line,
             sendable.to,
             sendable.message,
@@ -237,71 +245,40 @@ class Calls:
             # What the lease has left after the longest call, halved: the result is to be written within it.
             left_s = self._settings.lease_s - self._settings.call_timeout_s
             timeout_s = (left_s - self._settings.mark_to_call_max_ms / 1000) / 2
-            return await desk.client.find(attempt_id, timeout_s=timeout_s) or outcome
+            return await self._client.find(attempt_id, timeout_s=timeout_s) or outcome
         return outcome
 
-    def _heed(self, desk: Desk, outcome: Outcome, result: Result) -> None:
+    def _heed(self, outcome: Outcome, result: Result) -> None:
         """What a single outcome says about the number."""
         self._metrics.outcomes.labels(result.outcome, str(result.code or "")).inc()
-        if result.state != "sent":
+        if result.state != DeliveryState.SENT:
             log.warning("attempt %s: %s: %s", result.attempt_id, result.state, result.reason)
         match outcome:
             case Sent():
-                desk.setbacks = 0
+                self._backoffs = 0
             case Rejected(Throttle(), retry_after_s=retry_after_s):
-                self._set_back(desk, retry_after_s)
+                self._back_off(retry_after_s)
             case Rejected(HoldNumber()):
-                self._unusable(desk)
+                self.number_lost = True
+                self.wake.set()
             case Rejected(listed=False, code=code):
-                self._metrics.unlisted_codes.labels(desk.provider.name, code).inc()
+                self._metrics.unlisted_codes.labels(self._provider.name, code).inc()
                 log.error(
                     "attempt %s: provider %s refused with the unlisted code %s; the delivery failed",
                     result.attempt_id,
-                    desk.provider.name,
+                    self._provider.name,
                     code,
                 )
             case Ambiguous(slow_down=True):
-                self._set_back(desk, 0.0)
+                self._back_off(0.0)
             case _:
                 return
 
-    def _set_back(self, desk: Desk, at_least_s: float) -> None:
-        if not desk.limiter.paused:  # the calls of one moment are one setback
-            desk.setbacks += 1
-        pause_s = min(SETBACK_BASE_S * 2.0 ** min(desk.setbacks - 1, 16), SETBACK_MAX_S)
-        desk.limiter.pause_until(self._clock() + max(at_least_s, pause_s * self._rng.uniform(0.8, 1.2)))
-
-    async def _record(self, result: Result) -> None:
-        """Returns only once the result is durable, however long the database is away."""
-        pause_s = 0.1
-        while True:
-            try:
-                await self._results.submit([result])
-                return
-            except DATABASE_ERRORS as error:
-                log.warning("attempt %s: result not written yet: %s", result.attempt_id, type(error).__name__)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RECORD_RETRY_MAX_S)
-
-    async def _settle(self, settled: Sequence[Settled]) -> None:
-        try:
-            await self._ledger.settle(settled)
-        except DATABASE_ERRORS as error:
-            # Their leases run out by themselves.
-            self._metrics.database_errors.labels("settle").inc()
-            log.warning("hand back: %s", type(error).__name__)
-
-    async def _mark_together(self, requests: Sequence[MarkRequest]) -> Sequence[Marked | NotMarked]:
-        try:
-            return await self._ledger.mark(requests, lease_s=self._settings.lease_s)
-        except DATABASE_ERRORS:
-            self._metrics.database_errors.labels("mark").inc()
-            raise
-
-    async def _record_together(self, results: Sequence[Result]) -> Sequence[None]:
-        try:
-            await self._ledger.record(results)
-        except DATABASE_ERRORS:
-            self._metrics.database_errors.labels("record").inc()
-            raise
-        return [None] * len(results)
+    def _back_off(self, at_least_s: float) -> float:
+        """Pauses the number; returns for how many seconds."""
+        if not self._limiter.paused:  # the calls of one moment count once
+            self._backoffs += 1
+        pause_s = min(BACKOFF_BASE_S * 2.0 ** min(self._backoffs - 1, 16), BACKOFF_MAX_S)
+        pause_s = max(at_least_s, pause_s * self._shared.rng.uniform(0.8, 1.2))
+        self._limiter.pause_until(self._shared.clock() + pause_s)
+        return pause_s

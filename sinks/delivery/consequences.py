@@ -8,10 +8,10 @@ import dataclasses
 import random
 from dataclasses import dataclass
 from typing import Literal, assert_never
-from uuid import UUID
 
 from sinks import actions
-from sinks.delivery.rows import HoldNumber, Leased, Result, StopScope, StopTemplate, SuppressContact
+from sinks.delivery.rows import Attempt, HoldNumber, Result, StopScope, StopTemplate, SuppressContact
+from sinks.delivery.state import AMBIGUOUS, DEAD, FAILED, SENT, SUPPRESSED, WAITING
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
 
 
@@ -30,75 +30,65 @@ class RetryPolicy:
         return plain * (1 + rng.uniform(-self.jitter_ratio, self.jitter_ratio))
 
 
-@dataclass(frozen=True)
-class Call:
-    """A call that was allowed: `attempts` counts it."""
-
-    delivery: Leased
-    attempt_id: UUID
-    number_id: str
-    attempts: int
-    template: str | None
-
-
-def consequence(call: Call, outcome: Outcome, policy: RetryPolicy, rng: random.Random) -> Result:
+def consequence(attempt: Attempt, outcome: Outcome, policy: RetryPolicy, rng: random.Random) -> Result:
     """The one place where an outcome becomes a state."""
-    delivery, attempt_id = call.delivery, call.attempt_id
+    key, attempt_id = attempt.delivery.key, attempt.attempt_id
     match outcome:
         case Sent(message_id):
-            return Result(delivery.key, attempt_id, "sent", "sent", provider_message_id=message_id)
+            return Result(key, attempt_id, SENT, "sent", provider_message_id=message_id)
         case Ambiguous(detail, code):
-            return Result(delivery.key, attempt_id, "ambiguous", "ambiguous", detail, code=code)
+            return Result(key, attempt_id, AMBIGUOUS, "ambiguous", detail, code=code)
         case NotCalled(detail):
-            return Result(delivery.key, attempt_id, "waiting", "not_sent", detail, counted=False)
+            return Result(key, attempt_id, WAITING, "not_sent", detail, counted=False)
         case NotWritten(detail):
-            return _again(call, "not_sent", detail, policy.attempts_max, policy, rng)
+            return _again(attempt, "not_sent", detail, policy.attempts_max, policy, rng)
         case Rejected():
-            return _rejected(call, outcome, policy, rng)
+            return _rejected(attempt, outcome, policy, rng)
     assert_never(outcome)
 
 
-def _rejected(call: Call, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
+def _rejected(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
     return dataclasses.replace(
-        _acted(call, refusal, policy, rng), code=refusal.code or None, action=refusal.action.name
+        _acted(attempt, refusal, policy, rng), code=refusal.code or None, action=refusal.action.name
     )
 
 
-def _acted(call: Call, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
-    key, attempt_id, reason = call.delivery.key, call.attempt_id, refusal.detail
-    tenant_id = call.delivery.tenant_id
+def _acted(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
+    key, attempt_id, reason = attempt.delivery.key, attempt.attempt_id, refusal.detail
+    tenant_id = attempt.delivery.tenant_id
     match refusal.action:
         case actions.Throttle():
             wait_s = max(refusal.retry_after_s, policy.backoff_s(1, rng))
-            return Result(key, attempt_id, "waiting", "rejected", reason, due_in_s=wait_s, counted=False)
+            return Result(key, attempt_id, WAITING, "rejected", reason, due_in_s=wait_s, counted=False)
         case actions.WaitForPair(factor, attempts_max):
-            pair_wait_s = float(factor ** (min(call.attempts, attempts_max) - 1))
-            return _again(call, "rejected", reason, attempts_max, policy, rng, pair_wait_s)
+            pair_wait_s = float(factor ** (min(attempt.attempts, attempts_max) - 1))
+            return _again(attempt, "rejected", reason, attempts_max, policy, rng, pair_wait_s)
         case actions.Retry(attempts_max, after_s):
-            return _again(call, "rejected", reason, attempts_max or policy.attempts_max, policy, rng, after_s)
+            attempts_max = attempts_max or policy.attempts_max
+            return _again(attempt, "rejected", reason, attempts_max, policy, rng, after_s)
         case actions.HoldNumber(state, scope):
-            hold = HoldNumber(call.number_id, state, reason, whole_account=scope == "account")
-            return Result(key, attempt_id, "waiting", "rejected", reason, counted=False, effects=(hold,))
+            hold = HoldNumber(attempt.number_id, state, reason, whole_account=scope == "account")
+            return Result(key, attempt_id, WAITING, "rejected", reason, counted=False, effects=(hold,))
         case actions.HoldTemplate():
             stop = (
                 StopScope(f"campaign:{key.campaign_id}", reason)
-                if call.template is None
-                else StopTemplate(tenant_id, call.template, reason)
+                if attempt.template is None
+                else StopTemplate(tenant_id, attempt.template, reason)
             )
-            return Result(key, attempt_id, "waiting", "rejected", reason, counted=False, effects=(stop,))
+            return Result(key, attempt_id, WAITING, "rejected", reason, counted=False, effects=(stop,))
         case actions.FailCampaign():
             stop = StopScope(f"campaign:{key.campaign_id}", reason)
-            return Result(key, attempt_id, "failed", "rejected", reason, effects=(stop,))
+            return Result(key, attempt_id, FAILED, "rejected", reason, effects=(stop,))
         case actions.FailRecipient():
-            return Result(key, attempt_id, "failed", "rejected", reason)
+            return Result(key, attempt_id, FAILED, "rejected", reason)
         case actions.Suppress():
             suppress = SuppressContact(tenant_id, key.contact_id, reason)
-            return Result(key, attempt_id, "suppressed", "rejected", reason, effects=(suppress,))
+            return Result(key, attempt_id, SUPPRESSED, "rejected", reason, effects=(suppress,))
     assert_never(refusal.action)
 
 
 def _again(
-    call: Call,
+    attempt: Attempt,
     outcome: Literal["rejected", "not_sent"],
     reason: str,
     attempts_max: int,
@@ -106,8 +96,8 @@ def _again(
     rng: random.Random,
     after_s: float = 0.0,
 ) -> Result:
-    key, attempt_id = call.delivery.key, call.attempt_id
-    if call.attempts >= attempts_max:
-        return Result(key, attempt_id, "dead", outcome, f"{call.attempts} attempts: {reason}")
-    due_in_s = after_s or policy.backoff_s(call.attempts, rng)
-    return Result(key, attempt_id, "waiting", outcome, reason, due_in_s=due_in_s)
+    key, attempt_id = attempt.delivery.key, attempt.attempt_id
+    if attempt.attempts >= attempts_max:
+        return Result(key, attempt_id, DEAD, outcome, f"{attempt.attempts} attempts: {reason}")
+    due_in_s = after_s or policy.backoff_s(attempt.attempts, rng)
+    return Result(key, attempt_id, WAITING, outcome, reason, due_in_s=due_in_s)

@@ -8,25 +8,27 @@ nothing if the mark never happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
 
 from pipeline.runtime.crash_points import reach
-from schemas.codec import codec
-from schemas.records import Campaign, DeliveryEvent, Personal
+from schemas.records import Campaign, Personal
+from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
 from sinks.delivery.pool import Pool
 from sinks.delivery.rows import (
+    LEASE_LOST,
     NUMBER_LOST,
+    Attempt,
     Effect,
     HoldNumber,
     Key,
     Leased,
     Marked,
-    MarkRequest,
     NotMarked,
     Result,
     Settled,
@@ -34,20 +36,61 @@ from sinks.delivery.rows import (
     StopTemplate,
     SuppressContact,
 )
+from sinks.delivery.state import OPEN, DeliveryState
 from sinks.delivery.statements import statement
+from sinks.postgres.named_rows import named
 
-EVENTS_ROLE = "delivery_events"
 RECLAIM_BATCH_MAX = 500
 DEFINITIONS_MAX = 10_000  # campaign versions kept in memory
 
 
-class Ledger:
-    """`now_ms` is the wall clock of the events' `at`."""
+Row = TypeVar("Row")
 
-    def __init__(self, pool: Pool, now_ms: Callable[[], int]) -> None:
+
+class ClaimedRow(NamedTuple):
+    """`DeliveryChange`, and what a message is made of."""
+
+    campaign_month: date
+    campaign_id: str
+    contact_id: str
+    delivery_id: str
+    tenant_id: str
+    completion_id: str
+    sequence: int
+    state: str
+    at_ms: int
+    reason: str
+    provider_message_id: str | None
+    attempts: int
+    attempt_id: str | None
+    number_id: str | None
+    campaign_version: int
+    variables: dict[str, Any]
+    priority: int
+    due_at: datetime
+    created_at: datetime
+    lease_token: UUID
+    phone: str | None
+    name: str | None
+    email: str | None
+
+
+class _Id(NamedTuple):
+    id: int
+
+
+class _Definition(NamedTuple):
+    definition: Any
+
+
+class _Held(NamedTuple):
+    state: str
+    held: int
+
+
+class Ledger:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._now_ms = now_ms
-        self._codec = codec("delivery_event")
         self._definitions: dict[tuple[str, int], Campaign | None] = {}
 
     async def claim(self, tenant_id: str, *, limit: int, lease_token: UUID, lease_s: float) -> list[Leased]:
@@ -59,11 +102,12 @@ class Ledger:
             rows = await _fetch(
                 connection,
                 "claim_deliveries",
+                ClaimedRow,
                 {"tenant_id": tenant_id, "limit": limit, "lease_token": lease_token, "lease_s": lease_s},
             )
-            event_id = await self._publish(connection, rows)
+            event_ids = await _publish(connection, rows)
             reach("sender.claiming")
-        leased = [_leased(row, event_id) for row in rows]
+        leased = [_leased(row, event_id) for row, event_id in zip(rows, event_ids, strict=True)]
         leased.sort(key=lambda one: (-one.priority, one.due_at, one.created_at))
         return leased
 
@@ -74,12 +118,12 @@ class Ledger:
             return known
         async with self._pool.connection() as connection:
             rows = await _fetch(
-                connection, "get_definition", {"campaign_id": campaign_id, "version": version}
+                connection, "get_definition", _Definition, {"campaign_id": campaign_id, "version": version}
             )
         if not rows:
             return None
         try:
-            found = msgspec.convert(rows[0][0], Campaign)
+            found = msgspec.convert(rows[0].definition, Campaign)
         except msgspec.ValidationError:
             return None
         if len(self._definitions) >= DEFINITIONS_MAX:
@@ -87,35 +131,35 @@ class Ledger:
         self._definitions[campaign_id, version] = found
         return found
 
-    async def mark(self, requests: Sequence[MarkRequest], *, lease_s: float) -> list[Marked | NotMarked]:
-        """Asks for each delivery whether it may be called now; one answer for each request, in order.
+    async def mark(self, attempts: Sequence[Attempt], *, lease_s: float) -> list[Marked | NotMarked]:
+        """Marks each delivery that may be called now; one answer for each attempt, in order.
 
         A `Marked` delivery is `calling` until `lease_s` from now: longer than the call it allows may take.
         """
         parameters = {
-            **_keys([request.key for request in requests]),
-            "lease_tokens": [request.lease_token for request in requests],
-            "numbers": [request.number_id for request in requests],
-            "fencing_tokens": [request.fencing_token for request in requests],
-            "attempt_ids": [request.attempt_id for request in requests],
+            **_keys([attempt.delivery.key for attempt in attempts]),
+            "lease_tokens": [attempt.delivery.lease_token for attempt in attempts],
+            "numbers": [attempt.number_id for attempt in attempts],
+            "fencing_tokens": [attempt.fencing_token for attempt in attempts],
+            "attempt_ids": [attempt.attempt_id for attempt in attempts],
             "lease_s": lease_s,
             "number_lost": NUMBER_LOST,
         }
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(statement("hold_off_stops"))
-            rows = await _fetch(connection, "mark_calling", parameters)
-            await self._publish(connection, rows)
+            rows = await _fetch(connection, "mark_calling", DeliveryChange, parameters)
+            await _publish(connection, rows)
             reach("sender.marking")
-        answers = {Key(*row[:3]): row for row in rows}
+        answers = {_key(row): row for row in rows}
         out: list[Marked | NotMarked] = []
-        for request in requests:
-            row = answers.get(request.key)
+        for attempt in attempts:
+            row = answers.get(attempt.delivery.key)
             if row is None:
-                out.append(NotMarked(None, "the lease is not ours any more"))
-            elif row[7] == "calling" and row[11] == request.attempt_id:
-                out.append(Marked(attempts=row[10]))
+                out.append(NotMarked(None, LEASE_LOST))
+            elif row.state == DeliveryState.CALLING and row.attempt_id == str(attempt.attempt_id):
+                out.append(Marked())
             else:
-                out.append(NotMarked(row[7], row[8]))
+                out.append(NotMarked(row.state, row.reason))
         return out
 
     async def record(self, results: Sequence[Result]) -> None:
@@ -128,6 +172,7 @@ class Ledger:
             rows = await _fetch(
                 connection,
                 "record_results",
+                DeliveryChange,
                 {
                     **_keys([result.key for result in results]),
                     "attempt_ids": [result.attempt_id for result in results],
@@ -149,7 +194,7 @@ class Ledger:
                     "message_ids": [result.provider_message_id for result in results],
                 },
             )
-            await self._publish(connection, rows)
+            await _publish(connection, rows)
             reach("sender.recording")
 
     async def settle(self, settled: Sequence[Settled]) -> None:
@@ -160,6 +205,7 @@ class Ledger:
             rows = await _fetch(
                 connection,
                 "settle_leased",
+                DeliveryChange,
                 {
                     **_keys([one.key for one in settled]),
                     "lease_tokens": [one.lease_token for one in settled],
@@ -167,7 +213,7 @@ class Ledger:
                     "reasons": [one.reason for one in settled],
                 },
             )
-            await self._publish(connection, rows)
+            await _publish(connection, rows)
 
     async def reclaim(self) -> tuple[int, int]:
         """Leases that ran out go back to waiting, calls whose sender was lost become ambiguous: how many
@@ -176,60 +222,43 @@ class Ledger:
         counts = []
         for name in ("reclaim_leased", "reclaim_calling"):
             async with self._pool.connection() as connection, connection.transaction():
-                rows = await _fetch(connection, name, {"limit": RECLAIM_BATCH_MAX})
-                await self._publish(connection, rows)
+                rows = await _fetch(connection, name, DeliveryChange, {"limit": RECLAIM_BATCH_MAX})
+                await _publish(connection, rows)
             counts.append(len(rows))
             reach("sender.reclaimed")
         return counts[0], counts[1]
 
-    async def first_unpublished(self) -> int | None:
-        """The smallest id in the outbox: committed events below it are in their topic. None: all are."""
+    async def unpublished(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
+        """The ids within these ranges (both ends count) that are still in the outbox.
+
+        Any other committed event of the ranges is in its topic.
+        """
+        parameters = {"firsts": [first for first, _ in ranges], "lasts": [last for _, last in ranges]}
         async with self._pool.connection() as connection:
-            rows = await _fetch(connection, "first_unpublished", {})
-        return None if rows[0][0] is None else int(rows[0][0])
+            rows = await _fetch(connection, "unpublished_events", _Id, parameters)
+        return {row.id for row in rows}
 
     async def held_counts(self) -> dict[str, int]:
         """How many deliveries are waiting, leased and calling."""
         async with self._pool.connection() as connection:
-            found = dict(await _fetch(connection, "held_counts", {}))
-        return {state: found.get(state, 0) for state in ("waiting", "leased", "calling")}
+            found = {row.state: row.held for row in await _fetch(connection, "held_counts", _Held, {})}
+        return {state.value: found.get(state, 0) for state in OPEN}
 
-    async def _publish(
-        self, connection: AsyncConnection[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]
-    ) -> int:
-        """Returns the last event's id in the outbox, 0 where there is none."""
-        if not rows:
-            return 0
-        at = self._now_ms()
-        keys, values = [], []
-        for row in rows:
-            event = DeliveryEvent(
-                delivery_id=str(row[3]),
-                tenant_id=row[4],
-                campaign_id=row[1],
-                contact_id=row[2],
-                completion_id=str(row[5]),
-                sequence=row[6],
-                state=row[7],
-                at=at,
-                reason=row[8],
-                provider_message_id=row[9],
-                attempts=row[10],
-                attempt_id=None if row[11] is None else str(row[11]),
-                number_id=row[12],
-            )
-            keys.append(event.delivery_id.encode())
-            values.append(self._codec.encode(event))
-        ids = await _fetch(
-            connection, "enqueue_events", {"role": EVENTS_ROLE, "keys": keys, "values": values}
-        )
-        return max(int(row[0]) for row in ids)
+
+async def _publish(connection: AsyncConnection[tuple[Any, ...]], rows: Sequence[Changed]) -> Iterable[int]:
+    """The rows' events into the outbox; returns their ids there, in the order of the rows."""
+    if not rows:
+        return ()
+    keys, values = zip(*map(event_of, rows), strict=True)
+    parameters = {"role": EVENTS_ROLE, "keys": list(keys), "values": list(values)}
+    return sorted(row.id for row in await _fetch(connection, "enqueue_events", _Id, parameters))
 
 
 async def _fetch(
-    connection: AsyncConnection[tuple[Any, ...]], name: str, parameters: dict[str, Any]
-) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(statement(name), parameters)).fetchall()
+    connection: AsyncConnection[tuple[Any, ...]], name: str, row_type: type[Row], parameters: dict[str, Any]
+) -> list[Row]:
+    async with connection.cursor(row_factory=named(row_type)) as cursor:
+        return await (await cursor.execute(statement(name), parameters)).fetchall()
 
 
 async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -> None:
@@ -261,19 +290,23 @@ def _keys(keys: Sequence[Key]) -> dict[str, Any]:
     }
 
 
-def _leased(row: tuple[Any, ...], event_id: int) -> Leased:
+def _key(row: DeliveryChange | ClaimedRow) -> Key:
+    return Key(row.campaign_month, row.campaign_id, row.contact_id)
+
+
+def _leased(row: ClaimedRow, event_id: int) -> Leased:
     return Leased(
-        key=Key(*row[:3]),
-        delivery_id=str(row[3]),
-        tenant_id=row[4],
-        campaign_version=row[13],
-        variables={str(name): str(value) for name, value in row[14].items() if value is not None},
-        priority=row[15],
-        due_at=row[16],
-        created_at=row[17],
-        attempts=row[10],
-        lease_token=row[18],
-        phone=row[19],
-        personal=Personal(phone=row[19], name=row[20], email=row[21]),
+        key=_key(row),
+        delivery_id=row.delivery_id,
+        tenant_id=row.tenant_id,
+        campaign_version=row.campaign_version,
+        variables={str(name): str(value) for name, value in row.variables.items() if value is not None},
+        priority=row.priority,
+        due_at=row.due_at,
+        created_at=row.created_at,
+        attempts=row.attempts,
+        lease_token=row.lease_token,
+        phone=row.phone,
+        personal=Personal(phone=row.phone, name=row.name, email=row.email),
         event_id=event_id,
     )

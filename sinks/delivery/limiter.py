@@ -1,4 +1,4 @@
-"""One number's pace: messages a second, calls in flight, first in first out. Pure: time comes from the
+"""One number's pace: messages in a window, calls in flight, first in first out. Pure: time comes from the
 given clock.
 
 A place in the rate window is taken when an item is handed out and given back one window after its call
@@ -8,6 +8,7 @@ more than the limit, however long the mark or the network took.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,25 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-WINDOW_S = 1.0
+ROUNDING = 1e-6  # of a message: 1.5 a second for 2 s are three
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """At most `messages_max` calls in any `window_s` seconds."""
+
+    messages_max: int
+    window_s: float = 1.0
+
+    @classmethod
+    def per_minute(cls, messages: int) -> Pace:
+        """Evenly spread: 15 a minute is one in 4 s, 150 a minute two in 0.8 s."""
+        at_once = max(1, messages // 60)
+        return cls(at_once, at_once * 60 / messages)
+
+    @property
+    def per_s(self) -> float:
+        return self.messages_max / self.window_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +53,9 @@ class Limiter(Generic[Item]):
     """
 
     def __init__(
-        self, *, messages_per_s: int, in_flight_max: int, queue_wait_max_s: float, clock: Callable[[], float]
+        self, *, pace: Pace, in_flight_max: int, queue_wait_max_s: float, clock: Callable[[], float]
     ) -> None:
-        self.messages_per_s = messages_per_s
+        self.pace = pace
         self.in_flight_max = in_flight_max
         self.queue_wait_max_s = queue_wait_max_s
         self._clock = clock
@@ -59,7 +78,20 @@ class Limiter(Generic[Item]):
     def reservoir(self) -> int:
         """How many calls the rate window has room for now."""
         self._forget(self._clock())
-        return self.messages_per_s - len(self._ended) - self._open
+        return self.pace.messages_max - len(self._ended) - self._open
+
+    def openings(self, within_s: float) -> int:
+        """How many more calls the pace lets begin within that time, whatever is queued."""
+        now = self._clock()
+        end = now + within_s
+        open_s = end - max(now, self._paused_until)
+        if open_s <= 0:
+            return 0
+        if open_s >= self.pace.window_s:
+            return math.floor(self.pace.per_s * open_s + ROUNDING)
+        recent = sum(at > end - self.pace.window_s for at in self._ended)
+        free = max(0, self.pace.messages_max - recent - self._open)
+        return min(free, math.ceil(self.pace.per_s * open_s))
 
     def offer(self, item: Item) -> None:
         self._queue.append(Ticket(self._clock(), item))
@@ -72,7 +104,7 @@ class Limiter(Generic[Item]):
         self._forget(now)
         room = min(
             self.in_flight_max - self.running,
-            self.messages_per_s - len(self._ended) - self._open,
+            self.pace.messages_max - len(self._ended) - self._open,
             len(self._queue),
         )
         taken = [self._queue.popleft() for _ in range(max(room, 0))]
@@ -135,10 +167,10 @@ class Limiter(Generic[Item]):
             return None
         if now < self._paused_until:
             return self._paused_until - now
-        if len(self._ended) + self._open < self.messages_per_s:
+        if len(self._ended) + self._open < self.pace.messages_max:
             return 0.0
-        return max(self._ended[0] + WINDOW_S - now, 0.0) if self._ended else None
+        return max(self._ended[0] + self.pace.window_s - now, 0.0) if self._ended else None
 
     def _forget(self, now: float) -> None:
-        while self._ended and self._ended[0] <= now - WINDOW_S:
+        while self._ended and self._ended[0] <= now - self.pace.window_s:
             self._ended.popleft()

@@ -1,68 +1,147 @@
-"""A sending number at work: its queue and pace, its connections, its way of calling."""
+"""The one owner of a sender number: its queue and pace, its connections, its calls and its hand-backs.
+
+It reports to nobody: the sender looks at it, offers deliveries to it, and retires it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from pipeline.campaigns.message import Rendered
 from sinks.connection import Endpoint, Lines
-from sinks.delivery.limiter import Limiter
+from sinks.delivery.call import Calls, Sendable, Shared
+from sinks.delivery.claims import Room, room_of
+from sinks.delivery.limiter import Limiter, Pace
 from sinks.delivery.numbers import Number
-from sinks.delivery.rows import Leased
+from sinks.delivery.rows import Leased, Settled
+from sinks.delivery.state import DeliveryState
 from sinks.providers import provider_named
 
-
-@dataclass(frozen=True, slots=True)
-class Sendable:
-    """A leased delivery with its whole message."""
-
-    delivery: Leased
-    to: str
-    message: Rendered
-    template: str | None
+IDLE_MAX_S = 1.0  # of the loop: bounds how late a lease that ran out is seen
+LEASES_LEFT_MIN_RATIO = 0.5  # a queued delivery whose lease is past this is handed back: its mark might fail
 
 
-class Desk:
+class NumberWorker:
     """`number` is replaced at each renewal of its lease; everything else lives as long as the lease does."""
 
-    def __init__(
-        self,
-        number: Number,
-        token: str,
-        *,
-        messages_per_s: int,
-        in_flight_max: int,
-        queue_wait_max_s: float,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, number: Number, token: str, shared: Shared) -> None:
         """Raises ValueError for an address, CredentialMissing for a token that cannot be used."""
-        self.provider = provider_named(number.provider)
+        settings = shared.settings
+        provider = provider_named(number.provider)
         self.number = number
-        self.lines = Lines(Endpoint.parse(number.base_url), clock, idle_max=in_flight_max)
-        self.client = self.provider.open(number.number_id, token, self.lines)
-        self.limiter: Limiter[Sendable] = Limiter(
-            messages_per_s=number.messages_per_s or messages_per_s,
-            in_flight_max=in_flight_max,
-            queue_wait_max_s=queue_wait_max_s,
-            clock=clock,
+        self._shared = shared
+        self._lines = Lines(Endpoint.parse(number.base_url), shared.clock, idle_max=settings.in_flight_max)
+        client = provider.open(number.number_id, token, self._lines)
+        self._limiter: Limiter[Sendable] = Limiter(
+            pace=number.pace or Pace(settings.messages_per_s),
+            in_flight_max=settings.in_flight_max,
+            queue_wait_max_s=min(settings.queue_wait_max_s, settings.lease_s * LEASES_LEFT_MIN_RATIO),
+            clock=shared.clock,
         )
-        self.wake = asyncio.Event()
-        self.setbacks = 0  # throttles or failed connections since the last answer
-        self._clock = clock
-        self.closed = False
+        self._calls = Calls(number, provider, client, self._lines, self._limiter, shared)
+        self._hand_backs: list[Settled] = []
+        self._closed = False
+        self._loop: asyncio.Task[None] | None = None
 
     @property
     def usable(self) -> bool:
-        return not self.closed and self._clock() < self.number.usable_until
+        """It may begin calls: not closed, not lost, and its lease runs by this process's clock."""
+        return not self.lost and self._shared.clock() < self.number.usable_until
+
+    @property
+    def lost(self) -> bool:
+        """It will never be usable again."""
+        return self._closed or self._calls.number_lost
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop().create_task(self._run())
+
+    def raise_failure(self) -> None:
+        """Raises what a task of it raised unexpectedly."""
+        if self._calls.failure is not None:
+            raise self._calls.failure
+        if self._loop is not None and self._loop.done() and not self._loop.cancelled():
+            self._loop.result()
+
+    def room(self, pending: int) -> Room[NumberWorker]:
+        """How many deliveries can be leased for it now; `pending` are leased and not offered yet."""
+        return room_of(
+            self,
+            self._limiter,
+            pending=pending,
+            lease_left_s=self.number.usable_until - self._shared.clock() if not self.lost else 0.0,
+            batch_max=self._shared.settings.claim_batch_max,
+        )
 
     def offer(self, sendable: Sendable) -> None:
-        self.limiter.offer(sendable)
-        self.wake.set()
+        """Queues it, or hands it back where the number is not usable any more."""
+        if self.usable:
+            self._limiter.offer(sendable)
+        else:
+            self._hand_back([sendable.delivery], "the number was lost")
+        self._calls.wake.set()
 
-    def close(self) -> list[Sendable]:
-        """Takes on nothing more; what was still queued is the caller's to hand back."""
-        self.closed = True
-        self.wake.set()
-        return self.limiter.drain()
+    async def retire(self, reason: str) -> None:
+        """Takes on nothing more; returns once its calls are over, recorded, and its queue is handed back."""
+        self._close(reason)
+        if self._loop is not None:
+            await asyncio.wait([self._loop])
+        await self._calls.drained()
+        await self._hand_over(reason)
+
+    async def finish(self, reason: str, call_grace_s: float, write_grace_s: float) -> None:
+        """As `retire`, within the grace of both times: calls that take longer become ambiguous."""
+        self._close(reason)
+        await self._calls.finish(call_grace_s, write_grace_s)
+        if self._loop is not None:
+            self._loop.cancel()
+        await self._hand_over(reason)
+
+    async def _run(self) -> None:
+        while not self._closed:
+            self._calls.wake.clear()
+            self._hand_back((one.delivery for one in self._limiter.expired()), "waited too long for the pace")
+            if self._calls.number_lost:
+                break
+            tickets = self._limiter.take() if self.usable else []
+            if tickets:
+                self._calls.begin(tickets)
+            self._show()
+            if self._hand_backs:
+                await self._flush()
+            wait_s = self._limiter.wait_s() if self.usable else None
+            try:
+                async with asyncio.timeout(IDLE_MAX_S if wait_s is None else min(wait_s, IDLE_MAX_S)):
+                    await self._calls.wake.wait()
+            except TimeoutError:
+                continue
+        self._close("the number cannot be used")
+        await self._flush()
+
+    def _show(self) -> None:
+        metrics, number_id = self._shared.metrics, self.number.number_id
+        metrics.running.labels(number_id).set(self._limiter.running)
+        metrics.queued.labels(number_id).set(self._limiter.queued)
+        metrics.reservoir.labels(number_id).set(self._limiter.reservoir)
+
+    def _close(self, reason: str) -> None:
+        self._closed = True
+        self._calls.wake.set()
+        self._hand_back((one.delivery for one in self._limiter.drain()), reason)
+
+    async def _hand_over(self, reason: str) -> None:
+        self._close(reason)  # what the calls put back into the queue
+        self._lines.close()
+        self._show()
+        await self._flush()
+
+    def _hand_back(self, deliveries: Iterable[Leased], reason: str) -> None:
+        for delivery in deliveries:
+            self._hand_backs.append(
+                Settled(delivery.key, delivery.lease_token, DeliveryState.WAITING, reason)
+            )
+            self._shared.metrics.handed_back.inc()
+
+    async def _flush(self) -> None:
+        settled, self._hand_backs = self._hand_backs, []
+        await self._shared.writes.settle(settled)

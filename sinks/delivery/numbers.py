@@ -1,18 +1,26 @@
 """Sending numbers: each is leased to one sender process at a time, under a fencing token that only grows.
 
-Because a number has one user, its pace, its calls in flight and its order are plain facts of one
-process. The lease is renewed well before it ends; a process that could not renew stops using the number
-by its own clock, and the mark before each call asks the database again.
+The processes share the numbers equally (`shares.py`). Because a number has one user, its pace, its calls in
+flight and its order are plain facts of one process. The lease is renewed well before it ends; a process
+that could not renew stops using the number by its own clock, and the mark before each call checks again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from psycopg import AsyncConnection
 
 from pipeline.runtime.crash_points import reach
+from sinks.delivery.limiter import Pace
 from sinks.delivery.pool import Pool
+from sinks.delivery.shares import Candidate, Process, share_of
 from sinks.delivery.statements import statement
+from sinks.postgres.named_rows import named
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,35 @@ class Number:
     provider: str
     base_url: str
     credential: str  # name of the environment variable with the access token
-    messages_per_s: int | None
+    pace: Pace | None
+    """None: the topology's."""
     fencing_token: int
     usable_until: float
+
+
+class _LeasedNumber(NamedTuple):
+    number_id: str
+    tenant_id: str
+    provider: str
+    base_url: str
+    credential: str
+    messages_per_s: int | None
+    messages_per_minute: int | None
+    fencing_token: int
+
+    @property
+    def pace(self) -> Pace | None:
+        if self.messages_per_minute is not None:
+            return Pace.per_minute(self.messages_per_minute)
+        return None if self.messages_per_s is None else Pace(self.messages_per_s)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """`numbers` are held, by id; those in `give_up` are more than this process's share."""
+
+    numbers: dict[str, Number]
+    give_up: frozenset[str]
 
 
 class Numbers:
@@ -52,32 +86,59 @@ class Numbers:
         self._clock = clock
         self.without_credential: frozenset[str] = frozenset()  # names that this process has no secret for
 
-    async def lease(self) -> dict[str, Number]:
-        """Renews and takes; what is missing from the answer is not ours any more."""
+    async def lease(self, leaving: Collection[str] = frozenset()) -> Holding:
+        """Announces the process, renews its numbers and takes free ones, up to its share.
+
+        `leaving` are given up already: their lease is kept until `release`, for the calls in flight.
+        """
         asked_at = self._clock()
         async with self._pool.connection() as connection, connection.transaction():
             cursor = await connection.execute(statement("list_credentials"), {"providers": self._providers})
-            names = [row[0] for row in await cursor.fetchall()]
+            names = [name for (name,) in await cursor.fetchall()]
             usable = [name for name in names if self._has_credential(name)]
-            cursor = await connection.execute(
-                statement("lease_numbers"),
-                {
-                    "providers": self._providers,
-                    "credentials": usable,
-                    "owner": self._owner,
-                    "lease_s": self.lease_s,
-                },
+            mine = {"owner": self._owner, "lease_s": self.lease_s}
+            await connection.execute(
+                statement("announce_process"), {"providers": self._providers, "credentials": usable} | mine
             )
-            rows = await cursor.fetchall()
+            processes = await _fetch(connection, "list_processes", Process)
+            candidates = await _fetch(connection, "list_candidates", Candidate)
+            share = share_of(self._owner, processes, candidates, leaving)
+            wanted = [*share.keep, *share.take, *share.give_up, *leaving]
+            rows = await _fetch(connection, "lease_numbers", _LeasedNumber, {"numbers": wanted} | mine)
         reach("sender.numbers_leased")
         self.without_credential = frozenset(names) - frozenset(usable)
         usable_until = asked_at + self.lease_s
-        return {
-            number_id: Number(number_id, tenant, provider, url, credential, rate, fencing_token, usable_until)
-            for number_id, tenant, provider, url, credential, rate, fencing_token in rows
-        }
+        return Holding({row.number_id: _number(row, usable_until) for row in rows}, share.give_up)
 
-    async def release(self) -> None:
-        """Gives every number back at once."""
+    async def release(self, number_id: str) -> None:
+        """Ends the lease of one number: another process may take it at once."""
         async with self._pool.connection() as connection:
-            await connection.execute(statement("release_numbers"), {"owner": self._owner})
+            await connection.execute(
+                statement("release_numbers"), {"owner": self._owner, "numbers": [number_id]}
+            )
+
+    async def leave(self) -> None:
+        """Ends every lease, and the process's own part in sharing."""
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(statement("forget_process"), {"owner": self._owner})
+            await connection.execute(statement("release_numbers"), {"owner": self._owner, "numbers": None})
+
+
+async def _fetch(
+    connection: AsyncConnection[Any], name: str, row_type: type[Row], parameters: dict[str, Any] | None = None
+) -> list[Row]:
+    async with connection.cursor(row_factory=named(row_type)) as cursor:
+        return await (await cursor.execute(statement(name), parameters)).fetchall()
+
+
+def _number(row: _LeasedNumber, usable_until: float) -> Number:
+    return Number(
+        number_id=row.number_id,
+        tenant_id=row.tenant_id,
+        provider=row.provider,
+        base_url=row.base_url,
+        credential=row.credential,
+        pace=row.pace,
+        fencing_token=row.fencing_token,
+        usable_until=usable_until,
+    )

@@ -41,7 +41,7 @@ def _contacts(
     phone = canonical_of_provider_id(opt_out.wa_id)
     if phone is not None:
         rows = connection.execute(QUERIES["tenants_of_number"], [provider, opt_out.number_id])
-        tenants = [str(row[0]) for row in rows]
+        tenants = [str(tenant_id) for (tenant_id,) in rows]
         candidates = [contact_of(tenant_id, phone) for tenant_id in tenants]
         if len(tenants) == 1:
             contacts.append((tenants[0], candidates[0]))

@@ -19,7 +19,6 @@ from uuid import uuid4
 
 from pipeline.errors import exit_with_one_line
 from pipeline.runtime import health
-from pipeline.runtime.clock import now_ms
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
@@ -80,7 +79,7 @@ async def _run(settings: Settings, topology: Topology) -> None:
         clock=clock_s,
     )
     sender = Sender(
-        Ledger(pool, now_ms),
+        Ledger(pool),
         numbers,
         topology.sender,
         token_of=token_of,

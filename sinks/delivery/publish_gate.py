@@ -1,58 +1,78 @@
-"""Deliveries that are leased, and not yet known as leased to Kafka: they are not called yet."""
+"""Deliveries whose `leased` event is not in its topic yet: they are not called yet.
+
+A restored ledger learns from that topic which deliveries may have been called (docs/dead_letters.md). Each
+delivery waits for its own event alone, whatever else the outbox holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from sinks.delivery.rows import Leased
 
+Assigned = tuple[str, Leased]
+"""A number's id, and a delivery that was leased for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    tenant_id: str
-    leased: Sequence[Leased]
-    event_id: int
+    assigned: Sequence[Assigned]
     at_s: float
 
 
-class Unpublished:
-    """What a sender has claimed, claim by claim. `clock` is monotonic; a claim is late after `wait_max_s`."""
+class PublishGate:
+    """`clock` is monotonic; a delivery is late once it has waited for `wait_max_s`."""
 
     def __init__(self, clock: Callable[[], float], wait_max_s: float) -> None:
         self._clock = clock
         self._wait_max_s = wait_max_s
         self._claims: list[_Claim] = []
+        self._counts: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self._claims)
 
-    def count(self, tenant_id: str) -> int:
-        """How many of a tenant's deliveries wait here."""
-        return sum(len(claim.leased) for claim in self._claims if claim.tenant_id == tenant_id)
+    def count(self, number_id: str) -> int:
+        """How many deliveries of a number wait here."""
+        return self._counts[number_id]
 
-    def add(self, tenant_id: str, leased: Sequence[Leased]) -> None:
-        if leased:
-            event_id = max(delivery.event_id for delivery in leased)
-            self._claims.append(_Claim(tenant_id, leased, event_id, self._clock()))
+    def event_ranges(self) -> list[tuple[int, int]]:
+        """First and last id in the outbox of the events that are waited for, claim by claim."""
+        ids = [[delivery.event_id for _, delivery in claim.assigned] for claim in self._claims]
+        return [(min(each), max(each)) for each in ids]
 
-    def take(self, first_unpublished: int | None) -> tuple[list[tuple[str, Sequence[Leased]]], list[Leased]]:
-        """What is published, by tenant and in the order of its claims; and what has waited too long."""
-        published: list[tuple[str, Sequence[Leased]]] = []
+    def add(self, assigned: Sequence[Assigned]) -> None:
+        """One claim."""
+        if assigned:
+            self._keep([*self._claims, _Claim(assigned, self._clock())])
+
+    def take(self, unpublished: Container[int]) -> tuple[list[Assigned], list[Leased]]:
+        """Those whose event is not `unpublished`, in the order of their claims; and the late ones.
+
+        `unpublished` is of now or older: an event that is in its topic stays there.
+        """
+        published: list[Assigned] = []
         late: list[Leased] = []
         kept: list[_Claim] = []
         for claim in self._claims:
-            if first_unpublished is None or claim.event_id < first_unpublished:
-                published.append((claim.tenant_id, claim.leased))
-            elif self._clock() - claim.at_s > self._wait_max_s:
-                late += claim.leased
-            else:
-                kept.append(claim)
-        self._claims = kept
+            left: list[Assigned] = []
+            for one in claim.assigned:
+                (left if one[1].event_id in unpublished else published).append(one)
+            if self._clock() - claim.at_s > self._wait_max_s:
+                late += [delivery for _, delivery in left]
+            elif left:
+                kept.append(_Claim(left, claim.at_s))
+        self._keep(kept)
         return published, late
 
     def give_up(self) -> list[Leased]:
         """Everything that waits here, which then waits no more."""
-        left = [delivery for claim in self._claims for delivery in claim.leased]
-        self._claims = []
+        left = [delivery for claim in self._claims for _, delivery in claim.assigned]
+        self._keep([])
         return left
+
+    def _keep(self, claims: list[_Claim]) -> None:
+        self._claims = claims
+        self._counts = Counter(number_id for claim in claims for number_id, _ in claim.assigned)

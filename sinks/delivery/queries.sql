@@ -2,15 +2,34 @@
 -- Names of environment variables: a process leases only numbers whose secret it has.
 SELECT DISTINCT credential FROM sender_numbers WHERE state = 'active' AND provider = ANY (%(providers)s);
 
+-- announce_process --
+-- As long as the leases of its numbers: processes that died are counted out when their numbers are free.
+WITH gone AS (
+    DELETE FROM sender_processes WHERE alive_until < clock_timestamp() - interval '1 hour'
+)
+INSERT INTO sender_processes (owner, providers, credentials, alive_until)
+VALUES (%(owner)s, %(providers)s, %(credentials)s, clock_timestamp() + make_interval(secs => %(lease_s)s))
+ON CONFLICT (owner) DO UPDATE
+SET providers = excluded.providers, credentials = excluded.credentials, alive_until = excluded.alive_until;
+
+-- list_processes --
+SELECT owner, providers, credentials FROM sender_processes WHERE alive_until > clock_timestamp();
+
+-- list_candidates --
+SELECT n.number_id, n.provider, n.credential,
+       CASE WHEN n.leased_until > clock_timestamp() THEN n.lease_owner END AS holder
+FROM sender_numbers AS n
+WHERE n.state = 'active'
+  AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'number:' || n.number_id);
+
 -- lease_numbers --
--- Renews what this owner holds and takes what nobody holds. The fencing token grows at each take-over, and also
+-- Renews those that this owner holds and takes those that are free. The fencing token grows at each take-over, and also
 -- when an owner comes back to a lease that had run out: what it began under the old one is void.
 WITH free AS (
     SELECT n.number_id
     FROM sender_numbers AS n
     WHERE n.state = 'active'
-      AND n.provider = ANY (%(providers)s)
-      AND n.credential = ANY (%(credentials)s)
+      AND n.number_id = ANY (%(numbers)s)
       AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'number:' || n.number_id)
       AND (n.lease_owner = %(owner)s OR n.leased_until IS NULL OR n.leased_until <= clock_timestamp())
     ORDER BY n.number_id
@@ -23,13 +42,18 @@ SET fencing_token = n.fencing_token
     leased_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM free
 WHERE n.number_id = free.number_id
-RETURNING n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s, n.fencing_token;
+RETURNING n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s, n.messages_per_minute,
+          n.fencing_token;
 
 -- release_numbers --
--- At a graceful stop: the next sender need not wait for the lease to run out.
+-- The next holder need not wait for the lease to run out.
 UPDATE sender_numbers
 SET leased_until = clock_timestamp()
-WHERE lease_owner = %(owner)s AND leased_until > clock_timestamp();
+WHERE lease_owner = %(owner)s AND leased_until > clock_timestamp()
+  AND number_id = ANY (coalesce(%(numbers)s::text[], ARRAY[number_id]));
+
+-- forget_process --
+DELETE FROM sender_processes WHERE owner = %(owner)s;
 
 -- claim_deliveries --
 -- A tenant with numbers of its own is written to from them alone; '*' numbers serve the others. Each tenant's rows
@@ -72,8 +96,9 @@ SET state = 'leased',
 FROM chosen AS f
 LEFT JOIN contacts AS p ON p.tenant_id = f.tenant_id AND p.contact_id = f.contact_id
 WHERE d.campaign_month = f.campaign_month AND d.campaign_id = f.campaign_id AND d.contact_id = f.contact_id
-RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id, d.campaign_version,
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+          d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+          d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id, d.campaign_version,
           d.variables, d.priority, d.due_at, d.created_at, d.lease_token, p.phone, p.name, p.email;
 
 -- get_definition --
@@ -138,7 +163,8 @@ WITH asked AS (
     FROM judged AS j
     WHERE d.campaign_month = j.campaign_month AND d.campaign_id = j.campaign_id AND d.contact_id = j.contact_id
     RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id,
-              d.sequence, d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id
+              d.sequence, d.state, d.updated_at, d.reason, d.provider_message_id, d.attempts, d.attempt_id,
+              d.number_id
 ), attempted AS (
     INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt, provider)
     SELECT c.attempt_id, c.delivery_id, c.number_id, c.attempts, n.provider
@@ -146,8 +172,9 @@ WITH asked AS (
     LEFT JOIN sender_numbers AS n ON n.number_id = c.number_id
     WHERE c.state = 'calling'
 )
-SELECT c.campaign_month, c.campaign_id, c.contact_id, c.delivery_id, c.tenant_id, c.completion_id, c.sequence,
-       c.state, c.reason, c.provider_message_id, c.attempts, c.attempt_id, c.number_id
+SELECT c.campaign_month, c.campaign_id, c.contact_id, c.delivery_id::text, c.tenant_id, c.completion_id::text,
+       c.sequence, c.state, (extract(epoch FROM c.updated_at) * 1000)::bigint AS at_ms, c.reason,
+       c.provider_message_id, c.attempts, c.attempt_id::text, c.number_id
 FROM changed AS c;
 
 -- record_results --
@@ -190,8 +217,9 @@ SET state = h.state,
 FROM held AS h
 WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
   AND h.old_state IN ('calling', 'ambiguous') AND h.state <> h.old_state
-RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+          d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+          d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- finish_attempts --
 UPDATE delivery_attempts AS a
@@ -225,8 +253,9 @@ SET state = h.state, reason = h.reason, lease_token = NULL, leased_until = NULL,
     sequence = d.sequence + 1, updated_at = clock_timestamp()
 FROM held AS h
 WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
-RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+          d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+          d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- reclaim_leased --
 -- Whoever leased them is gone or slow; they were not called, so that anybody may try again.
@@ -244,8 +273,9 @@ SET state = 'waiting', reason = 'the lease ran out', lease_token = NULL, leased_
     sequence = d.sequence + 1, updated_at = clock_timestamp()
 FROM expired AS e
 WHERE d.campaign_month = e.campaign_month AND d.campaign_id = e.campaign_id AND d.contact_id = e.contact_id
-RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+          d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+          d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- reclaim_calling --
 -- The mark's lease is longer than a call can take: whoever made the call did not live to write its result down.
@@ -267,8 +297,9 @@ SET state = 'ambiguous', reason = 'the sender was lost during the call', lease_t
     sequence = d.sequence + 1, updated_at = clock_timestamp()
 FROM expired AS e
 WHERE d.campaign_month = e.campaign_month AND d.campaign_id = e.campaign_id AND d.contact_id = e.contact_id
-RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id, d.number_id;
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+          d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+          d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- suppress_contacts --
 INSERT INTO suppressions (tenant_id, contact_id, reason)
@@ -307,7 +338,7 @@ WHERE this.number_id = %(number_id)s
 
 -- held_counts --
 -- Only states with an index of their own: asked every few seconds, however large the ledger grows.
-SELECT state, count(*) FROM deliveries WHERE state IN ('leased', 'calling') GROUP BY state
+SELECT state, count(*) AS held FROM deliveries WHERE state IN ('leased', 'calling') GROUP BY state
 UNION ALL
 SELECT 'waiting', count(*) FROM deliveries WHERE state = 'waiting';
 
@@ -334,6 +365,9 @@ FROM unnest(%(keys)s::bytea[], %(values)s::bytea[]) WITH ORDINALITY AS e (key, v
 ORDER BY e.position
 RETURNING id;
 
--- first_unpublished --
--- All below it, of transactions that had ended before, is in its topic.
-SELECT min(id) FROM outbox;
+-- unpublished_events --
+-- The events that may not be in their topic: a row is deleted after Kafka has acknowledged it, and until then the events
+-- of a committed transaction can be seen. By ranges, because the ids of a claim lie together: cheaper than one by one.
+SELECT o.id
+FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS claim (first_id, last_id)
+CROSS JOIN LATERAL (SELECT id FROM outbox WHERE id BETWEEN claim.first_id AND claim.last_id OFFSET 0) AS o;

@@ -8,9 +8,11 @@ from typing import Literal
 from uuid import UUID
 
 from schemas.records import Personal
+from sinks.delivery.state import DeliveryState
 
 # Why a mark was refused: the number has another holder, or may not be used.
 NUMBER_LOST = "the number is not ours any more"
+LEASE_LOST = "the lease is not ours any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +42,28 @@ class Leased:
     attempts: int
     phone: str | None
     personal: Personal
-    event_id: int = 0  # in the outbox: of the claim's last event
+    event_id: int = 0  # in the outbox: of its own `leased` event
 
 
 @dataclass(frozen=True, slots=True)
-class MarkRequest:
-    """Ask to call for a leased delivery, from a number that is held under this fencing token."""
+class Attempt:
+    """One call for a leased delivery, from a number that is held under this fencing token."""
 
-    key: Key
-    lease_token: UUID
+    delivery: Leased
+    attempt_id: UUID
     number_id: str
     fencing_token: int
-    attempt_id: UUID
+    template: str | None = None
+
+    @property
+    def attempts(self) -> int:
+        """With this one: while the delivery is leased, nothing else counts one."""
+        return self.delivery.attempts + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """The delivery is `calling`, durably: this process, and nobody else, may call. `attempts` counts this
-    one.
-    """
-
-    attempts: int
+    """The delivery is `calling`, durably: this process, and no other, may call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Result:
 
     key: Key
     attempt_id: UUID
-    state: str
+    state: DeliveryState
     outcome: Literal["sent", "rejected", "not_sent", "ambiguous"]
     reason: str = ""
     due_in_s: float | None = None
@@ -127,5 +130,5 @@ class Settled:
 
     key: Key
     lease_token: UUID
-    state: Literal["waiting", "failed"]
+    state: Literal[DeliveryState.WAITING, DeliveryState.FAILED]
     reason: str

@@ -7,9 +7,9 @@ from typing import LiteralString
 
 from sinks.postgres.queries import load_queries
 
-_QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
+QUERIES = load_queries(Path(__file__).with_name("queries.sql"))
 
 
 def statement(name: str) -> LiteralString:
     """A query by its name: text of this repository, never of a user."""
-    return _QUERIES[name]
+    return QUERIES[name]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from sinks.delivery.state import ACCEPTED, DeliveryState
 
 # The later of two wins. `failed` is above `sent`, because the provider says `sent` first and then takes it
 # back, and below `delivered`, because what has arrived has arrived.
-RANKS = {"sent": 1, "failed": 2, "delivered": 3, "read": 4}
-PROOFS = ("sent", "delivered", "read")  # that the message left, whatever this side believes
+RANKS: Mapping[str, int] = {
+    DeliveryState.SENT: 1,
+    DeliveryState.FAILED: 2,
+    DeliveryState.DELIVERED: 3,
+    DeliveryState.READ: 4,
+}
+PROOFS: tuple[str, ...] = ACCEPTED  # that the message left, whatever this side believes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +44,10 @@ def merge(state: str, status: str, *, of_last_attempt: bool) -> Becomes | Stays 
     """
     if status not in RANKS:
         return Stays()
-    if status == "failed" and not of_last_attempt:
+    if status == DeliveryState.FAILED and not of_last_attempt:
         return Stays()
     if state in RANKS:
         return Becomes(status) if RANKS[status] > RANKS[state] else Stays()
-    if status in PROOFS or state == "ambiguous":
+    if status in PROOFS or state == DeliveryState.AMBIGUOUS:
         return Becomes(status)
     return Waits()

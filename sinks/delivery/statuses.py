@@ -6,23 +6,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
 from schemas.codec import Codec, Undecodable, codec
 from schemas.ids import contact_id
-from schemas.records import DeliveryEvent, ProviderWebhook
+from schemas.records import ProviderWebhook
 from sinks import providers
 from sinks.delivery import opt_outs
+from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
+from sinks.delivery.state import DeliveryState
 from sinks.delivery.status_merge import PROOFS, RANKS, Becomes, Waits, merge
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
+from sinks.postgres.named_rows import fetch
 from sinks.postgres.outbox import enqueue_all
 from sinks.postgres.partitions import Partition
 from sinks.postgres.queries import load_queries
 from sinks.postgres.sink import Arrival, WriteReport
-from sinks.postgres.tables.deliveries import EVENTS_ROLE
 from sinks.webhook import NotAWebhook, Status, Webhook
 
 QUERIES = load_queries(Path(__file__).with_name("statuses.sql"))
@@ -90,16 +92,20 @@ def merge_waiting(connection: Connection, within: timedelta = KEPT_WAITING) -> i
     with connection.transaction():
         limits = {"within": within, "limit": WAITING_BATCH_MAX}
         rows = connection.execute(QUERIES["list_waiting_messages"], limits, prepare=False)
-        return merge_messages(connection, [str(row[0]) for row in rows])
+        return merge_messages(connection, [str(message_id) for (message_id,) in rows])
 
 
 def count_waiting(connection: Connection) -> int:
     """Statuses whose delivery is not known, or cannot be judged, yet; those of other senders stay so."""
-    row = connection.execute(QUERIES["count_waiting"], [KEPT_WAITING]).fetchone()
-    return 0 if row is None else int(str(row[0]))
+    (row,) = fetch(connection, QUERIES["count_waiting"], _Waiting, [KEPT_WAITING])
+    return row.waiting
 
 
-class Found(msgspec.Struct, frozen=True):
+class _Waiting(NamedTuple):
+    waiting: int
+
+
+class Found(NamedTuple):
     """A stored status and the delivery that it is about; `provider` as it is stored."""
 
     provider: str
@@ -107,19 +113,15 @@ class Found(msgspec.Struct, frozen=True):
     status: str
     attempt_id: str | None
     errors: list[dict[str, object]] | None
-    month: date
+    campaign_month: date
     campaign_id: str
     contact_id: str
 
-    @property
-    def key(self) -> Key:
-        return (self.month, self.campaign_id, self.contact_id)
 
-
-class Held(msgspec.Struct, frozen=True):
+class Held(NamedTuple):
     """A delivery whose row is locked."""
 
-    month: date
+    campaign_month: date
     campaign_id: str
     contact_id: str
     state: str
@@ -134,22 +136,23 @@ def merge_messages(connection: Connection, message_ids: Sequence[str]) -> int:
     """
     if not message_ids:
         return 0
-    rows = connection.execute(QUERIES["find_deliveries_of_messages"], {"message_ids": list(message_ids)})
     by_delivery: dict[Key, list[Found]] = defaultdict(list)
-    for row in rows:
-        found = Found(*cast(tuple[str, ...], row))  # type: ignore[arg-type]
-        by_delivery[found.key].append(found)
+    for found in fetch(
+        connection, QUERIES["find_deliveries_of_messages"], Found, {"message_ids": list(message_ids)}
+    ):
+        by_delivery[_key(found)].append(found)
     keys = sorted(by_delivery)
-    locked = connection.execute(
+    held = fetch(
+        connection,
         QUERIES["lock_deliveries"],
+        Held,
         {
             "months": [month for month, _, _ in keys],
             "campaigns": [campaign for _, campaign, _ in keys],
             "contacts": [contact for _, _, contact in keys],
         },
-    ).fetchall()
-    held = [Held(*row) for row in locked]  # type: ignore[arg-type]
-    judged = [judge(row, by_delivery[row.month, row.campaign_id, row.contact_id]) for row in held]
+    )
+    judged = [judge(row, by_delivery[_key(row)]) for row in held]
     _write(connection, judged)
     return sum(len(each.done) for each in judged)
 
@@ -182,19 +185,15 @@ def judge(held: Held, statuses: Sequence[Found]) -> Judged:
 
 
 def _write(connection: Connection, judged: Sequence[Judged]) -> None:
-    changes = {
-        (each.held.month, each.held.campaign_id, each.held.contact_id): (each.state, each.by)
-        for each in judged
-        if each.by is not None
-    }
+    changes = {_key(each.held): (each.state, each.by) for each in judged if each.by is not None}
     if changes:
         settled = _settle(connection, changes)
-        enqueue_all(connection, EVENTS_ROLE, [_told(row) for row in settled])
+        enqueue_all(connection, EVENTS_ROLE, map(event_of, settled))
         for row in settled:
-            state, by = changes[row[13], row[2], row[3]]
+            state, by = changes[_key(row)]
             metrics.STATUSES_MERGED.labels(state).inc()
             if _is_opt_out(by):
-                connection.execute(QUERIES["suppress"], [row[1], row[3], _reason(by)])
+                connection.execute(QUERIES["suppress"], [row.tenant_id, row.contact_id, _reason(by)])
     proofs = {
         each.proof.attempt_id: each.proof.message_id
         for each in judged
@@ -215,40 +214,25 @@ def _write(connection: Connection, judged: Sequence[Judged]) -> None:
         )
 
 
-def _settle(connection: Connection, changes: Mapping[Key, tuple[str | None, Found]]) -> list[tuple[Any, ...]]:
+def _settle(connection: Connection, changes: Mapping[Key, tuple[str | None, Found]]) -> list[DeliveryChange]:
     found = changes.values()
-    return connection.execute(
+    return fetch(
+        connection,
         QUERIES["settle_deliveries"],
+        DeliveryChange,
         {
             "months": [month for month, _, _ in changes],
             "campaigns": [campaign for _, campaign, _ in changes],
             "contacts": [contact for _, _, contact in changes],
             "states": [state for state, _ in found],
-            "reasons": [_reason(by) if state == "failed" else "" for state, by in found],
+            "reasons": [_reason(by) if state == DeliveryState.FAILED else "" for state, by in found],
             "message_ids": [by.message_id for _, by in found],
         },
-    ).fetchall()
-
-
-def _told(row: tuple[Any, ...]) -> tuple[bytes, bytes]:
-    """The change as an event: its key and value."""
-    delivery_id, tenant_id, campaign_id, contact, completion_id, sequence, state, at_ms = row[:8]
-    event = DeliveryEvent(
-        delivery_id=delivery_id,
-        tenant_id=tenant_id,
-        campaign_id=campaign_id,
-        contact_id=contact,
-        completion_id=completion_id,
-        sequence=int(sequence),
-        state=state,
-        at=int(at_ms),
-        reason=row[8],
-        provider_message_id=row[9],
-        attempts=int(row[10]),
-        attempt_id=row[11],
-        number_id=row[12],
     )
-    return delivery_id.encode(), codec("delivery_event").encode(event)
+
+
+def _key(row: Found | Held | DeliveryChange) -> Key:
+    return (row.campaign_month, row.campaign_id, row.contact_id)
 
 
 def _is_opt_out(found: Found) -> bool:

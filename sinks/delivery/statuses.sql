@@ -31,7 +31,7 @@ WITH waiting AS MATERIALIZED (
     WHERE NOT merged AND provider_message_id = ANY(%(message_ids)s)
 )
 SELECT
-    s.provider, s.provider_message_id, s.status, s.attempt_id::text, s.errors,
+    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
 CROSS JOIN LATERAL (
@@ -43,7 +43,7 @@ CROSS JOIN LATERAL (
 ) AS d
 UNION
 SELECT
-    s.provider, s.provider_message_id, s.status, s.attempt_id::text, s.errors,
+    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
 CROSS JOIN LATERAL (
@@ -101,7 +101,7 @@ LIMIT %(limit)s;
 -- count_waiting --
 -- Older than the provider's longest retry they stay as they are: of somebody else's message, or of a ledger that
 -- is gone.
-SELECT count(*) FROM provider_statuses WHERE NOT merged AND at > now() - %s;
+SELECT count(*) AS waiting FROM provider_statuses WHERE NOT merged AND at > now() - %s;
 
 -- lock_deliveries --
 -- In the order of the key, as the sender does.
@@ -131,9 +131,9 @@ WHERE d.campaign_month = settled.campaign_month
     AND d.campaign_id = settled.campaign_id
     AND d.contact_id = settled.contact_id
 RETURNING
-    d.delivery_id::text, d.tenant_id, d.campaign_id, d.contact_id, d.completion_id::text, d.sequence, d.state,
-    (extract(epoch FROM d.updated_at) * 1000)::bigint, d.reason, d.provider_message_id, d.attempts,
-    d.attempt_id::text, d.number_id, d.campaign_month;
+    d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+    d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+    d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- settle_attempts --
 -- A call of which nobody knew whether it sent anything: now somebody does. There is hardly ever one: looked up by

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol
 
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -19,6 +20,7 @@ from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.copy import copy_rows
 from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered
+from sinks.postgres.named_rows import fetch
 from sinks.postgres.poison import describe, is_passing
 from sinks.postgres.queries import load_queries
 
@@ -29,11 +31,34 @@ LEAD_RETRY_S = 1.0  # how often a second publisher asks whether the first is gon
 MEASURE_EVERY_S = 5.0
 DEPTH_COUNTED_MAX = 100_000
 
+ASIDE_S = 30.0  # how long an event that Kafka does not take is left out, so that others are published
+
 GUARDED_ROLE = "delivery_events"  # the topic whose end the guard watches
 
-Row = tuple[int, str, bytes, bytes | None]
+
+class Row(NamedTuple):
+    """An event that waits in the outbox; `topic` is a role of the topology."""
+
+    id: int
+    topic: str
+    key: bytes
+    value: bytes | None
+
+
+class _Depth(NamedTuple):
+    waiting: int
+    age_s: float
+
+
 Ranges = dict[int, tuple[int, int]]
 """Partition -> first offset and the one after the last, of what was delivered."""
+
+
+class _Report(NamedTuple):
+    """`failures`: id of a row and the cause; every other row was acknowledged."""
+
+    failures: Mapping[int, str]
+    ranges: Ranges
 
 
 class Guard(Protocol):
@@ -61,8 +86,9 @@ def enqueue_all(connection: Connection, role: str, events: Iterable[tuple[bytes,
 class Publisher:
     """Moves the outbox to Kafka, in order, at least once; one process at a time does so.
 
-    A row is deleted only after its delivery report. Whatever fails, the rows are read and sent again from the
-    first on, so that a key's events may repeat but never change their order; consumers ignore older versions.
+    A row is deleted only after its delivery report. A row that fails is sent again, with every later row of
+    its key: a key's events may repeat but never end in another order, and consumers ignore older versions.
+    It does not hold up the rows of other keys.
     """
 
     def __init__(
@@ -86,6 +112,7 @@ class Publisher:
         self._connection: Connection | None = None
         self._measured_at = float("-inf")
         self._verified = False
+        self._aside: dict[Row, float] = {}
         self.leading = False
         self.holding = True
 
@@ -113,22 +140,38 @@ class Publisher:
                 self._guard.verify(connection)
                 self._verified = True
             self._guard.renew(connection)
-        rows = cast(
-            list[Row], connection.execute(QUERIES["next_rows"], [self._topology.outbox.batch_max]).fetchall()
-        )
-        if rows:
-            reach("outbox.read")
-            ranges = self._deliver(rows)
-            reach("outbox.delivered")
-            # Only now: a crash before this line sends the rows again.
-            with connection.transaction():
-                connection.execute(QUERIES["delete_rows"], [[row[0] for row in rows]])
-                if self._guard is not None and ranges:
-                    self._verified = self._guard.published(connection, ranges)
-            reach("outbox.deleted")
-            for _, role, _, _ in rows:
-                metrics.OUTBOX_PUBLISHED.labels(role).inc()
+        rows = self._next_rows(connection)
+        if not rows:
+            return 0
+        reach("outbox.read")
+        report = self._deliver(rows)
+        done = _in_order(rows, report.failures)
+        reach("outbox.delivered")
+        # Only now: a crash before this line sends the rows again.
+        with connection.transaction():
+            connection.execute(QUERIES["delete_rows"], [[row.id for row in done]])
+            if self._guard is not None and report.ranges:
+                self._verified = self._guard.published(connection, report.ranges) and self._verified
+        reach("outbox.deleted")
+        for row in done:
+            metrics.OUTBOX_PUBLISHED.labels(row.topic).inc()
+        if report.failures:
+            self._set_aside(rows, report.failures if done else {})
+            raise NotDelivered(f"outbox: {next(iter(report.failures.values()))}")
         return len(rows)
+
+    def _next_rows(self, connection: Connection) -> list[Row]:
+        """In order; without those that were set aside, and without later ones of their keys."""
+        now = self._clock()
+        self._aside = {row: until for row, until in self._aside.items() if until > now}
+        ids, keys = [row.id for row in self._aside], {(row.topic, row.key) for row in self._aside}
+        rows = fetch(connection, QUERIES["next_rows"], Row, [ids, self._topology.outbox.batch_max])
+        return [row for row in rows if (row.topic, row.key) not in keys] if keys else rows
+
+    def _set_aside(self, rows: Sequence[Row], failures: Mapping[int, str]) -> None:
+        """Kafka took others of the batch: these would hold up everything behind them for a time-out each."""
+        until = self._clock() + ASIDE_S
+        self._aside |= {row: until for row in rows if row.id in failures}
 
     def held_up(self) -> bool:
         """Whether events wait all the same: a transaction that began before theirs is still open."""
@@ -148,42 +191,44 @@ class Publisher:
             metrics.OUTBOX_LEADER.set(self.leading)
         return self.leading
 
-    def _deliver(self, rows: Iterable[Row]) -> Ranges:
-        failures: list[KafkaError] = []
-        pending = 0
+    def _deliver(self, rows: Sequence[Row]) -> _Report:
+        failures: dict[int, str] = {}
+        pending = {row.id for row in rows}
         ranges: Ranges = {}
         guarded = self._topology.topic(GUARDED_ROLE).name
 
-        def reported(error: KafkaError | None, message: Message) -> None:
-            nonlocal pending
-            pending -= 1
+        def reported(row: Row, error: KafkaError | None, message: Message) -> None:
+            pending.discard(row.id)
             if error is not None:
-                failures.append(error)
+                failures[row.id] = error.str()
             elif message.topic() == guarded:
                 partition, offset = message.partition() or 0, message.offset() or 0
                 first, after = ranges.get(partition, (offset, offset))
                 ranges[partition] = (min(first, offset), max(after, offset + 1))
 
-        for _, role, key, value in rows:
-            pending += 1
-            self._producer.produce(self._topology.topic(role).name, value, key, on_delivery=reported)
+        for row in rows:
+            topic = self._topology.topic(row.topic).name
+            try:
+                self._producer.produce(topic, row.value, row.key, on_delivery=partial(reported, row))
+            except KafkaException as error:  # of this record alone, as one that is too large
+                pending.discard(row.id)
+                failures[row.id] = error.args[0].str()
         reach("outbox.produced")
         deadline = self._clock() + DELIVERY_TIMEOUT_MS / 1000 + 1
         while pending and self._clock() < deadline:
             self._producer.poll(0.1)
-        if pending or failures:
+        failures |= dict.fromkeys(pending, "no answer in time")
+        if any(row.topic == GUARDED_ROLE for row in rows if row.id in failures):
             self._verified = False  # some may lie in the topic, and will lie there twice
-            raise NotDelivered(f"outbox: {failures[0].str() if failures else 'no answer in time'}")
-        return ranges
+        return _Report(failures, ranges)
 
     def _measure(self) -> None:
         if not self.leading or self._clock() - self._measured_at < MEASURE_EVERY_S:
             return
         self._measured_at = self._clock()
-        row = self._database().execute(QUERIES["depth_and_age"], [DEPTH_COUNTED_MAX]).fetchone()
-        if row is not None:
-            metrics.OUTBOX_DEPTH.set(float(str(row[0])))
-            metrics.OUTBOX_AGE_S.set(float(str(row[1])))
+        (depth,) = fetch(self._database(), QUERIES["depth_and_age"], _Depth, [DEPTH_COUNTED_MAX])
+        metrics.OUTBOX_DEPTH.set(depth.waiting)
+        metrics.OUTBOX_AGE_S.set(depth.age_s)
 
     def _set_back(self, error: Exception) -> float:
         if isinstance(error, psycopg.Error) and not is_passing(error):
@@ -209,3 +254,15 @@ class Publisher:
             self._connection = None
         self.leading = self._verified = False
         metrics.OUTBOX_LEADER.set(0)
+
+
+def _in_order(rows: Sequence[Row], failures: Mapping[int, str]) -> list[Row]:
+    """The rows that are done: acknowledged, and behind no failed row of their key. Pure."""
+    stuck: set[tuple[str, bytes]] = set()
+    done = []
+    for row in rows:
+        if row.id in failures:
+            stuck.add((row.topic, row.key))
+        elif (row.topic, row.key) not in stuck:
+            done.append(row)
+    return done

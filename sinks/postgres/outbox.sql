@@ -13,7 +13,7 @@ SELECT pg_try_advisory_lock(%s);
 -- must not be passed. Rows of one key are in the order of their ids, because their object's row is locked first.
 SELECT id, topic, key, value
 FROM outbox
-WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) AND id <> ALL (%s)
 ORDER BY id
 LIMIT %s;
 
@@ -25,5 +25,6 @@ DELETE FROM outbox WHERE id = ANY(%s);
 
 -- depth_and_age --
 -- Bounded, because counting a long queue would slow down what empties it.
-SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
+SELECT count(*) AS waiting,
+       coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::double precision AS age_s
 FROM (SELECT created_at FROM outbox ORDER BY id LIMIT %s) AS waiting;

@@ -62,6 +62,7 @@ class NumberDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str
     credential: str
     messages_per_s: int | None = None
+    messages_per_minute: int | None = None  # for a slow number; it wins over messages_per_s
 
 
 def save_tenant(connection: Connection, tenant_id: str, name: str) -> None:
@@ -100,6 +101,7 @@ def save_number(connection: Connection, draft: NumberDraft) -> bool:
                 draft.base_url,
                 draft.credential,
                 draft.messages_per_s,
+                draft.messages_per_minute,
             ],
         ).rowcount
         == 1

@@ -15,17 +15,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple
 
 from pipeline.runtime.topic_offsets import TopicOffsets
 from pipeline.runtime.topic_reader import TopicReader
 from pipeline.topology.model import Sink, Topology
+from sinks.delivery.events import EVENTS_ROLE
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
+from sinks.postgres.named_rows import fetch
 from sinks.postgres.queries import load_queries
 from sinks.postgres.restore import history
 from sinks.postgres.restore.catalogue import restore_catalogue
-from sinks.postgres.tables.deliveries import EVENTS_ROLE
 
 LOG = logging.getLogger(__name__)
 QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
@@ -34,6 +35,11 @@ REQUEST_TIMEOUT_S = 4.0  # of Kafka: far below PERMIT_S
 PERMIT_S = 15.0  # a leader that died is replaced within its session's end and a restart
 RENEW_EVERY_S = 2.0
 REASON = "the ledger was restored from an older copy: waiting until it has caught up"
+
+
+class _Offset(NamedTuple):
+    partition: int
+    next_offset: int
 
 
 class RestoreGuard:
@@ -99,10 +105,7 @@ class RestoreGuard:
 
     def _read_history(self, connection: Connection) -> int:
         newer = 0
-        positions = cast(
-            dict[int, int],
-            dict(connection.execute(QUERIES["read_positions"], [self._topic.name]).fetchall()),  # type: ignore[arg-type]
-        )
+        positions = _offsets(connection, "read_positions", self._topic.name)
         with TopicReader(self._bootstrap, self._topic.name, CLIENT_ID, REQUEST_TIMEOUT_S) as log:
             bounds = log.bounds(self._topic.partitions)
             starts = {p: min(max(positions.get(p, 0), each.first), each.end) for p, each in bounds.items()}
@@ -131,8 +134,7 @@ class RestoreGuard:
         return any(offset > kept[p] for p, offset in committed.items() if p in kept)
 
     def _kept(self, connection: Connection, sink: Sink) -> dict[int, int]:
-        rows = connection.execute(QUERIES["sink_positions"], [sink.name, sink.source.name]).fetchall()
-        return cast(dict[int, int], dict(rows))  # type: ignore[arg-type]
+        return _offsets(connection, "sink_positions", sink.name, sink.source.name)
 
     def _committed(self, sink: Sink) -> dict[int, int]:
         topic = sink.source
@@ -162,3 +164,8 @@ class RestoreGuard:
         LOG.warning("recovery ended: %d deliveries put right, %d without a row", changed, unplaced)
         self._recovering = False
         return True
+
+
+def _offsets(connection: Connection, query: str, *parameters: str) -> dict[int, int]:
+    rows = fetch(connection, QUERIES[query], _Offset, parameters)
+    return {row.partition: row.next_offset for row in rows}

@@ -6,33 +6,42 @@ While it is read it is only kept; it is applied at the end, when the sinks have 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple
 
 from pipeline.runtime.record import Record
 from schemas.codec import Undecodable, codec
 from schemas.records import DeliveryEvent
+from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
+from sinks.delivery.state import DeliveryState
 from sinks.postgres.connect import Connection
+from sinks.postgres.named_rows import fetch
 from sinks.postgres.outbox import enqueue_all
 from sinks.postgres.queries import load_queries
-from sinks.postgres.tables.deliveries import EVENTS_ROLE
 
 QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
 UNSURE = "the ledger was restored: it may have been called"
 
-Row = tuple[str, str, str, str, str, int, str, str, str | None, int, str | None, str | None]
+
+class _Known(NamedTuple):
+    delivery_id: str
+    sequence: int
+
+
+class _Unplaced(NamedTuple):
+    unplaced: int
 
 
 def keep(connection: Connection, records: Sequence[Record]) -> int:
     """Keeps those events that are newer than their rows; returns how many there were. Commits nothing."""
     events = [event for record in records if (event := _decoded(record)) is not None]
-    rows = connection.execute(QUERIES["known_sequences"], [list({event.delivery_id for event in events})])
-    known = cast(dict[str, int], dict(rows.fetchall()))  # type: ignore[arg-type]
+    ids = list({event.delivery_id for event in events})
+    rows = fetch(connection, QUERIES["known_sequences"], _Known, [ids])
+    known = {row.delivery_id: row.sequence for row in rows}
     newer = [event for event in events if known.get(event.delivery_id, 0) < event.sequence]
     with connection.cursor() as cursor:
         cursor.executemany(QUERIES["keep_delivery"], [_kept(event) for event in newer])
-        calls = [event for event in newer if event.state == "calling" and event.attempt_id is not None]
+        calls = [e for e in newer if e.state == DeliveryState.CALLING and e.attempt_id is not None]
         cursor.executemany(
             QUERIES["keep_attempt"],
             [(e.attempt_id, e.delivery_id, e.number_id or "", e.attempts, e.at) for e in calls],
@@ -48,11 +57,10 @@ def apply(connection: Connection) -> int:
     connection.execute(QUERIES["restore_suppressions"])
     connection.execute(QUERIES["restore_attempts"])
     changed = [
-        *cast(list[Row], connection.execute(QUERIES["restore_deliveries"], {"unsure": UNSURE}).fetchall()),
-        *cast(list[Row], connection.execute(QUERIES["doubt_leases"], {"unsure": UNSURE}).fetchall()),
+        *fetch(connection, QUERIES["restore_deliveries"], DeliveryChange, {"unsure": UNSURE}),
+        *fetch(connection, QUERIES["doubt_leases"], DeliveryChange, {"unsure": UNSURE}),
     ]
-    at_ms = int(datetime.now(UTC).timestamp() * 1000)
-    enqueue_all(connection, EVENTS_ROLE, [_event(row, at_ms) for row in changed])
+    enqueue_all(connection, EVENTS_ROLE, map(event_of, changed))
     connection.execute(QUERIES["forget_placed"])
     connection.execute(QUERIES["forget_attempts"])
     return len(changed)
@@ -60,7 +68,8 @@ def apply(connection: Connection) -> int:
 
 def unplaced(connection: Connection) -> int:
     """Deliveries of which Kafka holds a history, and the restored ledger no row."""
-    return int(str(cast(tuple[int], connection.execute(QUERIES["count_unplaced"]).fetchone())[0]))
+    (row,) = fetch(connection, QUERIES["count_unplaced"], _Unplaced)
+    return row.unplaced
 
 
 def _decoded(record: Record) -> DeliveryEvent | None:
@@ -76,16 +85,3 @@ def _kept(event: DeliveryEvent) -> tuple[object, ...]:
         *(event.state, event.reason, event.provider_message_id, event.attempts, event.attempt_id),
         event.number_id,
     )
-
-
-def _event(row: Row, at_ms: int) -> tuple[bytes, bytes]:
-    event = DeliveryEvent(
-        *row[:7],
-        at=at_ms,
-        reason=row[7],
-        provider_message_id=row[8],
-        attempts=row[9],
-        attempt_id=row[10],
-        number_id=row[11],
-    )
-    return event.delivery_id.encode(), codec("delivery_event").encode(event)

@@ -101,8 +101,9 @@ FROM (SELECT *, state IN ('leased', 'calling', 'ambiguous') AS unsure FROM recov
 WHERE d.delivery_id = r.delivery_id
   AND d.sequence < r.sequence
   AND NOT (d.state IN ('sent', 'delivered', 'read') AND r.state NOT IN ('delivered', 'read', 'failed'))
-RETURNING d.delivery_id::text, d.tenant_id, d.campaign_id, d.contact_id, d.completion_id::text, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+          d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+          d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- doubt_leases --
 -- Of the copy itself: leased or calling when it was made, and no newer event says how that ended.
@@ -110,8 +111,9 @@ UPDATE deliveries AS d
 SET state = 'ambiguous', reason = %(unsure)s, sequence = d.sequence + 1, lease_token = NULL, leased_until = NULL,
     updated_at = clock_timestamp()
 WHERE d.state IN ('leased', 'calling')
-RETURNING d.delivery_id::text, d.tenant_id, d.campaign_id, d.contact_id, d.completion_id::text, d.sequence,
-          d.state, d.reason, d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
+          d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
+          d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- restore_suppressions --
 INSERT INTO suppressions (tenant_id, contact_id, reason)
@@ -125,7 +127,7 @@ DELETE FROM recovered_deliveries AS r USING deliveries AS d WHERE d.delivery_id 
 DELETE FROM recovered_attempts;
 
 -- count_unplaced --
-SELECT count(*) FROM recovered_deliveries;
+SELECT count(*) AS unplaced FROM recovered_deliveries;
 
 -- forget_targets --
 DELETE FROM recovery_targets;

@@ -247,7 +247,15 @@ CREATE TABLE public.sender_numbers (
     fencing_token bigint DEFAULT 0 NOT NULL,
     leased_until timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    messages_per_minute integer,
     CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text])))
+);
+
+CREATE TABLE public.sender_processes (
+    owner text NOT NULL,
+    providers text[] NOT NULL,
+    credentials text[] NOT NULL,
+    alive_until timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.sending_stops (
@@ -342,6 +350,9 @@ ALTER TABLE ONLY public.schema_migrations
 
 ALTER TABLE ONLY public.sender_numbers
     ADD CONSTRAINT sender_numbers_pkey PRIMARY KEY (number_id);
+
+ALTER TABLE ONLY public.sender_processes
+    ADD CONSTRAINT sender_processes_pkey PRIMARY KEY (owner);
 
 ALTER TABLE ONLY public.sending_permit
     ADD CONSTRAINT sending_permit_pkey PRIMARY KEY (only_row);

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
-from schemas.codec import codec
-from schemas.records import DeliveryEvent, Match
+from schemas.records import Match
+from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
 from sinks.postgres.connect import Connection
 from sinks.postgres.copy import copy_rows
+from sinks.postgres.named_rows import fetch
 from sinks.postgres.outbox import enqueue_all
 from sinks.postgres.partitions import Partition
 from sinks.postgres.queries import load_queries
@@ -19,15 +19,12 @@ from sinks.postgres.sink import Arrival, WriteReport
 from sinks.postgres.tables import contacts
 
 QUERIES = load_queries(Path(__file__).with_name("deliveries.sql"))
-EVENTS_ROLE = "delivery_events"
 _TYPES = [
     *["int4", "int4"],
     *["text"] * 4,
     *["int4", "text", "int4", "text"],
     *["int8", "int8", "int4"],
 ]
-
-DeliveryRow = tuple[str, str, str, str, str, int, str, int]
 
 
 class Deliveries:
@@ -64,10 +61,11 @@ class Deliveries:
             for ordinal, event in enumerate(events)
         )
         copy_rows(connection, QUERIES["copy_deliveries"], _TYPES, rows)
-        opened = cast(list[DeliveryRow], connection.execute(QUERIES["insert_deliveries"]).fetchall())
+        opened = fetch(connection, QUERIES["insert_deliveries"], DeliveryChange)
         if opened:
-            enqueue_all(connection, EVENTS_ROLE, [_opened(row) for row in opened])
-        second = self._second_matches(connection, events, {(row[2], row[3], row[4]) for row in opened})
+            enqueue_all(connection, EVENTS_ROLE, map(event_of, opened))
+        opened_by = {(row.campaign_id, row.contact_id, row.completion_id) for row in opened}
+        second = self._second_matches(connection, events, opened_by)
         contacts.save(
             connection,
             (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
@@ -84,18 +82,3 @@ class Deliveries:
             if (event.campaign_id, event.contact_id, event.completion_id) not in opened
         ]
         return connection.execute(QUERIES["insert_second_matches"], [left]).rowcount if left else 0
-
-
-def _opened(row: DeliveryRow) -> tuple[bytes, bytes]:
-    delivery_id, tenant_id, campaign_id, contact_id, completion_id, sequence, state, at_ms = row
-    event = DeliveryEvent(
-        delivery_id=delivery_id,
-        tenant_id=tenant_id,
-        campaign_id=campaign_id,
-        contact_id=contact_id,
-        completion_id=completion_id,
-        sequence=sequence,
-        state=state,
-        at=at_ms,
-    )
-    return delivery_id.encode(), codec("delivery_event").encode(event)

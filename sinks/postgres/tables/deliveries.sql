@@ -40,8 +40,9 @@ FROM (
 ORDER BY campaign_month, campaign_id, contact_id
 ON CONFLICT DO NOTHING
 RETURNING
-    delivery_id::text, tenant_id, campaign_id, contact_id, completion_id::text, sequence, state,
-    (extract(epoch FROM updated_at) * 1000)::bigint;
+    campaign_month, campaign_id, contact_id, delivery_id::text, tenant_id, completion_id::text, sequence, state,
+    (extract(epoch FROM updated_at) * 1000)::bigint AS at_ms, reason, provider_message_id, attempts,
+    attempt_id::text, number_id;
 
 -- insert_second_matches --
 -- Deduplication upstream is a filter that may forget; what it lets through is accounted for here. Asked only for

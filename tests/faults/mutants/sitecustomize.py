@@ -30,8 +30,8 @@ def _drop_the_unique_key(deliveries: ModuleType) -> None:
 
 
 def _call_without_a_mark(ledger: ModuleType) -> None:
-    async def mutated(self: Any, requests: Sequence[Any], *, lease_s: float) -> list[Any]:
-        return [ledger.Marked(attempts=1) for _ in requests]
+    async def mutated(self: Any, attempts: Sequence[Any], *, lease_s: float) -> list[Any]:
+        return [ledger.Marked() for _ in attempts]
 
     ledger.Ledger.mark = mutated
 

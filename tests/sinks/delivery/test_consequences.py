@@ -14,8 +14,17 @@ from hypothesis import strategies as st
 from schemas.records import Personal
 from sinks.actions import Action, FailRecipient, Retry
 from sinks.actions import HoldNumber as Hold
-from sinks.delivery.consequences import Call, RetryPolicy, consequence
-from sinks.delivery.rows import HoldNumber, Key, Leased, Result, StopScope, StopTemplate, SuppressContact
+from sinks.delivery.consequences import RetryPolicy, consequence
+from sinks.delivery.rows import (
+    Attempt,
+    HoldNumber,
+    Key,
+    Leased,
+    Result,
+    StopScope,
+    StopTemplate,
+    SuppressContact,
+)
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Rejected, Sent
 from sinks.whatsapp.meta_cloud.codes import action_of, listed_codes
 
@@ -24,10 +33,10 @@ KEY = Key(date(2026, 3, 1), "spring", "c" * 32)
 STOP = StopScope("campaign:spring", "no")
 
 
-def call(attempts: int = 1, template: str | None = "welcome") -> Call:
+def call(attempts: int = 1, template: str | None = "welcome") -> Attempt:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     delivery = Leased(KEY, UUID(int=1), "d", "acme", 1, {}, 0, now, now, attempts - 1, "+5511", Personal())
-    return Call(delivery, UUID(int=2), "5511", attempts, template)
+    return Attempt(delivery, UUID(int=2), "5511", 1, template)
 
 
 def after(code: int, attempts: int = 1, retry_after_s: float = 0.0) -> Result:

@@ -18,15 +18,16 @@ from sinks.delivery.numbers import Number, Numbers
 from sinks.delivery.pool import Pool, open_pool
 from sinks.delivery.rows import (
     NUMBER_LOST,
+    Attempt,
     Leased,
     Marked,
-    MarkRequest,
     NotMarked,
     Result,
     Settled,
     StopScope,
     SuppressContact,
 )
+from sinks.delivery.state import DeliveryState
 from tests.support.sender_world import NUMBER, TENANT, World
 
 LEASE_S = 60.0
@@ -48,7 +49,7 @@ class Desk:
 
     def __init__(self, pool: Pool, number: Number) -> None:
         self.pool = pool
-        self.ledger = Ledger(pool, lambda: 0)
+        self.ledger = Ledger(pool)
         self.number = number
 
     async def claim(self, limit: int = 10, lease_s: float = LEASE_S) -> list[Leased]:
@@ -57,14 +58,8 @@ class Desk:
     async def mark(
         self, leased: Leased, attempt_id: UUID | None = None, lease_s: float = LEASE_S
     ) -> Marked | NotMarked:
-        request = MarkRequest(
-            leased.key,
-            leased.lease_token,
-            self.number.number_id,
-            self.number.fencing_token,
-            attempt_id or uuid4(),
-        )
-        return (await self.ledger.mark([request], lease_s=lease_s))[0]
+        attempt = Attempt(leased, attempt_id or uuid4(), self.number.number_id, self.number.fencing_token)
+        return (await self.ledger.mark([attempt], lease_s=lease_s))[0]
 
 
 @asynccontextmanager
@@ -72,8 +67,8 @@ async def desk_of(world: World) -> AsyncIterator[Desk]:
     pool = open_pool(world.database_url, connections_max=12, statement_timeout_ms=30_000)
     await pool.open()
     try:
-        numbers = await numbers_of(pool, "me").lease()
-        yield Desk(pool, numbers[NUMBER])
+        holding = await numbers_of(pool, "me").lease()
+        yield Desk(pool, holding.numbers[NUMBER])
     finally:
         await pool.close()
 
@@ -258,10 +253,11 @@ def test_a_call_whose_sender_was_lost_is_ambiguous_until_its_own_late_result(wor
         assert await desk.ledger.reclaim() == (0, 1)
         assert world.state(contact)[0] == "ambiguous"
         assert await desk.claim() == []
-        await desk.ledger.record([Result(leased.key, uuid4(), "sent", "sent", provider_message_id="no")])
+        other = Result(leased.key, uuid4(), DeliveryState.SENT, "sent", provider_message_id="no")
+        await desk.ledger.record([other])
         assert world.state(contact)[0] == "ambiguous"
         await desk.ledger.record(
-            [Result(leased.key, attempt_id, "sent", "sent", provider_message_id="wamid.1")]
+            [Result(leased.key, attempt_id, DeliveryState.SENT, "sent", provider_message_id="wamid.1")]
         )
         assert world.state(contact)[0] == "sent"
 
@@ -287,7 +283,7 @@ def test_a_status_that_was_faster_than_the_result_is_not_undone(world: World) ->
         attempt_id = uuid4()
         await desk.mark(leased, attempt_id)
         world.db.execute("UPDATE deliveries SET state = 'read', sequence = sequence + 1")
-        result = Result(leased.key, attempt_id, "sent", "sent", provider_message_id="wamid.1")
+        result = Result(leased.key, attempt_id, DeliveryState.SENT, "sent", provider_message_id="wamid.1")
         await desk.ledger.record([result])
         await desk.ledger.record([result])
         assert world.state(contact)[0] == "read"
@@ -303,12 +299,12 @@ def test_giving_a_mark_back_whose_commit_was_unknown_changes_nothing_if_it_never
 
     async def tell(desk: Desk) -> None:
         (leased,) = await desk.claim()
-        back = Result(leased.key, uuid4(), "waiting", "not_sent", counted=False)
+        back = Result(leased.key, uuid4(), DeliveryState.WAITING, "not_sent", counted=False)
         await desk.ledger.record([back])
         assert world.state(contact)[0] == "leased"
-        await desk.ledger.settle([Settled(leased.key, leased.lease_token, "waiting", "lost")])
+        await desk.ledger.settle([Settled(leased.key, leased.lease_token, DeliveryState.WAITING, "lost")])
         assert world.state(contact) == ("waiting", "lost")
-        await desk.ledger.settle([Settled(leased.key, leased.lease_token, "failed", "late")])
+        await desk.ledger.settle([Settled(leased.key, leased.lease_token, DeliveryState.FAILED, "late")])
         assert world.state(contact)[0] == "waiting"
 
     story(world, tell)
@@ -328,7 +324,7 @@ def test_what_follows_from_a_result_is_in_its_transaction(world: World) -> None:
                 Result(
                     leased.key,
                     attempt_id,
-                    "suppressed",
+                    DeliveryState.SUPPRESSED,
                     "rejected",
                     "131050",
                     code="131050",
@@ -357,7 +353,7 @@ def test_every_change_leaves_an_event_with_the_next_sequence(world: World) -> No
         attempt_id = uuid4()
         await desk.mark(leased, attempt_id)
         await desk.ledger.record(
-            [Result(leased.key, attempt_id, "sent", "sent", provider_message_id="wamid.1")]
+            [Result(leased.key, attempt_id, DeliveryState.SENT, "sent", provider_message_id="wamid.1")]
         )
         rows = world.db.execute("SELECT topic, key, value FROM outbox ORDER BY id").fetchall()
         events = [codec("delivery_event").decode(value) for _, _, value in rows]
@@ -381,16 +377,17 @@ def test_a_number_has_one_holder_and_its_token_grows_at_each_take_over(world: Wo
         await pool.open()
         try:
             first, second = numbers_of(pool, "first"), numbers_of(pool, "second")
-            assert (await first.lease())[NUMBER].fencing_token == 1
-            assert (await first.lease())[NUMBER].fencing_token == 1
-            assert await second.lease() == {}
-            await first.release()
-            assert (await second.lease())[NUMBER].fencing_token == 2
-            assert await first.lease() == {}
+            assert (await first.lease()).numbers[NUMBER].fencing_token == 1
+            assert (await first.lease()).numbers[NUMBER].fencing_token == 1
+            assert (await second.lease()).numbers == {}
+            await first.leave()
+            assert (await second.lease()).numbers[NUMBER].fencing_token == 2
+            assert (await first.lease()).numbers == {}
             world.db.execute("UPDATE sender_numbers SET leased_until = now()")
-            assert (await second.lease())[NUMBER].fencing_token == 3
+            found = [(await each.lease()).numbers for each in (first, second)]
+            assert [numbers[NUMBER].fencing_token for numbers in found if numbers] == [3]
             stop_switch.stop_sending(world.db, stop_switch.scope_of("number", NUMBER))
-            assert await second.lease() == {}
+            assert [(await each.lease()).numbers for each in (first, second)] == [{}, {}]
         finally:
             await pool.close()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sinks.delivery.limiter import Limiter, Ticket
+from sinks.delivery.limiter import Limiter, Pace, Ticket
 
 MESSAGES_PER_S = 8
 IN_FLIGHT_MAX = 3
@@ -23,7 +23,7 @@ class FakeClock:
         return self.now
 
 
-class Pace(RuleBasedStateMachine):
+class KeptPace(RuleBasedStateMachine):
     """Whatever the caller does, and however long marks, calls and writes take, the provider sees the
     limits kept.
     """
@@ -32,7 +32,7 @@ class Pace(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.limiter: Limiter[int] = Limiter(
-            messages_per_s=MESSAGES_PER_S,
+            pace=Pace(MESSAGES_PER_S),
             in_flight_max=IN_FLIGHT_MAX,
             queue_wait_max_s=1e9,
             clock=self.clock,
@@ -117,12 +117,12 @@ class Pace(RuleBasedStateMachine):
         assert limiter.take()
 
 
-TestPace = Pace.TestCase
+TestPace = KeptPace.TestCase
 
 
 def limiter_of(clock: FakeClock, **settings: float) -> Limiter[str]:
     return Limiter(
-        messages_per_s=int(settings.get("messages_per_s", 80)),
+        pace=Pace(80),
         in_flight_max=int(settings.get("in_flight_max", 10)),
         queue_wait_max_s=settings.get("queue_wait_max_s", 300.0),
         clock=clock,

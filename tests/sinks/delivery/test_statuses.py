@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,8 @@ from schemas.codec import Undecodable, codec
 from schemas.ids import contact_id
 from schemas.records import ProviderWebhook, WebhookBody
 from sinks import providers
-from sinks.delivery import statements
+from sinks.delivery.statements import statement
 from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder, count_waiting, merge_waiting
-from sinks.postgres.queries import load_queries
 from sinks.postgres.tables.deliveries import Deliveries
 from sinks.webhook import Webhook
 from sinks.whatsapp.meta_cloud.webhook import parse
@@ -26,7 +24,6 @@ from tests.support.sinks import Corner
 KEY = b"key of this test"
 ATTEMPT = str(uuid.UUID(int=77))
 SINK = ProviderStatuses(KEY)
-SENDER = load_queries(Path(statements.__file__).with_name("queries.sql"))
 
 
 def status(
@@ -133,7 +130,7 @@ def test_the_callers_own_result_does_not_lower_what_a_status_has_told(corner: Co
         "message_ids": ["wamid.1"],
     }
 
-    corner.connection.execute(SENDER["record_results"], result)
+    corner.connection.execute(statement("record_results"), result)
 
     assert corner.rows("SELECT state, provider_message_id FROM deliveries") == [(told, "wamid.1")]
     assert merge_waiting(corner.connection) == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,7 +12,7 @@ from confluent_kafka import Producer
 from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import connect
 from sinks.postgres.dead_letter_producer import NotDelivered, producer
-from sinks.postgres.outbox import Publisher, enqueue, enqueue_all
+from sinks.postgres.outbox import Publisher, Row, enqueue, enqueue_all
 from tests.support.producer import make_producer
 from tests.support.sinks import Corner, until
 
@@ -108,11 +109,12 @@ def test_a_crash_before_the_deletion_sends_again_in_order(corner: Corner) -> Non
     dying = publisher(corner)
     produce = dying._deliver
 
-    def deliver_and_lose_the_connection(rows: Sequence[tuple[int, str, bytes, bytes | None]]) -> None:
-        produce(rows)
+    def deliver_and_lose_the_connection(rows: Sequence[Row]) -> Any:
+        report = produce(rows)
         dying._database().close()
+        return report
 
-    dying._deliver = deliver_and_lose_the_connection  # type: ignore[method-assign, assignment]
+    dying._deliver = deliver_and_lose_the_connection  # type: ignore[method-assign]
     with pytest.raises(psycopg.OperationalError, match="connection is closed"):
         published(dying, 3)
 
@@ -131,6 +133,35 @@ def test_what_kafka_does_not_take_stays(corner: Corner) -> None:
     until(lambda: delivered(mine), "the topic to be seen")
 
     assert values(corner) == [b"value"]
+
+
+def test_what_kafka_does_not_take_holds_up_its_own_key_alone(corner: Corner) -> None:
+    """An event of a topic that does not exist, and one that is too large; later ones of other keys go out."""
+    corner.make_topics(ROLE)
+    limits = {"delivery.timeout.ms": 500, "message.max.bytes": 2000}
+    mine = publisher(corner, make_producer(corner.bootstrap, **limits))
+    with corner.connection.transaction():
+        enqueue(corner.connection, "campaigns", b"spring", b"first")
+        enqueue(corner.connection, ROLE, b"large", bytes(5000))
+        enqueue_all(corner.connection, ROLE, [(b"key", b"1"), (b"large", b"after it"), (b"key", b"2")])
+    with pytest.raises(NotDelivered):
+        published(mine, 5)
+    enqueue_all(corner.connection, ROLE, [(b"key", b"3"), (b"large", b"last")])
+
+    published(mine, 1)
+
+    assert [message.value() for message in corner.messages(ROLE) if message.key() == b"key"] == [
+        b"1",
+        b"2",
+        b"3",
+    ]
+    assert corner.rows("SELECT key FROM outbox ORDER BY id") == [
+        (b"spring",),
+        (b"large",),
+        (b"large",),
+        (b"large",),
+    ]
+    assert mine.publish_once() == 0
 
 
 def test_postgres_away_is_waited_for(corner: Corner) -> None:

@@ -139,7 +139,7 @@ def test_the_fifth_migration_runs_on_a_database_in_use_and_keeps_what_attempts_s
 
 
 def test_a_gap_in_the_numbers_is_refused(directory: Path) -> None:
-    (directory / "0009_far.sql").write_text("SELECT 1")
+    (directory / "0099_far.sql").write_text("SELECT 1")
 
     with pytest.raises(CannotMigrate, match="missing or there twice"):
         migrations(directory)

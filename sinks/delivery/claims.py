@@ -1,0 +1,71 @@
+"""How many deliveries to lease at once, and which number gets each: sized to what the numbers can send soon.
+
+A delivery that is leased and not called in time is handed back: two writes and two events for nothing. So a
+number asks for what its pace lets it begin within `CLAIM_AHEAD_S`, and within what is left of its own lease.
+Pure.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sinks.delivery.limiter import Limiter
+
+CLAIM_AHEAD_S = (
+    2.0  # covers a poll, the claim and the way of its events to Kafka, with the queue still filled
+)
+
+Worker = TypeVar("Worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Room(Generic[Worker]):
+    """What one number can take now. `wanted` is the size of its whole queue, `room` what is free of it."""
+
+    worker: Worker
+    room: int
+    wanted: int
+    queued: int
+    per_s: float
+
+    @property
+    def needy(self) -> bool:
+        """Half of the queue is free: claims in small pieces would cost more each."""
+        return self.room >= max(1, self.wanted // 2)
+
+
+def room_of(
+    worker: Worker, limiter: Limiter[Any], *, pending: int, lease_left_s: float, batch_max: int
+) -> Room[Worker]:
+    """`pending`: leased for this number and on their way to its queue. `lease_left_s` is of its own lease,
+    `batch_max` bounds the queue of a fast number.
+    """
+    openings = limiter.openings(min(CLAIM_AHEAD_S, lease_left_s)) if lease_left_s > 0 else 0
+    wanted = min(batch_max, max(1, math.ceil(limiter.pace.per_s * CLAIM_AHEAD_S)))
+    queued = limiter.queued + pending
+    return Room(worker, max(0, min(batch_max, openings) - queued), wanted, queued, limiter.pace.per_s)
+
+
+def claim_size(rooms: Sequence[Room[Any]]) -> int:
+    """How many deliveries to lease for these numbers; 0: none now.
+
+    A number whose queue stays full does not keep the others from claiming.
+    """
+    return sum(room.room for room in rooms if room.needy)
+
+
+def by_least_wait(rooms: Sequence[Room[Worker]]) -> Iterator[Worker]:
+    """The number for each next delivery: the one that will call it first, among those with room."""
+    left = {position: room.room for position, room in enumerate(rooms) if room.room > 0}
+    heap = [((rooms[position].queued + 1) / rooms[position].per_s, position) for position in left]
+    heapq.heapify(heap)
+    while heap:
+        wait_s, position = heapq.heappop(heap)
+        yield rooms[position].worker
+        left[position] -= 1
+        if left[position] > 0:
+            heapq.heappush(heap, (wait_s + 1 / rooms[position].per_s, position))

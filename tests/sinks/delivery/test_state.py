@@ -1,0 +1,127 @@
+"""The life of a delivery as a table: what may follow what, and that nothing else says otherwise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinks.delivery.state import (
+    ACCEPTED,
+    AMBIGUOUS,
+    CALLING,
+    LEASED,
+    MEANINGS,
+    OPEN,
+    RESTORING,
+    RULES,
+    TRANSITIONS,
+    WAITING,
+    DeliveryState,
+    Event,
+    after,
+)
+from sinks.delivery.state_document import DOCUMENT, document
+from sinks.delivery.status_merge import Becomes, merge
+from sinks.postgres.schema.dump import SCHEMA_FILE
+
+SQL_FILES = sorted(
+    path
+    for path in Path(__file__).resolve().parents[3].glob("sinks/**/*.sql")
+    if "schema" not in path.parts and "migrations" not in path.parts
+)
+NUMBER_STATES = {"active", "paused", "stopped", "quarantined"}
+OWN_LATE_RESULT = {rule.event for rule in RULES if rule.statement == "record_results"}
+STATUSES = {rule.event for rule in RULES if rule.statement == "settle_deliveries"}
+
+
+def test_the_check_of_the_table_lists_the_states() -> None:
+    (check,) = re.findall(
+        r"deliveries_state_check CHECK \(\(state = ANY \(ARRAY\[(.*?)\]", SCHEMA_FILE.read_text()
+    )
+    assert set(re.findall(r"'(\w+)'::text", check)) == set(DeliveryState)
+    assert set(MEANINGS) == set(DeliveryState)
+
+
+def test_each_event_leads_from_a_state_to_one_state() -> None:
+    assert len(TRANSITIONS) == sum(len(rule.sources or (None,)) for rule in RULES)
+    assert {event for _, event in TRANSITIONS} == set(Event)
+
+
+@given(st.lists(st.sampled_from([*Event]), max_size=60))
+def test_whatever_happens_a_terminal_state_is_left_by_a_status_or_its_own_late_result_only(
+    events: list[Event],
+) -> None:
+    state = after(None, Event.OPENED)
+    for event in events:
+        following = after(state, event)
+        if following is None:
+            continue
+        assert following in DeliveryState
+        if state not in OPEN and event not in RESTORING:
+            assert event in STATUSES or (state is AMBIGUOUS and event in OWN_LATE_RESULT)
+        if state in ACCEPTED and event not in RESTORING:
+            assert following in (*ACCEPTED, DeliveryState.FAILED)
+        state = following
+
+
+def test_what_the_provider_has_never_becomes_callable_again() -> None:
+    """Nor what is failed, suppressed, cancelled or dead; a restored ledger takes its state from Kafka."""
+    reachable = {DeliveryState.FAILED, DeliveryState.SUPPRESSED, DeliveryState.CANCELLED, DeliveryState.DEAD}
+    reachable |= set(ACCEPTED)
+    while True:
+        more = {
+            target
+            for (source, event), target in TRANSITIONS.items()
+            if source in reachable and event not in RESTORING
+        }
+        if more <= reachable:
+            break
+        reachable |= more
+    assert not reachable & {WAITING, LEASED, CALLING, AMBIGUOUS}
+
+
+def test_a_call_is_reached_by_lease_and_mark_alone() -> None:
+    assert [rule.sources for rule in RULES if rule.target is CALLING] == [(LEASED,)]
+    assert [rule.sources for rule in RULES if rule.target is LEASED] == [(WAITING,)]
+
+
+@pytest.mark.parametrize("state", DeliveryState)
+@pytest.mark.parametrize("status", ["sent", "delivered", "read", "failed"])
+def test_a_merged_status_is_a_transition_of_the_table(state: DeliveryState, status: str) -> None:
+    told = merge(state, status, of_last_attempt=True)
+    assert after(state, Event(f"status {status}")) == (told.state if isinstance(told, Becomes) else None)
+    of_another = merge(state, status, of_last_attempt=False)
+    assert isinstance(of_another, Becomes) <= isinstance(told, Becomes)
+
+
+def test_sql_names_no_other_state() -> None:
+    comparison = r"state\s*(?:=|<>)\s*'(\w+)'"
+    listed = r"state\s+(?:NOT\s+)?IN\s*\(((?:'\w+'(?:,\s*)?)+)\)"
+    found: set[str] = set()
+    for path in SQL_FILES:
+        text = path.read_text()
+        found |= set(re.findall(comparison, text))
+        found |= {name for group in re.findall(listed, text) for name in re.findall(r"'(\w+)'", group)}
+        found |= set(re.findall(r"THEN ARRAY\['(\w+)'", text))
+    assert found <= set(DeliveryState) | NUMBER_STATES
+    assert {WAITING, LEASED, CALLING, AMBIGUOUS} <= found
+
+
+def test_python_names_the_states_by_their_enum() -> None:
+    """Where deliveries are handled; the same words as outcomes of calls and names of statuses are others."""
+    folder = Path(__file__).resolve().parents[3] / "sinks"
+    files = [
+        *(folder / "delivery").glob("*.py"),
+        *(folder / "postgres" / "restore").glob("*.py"),
+        folder / "postgres" / "tables" / "deliveries.py",
+    ]
+    literal = re.compile(rf"""state\w*\s*(?:==|!=|=)\s*["'](?:{"|".join(DeliveryState)})["']""")
+    assert [str(file) for file in files if literal.search(file.read_text())] == []
+
+
+def test_the_document_shows_the_table() -> None:
+    assert document() == DOCUMENT.read_text(encoding="utf-8"), "run `python -m sinks.delivery.state_document`"

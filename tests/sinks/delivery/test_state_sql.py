@@ -1,0 +1,168 @@
+"""Every statement that changes a delivery, run from every state: it does what the table says and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from schemas.codec import codec
+from sinks.delivery import state as lifecycle
+from sinks.delivery.events import DeliveryChange, event_of
+from sinks.delivery.ledger import ClaimedRow
+from sinks.delivery.state import RULES, WAITING, DeliveryState
+from sinks.delivery.statements import QUERIES as SENDER
+from sinks.delivery.statements import statement
+from sinks.delivery.statuses import QUERIES as STATUSES
+from sinks.postgres.named_rows import fetch
+from sinks.postgres.restore.history import QUERIES as RESTORE
+from tests.support.sender_world import MONTH, NUMBER, TENANT, World
+
+LEASE, ATTEMPT = uuid4(), uuid4()
+Run = Callable[[World, str], Iterator[list[Any]]]
+"""Runs the statement in all its ways on the delivery of a contact; yields the changed rows of each."""
+
+
+def keys(world: World, contact: str) -> dict[str, Any]:
+    row = world.db.execute("SELECT campaign_id FROM deliveries WHERE contact_id = %s", [contact]).fetchone()
+    assert row is not None
+    return {"months": [MONTH], "campaigns": [row[0]], "contacts": [contact]}
+
+
+def claim(world: World, _contact: str) -> Iterator[list[Any]]:
+    parameters = {"tenant_id": TENANT, "limit": 9, "lease_token": uuid4(), "lease_s": 60}
+    yield fetch(world.db, statement("claim_deliveries"), ClaimedRow, parameters)
+
+
+def mark(world: World, contact: str) -> Iterator[list[Any]]:
+    parameters = keys(world, contact) | {
+        "lease_tokens": [LEASE],
+        "numbers": [NUMBER],
+        "fencing_tokens": [1],
+        "attempt_ids": [ATTEMPT],
+        "lease_s": 60,
+        "number_lost": "lost",
+    }
+    for obstacle in (
+        "SELECT 1",
+        f"INSERT INTO suppressions VALUES ('{TENANT}', '{contact}', 'STOP')",
+        "UPDATE campaigns SET cancelled_at = now()",
+        "INSERT INTO sending_stops (scope) VALUES ('global')",
+        "UPDATE sender_numbers SET fencing_token = 2",
+    ):
+        with world.db.transaction(force_rollback=True):
+            world.db.execute(obstacle)
+            yield fetch(world.db, statement("mark_calling"), DeliveryChange, parameters)
+
+
+def settle_leased(world: World, contact: str) -> Iterator[list[Any]]:
+    for target in ("waiting", "failed"):
+        parameters = keys(world, contact) | {"lease_tokens": [LEASE], "states": [target], "reasons": [""]}
+        with world.db.transaction(force_rollback=True):
+            yield fetch(world.db, statement("settle_leased"), DeliveryChange, parameters)
+
+
+def reclaim(name: str) -> Run:
+    def run(world: World, _contact: str) -> Iterator[list[Any]]:
+        world.db.execute("UPDATE deliveries SET leased_until = now()")
+        yield fetch(world.db, statement(name), DeliveryChange, {"limit": 9})
+
+    return run
+
+
+def record(world: World, contact: str) -> Iterator[list[Any]]:
+    for target in sorted({rule.target for rule in RULES if rule.statement == "record_results"}):
+        parameters = keys(world, contact) | {
+            "attempt_ids": [ATTEMPT],
+            "states": [target],
+            "reasons": [""],
+            "due_in_s": [None],
+            "uncounted": [0],
+            "message_ids": [None],
+        }
+        with world.db.transaction(force_rollback=True):
+            yield fetch(world.db, statement("record_results"), DeliveryChange, parameters)
+
+
+def restore(world: World, contact: str) -> Iterator[list[Any]]:
+    for last in DeliveryState:
+        with world.db.transaction(force_rollback=True):
+            world.db.execute(
+                "INSERT INTO recovered_deliveries (delivery_id, tenant_id, campaign_id, contact_id, sequence,"
+                " state, reason, attempts)"
+                " SELECT delivery_id, tenant_id, campaign_id, contact_id, 99, %s, '', 0"
+                " FROM deliveries WHERE contact_id = %s",
+                [last, contact],
+            )
+            yield fetch(world.db, RESTORE["restore_deliveries"], DeliveryChange, {"unsure": "restored"})
+
+
+def doubt(world: World, _contact: str) -> Iterator[list[Any]]:
+    yield fetch(world.db, RESTORE["doubt_leases"], DeliveryChange, {"unsure": "restored"})
+
+
+STATEMENTS: dict[str, Run] = {
+    "claim_deliveries": claim,
+    "mark_calling": mark,
+    "settle_leased": settle_leased,
+    "reclaim_leased": reclaim("reclaim_leased"),
+    "reclaim_calling": reclaim("reclaim_calling"),
+    "record_results": record,
+    "restore_deliveries": restore,
+    "doubt_leases": doubt,
+}
+# A match opens a delivery (tests/sinks/postgres/tables/test_deliveries.py); a status writes the state that
+# `merge` gives (test_state.py, test_statuses.py).
+ELSEWHERE = {"insert_deliveries", "settle_deliveries"}
+
+
+def test_no_statement_is_left_out() -> None:
+    assert {rule.statement for rule in RULES} == set(STATEMENTS) | ELSEWHERE
+    changing = {
+        name
+        for queries in (SENDER, STATUSES, RESTORE)
+        for name, text in queries.items()
+        if "UPDATE deliveries" in text and "state =" in text
+    }
+    assert changing == (set(STATEMENTS) | ELSEWHERE) - {"insert_deliveries"}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_makes_the_transitions_of_the_table(world: World, name: str) -> None:
+    world.number(lease_owner="me", fencing_token=1, leased_until="2999-01-01")
+    campaign = world.campaign()
+    seen: set[tuple[DeliveryState, DeliveryState]] = set()
+    for source in DeliveryState:
+        with world.db.transaction(force_rollback=True):
+            (contact,) = world.deliveries(
+                campaign,
+                state=source,
+                lease_token=LEASE,
+                leased_until="2999-01-01",
+                attempt_id=ATTEMPT,
+                number_id=NUMBER,
+                due_at="2026-01-01",
+            )
+            for rows in STATEMENTS[name](world, contact):
+                for row in rows:
+                    seen.add((source, DeliveryState(row.state)))
+                    assert row.sequence >= 2
+                    assert_event(row)
+    assert seen == {
+        (source, rule.target) for rule in RULES if rule.statement == name for source in rule.sources
+    }
+
+
+def assert_event(row: DeliveryChange) -> None:
+    """The one builder takes what every statement returns."""
+    key, value = event_of(row)
+    event = codec("delivery_event").decode(value)
+    assert (key.decode(), event.state, event.sequence) == (row.delivery_id, row.state, row.sequence)
+    assert UUID(event.completion_id).version == 4
+    assert event.at == row.at_ms > 0
+
+
+def test_a_delivery_begins_as_waiting() -> None:
+    assert lifecycle.after(None, lifecycle.Event.OPENED) is WAITING
