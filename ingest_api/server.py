@@ -28,7 +28,7 @@ from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
 from ingest_api.webhooks.receive import ReceiveWebhook
 from ingest_api.webhooks.secrets import secrets_of
-from pipeline.runtime.reference_data import FactsFollower
+from pipeline.runtime.reference_data import ReferenceDataFollower
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
@@ -97,8 +97,12 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
     )
     reference_data = ReferenceData(
         [
-            lambda: FactsFollower(bootstrap, topology.topic("quizzes"), codec("quiz"), quizzes.on_event),
-            lambda: FactsFollower(bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event),
+            lambda: ReferenceDataFollower(
+                bootstrap, topology.topic("quizzes"), codec("quiz"), quizzes.on_event
+            ),
+            lambda: ReferenceDataFollower(
+                bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event
+            ),
         ],
         reached=lambda: publisher.problem is None,
     )

@@ -1,8 +1,8 @@
-"""The stream's process: topology, facts, stages and runner put together.
+"""The stream's process: wires topology, reference data, stages and runner.
 
-Facts are read to their end before the group is joined, so no completion is judged without the campaigns that
-were there before it; afterwards a thread follows them. Where facts cannot be read the process ends, and its
-supervisor starts it again.
+Reference data is read to its end before the group is joined, so that no completion is judged without the
+campaigns that were there before it; afterwards a thread follows it. Where it cannot be read the process ends,
+and its supervisor starts it again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.runtime.clock import now_ms
 from pipeline.runtime.dead_letters import dead_letter, dead_letter_output
 from pipeline.runtime.health import Observed, Readiness, serve
 from pipeline.runtime.record import Output, Poison
-from pipeline.runtime.reference_data import FactsFollower
+from pipeline.runtime.reference_data import ReferenceDataFollower
 from pipeline.runtime.settings import Settings
 from pipeline.stages.registry import stage_of
 from pipeline.topology.loader import load
@@ -36,7 +36,7 @@ from schemas.records import Campaign, Quiz
 log = logging.getLogger(__name__)
 
 WORKER_ID = "QUIZSTREAM_WORKER_ID"  # tells workers of one host apart: a number each, from 0
-FACTS_TIMEOUT_S = 60.0
+REFERENCE_DATA_TIMEOUT_S = 60.0
 CANNOT_START = 1
 
 
@@ -72,7 +72,7 @@ def _prepared(settings: Settings, worker_id: int, closing: ExitStack) -> StreamA
     closing.callback(observed.stop)
     log.info("worker %d: metrics and health on port %d", worker_id, observed.port)
     for follower in followers:
-        follower.read_to_end(FACTS_TIMEOUT_S)
+        follower.read_to_end(REFERENCE_DATA_TIMEOUT_S)
     book.go_live()
     for follower in followers:
         follower.start()
@@ -94,7 +94,7 @@ def stage_agents(topology: Topology, campaigns: Callable[[], Campaigns]) -> list
 
 def _followers(
     settings: Settings, topology: Topology, book: CampaignBook, closing: ExitStack
-) -> list[FactsFollower[Campaign] | FactsFollower[Quiz]]:
+) -> list[ReferenceDataFollower[Campaign] | ReferenceDataFollower[Quiz]]:
     def on_campaign(key: bytes, campaign: Campaign | None) -> None:
         # A tombstone changes nothing: a replay matches with the versions that were in force.
         if campaign is not None:
@@ -105,9 +105,9 @@ def _followers(
             book.apply_quiz(quiz)
 
     bootstrap = settings.kafka_bootstrap_servers
-    campaigns = FactsFollower(bootstrap, topology.topic("campaigns"), codec("campaign"), on_campaign)
+    campaigns = ReferenceDataFollower(bootstrap, topology.topic("campaigns"), codec("campaign"), on_campaign)
     closing.callback(campaigns.stop)
-    quizzes = FactsFollower(bootstrap, topology.topic("quizzes"), codec("quiz"), on_quiz)
+    quizzes = ReferenceDataFollower(bootstrap, topology.topic("quizzes"), codec("quiz"), on_quiz)
     closing.callback(quizzes.stop)
     return [campaigns, quizzes]
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.runtime.reference_data import FactsFollower, FactsNotRead
+from pipeline.runtime.reference_data import ReferenceDataFollower, ReferenceDataNotRead
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ READ_TIMEOUT_S = 60.0
 RETRY_S = 1.0
 REACHED_POLL_S = 0.05
 
-MakeFollower = Callable[[], FactsFollower[Any]]
+MakeFollower = Callable[[], ReferenceDataFollower[Any]]
 
 
 class ReferenceData:
@@ -51,7 +51,7 @@ class _Kept:
     def __init__(self, make: MakeFollower, reached: Callable[[], bool]) -> None:
         self._make = make
         self._reached = reached
-        self._follower: FactsFollower[Any] | None = None
+        self._follower: ReferenceDataFollower[Any] | None = None
         self._not_read = "reference data: not read yet"
         self.stopping = threading.Event()
 
@@ -74,7 +74,7 @@ class _Kept:
             follower = self._make()
             try:
                 follower.read_to_end(READ_TIMEOUT_S)
-            except FactsNotRead as error:
+            except ReferenceDataNotRead as error:
                 self._not_read = str(error)
                 log.warning("%s; retrying in %g s", error, RETRY_S)
                 follower.stop()

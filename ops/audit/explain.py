@@ -24,7 +24,8 @@ from sinks.postgres.queries import load_queries
 QUERIES = load_queries(Path(__file__).with_name("explain.sql"))
 STATEMENT_TIMEOUT_MS = 60_000
 
-# Topics of one person's events. The others hold facts, state, or the provider's bodies, which are in a table.
+# Topics of one person's events. The others hold reference data, state, or the provider's bodies, which are in
+# a table.
 _ROLES = ("completions", "outcomes", "matches", "deliveries", "duplicates", "delivery_events", "dead_letters")
 
 

@@ -39,9 +39,9 @@ def prepare(found: Deployment) -> int:
 def publish(found: Deployment) -> None:
     """Publishes what is in the outbox, unless a process that runs already does.
 
-    Before the first process starts: each then finds the facts of the seeds at its start, however long that
-    takes, and no campaign is in force that the stream has not heard of. A transaction that is open somewhere
-    on the server holds events up: they are waited for, but not for ever.
+    Called before the first process starts: each then finds the reference data of the seeds at its start,
+    however long that takes, and no campaign is in force that the stream has not read. A transaction that is
+    open somewhere on the server delays events: they are waited for, for a limited time.
     """
     settings, largest = found.settings, found.topology.record_bytes_max
     outbox_producer = producer(settings.kafka_bootstrap_servers, "quizstream-prepare", largest)

@@ -138,10 +138,10 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
         ),
         Alert(
             "QuizstreamFactsBad",
-            "increase(quizstream_facts_undecodable_total[15m]) > 0",
+            "increase(quizstream_reference_data_undecodable_total[15m]) > 0",
             0,
             "critical",
-            "{{ $labels.process }} cannot read a fact of {{ $labels.role }}",
+            "{{ $labels.process }} cannot decode reference data of {{ $labels.role }}",
             "Its log names the partition and offset; the object must be saved again.",
         ),
     )

@@ -70,10 +70,13 @@ def _lag(topology: Topology) -> Row:
                 red=topology.alerts.lag_s_max,
             ),
             Panel(
-                "Facts and outbox",
-                "Facts that a process has not read, outbox rows that wait, and the age of the oldest.",
+                "Reference data and outbox",
+                "Reference data that a process has not read; outbox rows that wait, age of the oldest.",
                 (
-                    Query("max by (process, role) (quizstream_facts_lag_records)", "{{process}} {{role}}"),
+                    Query(
+                        "max by (process, role) (quizstream_reference_data_lag_records)",
+                        "{{process}} {{role}}",
+                    ),
                     Query("max(quizstream_outbox_depth)", "outbox rows"),
                     Query("max(quizstream_outbox_age_seconds)", "outbox, oldest (s)"),
                 ),

@@ -1,7 +1,8 @@
 """Every version of every campaign, in memory, and which of them were in force at a moment.
 
-One thread follows the facts and calls `CampaignBook.apply`; stages take an immutable `Campaigns` for each
-batch with `CampaignBook.snapshot`. Only quizzes whose campaigns changed are indexed again, by the next batch.
+One thread follows the reference data and calls `CampaignBook.apply`; stages take an immutable `Campaigns` for
+each batch with `CampaignBook.snapshot`. Only quizzes whose campaigns changed are indexed again, by the next
+batch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small facts (quizzes, campaigns, tokens), followed from their compacted topic into memory."""
+"""Reference data (quizzes, campaigns, tokens), followed on its compacted topic into memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,22 @@ log = logging.getLogger(__name__)
 Event = TypeVar("Event")
 
 # Labelled by the topic's role, which is the same in every deployment.
-EVENTS = Counter("quizstream_facts_events_total", "Facts read, tombstones included.", ["role"])
+EVENTS = Counter(
+    "quizstream_reference_data_events_total", "Reference data records read, tombstones included.", ["role"]
+)
 UNDECODABLE = Counter(
-    "quizstream_facts_undecodable_total", "Facts that were skipped: no key, or not Avro.", ["role"]
+    "quizstream_reference_data_undecodable_total",
+    "Reference data records skipped: no key, or not decodable.",
+    ["role"],
 )
 LAG = Gauge(
-    "quizstream_facts_lag_records", "Facts that the topic has and this process has not read yet.", ["role"]
+    "quizstream_reference_data_lag_records",
+    "Reference data records in the topic that this process has not read yet.",
+    ["role"],
 )
-ERRORS = Counter("quizstream_facts_errors_total", "Errors of the connection while following facts.", ["role"])
+ERRORS = Counter(
+    "quizstream_reference_data_errors_total", "Kafka errors while following reference data.", ["role"]
+)
 
 POLL_S = 0.2
 RETRY_S = 0.1
@@ -47,11 +55,11 @@ SETTLING = frozenset(
 )
 
 
-class FactsNotRead(OperatorError):
-    """The facts could not be read to their end; the message says what to do."""
+class ReferenceDataNotRead(OperatorError):
+    """Reference data could not be read to its end; the message has the cause and the remedy."""
 
 
-class FactsFollower(Generic[Event]):
+class ReferenceDataFollower(Generic[Event]):
     """Reads one compacted topic from its beginning, in every process for itself: no group, no commits.
 
     `on_event(key, event)` is called in the order of each partition: by `read_to_end` in the caller's
@@ -81,7 +89,9 @@ class FactsFollower(Generic[Event]):
         for metric in (EVENTS, UNDECODABLE, ERRORS):
             metric.labels(topic.role)
         # From the earliest: where the topic was deleted and created again, all of it is in force.
-        self._consumer = standalone_consumer(bootstrap, "quizstream-facts", from_earliest=True, logger=log)
+        self._consumer = standalone_consumer(
+            bootstrap, "quizstream-reference-data", from_earliest=True, logger=log
+        )
 
     @property
     def caught_up(self) -> bool:
@@ -90,15 +100,15 @@ class FactsFollower(Generic[Event]):
 
     @property
     def problem(self) -> str | None:
-        """Why the facts are not followed, for readiness; None while all is well."""
+        """The reason why the data is not followed, for readiness; None while it is."""
         if self._problem is not None:
             return self._problem
-        return None if self._caught_up else f"facts {self._topic.role}: not read yet"
+        return None if self._caught_up else f"reference data {self._topic.role}: not read yet"
 
     def read_to_end(self, timeout_s: float) -> None:
         """Return once everything was handed on that the topic held at the call; call it once, before `start`.
 
-        Raises FactsNotRead where the brokers cannot be reached, the topic is missing, or time runs out.
+        Raises ReferenceDataNotRead where the brokers are unreachable, the topic is missing, or time runs out.
         """
         give_up_at = time.monotonic() + timeout_s
         self._behind = self._ends(give_up_at)
@@ -107,15 +117,18 @@ class FactsFollower(Generic[Event]):
         )
         while self._behind:
             if time.monotonic() > give_up_at:
-                raise FactsNotRead(
-                    f"facts {self._topic.role}: {self._topic.name} was not read to its end in {timeout_s:g} s"
+                raise ReferenceDataNotRead(
+                    f"reference data {self._topic.role}: {self._topic.name} was not read to its end "
+                    f"in {timeout_s:g} s"
                 )
             self._take()
         self._caught_up = True
 
     def start(self) -> None:
         """Follow in a daemon thread, from where `read_to_end` came to."""
-        self._thread = threading.Thread(target=self._follow, name=f"facts-{self._topic.role}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._follow, name=f"reference-data-{self._topic.role}", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -135,7 +148,7 @@ class FactsFollower(Generic[Event]):
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
                 if cause.code() not in SETTLING or time.monotonic() > give_up_at:
-                    raise FactsNotRead(f"facts {self._topic.role}: {cause.str()}") from None
+                    raise ReferenceDataNotRead(f"reference data {self._topic.role}: {cause.str()}") from None
                 time.sleep(RETRY_S)
 
     def _ends_within(self, timeout_s: float) -> dict[int, int]:
@@ -144,8 +157,9 @@ class FactsFollower(Generic[Event]):
         if metadata.error is not None:
             if metadata.error.code() == KafkaError.LEADER_NOT_AVAILABLE:
                 raise KafkaException(metadata.error)
-            raise FactsNotRead(
-                f"facts {self._topic.role}: {metadata.error.str()} ({name}): `quizstream topology apply`"
+            raise ReferenceDataNotRead(
+                f"reference data {self._topic.role}: {metadata.error.str()} ({name}): "
+                "run `quizstream topology apply`"
             )
         self._partitions = sorted(metadata.partitions)
         ends = {}
@@ -161,8 +175,8 @@ class FactsFollower(Generic[Event]):
             while not self._stopping.is_set():
                 self._take()
         except Exception as error:
-            self._problem = f"facts {self._topic.role}: following ended by {type(error).__name__}"
-            log.exception("facts %s: following ended", self._topic.role)
+            self._problem = f"reference data {self._topic.role}: following ended by {type(error).__name__}"
+            log.exception("reference data %s: following ended", self._topic.role)
 
     def _take(self) -> None:
         first = self._consumer.poll(POLL_S)
@@ -177,7 +191,7 @@ class FactsFollower(Generic[Event]):
                 self._reached(message.partition(), None)
             else:
                 ERRORS.labels(self._topic.role).inc()
-                log.warning("facts %s: %s", self._topic.role, error.str())
+                log.warning("reference data %s: %s", self._topic.role, error.str())
         self._tell_lag()
 
     def _hand_on(self, message: Message) -> None:
@@ -187,13 +201,15 @@ class FactsFollower(Generic[Event]):
         value: Any = message.value()
         if key is None:
             UNDECODABLE.labels(role).inc()
-            log.error("facts %s: no key at %s/%s", role, message.partition(), message.offset())
+            log.error("reference data %s: no key at %s/%s", role, message.partition(), message.offset())
             return
         try:
             event = None if value is None else self._codec.decode(value)
         except Undecodable as error:
             UNDECODABLE.labels(role).inc()
-            log.error("facts %s: %s at %s/%s", role, error.reason, message.partition(), message.offset())
+            log.error(
+                "reference data %s: %s at %s/%s", role, error.reason, message.partition(), message.offset()
+            )
             return
         self._on_event(key, event)
 

@@ -18,7 +18,7 @@ forgotten = Counter(
 )
 versions_missing = Counter(
     "quizstream_campaign_versions_missing_total",
-    "Remembered matches that were not given again since their campaign version is not among the facts.",
+    "Remembered matches not repeated because their campaign version is not in the reference data.",
 )
 deliveries = Counter("quizstream_deliveries_total", "First matches of (campaign, contact), repetitions too.")
 duplicates = Counter("quizstream_duplicates_total", "Matches of (campaign, contact) after the first.")

@@ -163,7 +163,8 @@ class Qualify:
             if campaign is None:
                 batch.counts["versions_missing"] += 1
                 log.error(
-                    "campaign %s version %d is remembered but not among the facts: its match is not repeated",
+                    "campaign %s version %d is remembered but not in the reference data; "
+                    "its match is not repeated",
                     chosen.campaign_id,
                     chosen.version,
                 )

@@ -34,11 +34,15 @@ def _dangling(file: TopologyFile) -> Iterator[str]:
     roles = [
         *((f"agents.{name}.source", agent.source) for name, agent in file.agents.items()),
         *((f"agents.{name}.outputs", role) for name, agent in file.agents.items() for role in agent.outputs),
-        *((f"agents.{name}.facts", role) for name, agent in file.agents.items() for role in agent.facts),
+        *(
+            (f"agents.{name}.reference_data", role)
+            for name, agent in file.agents.items()
+            for role in agent.reference_data
+        ),
         *((f"tables.{name}.changelog", table.changelog) for name, table in file.tables.items()),
         *((f"sinks.{name}.source", sink.source) for name, sink in file.sinks.items()),
         *(("edge.outputs", role) for role in file.edge.outputs),
-        *(("edge.facts", role) for role in file.edge.facts),
+        *(("edge.reference_data", role) for role in file.edge.reference_data),
         *(("outbox.outputs", role) for role in file.outbox.outputs),
     ]
     yield from (f'{place}: no topic "{role}"' for place, role in roles if role not in file.topics)
@@ -60,10 +64,11 @@ def _topics(file: TopologyFile) -> Iterator[str]:
             yield f"{place}: needs a schema, or a changelog_of, and not both"
         if topic.compact == (topic.retention_h is not None):
             yield f"{place}: needs retention_h, or compact: true, and not both"
-    facts = {*file.edge.facts, *(role for agent in file.agents.values() for role in agent.facts)}
+    agents = file.agents.values()
+    followed = {*file.edge.reference_data, *(role for agent in agents for role in agent.reference_data)}
     yield from (
-        f"topics.{role}.compact: facts are read from the start, so their topic is compacted"
-        for role in sorted(facts)
+        f"topics.{role}.compact: reference data is read from the start, so its topic must be compacted"
+        for role in sorted(followed)
         if not file.topics[role].compact
     )
 
@@ -104,10 +109,10 @@ def _ends(file: TopologyFile) -> Iterator[str]:
     """Every topic has somebody who writes it and somebody who reads it."""
     changelogs = {table.changelog for table in file.tables.values()}
     written = {*file.edge.outputs, *file.outbox.outputs, *changelogs}
-    read = {*file.edge.facts, *changelogs, *(sink.source for sink in file.sinks.values())}
+    read = {*file.edge.reference_data, *changelogs, *(sink.source for sink in file.sinks.values())}
     for agent in file.agents.values():
         written.update(agent.outputs)
-        read.update((agent.source, *agent.facts))
+        read.update((agent.source, *agent.reference_data))
     for role, topic in file.topics.items():
         if role not in written and not topic.writers:
             yield f"topics.{role}: nobody writes it; add it to an agent's, the edge's or the outbox's outputs"

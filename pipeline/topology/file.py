@@ -49,7 +49,7 @@ class AgentFile(Strict, frozen=True):
     stages: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     tables: tuple[Role, ...] = ()
     outputs: tuple[Role, ...] = ()
-    facts: tuple[Role, ...] = ()
+    reference_data: tuple[Role, ...] = ()
 
 
 class Stream(Strict, frozen=True):
@@ -84,7 +84,7 @@ class Breaker(Strict, frozen=True):
 
 class Edge(Strict, frozen=True):
     outputs: tuple[Role, ...]
-    facts: tuple[Role, ...]
+    reference_data: tuple[Role, ...]
     body_bytes_max: Positive
     answers_max: Positive
     answer_chars_max: Positive

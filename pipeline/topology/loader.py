@@ -62,7 +62,7 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
                 stages=agent.stages,
                 tables=tuple(tables[table] for table in agent.tables),
                 outputs=tuple(topics[role] for role in agent.outputs),
-                facts=tuple(topics[role] for role in agent.facts),
+                reference_data=tuple(topics[role] for role in agent.reference_data),
             )
             for name, agent in file.agents.items()
         },

@@ -47,7 +47,7 @@ class Agent(msgspec.Struct, frozen=True):
     stages: tuple[str, ...]
     tables: tuple[Table, ...]
     outputs: tuple[Topic, ...]
-    facts: tuple[Topic, ...]
+    reference_data: tuple[Topic, ...]
 
 
 class Sink(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from pipeline.topology.file import AgentFile, SinkFile, TableFile, TopicFile, To
 
 FILE_BYTES_MAX = 1_000_000
 
+RENAMED_KEYS = {"facts": "reference_data"}  # of agents and the edge
 SECTIONS: dict[str, type] = {"topics": TopicFile, "tables": TableFile, "agents": AgentFile, "sinks": SinkFile}
 
 
@@ -56,12 +57,23 @@ def read(path: Path) -> TopologyFile:
 def typed(loaded: Any) -> TopologyFile:
     """Raises TopologyError. Entries go one by one, since msgspec's paths leave out a mapping's keys."""
     if isinstance(loaded, dict):
+        _reject_renamed_keys(loaded)
         for section, entry_type in SECTIONS.items():
             entries = loaded.get(section)
             if isinstance(entries, dict):
                 for name, entry in entries.items():
                     _convert(entry, entry_type, f"{section}.{name}")
     return cast(TopologyFile, _convert(loaded, TopologyFile, ""))
+
+
+def _reject_renamed_keys(loaded: dict[str, Any]) -> None:
+    agents = loaded.get("agents")
+    places = {"edge": loaded.get("edge")}
+    places |= {f"agents.{name}": agent for name, agent in agents.items()} if isinstance(agents, dict) else {}
+    for place, section in places.items():
+        for old, new in RENAMED_KEYS.items():
+            if isinstance(section, dict) and old in section:
+                raise TopologyError(f"{place}.{old}: this key is named {new} now: rename it")
 
 
 def _convert(value: Any, as_type: Any, place: str) -> Any:

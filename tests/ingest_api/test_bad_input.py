@@ -201,7 +201,7 @@ def test_rejections_are_counted_by_type(edge: Edge) -> None:
     assert 'quizstream_edge_refused_total{problem="unknown-quiz"}' in metrics
     assert 'quizstream_edge_requests_total{route="completions",status="404"}' in metrics
     assert "quizstream_edge_breaker_state 0.0" in metrics
-    assert 'quizstream_facts_lag_records{role="quizzes"} 0.0' in metrics
+    assert 'quizstream_reference_data_lag_records{role="quizzes"} 0.0' in metrics
 
 
 def read_to_end(connection: socket.socket) -> bytes:

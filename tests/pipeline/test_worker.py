@@ -311,7 +311,7 @@ def test_a_campaign_is_known_to_a_running_worker(cluster: Cluster, worker: Worke
     assert cluster.verdicts()[done.completion_id] == ("matched", "", ("everybody", "fresh"))
 
 
-def test_a_worker_that_cannot_read_its_facts_does_not_start(worker: Worker) -> None:
+def test_a_worker_that_cannot_read_its_reference_data_does_not_start(worker: Worker) -> None:
     worker.start(QUIZSTREAM_NAMESPACE="without-topics")
     assert worker.wait() == 1
 

@@ -1,4 +1,4 @@
-"""What a restored catalogue has forgotten, from its facts in Kafka: quizzes, campaigns and tokens.
+"""Restores quizzes, campaigns and tokens that are newer in Kafka than in a restored catalogue.
 
 Versions are never changed, so a campaign that was saved after the copy must come back as it was: the next
 one saved would take its number. A campaign whose newest version the copy does not know, and which is not
@@ -28,7 +28,7 @@ QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
 def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str) -> int:
     """Takes in what is newer than the tables, and says it once more, so that compaction keeps it.
 
-    Returns how many facts that were; doing it again changes nothing. Raises KafkaException.
+    Returns how many records were newer; idempotent. Raises KafkaException.
     """
     restored = 0
     takers: dict[str, Callable[[Connection, Any], bool]] = {
@@ -37,7 +37,7 @@ def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str
         "campaigns": _campaign,
     }
     for role, take in takers.items():
-        for key, value, event in _facts(topology, bootstrap, role):
+        for key, value, event in _records(topology, bootstrap, role):
             with connection.transaction():
                 if take(connection, event):
                     enqueue(connection, role, key, value)
@@ -45,7 +45,7 @@ def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str
     return restored
 
 
-def _facts(topology: Topology, bootstrap: str, role: str) -> Iterator[tuple[bytes, bytes, Any]]:
+def _records(topology: Topology, bootstrap: str, role: str) -> Iterator[tuple[bytes, bytes, Any]]:
     topic = topology.topic(role)
     decode = codec(str(topic.schema)).decode
     for record in TopicScan(bootstrap, topic).records():

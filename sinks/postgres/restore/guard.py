@@ -79,7 +79,7 @@ class RestoreGuard:
             connection.execute(QUERIES["begin_recovery"], [REASON])
         restored = restore_catalogue(connection, self._topology, self._bootstrap)
         self._set_targets(connection)
-        LOG.warning("recovery: %d facts of the catalogue were newer", restored)
+        LOG.warning("recovery: %d records of reference data were newer than the catalogue", restored)
 
     def published(self, connection: Connection, ranges: Mapping[int, tuple[int, int]]) -> bool:
         """Within the transaction that takes events out of the outbox; `ranges` by partition.

@@ -25,7 +25,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/ready" else 503)
         self.end_headers()
-        self.wfile.write(b"still reading facts")
+        self.wfile.write(b"still reading quizzes")
 
     def log_message(self, format: str, *args: object) -> None:
         return None
@@ -91,7 +91,7 @@ def test_a_process_that_runs_but_does_not_serve_is_told_with_its_own_words(
 ) -> None:
     found = by_name(diagnose(nowhere, {"worker": f"{web}/not-ready"}))["worker"]
     assert not found.ok
-    assert "503: still reading facts" in found.detail
+    assert "503: still reading quizzes" in found.detail
     assert found.remedy.endswith("worker.log")
 
 

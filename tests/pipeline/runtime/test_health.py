@@ -40,7 +40,7 @@ def get(observed: Observed, path: str) -> tuple[int, str]:
 
 
 def test_a_process_that_is_not_ready_says_why_and_lives(start: Serve) -> None:
-    reasons = ["facts campaigns: not read yet"]
+    reasons = ["reference data campaigns: not read yet"]
     observed = start(lambda: Readiness(tuple(reasons)))
     assert get(observed, "/health/live")[0] == 200
     status, body = get(observed, "/health/ready")

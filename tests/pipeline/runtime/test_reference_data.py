@@ -1,4 +1,4 @@
-"""Facts on a real broker: all from the beginning, in order, then what comes; bad ones are passed over."""
+"""Reference data on a real broker: read from the beginning, in order, then followed; bad ones skipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from ops.embedded.stack import ServerUrls
 from ops.topics.command import apply
-from pipeline.runtime.reference_data import FactsFollower, FactsNotRead
+from pipeline.runtime.reference_data import ReferenceDataFollower, ReferenceDataNotRead
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic
 from schemas.codec import codec
@@ -22,25 +22,25 @@ FILE = Path(__file__).resolve().parents[3] / "topology.yaml"
 READ_TIMEOUT_S = 30.0
 SEEN_TIMEOUT_S = 30.0
 
-Follow = Callable[[Callable[[bytes, Token | None], None]], FactsFollower[Token]]
+Follow = Callable[[Callable[[bytes, Token | None], None]], ReferenceDataFollower[Token]]
 
 
 class Seen:
     """What was handed on, and a way to wait for more."""
 
     def __init__(self) -> None:
-        self.facts: list[tuple[bytes, int | None]] = []
+        self.records: list[tuple[bytes, int | None]] = []
         self.changed = threading.Condition()
 
     def __call__(self, key: bytes, token: Token | None) -> None:
         with self.changed:
-            self.facts.append((key, None if token is None else token.version))
+            self.records.append((key, None if token is None else token.version))
             self.changed.notify_all()
 
     def wait_for(self, count: int) -> list[tuple[bytes, int | None]]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.facts) >= count, SEEN_TIMEOUT_S)
-            return list(self.facts)
+            assert self.changed.wait_for(lambda: len(self.records) >= count, SEEN_TIMEOUT_S)
+            return list(self.records)
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def topic(stack: ServerUrls, namespace: str) -> Topic:
 
 @pytest.fixture
 def follow(stack: ServerUrls, topic: Topic) -> Iterator[Follow]:
-    made: list[FactsFollower[Token]] = []
+    made: list[ReferenceDataFollower[Token]] = []
 
-    def start(on_event: Callable[[bytes, Token | None], None]) -> FactsFollower[Token]:
-        made.append(FactsFollower(stack.kafka_bootstrap, topic, codec("token"), on_event))
+    def start(on_event: Callable[[bytes, Token | None], None]) -> ReferenceDataFollower[Token]:
+        made.append(ReferenceDataFollower(stack.kafka_bootstrap, topic, codec("token"), on_event))
         return made[-1]
 
     yield start
@@ -63,11 +63,11 @@ def follow(stack: ServerUrls, topic: Topic) -> Iterator[Follow]:
         follower.stop()
 
 
-def publish(stack: ServerUrls, topic: Topic, *facts: tuple[bytes, int | bytes | None]) -> None:
+def publish(stack: ServerUrls, topic: Topic, *records: tuple[bytes, int | bytes | None]) -> None:
     """`(key, version)`; bytes are put as they are, None is a tombstone."""
     producer = make_producer(stack.kafka_bootstrap)
-    for key, fact in facts:
-        value = codec("token").encode(Token("h", "acme", fact)) if isinstance(fact, int) else fact
+    for key, record in records:
+        value = codec("token").encode(Token("h", "acme", record)) if isinstance(record, int) else record
         producer.produce(topic.name, key=key, value=value)
     assert producer.flush(30) == 0
 
@@ -76,14 +76,16 @@ def count(name: str) -> float:
     return REGISTRY.get_sample_value(name, {"role": "tokens"}) or 0.0
 
 
-def test_facts_are_read_to_the_end_and_then_followed(stack: ServerUrls, topic: Topic, follow: Follow) -> None:
+def test_reference_data_is_read_to_the_end_and_then_followed(
+    stack: ServerUrls, topic: Topic, follow: Follow
+) -> None:
     publish(stack, topic, (b"a", 1), (b"b", 1), (b"a", 2), (b"b", None))
     seen = Seen()
     follower = follow(seen)
-    assert follower.problem == "facts tokens: not read yet"
+    assert follower.problem == "reference data tokens: not read yet"
 
     follower.read_to_end(READ_TIMEOUT_S)
-    assert seen.facts == [(b"a", 1), (b"b", 1), (b"a", 2), (b"b", None)]
+    assert seen.records == [(b"a", 1), (b"b", 1), (b"a", 2), (b"b", None)]
     assert follower.caught_up
     assert not follower.problem
 
@@ -98,26 +100,26 @@ def test_every_process_reads_all_of_it_for_itself(stack: ServerUrls, topic: Topi
     readers = [Seen(), Seen()]
     for seen in readers:
         follow(seen).read_to_end(READ_TIMEOUT_S)
-    assert [seen.facts for seen in readers] == [[(b"a", 1)], [(b"a", 1)]]
+    assert [seen.records for seen in readers] == [[(b"a", 1)], [(b"a", 1)]]
 
 
 def test_an_empty_topic_is_read_at_once(follow: Follow) -> None:
     seen = Seen()
     follower = follow(seen)
     follower.read_to_end(READ_TIMEOUT_S)
-    assert (seen.facts, follower.caught_up) == ([], True)
+    assert (seen.records, follower.caught_up) == ([], True)
 
 
 def test_what_is_no_fact_is_counted_and_passed_over(stack: ServerUrls, topic: Topic, follow: Follow) -> None:
-    before = count("quizstream_facts_undecodable_total")
+    before = count("quizstream_reference_data_undecodable_total")
     publish(stack, topic, (b"a", 1), (b"x", b"{}"), (b"y", b""), (b"b", 1))
     seen = Seen()
     follow(seen).read_to_end(READ_TIMEOUT_S)
-    assert seen.facts == [(b"a", 1), (b"b", 1)]
-    assert count("quizstream_facts_undecodable_total") == before + 2
+    assert seen.records == [(b"a", 1), (b"b", 1)]
+    assert count("quizstream_reference_data_undecodable_total") == before + 2
 
 
-def test_a_process_whose_facts_are_no_longer_followed_says_so(
+def test_a_process_whose_reference_data_is_no_longer_followed_says_so(
     stack: ServerUrls, topic: Topic, follow: Follow
 ) -> None:
     failed = threading.Event()
@@ -132,19 +134,19 @@ def test_a_process_whose_facts_are_no_longer_followed_says_so(
     publish(stack, topic, (b"a", 1))
     assert failed.wait(SEEN_TIMEOUT_S)
     follower.stop()
-    assert follower.problem == "facts tokens: following ended by RuntimeError"
+    assert follower.problem == "reference data tokens: following ended by RuntimeError"
 
 
 def test_a_topic_that_is_not_there_says_what_to_do(stack: ServerUrls, namespace: str) -> None:
     missing = load(FILE, namespace).topic("quizzes")
-    follower = FactsFollower(stack.kafka_bootstrap, missing, codec("quiz"), lambda key, quiz: None)
-    with pytest.raises(FactsNotRead, match="quizstream topology apply"):
+    follower = ReferenceDataFollower(stack.kafka_bootstrap, missing, codec("quiz"), lambda key, quiz: None)
+    with pytest.raises(ReferenceDataNotRead, match="quizstream topology apply"):
         follower.read_to_end(READ_TIMEOUT_S)
     follower.stop()
 
 
 def test_brokers_that_are_away_are_said() -> None:
-    follower = FactsFollower("127.0.0.1:1", load(FILE).topic("tokens"), codec("token"), Seen())
-    with pytest.raises(FactsNotRead, match="facts tokens: "):
+    follower = ReferenceDataFollower("127.0.0.1:1", load(FILE).topic("tokens"), codec("token"), Seen())
+    with pytest.raises(ReferenceDataNotRead, match="reference data tokens: "):
         follower.read_to_end(0.5)
     follower.stop()

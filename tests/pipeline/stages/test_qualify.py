@@ -111,7 +111,7 @@ def test_a_rewound_log_repeats_its_verdicts_whatever_campaigns_came_since() -> N
     assert log.delivered == before
 
 
-def test_a_match_of_a_campaign_that_is_gone_from_the_facts_is_not_invented() -> None:
+def test_a_match_of_a_campaign_that_is_gone_from_the_reference_data_is_not_invented() -> None:
     log = stage_log()
     log.run([record(completion(1), 0)])
     log.stage = stage_log(campaigns=()).stage
