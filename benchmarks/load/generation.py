@@ -16,12 +16,13 @@ import msgspec
 from benchmarks.load.generator import ANSWERS_TIMEOUT_S, UUID_CHARS, Constant, Load, Told, Users
 from benchmarks.load.scene import Scene
 from ops.locate import Deployment
+from pipeline.errors import OperatorError
 
 END_MARGIN_S = 30.0
 
 
-class LoadBroken(Exception):
-    """The load could not be made. The message is one line."""
+class LoadBroken(OperatorError):
+    """The load could not be made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,10 @@ class Constant(msgspec.Struct, frozen=True, tag=True):
     rate_per_s: float
     requests: int
 
+    @classmethod
+    def of(cls, rate_per_s: float, seconds: float) -> Constant:
+        return cls(rate_per_s, int(rate_per_s * seconds))
+
     @property
     def seconds(self) -> float:
         return self.requests / self.rate_per_s

@@ -34,7 +34,7 @@ def audit(
     accepted: Iterable[str],
     tell: Tell,
     timeout_s: float = DRAIN_TIMEOUT_S,
-    file: Path | None = None,
+    file: str = "",
 ) -> Report:
     """Waits until nothing moves, then reconciles with the ids that clients received.
 
@@ -43,10 +43,10 @@ def audit(
     tell("waiting until nothing moves")
     moving = settle(found, timeout_s, tell)
     tell("reconciling")
-    file = file or found.settings.home / "accepted.txt"
-    with file.open("w", encoding="ascii") as lines:
+    path = Path(file) if file else found.settings.home / "accepted.txt"
+    with path.open("w", encoding="ascii") as lines:
         lines.writelines(f"{completion_id}\n" for completion_id in accepted)
-    report = reconcile(found, file, wait_s=0.0 if moving else None)
+    report = reconcile(found, path, wait_s=0.0 if moving else None)
     if not report.ok:
         breaches = "; ".join(
             f"{each.kind} {each.what}: {each.count:,}, such as {each.examples[:EXAMPLES_MAX]}"

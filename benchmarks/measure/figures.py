@@ -8,6 +8,8 @@ from statistics import median
 
 import msgspec
 
+from pipeline.errors import CannotStart
+
 
 class Percentiles(msgspec.Struct, frozen=True):
     """Milliseconds; None where nothing was measured. `count`: number of values."""
@@ -45,3 +47,14 @@ class Spread(msgspec.Struct, frozen=True):
 def spreads(rounds: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     """Of each name that the first round holds."""
     return {name: Spread.of([one[name] for one in rounds]) for name in rounds[0]}
+
+
+def sizes(text: str) -> list[int]:
+    """Whole numbers separated by commas, also as 5e6. Raises CannotStart."""
+    try:
+        numbers = [int(float(part)) for part in text.split(",") if part.strip()]
+    except (ValueError, OverflowError):
+        numbers = [0]
+    if any(number < 1 for number in numbers):
+        raise CannotStart(f"{text!r} is not a list of numbers from 1, separated by commas")
+    return sorted(set(numbers))

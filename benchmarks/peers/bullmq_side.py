@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import redis
 
-from benchmarks.load.plan import Plan
 from benchmarks.load.questionnaire import CHOSEN, YES
 from benchmarks.load.scene import Scene
 from benchmarks.measure.cpu import OWNER, CpuClock
 from benchmarks.measure.deployment import NOT_USED, Tell, end, processes, servers
 from benchmarks.peers import install
 from benchmarks.peers.turn import Judged, wait_until
+from benchmarks.plans import Peers
 from ops.embedded.home import Home
 from ops.embedded.stack import KAFKA_ENV
 from ops.locate import Deployment
@@ -76,11 +76,11 @@ class BullmqSide:
 
 
 @contextmanager
-def running(plan: Plan, port_base: int, tell: Tell) -> Iterator[BullmqSide]:
+def running(plan: Peers, tell: Tell) -> Iterator[BullmqSide]:
     """Raises CannotStart, Missing."""
     code = install.bullmq(tell)
-    ports = Ports.from_base(port_base)
-    with servers(tell, port_base, without={KAFKA_ENV: NOT_USED}) as found, ExitStack() as ending:
+    ports = Ports.from_base(plan.port_base)
+    with servers(tell, plan.port_base, without={KAFKA_ENV: NOT_USED}) as found, ExitStack() as ending:
         scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         _plant(found, scene, code)
         ending.enter_context(processes(found, ["simulator"]))

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from benchmarks.load.plan import Plan
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.measure.cpu import CpuClock
 from benchmarks.measure.deployment import Tell, whole
 from benchmarks.measure.watch import VERDICTS, OffsetWatch
 from benchmarks.peers.turn import Judged
+from benchmarks.plans import Peers
 from ops.audit.reconcile import reconcile
 from ops.audit.settle import settle
 from ops.locate import Deployment
@@ -59,9 +59,9 @@ class OwnSide:
 
 
 @contextmanager
-def running(plan: Plan, port_base: int, tell: Tell) -> Iterator[OwnSide]:
+def running(plan: Peers, tell: Tell) -> Iterator[OwnSide]:
     """Raises CannotStart."""
-    with whole(tell, port_base) as found:
+    with whole(tell, plan.port_base) as found:
         scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         plant(found, scene)
         yield OwnSide(found, scene)

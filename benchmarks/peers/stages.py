@@ -8,136 +8,106 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 from benchmarks.measure.deployment import Tell, broker
-from benchmarks.measure.figures import Spread
+from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.peers import install
 from benchmarks.peers.process import WAYS
 from benchmarks.peers.stage_turn import StageRun, take_turn
+from benchmarks.plans import Peers
 
 OWN, STOCK = "quizstream", "faust"
-SLOW_RATIO = 0.2  # stock Faust gets fewer records: record by record takes long
-WARM_RATIO = 3.0  # Kafka Streams gets more: its compiler still works during the first of them
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """`command` returns the program, without the arguments of `benchmarks.peers.process`. Raises Missing."""
-
-    command: Callable[[Tell], list[str]]
-    records_ratio: float = 1.0
-
-
-def _module(name: str) -> Callable[[Tell], list[str]]:
-    return lambda _tell: [sys.executable, "-m", f"benchmarks.peers.{name}"]
-
-
-def _kafka_streams(tell: Tell) -> list[str]:
-    install.kafka_streams(tell)
-    return _module("kafka_streams_process")(tell)
-
-
-PEERS: Mapping[str, Peer] = {
-    OWN: Peer(_module("own_process")),
-    "quix": Peer(lambda tell: [str(install.python(tell)), "-m", "benchmarks.peers.quix_process"]),
-    "kafka-streams": Peer(_kafka_streams, WARM_RATIO),
-}
-STOCK_PEER = Peer(_module("faust_process"), SLOW_RATIO)  # an empty stage only
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """An event is a completion read, for `dedup` a match. The broker's CPU is of the process's whole time."""
-
-    events_per_s: Spread
-    events_per_cpu_s: Spread
-    cpu_us_per_event: Spread
-    broker_cpu_us_per_event: Spread
-
-    @classmethod
-    def of(cls, runs: Sequence[StageRun]) -> Cost:
-        return cls(
-            events_per_s=Spread.of([one.records / one.wall_s for one in runs]),
-            events_per_cpu_s=Spread.of([one.records / one.cpu_s for one in runs]),
-            cpu_us_per_event=Spread.of([1e6 * one.cpu_s / one.records for one in runs]),
-            broker_cpu_us_per_event=Spread.of([1e6 * one.broker_cpu_s / one.records for one in runs]),
-        )
+PEERS = (OWN, "quix", "kafka-streams")
+# Faust takes long, one by one. The compiler of Kafka Streams still works during the first records.
+RECORDS_RATIO = {STOCK: 0.2, "kafka-streams": 3.0}
 
 
 class SideResult(msgspec.Struct, frozen=True):
-    """`completions_per_cpu_s`: through all three stages, with state, in one CPU second of the processes."""
+    """`ways`: `cost` of each. `completions_per_cpu_s`: through all three stages, with state."""
 
-    records: int
-    ways: dict[str, Cost]
+    ways: dict[str, dict[str, Spread]]
     completions_per_cpu_s: Spread
 
 
 class Result(Measured, frozen=True, kw_only=True):
     """The ratios are this project's medians over each other side's: above 1 it does more with a CPU second.
 
-    `skipped`: side -> why it did not run.
+    `skipped`: sides that could not run here.
     """
 
-    rounds: int
+    plan: Peers
     sides: dict[str, SideResult]
     ratio_with_state: dict[str, float]
     ratio_without_state: dict[str, float]
-    skipped: dict[str, str]
+    skipped: list[str]
 
 
-Turns = dict[str, list[dict[str, StageRun]]]
-
-
-def measure(sides: Sequence[str], records: int, rounds: int, port_base: int, tell: Tell) -> Result:
+def measure(plan: Peers, tell: Tell) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("peers-stages")
-    commands: dict[str, list[str]] = {}
-    skipped: dict[str, str] = {}
-    for name in sides:
-        try:
-            commands[name] = PEERS[name].command(tell)
-        except install.Missing as missing:
-            tell(f"{name} is left out: {missing}")
-            skipped[name] = str(missing)
-    counts = {name: int(records * PEERS[name].records_ratio) for name in commands}
-    taken = interleaved(commands, counts, WAYS, rounds, port_base, tell)
+    taken = take(plan.sides, WAYS, plan.records, plan.rounds, plan.port_base, tell)
     results = {
         name: SideResult(
-            counts[name],
-            {way: Cost.of([turn[way] for turn in turns]) for way in WAYS},
+            {way: cost([turn[way] for turn in turns]) for way in WAYS},
             Spread.of([1 / _cpu_s_per_completion(turn) for turn in turns]),
         )
         for name, turns in taken.items()
     }
     return Result(
         **head,
-        rounds=rounds,
+        plan=plan,
         sides=results,
         ratio_with_state=_ratios(results, lambda side: side.completions_per_cpu_s),
-        ratio_without_state=_ratios(results, lambda side: side.ways["empty"].events_per_cpu_s),
-        skipped=skipped,
+        ratio_without_state=_ratios(results, lambda side: side.ways["empty"]["events_per_cpu_s"]),
+        skipped=[name for name in plan.sides if name not in taken],
     )
 
 
-def interleaved(
-    commands: Mapping[str, list[str]],
-    counts: Mapping[str, int],
-    ways: Sequence[str],
-    rounds: int,
-    port_base: int,
-    tell: Tell,
-) -> Turns:
-    """Each side in each round, in alternating order, on one broker of their own."""
-    taken: Turns = {name: [] for name in commands}
+def take(
+    sides: Sequence[str], ways: Sequence[str], records: int, rounds: int, port_base: int, tell: Tell
+) -> dict[str, list[dict[str, StageRun]]]:
+    """Each side in each round, in alternating order, on one broker of their own; without what is missing."""
+    commands: dict[str, list[str]] = {}
+    for name in dict.fromkeys(sides):
+        try:
+            commands[name] = _command(name, tell)
+        except install.Missing as missing:
+            tell(f"{name} is left out: {missing}")
+    taken: dict[str, list[dict[str, StageRun]]] = {name: [] for name in commands}
     with broker(tell, port_base) as kafka:
         for turn in range(rounds):
-            for name in commands if turn % 2 == 0 else reversed([*commands]):
+            for name in commands if turn % 2 == 0 else reversed(commands):
                 tell(f"round {turn + 1} of {rounds}: {name}")
-                taken[name].append(take_turn(kafka, commands[name], ways, counts[name]))
+                count = int(records * RECORDS_RATIO.get(name, 1.0))
+                taken[name].append(take_turn(kafka, commands[name], ways, count))
     return taken
+
+
+def cost(runs: Sequence[StageRun]) -> dict[str, Spread]:
+    """An event is a completion read, for `dedup` a match. The broker's CPU is of the process's whole time."""
+    return spreads(
+        [
+            {
+                "events_per_s": one.records / one.wall_s,
+                "events_per_cpu_s": one.records / one.cpu_s,
+                "cpu_us_per_event": 1e6 * one.cpu_s / one.records,
+                "broker_cpu_us_per_event": 1e6 * one.broker_cpu_s / one.records,
+            }
+            for one in runs
+        ]
+    )
+
+
+def _command(side: str, tell: Tell) -> list[str]:
+    """Without the arguments of `benchmarks.peers.process`. Raises Missing."""
+    if side == "kafka-streams":
+        install.kafka_streams(tell)
+    program = str(install.python(tell)) if side == "quix" else sys.executable
+    module = {OWN: "own_process"}.get(side, f"{side.replace('-', '_')}_process")
+    return [program, "-m", f"benchmarks.peers.{module}"]
 
 
 def _cpu_s_per_completion(turn: Mapping[str, StageRun]) -> float:

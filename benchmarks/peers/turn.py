@@ -11,13 +11,14 @@ from uuid import UUID
 import msgspec
 
 from benchmarks.load.generation import Generation, Requests
-from benchmarks.load.plan import Plan
+from benchmarks.load.generator import Constant
 from benchmarks.load.questionnaire import Questionnaire
 from benchmarks.load.scene import Scene
 from benchmarks.measure.checks import EXAMPLES_MAX, CheckFailed
 from benchmarks.measure.cpu import CpuClock, between, sleep_until
 from benchmarks.measure.deployment import Tell
 from benchmarks.measure.figures import Percentiles, percentiles_ms
+from benchmarks.plans import Peers
 from ops.audit.provider_record import Call, ProviderRecord
 from ops.chaos.provider import Provider
 from ops.demo.phones import ROWS_MAX, demo_phone
@@ -77,10 +78,11 @@ class Turn(msgspec.Struct, frozen=True):
     cpu_us_per_completion: float
 
 
-def take(side: Side, plan: Plan, tell: Tell) -> Turn:
+def take(side: Side, plan: Peers, tell: Tell) -> Turn:
     """Raises CheckFailed where a verdict is missing or wrong, or a match was not called once; LoadBroken."""
     Provider(side.found.settings.simulator_url).behave(webhooks=False)
-    with Generation(side.found, side.scene, plan.pace) as generation:
+    pace = Constant.of(plan.rate_per_s, plan.warm_up_s + plan.seconds)
+    with Generation(side.found, side.scene, pace) as generation:
         tell(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
         measured_at = generation.begun_at + plan.warm_up_s
         cpu = side.cpu(generation.pid)
@@ -101,7 +103,7 @@ def take(side: Side, plan: Plan, tell: Tell) -> Turn:
 
 
 def turn_of(
-    plan: Plan,
+    plan: Peers,
     requests: Requests,
     judged: Judged,
     calls: Sequence[Call],

@@ -12,10 +12,11 @@ from benchmarks.peers import journey
 from benchmarks.report.svg import Bar, Latency, Page
 from benchmarks.scenarios import e2e, growth, spike, users
 from benchmarks.scenarios.e2e import ACK_P99_MS_MAX, POSTGRES_P99_MS_MAX, PROVIDER_P99_MS_MAX
+from pipeline.errors import OperatorError
 
 
-class NoPage(Exception):
-    """There is no page for this kind of result. The message is one line."""
+class NoPage(OperatorError):
+    """There is no page for this kind of result."""
 
 
 def e2e_page(r: e2e.Result) -> Page:
@@ -92,18 +93,21 @@ def users_page(r: users.Result) -> Page:
 
 def journey_page(r: journey.Result) -> Page:
     title = f"{r.plan.rate_per_s:g} completions/s for {r.plan.seconds:g} s, sides interleaved"
-    p = Page(title, r, f"{r.rounds} rounds; every row and call checked by id")
+    p = Page(title, r, f"{len(r.turns[journey.OWN])} rounds; every row and call checked by id")
     p.bars(
         "Throughput, completions a second: median (smallest to largest)",
         [
             _spread(f"{side}, {name}", per_s)
-            for side, summary in r.sides.items()
-            for name, per_s in (("accepted", summary.accepted_per_s), ("drained", summary.drained_per_s))
+            for side, figures in r.sides.items()
+            for name, per_s in (
+                ("accepted", figures["accepted_per_s"]),
+                ("drained", figures["drained_per_s"]),
+            )
         ],
     )
     p.bars(
         "CPU of everything, us a completion",
-        [_spread(side, summary.cpu_us_per_completion) for side, summary in r.sides.items()],
+        [_spread(side, figures["cpu_us_per_completion"]) for side, figures in r.sides.items()],
     )
     return p
 

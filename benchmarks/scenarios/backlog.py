@@ -17,6 +17,7 @@ from benchmarks.measure.cpu import CpuClock, between
 from benchmarks.measure.deployment import Tell, prepared, processes
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import ARCHIVE, VERDICTS, Offsets, OffsetWatch
+from benchmarks.plans import Backlog
 from ops.audit.settle import settle
 from ops.locate import Deployment
 from ops.processes import table
@@ -62,12 +63,12 @@ class Result(Measured, frozen=True, kw_only=True):
     progress: list[Progress]
 
 
-def measure(records: int, matching_percent: int, port_base: int, tell: Tell) -> Result:
-    """On servers of its own. Raises CheckFailed, CannotStart, LoadBroken."""
-    head = begin("shape-backlog")
+def measure(plan: Backlog, tell: Tell) -> Result:
+    """Raises CheckFailed, CannotStart, LoadBroken."""
+    head, records = begin("shape-backlog"), plan.records
     timeout_s = max(TIMEOUT_S_MIN, records / DRAIN_PER_S_MIN)
-    with prepared(tell, port_base) as found, processes(found, table.NAMES) as supervisor:
-        scene = Scene.fresh(found, NUMBERS_FOR_PER_S, matching_percent)
+    with prepared(tell, plan.port_base) as found, processes(found, table.NAMES) as supervisor:
+        scene = Scene.fresh(found, NUMBERS_FOR_PER_S, plan.matching_percent)
         plant(found, scene)
         if moving := settle(found, PUBLISHED_TIMEOUT_S):
             raise CheckFailed(f"the campaign was not published: {moving}")
@@ -96,7 +97,7 @@ def measure(records: int, matching_percent: int, port_base: int, tell: Tell) -> 
     return Result(
         **head,
         records=records,
-        matching_percent=matching_percent,
+        matching_percent=plan.matching_percent,
         messages=report.sent,
         lost=report.missing,
         twice=report.twice,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ from benchmarks.measure.checks import CheckFailed
 from benchmarks.measure.deployment import PLACES, Tell
 from benchmarks.measure.figures import Percentiles, Spread
 from benchmarks.measure.machine import CHECKOUT, Measured, begin, commit
+from benchmarks.plans import Compare
 from ops.exits import CANNOT
 from pipeline.errors import CannotStart
 
@@ -41,9 +41,7 @@ class Side(msgspec.Struct, frozen=True):
 class Result(Measured, frozen=True, kw_only=True):
     """`ratios`: CPU per completion of A over B, one a round. `rounds_of`: each side's rounds, in order."""
 
-    rate_per_s: float
-    seconds: float
-    warm_up_s: float
+    plan: Compare
     commits: dict[str, str]
     cpu_us_per_completion: dict[str, Spread]
     drained_per_s: dict[str, Spread]
@@ -52,56 +50,43 @@ class Result(Measured, frozen=True, kw_only=True):
     rounds_of: dict[str, list[Side]]
 
 
-def measure(
-    other: Path, rate: float, seconds: float, warm_up_s: float, rounds: int, port_base: int, tell: Tell
-) -> Result:
+def measure(plan: Compare, tell: Tell) -> Result:
     """Raises CheckFailed, CannotStart."""
     head = begin("compare")
-    checkouts = {"A": CHECKOUT, "B": other.resolve()}
-    plan = (f"--rate={rate}", f"--seconds={seconds}", f"--warm-up={warm_up_s}", f"--port-base={port_base}")
-    timeout_s = seconds + warm_up_s + TIMEOUT_MARGIN_S
+    checkouts = {"A": CHECKOUT, "B": Path(plan.other).resolve()}
     taken: dict[str, list[Side]] = {name: [] for name in checkouts}
-    for turn in range(rounds):
+    for turn in range(plan.rounds):
         for name in checkouts if turn % 2 == 0 else reversed(checkouts):
-            tell(f"round {turn + 1} of {rounds}: {name}, {checkouts[name]}")
-            side = _run(checkouts[name], plan, timeout_s)
+            tell(f"round {turn + 1} of {plan.rounds}: {name}, {checkouts[name]}")
+            side = _run(checkouts[name], plan)
             taken[name].append(side)
             tell(f"{name}: {side.cpu_us_per_completion:,} us of CPU a completion, {side.drained_per_s:,}/s")
-    return _result(head, rate, seconds, warm_up_s, {n: commit(c) for n, c in checkouts.items()}, taken)
-
-
-def _result(
-    head: Mapping[str, object],
-    rate: float,
-    seconds: float,
-    warm_up_s: float,
-    commits: dict[str, str],
-    taken: dict[str, list[Side]],
-) -> Result:
     pairs = zip(taken["A"], taken["B"], strict=True)
     ratios = [round(a.cpu_us_per_completion / b.cpu_us_per_completion, 4) for a, b in pairs]
+
+    def of(field: str) -> dict[str, Spread]:
+        return {name: Spread.of([getattr(side, field) for side in sides]) for name, sides in taken.items()}
+
     return Result(
-        **head,  # type: ignore[arg-type]
-        rate_per_s=rate,
-        seconds=seconds,
-        warm_up_s=warm_up_s,
-        commits=commits,
-        cpu_us_per_completion={
-            n: Spread.of([s.cpu_us_per_completion for s in of]) for n, of in taken.items()
-        },
-        drained_per_s={n: Spread.of([s.drained_per_s for s in of]) for n, of in taken.items()},
+        **head,
+        plan=plan,
+        commits={name: commit(checkout) for name, checkout in checkouts.items()},
+        cpu_us_per_completion=of("cpu_us_per_completion"),
+        drained_per_s=of("drained_per_s"),
         ratios=ratios,
         ratio=Spread.of(ratios),
         rounds_of=taken,
     )
 
 
-def _run(checkout: Path, plan: tuple[str, ...], timeout_s: float) -> Side:
+def _run(checkout: Path, plan: Compare) -> Side:
     program = checkout / ".venv" / "bin" / "quizstream"
     if not program.is_file():
         raise CannotStart(f"{program} does not exist: run `make setup-test` in {checkout}.")
     env = {name: value for name, value in os.environ.items() if name not in PLACES}
-    command = [str(program), "bench", "e2e", *plan, "--json"]
+    command = [str(program), "bench", "e2e", f"--rate={plan.rate_per_s}", f"--seconds={plan.seconds}"]
+    command += [f"--warm-up={plan.warm_up_s}", f"--port-base={plan.port_base}", "--json"]
+    timeout_s = plan.warm_up_s + plan.seconds + TIMEOUT_MARGIN_S
     try:
         done = subprocess.run(
             command, cwd=checkout, env=env, capture_output=True, text=True, timeout=timeout_s, check=False

@@ -7,18 +7,18 @@ calls by the provider's record. Ids are reconciled first: no figures where one w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from uuid import UUID
 
 from benchmarks.load.generation import Generation, Requests
-from benchmarks.load.plan import Plan
+from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock, sleep_until
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Tell, running_here, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import ARCHIVE, VERDICTS, BacklogWatch, Offsets, OffsetWatch, growth_per_s
+from benchmarks.plans import E2e
 from ops.audit.provider_record import ProviderRecord, attempt_of
 from ops.locate import Deployment
 from pipeline.runtime.topic_reader import TopicScan
@@ -39,7 +39,7 @@ class Result(Measured, frozen=True, kw_only=True):
     - `lost`, `twice`: the reconciliation's, of every request, with the ids that clients received.
     """
 
-    plan: Plan
+    plan: E2e
     offered_per_s: float
     accepted_per_s: float
     drained_per_s: float
@@ -61,13 +61,20 @@ class Result(Measured, frozen=True, kw_only=True):
     targets: dict[str, bool]
 
 
-def measure(found: Deployment, plan: Plan, accepted_out: Path | None, tell: Tell) -> Result:
-    """On a deployment that runs. Raises CheckFailed, LoadBroken."""
+def measure(plan: E2e, tell: Tell) -> Result:
+    """Raises CheckFailed, CannotStart, LoadBroken."""
+    if plan.running:
+        return measure_on(running_here(), plan, tell)
+    with whole(tell, plan.port_base, plan.keep) as found:
+        return measure_on(found, plan, tell)
+
+
+def measure_on(found: Deployment, plan: E2e, tell: Tell) -> Result:
     head = begin("e2e")
     scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     plant(found, scene)
     watch = OffsetWatch(found)
-    with Generation(found, scene, plan.pace) as generation:
+    with Generation(found, scene, Constant.of(plan.rate_per_s, plan.warm_up_s + plan.seconds)) as generation:
         tell(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
         began_at = generation.begun_at + plan.warm_up_s
         ended_at = began_at + plan.seconds
@@ -76,7 +83,7 @@ def measure(found: Deployment, plan: Plan, accepted_out: Path | None, tell: Tell
         used = CpuClock(found, {"generator": generation.pid}).during(began_at, ended_at)
         waiting = backlog.stop()
         requests = generation.end()
-    report = audit(found, requests.accepted(), tell, file=accepted_out)
+    report = audit(found, requests.accepted(), tell, file=plan.accepted_out)
     require_answered(requests)
     seen = watch.stop()
     tell("reading when each record was where")

@@ -10,19 +10,19 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.measure.deployment import Tell
+from benchmarks.measure.figures import sizes
 from benchmarks.measure.machine import Measured, begin
-from benchmarks.scenarios import growth_state
+from benchmarks.plans import Growth
 from benchmarks.scenarios.growth_campaigns import SHAPES, Judging
 from benchmarks.scenarios.growth_rounds import Curve, Subject, curve, interleaved, until_quiet
-from benchmarks.scenarios.growth_state import ENTRY_BYTES_MAX
-from pipeline.engine.store import BatchStore
+from benchmarks.scenarios.growth_state import DEDUP, ENTRY_BYTES_MAX, TABLES, Table
 from pipeline.errors import CannotStart
 
 BEND_MAX = 1.2  # "flat within 20 %": the dearest size costs at most so many times the cheapest
@@ -49,25 +49,21 @@ class Result(Measured, frozen=True, kw_only=True):
     ok: bool
 
 
-def measure(
-    campaigns: Sequence[int], keys: Sequence[int], partitions: Sequence[int], rounds: int, tell: Tell
-) -> Result:
+def measure(plan: Growth, tell: Tell) -> Result:
     """A dimension without sizes is left out. Raises CannotStart where the disk has no room for the keys."""
     head = begin("growth")
-    curves = [*_campaigns(campaigns, rounds, tell)] if campaigns else []
+    campaigns, keys, partitions = sizes(plan.campaigns), sizes(plan.keys), sizes(plan.partitions)
     filled: list[Filled] = []
+    curves = _campaigns(campaigns, plan.rounds, tell) if campaigns else []
     if keys:
-        curves += _keys(keys, rounds, filled, tell)
+        for table in TABLES:
+            tables = {size: (PARTITIONS, size) for size in keys}
+            curves.append(_tables(table, "keys", tables, plan.rounds, filled, tell))
     if partitions:
-        curves.append(_partitions(partitions, min(keys, default=10_000), rounds, tell))
-    return Result(
-        **head,
-        rounds=rounds,
-        bend_max=BEND_MAX,
-        curves=curves,
-        filled=filled,
-        ok=all(found.flat is not False for found in curves),
-    )
+        tables = {count: (count, min(keys, default=10_000)) for count in partitions}
+        curves.append(_tables(DEDUP, "partitions", tables, plan.rounds, [], tell))
+    ok = all(found.flat is not False for found in curves)
+    return Result(**head, rounds=plan.rounds, bend_max=BEND_MAX, curves=curves, filled=filled, ok=ok)
 
 
 def _campaigns(counts: Sequence[int], rounds: int, tell: Tell) -> list[Curve]:
@@ -86,56 +82,31 @@ def _campaigns(counts: Sequence[int], rounds: int, tell: Tell) -> list[Curve]:
     return curves
 
 
-def _keys(sizes: Sequence[int], rounds: int, filled: list[Filled], tell: Tell) -> list[Curve]:
-    curves = []
-    for name, table, stage, entry in (
-        ("dedup", growth_state.DELIVERED, growth_state.dedup, growth_state.delivered_entry),
-        ("qualify", growth_state.WINDOWS, growth_state.qualify, growth_state.window_entry),
-    ):
-        with _room(sum(sizes)) as folder, ExitStack() as opened:
-            stages: dict[int, Subject] = {}
-            for size in sizes:
-                store = opened.enter_context(growth_state.table(folder / str(size), table, PARTITIONS))
-                filled.append(_fill(store, folder / str(size), PARTITIONS, size, table, entry, tell))
-                stages[size] = stage(store, PARTITIONS, size)
-            tell(f"{name} on {', '.join(f'{size:,}' for size in sizes)} keys")
-            used_us = interleaved(stages, rounds, random.Random(2), tell=tell)
-            curves.append(curve(f"{name} with its table", "keys", used_us, BEND_MAX))
-    return curves
-
-
-def _partitions(counts: Sequence[int], keys: int, rounds: int, tell: Tell) -> Curve:
-    with _room(keys * len(counts)) as folder, ExitStack() as opened:
-        subjects: dict[int, Subject] = {}
-        for count in counts:
-            store = opened.enter_context(
-                growth_state.table(folder / str(count), growth_state.DELIVERED, count)
-            )
-            entry = growth_state.delivered_entry
-            _fill(store, folder / str(count), count, keys, growth_state.DELIVERED, entry, tell)
-            subjects[count] = growth_state.dedup(store, count, keys)
-        tell(f"dedup on {', '.join(map(str, counts))} partitions of {keys:,} keys together")
-        used_us = interleaved(subjects, rounds, random.Random(4), tell=tell)
-    return curve("dedup with its table", "partitions", used_us, BEND_MAX)
-
-
-def _fill(
-    store: BatchStore,
-    folder: Path,
-    partitions: int,
-    keys: int,
-    table: str,
-    entry: Callable[[int], tuple[bytes, bytes]],
+def _tables(
+    table: Table,
+    grows: str,
+    tables: Mapping[int, tuple[int, int]],
+    rounds: int,
+    filled: list[Filled],
     tell: Tell,
-) -> Filled:
-    tell(f"filling {table} with {keys:,} keys")
-    began_s = time.process_time()
-    growth_state.fill(store, partitions, keys, entry)
-    if not until_quiet():
-        tell(f"{table} with {keys:,} keys is still being compacted")
-    used_us = 1e6 * (time.process_time() - began_s)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Filled(table, keys, round(used_us / keys, 2), round(size / keys, 1))
+) -> Curve:
+    """`tables`: partitions and keys by size. Adds the cost of filling them to `filled`."""
+    with _room(sum(keys for _, keys in tables.values())) as folder, ExitStack() as opened:
+        subjects: dict[int, Subject] = {}
+        for size, (partitions, keys) in tables.items():
+            tell(f"filling {table.name} with {keys:,} keys in {partitions} partitions")
+            place = folder / str(size)
+            store = opened.enter_context(table.open(place, partitions))
+            began_s = time.process_time()
+            table.fill(store, partitions, keys)
+            if not until_quiet():
+                tell(f"{table.name} with {keys:,} keys is still being compacted")
+            used_us = 1e6 * (time.process_time() - began_s)
+            bytes_ = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+            filled.append(Filled(table.name, keys, round(used_us / keys, 2), round(bytes_ / keys, 1)))
+            subjects[size] = table.stage(store, partitions, keys)
+        used = interleaved(subjects, rounds, random.Random(2), tell=tell)
+    return curve(f"{table.stage.__name__} with its table", grows, used, BEND_MAX)
 
 
 @contextmanager

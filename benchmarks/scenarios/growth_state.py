@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from faust.types import TP
@@ -41,30 +41,6 @@ ENTRY_BYTES_MAX = 250  # key and value on disk, uncompressed, with what a compac
 def contact(number: int) -> str:
     """Another for each number, in an order that is random to a tree of keys."""
     return f"{number * SPREAD & MASK:032x}"
-
-
-@contextmanager
-def table(folder: Path, name: str, partitions: int) -> Iterator[BatchStore]:
-    """The table's store as Faust makes it, with so many partitions assigned."""
-    changelog = f"{name}.changelog"
-    app: Any = SimpleNamespace(conf=SimpleNamespace(tabledir=folder), loop=None)
-    topic = SimpleNamespace(get_topic_name=lambda: changelog, topics=[changelog])
-    store = BatchStore("batch://", app, SimpleNamespace(name=name, changelog_topic=topic))
-    assigned = {TP(changelog, partition) for partition in range(partitions)}
-    asyncio.run(store.on_rebalance(assigned, set(), assigned))
-    try:
-        yield store
-    finally:
-        asyncio.run(store.on_stop())
-
-
-def fill(store: BatchStore, partitions: int, keys: int, entry: Callable[[int], tuple[bytes, bytes]]) -> None:
-    """Entries 0 to `keys`, the n-th in partition n % `partitions`, in large writes."""
-    for partition in range(partitions):
-        numbers = range(partition, keys, partitions)
-        for first in range(0, len(numbers), FILL_KEYS):
-            values: dict[bytes, bytes | None] = dict(map(entry, numbers[first : first + FILL_KEYS]))
-            store.write(partition, values, reflects=first, appended=None)
 
 
 class OnState:
@@ -173,3 +149,38 @@ def window_entry(number: int) -> tuple[bytes, bytes]:
     )
     memory.remember(entry, 64, 256)
     return contact(number).encode(), encode(memory)
+
+
+class Table(NamedTuple):
+    """A table by its name, with `entry` (the key and value of the n-th) and the stage that works on it."""
+
+    name: str
+    entry: Callable[[int], tuple[bytes, bytes]]
+    stage: Callable[[BatchStore, int, int], OnState]
+
+    @contextmanager
+    def open(self, folder: Path, partitions: int) -> Iterator[BatchStore]:
+        """Its store as Faust makes it, with so many partitions assigned."""
+        changelog = f"{self.name}.changelog"
+        app: Any = SimpleNamespace(conf=SimpleNamespace(tabledir=folder), loop=None)
+        topic = SimpleNamespace(get_topic_name=lambda: changelog, topics=[changelog])
+        store = BatchStore("batch://", app, SimpleNamespace(name=self.name, changelog_topic=topic))
+        assigned = {TP(changelog, partition) for partition in range(partitions)}
+        asyncio.run(store.on_rebalance(assigned, set(), assigned))
+        try:
+            yield store
+        finally:
+            asyncio.run(store.on_stop())
+
+    def fill(self, store: BatchStore, partitions: int, keys: int) -> None:
+        """Entries 0 to `keys`, the n-th in partition n % `partitions`, in large writes."""
+        for partition in range(partitions):
+            numbers = range(partition, keys, partitions)
+            for first in range(0, len(numbers), FILL_KEYS):
+                some = numbers[first : first + FILL_KEYS]
+                values: dict[bytes, bytes | None] = dict(map(self.entry, some))
+                store.write(partition, values, reflects=first, appended=None)
+
+
+DEDUP = Table(DELIVERED, delivered_entry, dedup)
+TABLES = (DEDUP, Table(WINDOWS, window_entry, qualify))

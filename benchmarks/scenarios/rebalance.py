@@ -12,18 +12,19 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from benchmarks.load.generation import Generation
 from benchmarks.load.generator import Constant
-from benchmarks.load.plan import WARM_UP_S
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed, audit, require_answered
 from benchmarks.measure.cpu import sleep_until
-from benchmarks.measure.deployment import Tell, end
+from benchmarks.measure.deployment import Tell, end, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
+from benchmarks.plans import Rebalance
 from ops.locate import Deployment, as_env
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.worker import WORKER_ID
@@ -32,21 +33,6 @@ from schemas.codec import codec
 TRAFFIC_S_MAX = 5.0  # reprocessed by one orderly change
 STOP_TIMEOUT_S = 12.0
 SECOND_WORKER = "1"
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """A second worker joins and leaves `turns` times, `apart_s` between two changes."""
-
-    rate_per_s: float
-    turns: int = 3
-    apart_s: float = 20.0
-    matching_percent: int = 10
-    warm_up_s: float = WARM_UP_S
-
-    @property
-    def pace(self) -> Constant:
-        seconds = self.warm_up_s + 2 * self.turns * self.apart_s
-        return Constant(self.rate_per_s, int(self.rate_per_s * seconds))
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -64,7 +50,7 @@ class Result(Measured, frozen=True, kw_only=True):
     `ok`: no change repeated more than 5 s of traffic.
     """
 
-    plan: Plan
+    plan: Rebalance
     accepted: int
     messages: int
     lost: int
@@ -76,14 +62,20 @@ class Result(Measured, frozen=True, kw_only=True):
     ok: bool
 
 
-def measure(found: Deployment, plan: Plan, tell: Tell) -> Result:
-    """On a deployment that runs. Raises CheckFailed, LoadBroken."""
+def measure(plan: Rebalance, tell: Tell) -> Result:
+    """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("shape-rebalance")
+    with whole(tell, plan.port_base) as found:
+        return _measure(head, found, plan, tell)
+
+
+def _measure(head: dict[str, Any], found: Deployment, plan: Rebalance, tell: Tell) -> Result:
     scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     plant(found, scene)
     changed: list[tuple[str, float]] = []
     second: subprocess.Popen[bytes] | None = None
-    with Generation(found, scene, plan.pace) as generation:
+    seconds = plan.warm_up_s + 2 * plan.turns * plan.apart_s
+    with Generation(found, scene, Constant.of(plan.rate_per_s, seconds)) as generation:
         began_at = generation.begun_at + plan.warm_up_s
         try:
             for turn in range(2 * plan.turns):

@@ -11,9 +11,8 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
-
-import msgspec
 
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed
@@ -22,6 +21,7 @@ from benchmarks.measure.deployment import Tell, prepared, processes
 from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import SENDER
+from benchmarks.plans import Sender
 from ops.audit.provider_record import Call, ProviderRecord
 from ops.chaos.provider import Provider
 from ops.demo.phones import demo_phone
@@ -46,7 +46,7 @@ RUNNING = ("simulator", "postgres-sink", SENDER)
 COUNTED = (*RUNNING, "postgres", "kafka")
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(NamedTuple):
     messages_per_s: float
     window_max: int
     cpu_us: dict[str, float]
@@ -55,35 +55,33 @@ class Run(msgspec.Struct, frozen=True):
 class Result(Measured, frozen=True, kw_only=True):
     """`window_max`: the most messages of any number in any second; `pace_per_s` is the limit."""
 
-    numbers: int
+    plan: Sender
     pace_per_s: int
     messages: int
-    rounds: int
     messages_per_s: Spread
     window_max: int
     twice: int
     cpu_us_per_message: dict[str, Spread]
 
 
-def measure(numbers: int, seconds: float, rounds: int, port_base: int, tell: Tell) -> Result:
+def measure(plan: Sender, tell: Tell) -> Result:
     """Raises CheckFailed, CannotStart."""
     head = begin("sender")
     runs: list[Run] = []
-    with prepared(tell, port_base) as found:
+    with prepared(tell, plan.port_base) as found:
         pace = found.topology.sender.messages_per_s
-        messages = int(numbers * pace * seconds)
-        for turn in range(rounds):
-            tell(f"round {turn + 1} of {rounds}: {messages:,} messages by {numbers} numbers")
-            scene = Scene(secrets.token_hex(3), 100, numbers)
+        messages = int(plan.numbers * pace * plan.seconds)
+        for turn in range(plan.rounds):
+            tell(f"round {turn + 1} of {plan.rounds}: {messages:,} messages by {plan.numbers} numbers")
+            scene = Scene(secrets.token_hex(3), 100, plan.numbers)
             plant(found, scene)
             _fill(found, scene, messages)
             runs.append(_run(found, messages))
     return Result(
         **head,
-        numbers=numbers,
+        plan=plan,
         pace_per_s=pace,
         messages=messages,
-        rounds=rounds,
         messages_per_s=Spread.of([run.messages_per_s for run in runs]),
         window_max=max(run.window_max for run in runs),
         twice=0,

@@ -18,6 +18,7 @@ from benchmarks.measure.cpu import CpuClock, between
 from benchmarks.measure.deployment import Tell, prepared, processes
 from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
+from benchmarks.plans import Sink
 from ops.locate import Deployment
 from pipeline.topology.loader import load
 from schemas.codec import codec
@@ -32,24 +33,23 @@ COUNTED = ("postgres-sink", "postgres", "kafka")
 
 
 class Result(Measured, frozen=True, kw_only=True):
-    """`records`: completions of a round, each with its verdict; a row is one of either."""
+    """A row is one of a completion or of a verdict; each round has `plan.records` of both."""
 
-    records: int
-    rounds: int
+    plan: Sink
     rows_checked: int
     rows_per_s: Spread
     cpu_us_per_row: dict[str, Spread]
 
 
-def measure(records: int, rounds: int, port_base: int, tell: Tell) -> Result:
+def measure(plan: Sink, tell: Tell) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
-    head = begin("sink")
+    head, records = begin("sink"), plan.records
     rates: list[float] = []
     cpu_us: list[dict[str, float]] = []
     scene = Scene(secrets.token_hex(3), matching_percent=0, numbers=0)
-    with prepared(tell, port_base) as found:
-        for turn in range(rounds):
-            tell(f"round {turn + 1} of {rounds}: {records:,} completions and as many verdicts")
+    with prepared(tell, plan.port_base) as found:
+        for turn in range(plan.rounds):
+            tell(f"round {turn + 1} of {plan.rounds}: {records:,} completions and as many verdicts")
             numbers = range(turn * records, (turn + 1) * records)
             fill(found.settings.kafka_bootstrap_servers, _records(found, scene, numbers))
             per_s, used_us = _run(found, records, turn)
@@ -58,9 +58,8 @@ def measure(records: int, rounds: int, port_base: int, tell: Tell) -> Result:
             _check(found, records * (turn + 1))
     return Result(
         **head,
-        records=records,
-        rounds=rounds,
-        rows_checked=2 * records * rounds,
+        plan=plan,
+        rows_checked=2 * records * plan.rounds,
         rows_per_s=Spread.of(rates),
         cpu_us_per_row=spreads(cpu_us),
     )
@@ -98,6 +97,8 @@ def _run(found: Deployment, count: int, turn: int) -> tuple[float, dict[str, flo
         ended_at, ended = _once_passed(found, last), time.perf_counter()
         used = between(before, cpu.read())
     rows = ended_at - began_at
+    if not rows:
+        raise CheckFailed(f"{count:,} records are too few: they were all read at once")
     return rows / (ended - began), {name: 1e6 * used.get(name, 0.0) / rows for name in COUNTED}
 
 

@@ -6,49 +6,25 @@ Two generators, each open loop: one offers the base rate throughout, the other t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from benchmarks.load.generation import Generation
 from benchmarks.load.generator import Constant
-from benchmarks.load.plan import WARM_UP_S
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock, between, sleep_until
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Tell, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import BacklogWatch, OffsetWatch, Waiting
+from benchmarks.plans import Spike
 from ops.locate import Deployment
 
 BEFORE_S = 15.0  # of the base rate, measured
 RECOVERED_RATIO = 1.5  # of the largest backlog before the spike
 RECOVERED_RECORDS_MIN = 1_000  # a smaller backlog counts as none
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """`times`: the spike's rate over the base rate."""
-
-    rate_per_s: float
-    times: float = 5.0
-    spike_s: float = 30.0
-    after_s: float = 60.0
-    matching_percent: int = 10
-    warm_up_s: float = WARM_UP_S
-
-    @property
-    def spike_begin_s(self) -> float:
-        return self.warm_up_s + BEFORE_S
-
-    @property
-    def base(self) -> Constant:
-        seconds = self.spike_begin_s + self.spike_s + self.after_s
-        return Constant(self.rate_per_s, int(self.rate_per_s * seconds))
-
-    @property
-    def added(self) -> Constant:
-        per_s = self.rate_per_s * (self.times - 1)
-        return Constant(per_s, int(per_s * self.spike_s))
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -68,7 +44,7 @@ class Result(Measured, frozen=True, kw_only=True):
     `retries`: requests that were answered 429 or 503 and sent again, as clients do.
     """
 
-    plan: Plan
+    plan: Spike
     accepted: int
     messages: int
     lost: int
@@ -79,24 +55,38 @@ class Result(Measured, frozen=True, kw_only=True):
     cpu_s: dict[str, float]
 
 
-def measure(found: Deployment, plan: Plan, tell: Tell) -> Result:
-    """On a deployment that runs. Raises CheckFailed, LoadBroken."""
+def measure(plan: Spike, tell: Tell) -> Result:
+    """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("shape-spike")
+    with whole(tell, plan.port_base) as found:
+        return _measure(head, found, plan, tell)
+
+
+def paces(plan: Spike) -> tuple[Constant, Constant]:
+    """The base rate throughout, and the part that the spike adds."""
+    seconds = plan.warm_up_s + BEFORE_S + plan.spike_s + plan.after_s
+    added_per_s = plan.rate_per_s * (plan.times - 1)
+    return Constant.of(plan.rate_per_s, seconds), Constant.of(added_per_s, plan.spike_s)
+
+
+def _measure(head: dict[str, Any], found: Deployment, plan: Spike, tell: Tell) -> Result:
     scene = Scene.fresh(found, plan.rate_per_s * plan.times, plan.matching_percent)
     plant(found, scene)
     watch = OffsetWatch(found)
-    with Generation(found, scene, plan.base) as base:
-        tell(f"{plan.rate_per_s:g}/s; the spike comes after {plan.spike_begin_s:g} s")
+    throughout, added = paces(plan)
+    with Generation(found, scene, throughout) as base:
+        began_at, ended_at = base.begun_at + plan.warm_up_s, base.begun_at + throughout.seconds
+        tell(f"{plan.rate_per_s:g}/s; the spike comes after {plan.warm_up_s + BEFORE_S:g} s")
         cpu = CpuClock(found, {"generator": base.pid})
-        sleep_until(base.begun_at + plan.warm_up_s)
+        sleep_until(began_at)
         backlog, before = BacklogWatch(found), cpu.read()
-        sleep_until(base.begun_at + plan.spike_begin_s)
+        sleep_until(began_at + BEFORE_S)
         tell(f"{plan.times:g} times as much for {plan.spike_s:g} s")
-        with Generation(found, scene, plan.added, plan.base.requests + 1) as spike:
+        with Generation(found, scene, added, throughout.requests + 1) as spike:
             spike_end_at = spike.begun_at + plan.spike_s
             sleep_until(spike_end_at)
             tell(f"the spike is over; {plan.after_s:g} s to recover")
-            sleep_until(base.begun_at + plan.base.seconds)
+            sleep_until(ended_at)
             used, looks = between(before, cpu.read()), backlog.stop()
             loads = [base.end(), spike.end()]
     require_answered(*loads)
@@ -124,9 +114,9 @@ def measure(found: Deployment, plan: Plan, tell: Tell) -> Result:
         twice=report.twice,
         retries=sum(load.told.retries for load in loads),
         parts=[
-            part("before", base.begun_at + plan.warm_up_s, spike.begun_at),
+            part("before", began_at, spike.begun_at),
             part("spike", spike.begun_at, spike_end_at),
-            part("after", spike_end_at, base.begun_at + plan.base.seconds),
+            part("after", spike_end_at, ended_at),
         ],
         recovered_s=recovered_s(looks, spike.begun_at, spike_end_at),
         cpu_s=used,

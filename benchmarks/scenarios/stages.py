@@ -1,13 +1,12 @@
-"""Cost of a record in the transport: batches beside Faust's own transport, with an empty stage each.
-
-`quizstream bench peers --side quizstream` measures the stages with their state.
-"""
+"""Cost of a record in the transport: batches beside Faust's own transport, with an empty stage each."""
 
 from __future__ import annotations
 
 from benchmarks.measure.deployment import Tell
+from benchmarks.measure.figures import Spread
 from benchmarks.measure.machine import Measured, begin
-from benchmarks.peers.stages import OWN, PEERS, STOCK, STOCK_PEER, Cost, interleaved
+from benchmarks.peers.stages import OWN, STOCK, cost, take
+from benchmarks.plans import Stages
 
 BATCH_VS_STOCK_MIN = 10.0
 
@@ -15,28 +14,23 @@ BATCH_VS_STOCK_MIN = 10.0
 class Result(Measured, frozen=True, kw_only=True):
     """`batch_vs_stock`: CPU of a record in Faust's own transport over that in ours; `ok`: it is enough."""
 
-    rounds: int
-    records: dict[str, int]
-    ways: dict[str, Cost]
+    plan: Stages
+    ways: dict[str, dict[str, Spread]]
     batch_vs_stock: float
     batch_vs_stock_min: float
     ok: bool
 
 
-def measure(records: int, rounds: int, port_base: int, tell: Tell) -> Result:
+def measure(plan: Stages, tell: Tell) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("stages")
-    peers = {OWN: PEERS[OWN], STOCK: STOCK_PEER}
-    counts = {name: int(records * peer.records_ratio) for name, peer in peers.items()}
-    commands = {name: peer.command(tell) for name, peer in peers.items()}
-    taken = interleaved(commands, counts, ["empty"], rounds, port_base, tell)
-    costs = {name: Cost.of([turn["empty"] for turn in turns]) for name, turns in taken.items()}
-    ratio = round(costs[STOCK].cpu_us_per_event.median / costs[OWN].cpu_us_per_event.median, 1)
+    taken = take([OWN, STOCK], ["empty"], plan.records, plan.rounds, plan.port_base, tell)
+    ways = {name: cost([turn["empty"] for turn in taken[name]]) for name in (OWN, STOCK)}
+    ratio = round(ways[STOCK]["cpu_us_per_event"].median / ways[OWN]["cpu_us_per_event"].median, 1)
     return Result(
         **head,
-        rounds=rounds,
-        records=counts,
-        ways={"batch": costs[OWN], "stock": costs[STOCK]},
+        plan=plan,
+        ways={"batch": ways[OWN], "stock": ways[STOCK]},
         batch_vs_stock=ratio,
         batch_vs_stock_min=BATCH_VS_STOCK_MIN,
         ok=ratio >= BATCH_VS_STOCK_MIN,

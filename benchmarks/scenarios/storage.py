@@ -7,13 +7,15 @@ from PostgreSQL, topics from the broker's folder. Many rows, so that half-empty 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks.load.generation import Generation
 from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Tell, whole
 from benchmarks.measure.machine import Measured, begin
+from benchmarks.plans import Storage
 from ops.locate import Deployment
 from pipeline.topology.model import Topology
 from sinks.postgres.connect import connect
@@ -38,14 +40,19 @@ class Result(Measured, frozen=True, kw_only=True):
     topic_bytes: dict[str, int]
 
 
-def measure(found: Deployment, requests: int, rate_per_s: float, matching_percent: int, tell: Tell) -> Result:
-    """On a deployment of its own that runs. Raises CheckFailed, LoadBroken."""
+def measure(plan: Storage, tell: Tell) -> Result:
+    """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("storage")
-    scene = Scene.fresh(found, rate_per_s, matching_percent)
+    with whole(tell, plan.port_base) as found:
+        return _measure(head, found, plan, tell)
+
+
+def _measure(head: dict[str, Any], found: Deployment, plan: Storage, tell: Tell) -> Result:
+    scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     plant(found, scene)
     tables_before, topics_before = _tables(found), topic_sizes(found.settings.home, found.topology)
-    tell(f"load: {requests:,} completions at {rate_per_s:g}/s")
-    with Generation(found, scene, Constant(rate_per_s, requests)) as generation:
+    tell(f"load: {plan.records:,} completions at {plan.rate_per_s:g}/s")
+    with Generation(found, scene, Constant(plan.rate_per_s, plan.records)) as generation:
         answered = generation.end()
     require_answered(answered)
     report = audit(found, answered.accepted(), tell)

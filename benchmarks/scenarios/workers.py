@@ -7,25 +7,20 @@ workers needs more cores.
 
 from __future__ import annotations
 
-import contextlib
 import random
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.load.filling import fill_for_stages
 from benchmarks.measure.checks import CheckFailed
-from benchmarks.measure.deployment import Broker, Tell, broker, end
-from benchmarks.measure.figures import Spread
+from benchmarks.measure.deployment import Broker, Tell, broker
+from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.topics import own_topics
-from benchmarks.scenarios.workers_process import Said
+from benchmarks.plans import Workers
+from benchmarks.scenarios.worker import Worker, require_alive, workers_of
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topology
 from schemas.codec import codec
@@ -35,80 +30,48 @@ STEADY_S = 3.0  # all are ready for so long: the group has come to rest
 DONE_TIMEOUT_S = 300.0
 LOOK_EVERY_S = 0.05
 SKIPPED_RATIO = 0.1  # of the records: processes warm up, and chunks are small while the topic is being filled
-STOP_TIMEOUT_S = 30.0
 RATIO_MAX = 1.2  # of one worker's CPU per completion
 
 
-class Shared(msgspec.Struct, frozen=True):
-    """`workers` processes drained a backlog together.
+class Result(Measured, frozen=True, kw_only=True):
+    """By number of workers, which drained a backlog together.
 
-    `busiest_ratio`: the busiest's share of the records, times the workers; 1 is an even split.
+    - `busiest_ratio`: the busiest's share of the records, times the workers; 1 is an even split.
+    - `ratio`: CPU per completion, the most workers to the fewest. `ok`: the model's assumption holds.
     """
 
-    workers: int
-    cpu_us_per_completion: Spread
-    completions_per_cpu_s: Spread
-    completions_per_s: Spread
-    busiest_ratio: Spread
-
-
-class Result(Measured, frozen=True, kw_only=True):
-    """`ratio`: CPU per completion, the most workers to the fewest. `ok`: the model's assumption holds."""
-
-    records: int
-    rounds: int
-    shared: list[Shared]
+    plan: Workers
+    shared: dict[str, dict[str, Spread]]
     ratio: float
     ratio_max: float
     ok: bool
 
 
-class Run(NamedTuple):
-    cpu_us: float
-    per_s: float
-    busiest_ratio: float
-
-
-def measure(counts: Sequence[int], records: int, rounds: int, port_base: int, tell: Tell) -> Result:
+def measure(plan: Workers, tell: Tell) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("workers")
-    runs: dict[int, list[Run]] = {count: [] for count in counts}
+    counts = sorted(set(plan.workers))
+    runs: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
     rng = random.Random(1)
-    with broker(tell, port_base) as kafka:
-        for turn in range(rounds):
-            for count in rng.sample(list(counts), len(counts)):
-                tell(f"round {turn + 1} of {rounds}: {records:,} completions, {count} workers")
-                runs[count].append(_run(kafka, count, records))
-    return summary(head, runs, records, rounds)
+    with broker(tell, plan.port_base) as kafka:
+        for turn in range(plan.rounds):
+            for count in rng.sample(counts, len(counts)):
+                tell(f"round {turn + 1} of {plan.rounds}: {plan.records:,} completions, {count} workers")
+                runs[count].append(_run(kafka, count, plan.records))
+    return summary(head, plan, runs)
 
 
-def summary(head: dict[str, Any], runs: dict[int, list[Run]], records: int, rounds: int) -> Result:
-    shared = [
-        Shared(
-            workers=count,
-            cpu_us_per_completion=Spread.of([run.cpu_us for run in of]),
-            completions_per_cpu_s=Spread.of([1e6 / run.cpu_us for run in of]),
-            completions_per_s=Spread.of([run.per_s for run in of]),
-            busiest_ratio=Spread.of([run.busiest_ratio for run in of]),
-        )
-        for count, of in sorted(runs.items())
-    ]
-    ratio = round(shared[-1].cpu_us_per_completion.median / shared[0].cpu_us_per_completion.median, 3)
-    return Result(
-        **head,
-        records=records,
-        rounds=rounds,
-        shared=shared,
-        ratio=ratio,
-        ratio_max=RATIO_MAX,
-        ok=ratio <= RATIO_MAX,
-    )
+def summary(head: dict[str, Any], plan: Workers, runs: dict[int, list[dict[str, float]]]) -> Result:
+    shared = {f"{count} workers": spreads(of) for count, of in runs.items()}
+    cpu_us = [spreads(of)["cpu_us_per_completion"].median for of in runs.values()]
+    ratio = round(cpu_us[-1] / cpu_us[0], 3)
+    return Result(**head, plan=plan, shared=shared, ratio=ratio, ratio_max=RATIO_MAX, ok=ratio <= RATIO_MAX)
 
 
-def _run(kafka: Broker, count: int, records: int) -> Run:
+def _run(kafka: Broker, count: int, records: int) -> dict[str, float]:
     """On topics that stay empty until every worker is in the group: no partition moves while it counts."""
     with own_topics(kafka.bootstrap) as (namespace, topology):
-        with _workers(kafka, count, namespace) as workers:
+        with workers_of(kafka, namespace, count) as workers:
             _until_steady(workers)
             topic = topology.topic("completions").name
             filling = threading.Thread(
@@ -125,7 +88,11 @@ def _run(kafka: Broker, count: int, records: int) -> Run:
     done = [late.records - early.records for early, late in zip(before, after, strict=True)]
     cpu_s = sum(late.cpu_s - early.cpu_s for early, late in zip(before, after, strict=True))
     counted = sum(done) / 2
-    return Run(1e6 * cpu_s / counted, counted / wall_s, max(done) * count / sum(done))
+    return {
+        "cpu_us_per_completion": 1e6 * cpu_s / counted,
+        "completions_per_s": counted / wall_s,
+        "busiest_ratio": max(done) * count / sum(done),
+    }
 
 
 def _check(bootstrap: str, topology: Topology, records: int) -> None:
@@ -141,44 +108,11 @@ def _check(bootstrap: str, topology: Topology, records: int) -> None:
             raise CheckFailed(f"{names}: {len(seen):,} of {ids:,} ids, expected {records:,} once each")
 
 
-class _Worker:
-    """A worker process and its last report."""
-
-    def __init__(self, command: list[str], log: Path) -> None:
-        self.said = Said()
-        with log.open("wb") as errors:
-            self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        assert self.child.stdout is not None
-        for line in self.child.stdout:
-            with contextlib.suppress(msgspec.DecodeError):  # a library may print, too
-                self.said = msgspec.json.decode(line, type=Said)
-
-
-@contextlib.contextmanager
-def _workers(kafka: Broker, count: int, namespace: str) -> Iterator[list[_Worker]]:
-    home = kafka.home / namespace
-    home.mkdir()
-    command = [sys.executable, "-m", "benchmarks.scenarios.workers_process"]
-    command += [f"--bootstrap={kafka.bootstrap}", f"--namespace={namespace}"]
-    workers: list[_Worker] = []
-    try:
-        for number in range(count):
-            datadir, log = home / str(number), home / f"worker-{number}.log"
-            workers.append(_Worker([*command, f"--datadir={datadir}"], log))
-        yield workers
-    finally:
-        for worker in workers:
-            end(worker.child, STOP_TIMEOUT_S)
-
-
-def _until_steady(workers: Sequence[_Worker]) -> None:
+def _until_steady(workers: Sequence[Worker]) -> None:
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     since_s = None
     while time.monotonic() < deadline_s:
-        _require_alive(workers)
+        require_alive(workers)
         if not all(worker.said.ready for worker in workers):
             since_s = None
         elif since_s is None:
@@ -189,16 +123,10 @@ def _until_steady(workers: Sequence[_Worker]) -> None:
     raise CheckFailed(f"the workers were not ready in {READY_TIMEOUT_S:.0f} s")
 
 
-def _until_done(workers: Sequence[_Worker], records: int) -> None:
+def _until_done(workers: Sequence[Worker], records: int) -> None:
     deadline_s = time.monotonic() + DONE_TIMEOUT_S
     while (done := sum(worker.said.records for worker in workers)) < records:
-        _require_alive(workers)
+        require_alive(workers)
         if time.monotonic() > deadline_s:
             raise CheckFailed(f"{done:,} of {records:,} records were done in {DONE_TIMEOUT_S:.0f} s")
         time.sleep(LOOK_EVERY_S)
-
-
-def _require_alive(workers: Sequence[_Worker]) -> None:
-    for worker in workers:
-        if worker.child.poll() is not None:
-            raise CheckFailed(f"a worker ended with {worker.child.returncode}")

@@ -5,8 +5,8 @@ A change that goes over a bound makes every completion slower: make it cheaper, 
 
 from __future__ import annotations
 
-from benchmarks.measure.calls import python_calls
 from tests.support.hot_path import EdgePath, StagePath
+from tests.support.python_calls import python_calls
 
 COMPLETIONS = 200
 EDGE_CALLS_MAX = 56.0  # a completion, from the body's bytes to the record that is produced

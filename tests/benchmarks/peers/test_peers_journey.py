@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.load.generation import Requests
 from benchmarks.load.generator import Told
-from benchmarks.load.plan import Plan
 from benchmarks.load.scene import Scene
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.peers import turn
 from benchmarks.peers.turn import Judged
+from benchmarks.plans import Peers
 from ops.audit.provider_record import Call
 from ops.demo.phones import demo_phone
 
@@ -99,7 +99,7 @@ def test_everybody_whose_completion_matched_is_called() -> None:
 
 def test_rates_are_of_the_measured_seconds_and_the_whole_is_until_the_last_call() -> None:
     """10 s of load at 10/s, of which the first 2 do not count."""
-    plan = Plan(rate_per_s=10.0, seconds=8.0, matching_percent=10, warm_up_s=2.0)
+    plan = Peers(rate_per_s=10.0, seconds=8.0, matching_percent=10, warm_up_s=2.0)
     requests = _requests()
     late = replace(requests, answered_s=array("d", [2.5] * 30) + requests.answered_s[30:])
     got = turn.turn_of(plan, late, _judged(), _calls(), BEGUN_AT + 2.0, {"api": 1.5})

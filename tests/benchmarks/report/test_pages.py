@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from benchmarks.load.plan import Plan
 from benchmarks.measure.figures import Percentiles
 from benchmarks.measure.machine import Machine
+from benchmarks.plans import E2e
 from benchmarks.report.pages import PAGES, NoPage, page
 from benchmarks.scenarios.e2e import Result
 
@@ -19,7 +19,7 @@ RESULT = Result(
     at="2026-01-01T00:00:00+00:00",
     commit="abcdef0",
     machine=Machine("A <fast> CPU & more", 2, 16.0, "Linux", "3.11", 0.1),
-    plan=Plan(1667.0, 600.0),
+    plan=E2e(1667.0, 600.0),
     offered_per_s=1667.0,
     accepted_per_s=1666.9,
     drained_per_s=1666.5,

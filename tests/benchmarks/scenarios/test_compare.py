@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from benchmarks.measure.checks import CheckFailed
+from benchmarks.plans import Compare
 from benchmarks.scenarios import compare
 from pipeline.errors import CannotStart
 
@@ -43,7 +44,7 @@ def checkout(folder: Path, log: Path, cpu_us: float, code: int = 0, lost: int = 
 
 def run(own: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> compare.Result:
     monkeypatch.setattr(compare, "CHECKOUT", own)
-    return compare.measure(other, 100.0, 1.0, 1.0, 3, 15_000, lambda _line: None)
+    return compare.measure(Compare(str(other), 100.0, 1.0, 1.0), lambda _line: None)
 
 
 def test_sides_take_turns_in_alternating_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

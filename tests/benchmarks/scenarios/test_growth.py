@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.plans import Growth
 from benchmarks.scenarios import growth, growth_state
 from benchmarks.scenarios.growth_campaigns import SHAPES, Judging
 from benchmarks.scenarios.growth_rounds import curve, interleaved, until_quiet
@@ -66,8 +67,8 @@ def test_a_completion_matches_two_campaigns_however_many_there_are(shape: str) -
 
 def test_a_stage_on_a_filled_table_meets_known_and_new_keys(tmp_path: Path) -> None:
     keys, partitions = 400, 2
-    with growth_state.table(tmp_path, growth_state.DELIVERED, partitions) as store:
-        growth_state.fill(store, partitions, keys, growth_state.delivered_entry)
+    with growth_state.DEDUP.open(tmp_path, partitions) as store:
+        growth_state.DEDUP.fill(store, partitions, keys)
         before = sum(len([*store.items_of(partition)]) for partition in range(partitions))
         subject = growth_state.dedup(store, partitions, keys)
         done = subject.ready()()
@@ -85,7 +86,7 @@ def test_a_small_run_measures_every_curve_and_leaves_nothing_behind(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(growth, "Judging", partial(Judging, records=200))
     monkeypatch.setattr(growth_state, "RECORDS", 50)
-    result = growth.measure([10, 20], [200, 400], [1, 2], 3, lambda _line: None)
+    result = growth.measure(Growth("10,20", "200,400", "1,2", 3), lambda _line: None)
 
     names = {(found.name, found.grows) for found in result.curves}
     assert ("dedup with its table", "keys") in names

@@ -11,8 +11,9 @@ from benchmarks.load.generation import Requests
 from benchmarks.load.generator import Told
 from benchmarks.load.scene import Scene
 from benchmarks.measure.watch import Offsets, Waiting
+from benchmarks.plans import Spike
 from benchmarks.scenarios.backlog import passed_s, progress
-from benchmarks.scenarios.spike import Plan, recovered_s
+from benchmarks.scenarios.spike import BEFORE_S, paces, recovered_s
 from schemas import ids
 
 BEGUN_AT = 1_000_000.0
@@ -51,9 +52,10 @@ def test_answers_count_in_the_part_in_which_they_came() -> None:
 
 
 def test_a_spike_adds_to_the_base_rate_the_rest_of_its_rate() -> None:
-    plan = Plan(rate_per_s=100.0, times=5.0)
-    assert plan.base.rate_per_s + plan.added.rate_per_s == 500.0
-    assert plan.base.seconds == plan.spike_begin_s + plan.spike_s + plan.after_s
+    plan = Spike(rate_per_s=100.0, times=5.0)
+    base, added = paces(plan)
+    assert base.rate_per_s + added.rate_per_s == 500.0
+    assert base.seconds == plan.warm_up_s + BEFORE_S + plan.spike_s + plan.after_s
 
 
 def test_a_backlog_is_drained_when_both_sinks_have_passed_all_of_it() -> None:
