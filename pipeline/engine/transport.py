@@ -2,15 +2,59 @@
 
 `broker="batch://host:port"` selects it (entry point `faust.transports`). Topics in `app.batch_topics`
 arrive as one message a chunk (`pipeline.engine.chunk`); everything else, changelogs above all, arrives record
-by record as in Faust's own driver, of which this is a subclass. What differs from that, and why:
+by record as in Faust's own driver, of which this is a subclass.
 
-* `getmany` yields chunks and goes round the partitions chunk by chunk: none waits for another's backlog.
-* Commits come from `pipeline.engine.offset_tracker`. Faust's own gap bookkeeping commits chunks that no
-  worker processed, when partitions move under a live feed (`tests/faults/live_feed.py` shows it).
-* Positions are explicit (`pipeline.engine.consumer_thread`): after each assignment a batch partition is read
-  only once we have sought it to its committed offset, or to its beginning. Faust's seek leaves
-  partitions without a commit where they happen to be, past what it fetched and dropped.
-* Before partitions go, the chunk in hand may end, and what is done is committed. Both only save repeats.
+Everything of Faust that the engine overrides, as of faust-streaming 0.15.3, mode-streaming 0.7.1 and aiokafka
+0.14.0. `tests/pipeline/engine/test_overrides.py` fails when an upgrade renames one or changes its signature,
+and when an override is missing here.
+
+| upstream class and name | file | why |
+|---|---|---|
+| `Transport.Consumer` | transport | selects `Consumer` here |
+| `Consumer.RebalanceListener` | transport | selects `RebalanceListener` here |
+| `Consumer._new_consumer_thread` | transport | selects `ConsumerThread` |
+| `Consumer.getmany` | transport | chunks, of each partition in turn: no backlog delays another's |
+| `Consumer.ack` | transport | counts a chunk as done in the offset tracker (1) |
+| `Consumer._new_offset` | transport | the offset to commit, from the offset tracker (1) |
+| `Consumer._filter_tps_with_pending_acks` | transport | the partitions to commit, from the tracker (1) |
+| `Consumer._add_gap` | transport | offsets without a record need no bookkeeping in chunks |
+| `Consumer._commit_offsets` | transport | a rejected commit does not count; age of uncommitted acks |
+| `Consumer.perform_seek` | transport | a batch partition is read from its committed offset only (2) |
+| `Consumer.wait_empty` | transport | the chunk in flight ends, then a commit: fewer repeats |
+| `Consumer.on_partitions_revoked` | transport | later acks of revoked partitions are ignored |
+| `Consumer.on_buffer_full` | transport | a full queue blocks the fetcher; pausing would cost a second |
+| `Consumer.verify_event_path` | transport | no stream reads a changelog: Faust warns about each |
+| `ConsumerRebalanceListener.on_partitions_revoked` | transport | ends epochs in the consumer's thread |
+| `AIOKafkaConsumerThread.__post_init__` | consumer_thread | the offset that must come next, by partition |
+| `AIOKafkaConsumerThread._fetch_records` | consumer_thread | records with their epoch; detects missing ones |
+| `AIOKafkaConsumerThread._create_worker_consumer` | consumer_thread | settings that Faust lacks (3) |
+| `AIOKafkaConsumerThread.seek` | consumer_thread | begins an epoch before the jump |
+| `AIOKafkaConsumerThread._seek_wait` | consumer_thread | begins an epoch before the jump |
+| `AIOKafkaConsumerThread._commit` | consumer_thread | a commit of an old generation is no crash (4) |
+| `AIOKafkaConsumerThread.highwater` | consumer_thread | 0 for a partition that is not assigned any more |
+| `FlowControlEvent.resume` | flow_control | empties the queues once, not at each call |
+| `App.flow_control` | app | selects `FlowControl` |
+| `App.on_rebalance_start` | app | readiness and metrics |
+| `App.on_rebalance_end` | app | readiness and metrics |
+| `Worker._schedule_shutdown` | app | ends in time where Faust waits for brokers without end |
+| `TableManager.recovery` | recovery | selects `StrictRecovery` |
+| `Recovery._slurp_changelogs` | recovery | an error ends the process: Faust logs it and keeps the holes |
+| `Store.persisted_offset` | store | the position in the database, never None |
+| `Store.set_persisted_offset` | store | raises: the position is written together with values |
+| `StoreT.apply_changelog_batch` | store | keeps the value with the highest source offset |
+| `Store.on_rebalance` | store | opens and closes the databases of partitions |
+| `ServiceCallbacks.on_stop` | store | closes the databases |
+| `StoreT.reset_state` | store | removes the table's folder |
+| `StoreT.backup_partition` | store | raises: the changelog is the backup |
+| `StoreT.restore_backup` | store | raises: the changelog is the backup |
+
+1. Faust's gap bookkeeping commits chunks that no worker processed, when partitions move under load
+   (`tests/faults/live_feed.py` shows it).
+2. Faust leaves partitions without a commit where they are, past records that it fetched and dropped. Here a
+   batch partition is read only after it was sought, to its committed offset or to its beginning.
+3. `_fetch_min_bytes` and `_fetch_max_wait_ms`. `_fetch_records` also uses aiokafka's `Fetcher`:
+   `fetched_records`, `_create_fetch_waiter`, `_subscriptions`.
+4. Faust means to ignore it, but compares with a message that aiokafka breaks over lines, and crashes.
 """
 
 import asyncio
