@@ -6,8 +6,14 @@ import sys
 
 import typer
 
-from ops.commands.campaign import campaign
 from ops.commands.capacity import capacity
+from ops.commands.catalogue.audit_log import audit_log
+from ops.commands.catalogue.campaign import campaign
+from ops.commands.catalogue.number import number
+from ops.commands.catalogue.quiz import quiz
+from ops.commands.catalogue.suppression import suppression
+from ops.commands.catalogue.tenant import tenant
+from ops.commands.catalogue.token import token
 from ops.commands.dead_letters import dead_letters
 from ops.commands.doctor import doctor
 from ops.commands.down import down
@@ -19,7 +25,6 @@ from ops.commands.reconcile import reconcile
 from ops.commands.replay import replay
 from ops.commands.run import run
 from ops.commands.sending import resume_sending, stop_sending
-from ops.commands.token import token
 from ops.commands.topology import topology
 from ops.commands.up import up
 from ops.exits import CANNOT, INTERRUPTED
@@ -43,10 +48,10 @@ for command in (run, up, down, doctor, process, topology, replay, reconcile, exp
     app.command()(command)
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
+app.command("audit-log")(audit_log)
 app.command()(capacity)
-app.add_typer(campaign)
-app.add_typer(token)
-app.add_typer(dead_letters)
+for group in (tenant, quiz, campaign, number, token, suppression, dead_letters):
+    app.add_typer(group)
 register_commands(app)
 
 

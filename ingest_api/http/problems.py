@@ -58,7 +58,10 @@ WRONG_TENANT = Kind(
 )
 NOT_FOUND = Kind("not-found", 404, "No such address", "See /openapi.json for the addresses.")
 UNKNOWN_QUIZ = Kind(
-    "unknown-quiz", 404, "There is no such quiz", "Check the quiz id in the address; create the quiz first."
+    "unknown-quiz",
+    404,
+    "There is no such quiz",
+    "Check the quiz id in the address; create it with `quizstream quiz add`.",
 )
 UNKNOWN_SCHEMA = Kind(
     "unknown-schema",

@@ -36,13 +36,14 @@ def stop_sending(
 
       quizstream stop-sending --campaign may-2026
     """
+    from ops.actor import actor
     from ops.locate import find
     from sinks.delivery import stop_switch
     from sinks.postgres.connect import connect
 
     scope = _scope(tenant, campaign, number)
     with connect(find().settings.database_url, "stop-sending") as connection:
-        stop_switch.stop_sending(connection, scope, reason)
+        stop_switch.stop_sending(connection, scope, reason, actor())
         _show(stop_switch.stops(connection), json)
 
 
@@ -59,13 +60,14 @@ def resume_sending(
 
       quizstream resume-sending --number 551150010001
     """
+    from ops.actor import actor
     from ops.locate import find
     from sinks.delivery import stop_switch
     from sinks.postgres.connect import connect
 
     scope = _scope(tenant, campaign, number)
     with connect(find().settings.database_url, "resume-sending") as connection:
-        if not stop_switch.resume_sending(connection, scope):
+        if not stop_switch.resume_sending(connection, scope, actor()):
             typer.echo(f"{scope} was not stopped.", err=True)
         _show(stop_switch.stops(connection), json)
 

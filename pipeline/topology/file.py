@@ -111,6 +111,7 @@ class Postgres(Strict, frozen=True):
     partition_past_days_max: Positive
     pool_connections_max: Positive
     statement_timeout_ms: Positive
+    audit_log_days: Positive
 
 
 class Outbox(Strict, frozen=True):

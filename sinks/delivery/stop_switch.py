@@ -1,4 +1,7 @@
-"""The stop switch, for operators: `quizstream stop-sending` and `resume-sending`."""
+"""The stop switch, for operators: `quizstream stop-sending`, `resume-sending` and `number hold|release`.
+
+Where an actor is given, a change leaves its entry in the audit log, in the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import psycopg
 
 from pipeline.errors import OperatorError
 from sinks.delivery.statements import statement
+from sinks.postgres.audit_log import record
+from sinks.postgres.catalogue.numbers import UnknownNumber, number_exists
 
 ScopeKind = Literal["global", "tenant", "campaign", "number"]
 SCOPE_KINDS: tuple[ScopeKind, ...] = ("global", "tenant", "campaign", "number")
@@ -39,26 +44,51 @@ def scope_of(kind: str, name: str | None = None) -> str:
     return kind if kind == "global" else f"{kind}:{name}"
 
 
-def stop_sending(connection: Connection, scope: str, reason: str = "") -> None:
+def stop_sending(connection: Connection, scope: str, reason: str = "", actor: str | None = None) -> None:
     """Returns once no delivery of the scope can be marked any more; calls already marked (at most a
     number's places in flight) still end. Stopping what is stopped changes nothing.
     """
     with connection.transaction():
         connection.execute(statement("shut_out_marks"))
-        connection.execute(statement("stop_scope"), {"scope": scope, "reason": reason})
+        stopped = connection.execute(statement("stop_scope"), {"scope": scope, "reason": reason}).rowcount > 0
+        if stopped and actor is not None:
+            record(connection, actor, "sending.stop", scope, reason=reason)
 
 
-def resume_sending(connection: Connection, scope: str) -> bool:
-    """True if something was stopped. Resuming a number also clears a hold that the provider's answers put
-    on it.
-    """
+def resume_sending(connection: Connection, scope: str, actor: str | None = None) -> bool:
+    """True if something was stopped. Resuming a number also ends its hold, whoever made it."""
     with connection.transaction():
         resumed = connection.execute(statement("resume_scope"), {"scope": scope}).rowcount > 0
         if scope.startswith("number:"):
             number_id = scope.removeprefix("number:")
             held = connection.execute(statement("resume_number"), {"number_id": number_id}).rowcount > 0
             resumed = resumed or held
+        if resumed and actor is not None:
+            record(connection, actor, "sending.resume", scope)
     return resumed
+
+
+def hold_number(connection: Connection, number_id: str, reason: str, actor: str | None = None) -> bool:
+    """Returns once no call from the number can begin; calls in flight still end. Raises `UnknownNumber`.
+
+    False if it was held already, by the provider or an operator: the first reason stays.
+    """
+    with connection.transaction():
+        if not number_exists(connection, number_id):
+            raise UnknownNumber(number_id)
+        connection.execute(statement("shut_out_marks"))
+        parameters = {"number_id": number_id, "state": "stopped", "reason": reason}
+        held = connection.execute(statement("hold_number"), parameters).rowcount > 0
+        if held and actor is not None:
+            record(connection, actor, "number.hold", number_id, reason=reason)
+    return held
+
+
+def release_number(connection: Connection, number_id: str, actor: str | None = None) -> bool:
+    """Ends a hold and a stop of this number; False if there was none. Raises `UnknownNumber`."""
+    if not number_exists(connection, number_id):
+        raise UnknownNumber(number_id)
+    return resume_sending(connection, scope_of("number", number_id), actor)
 
 
 def stops(connection: Connection) -> list[Stop]:

@@ -1,4 +1,4 @@
-"""What tables need now and then: partitions ahead of need, and another look at statuses that came early."""
+"""What tables need now and then: partitions ahead of need, statuses that came early, retention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 import psycopg
 
 from pipeline.topology.file import Postgres
-from sinks.postgres import metrics
+from sinks.postgres import audit_log, metrics
 from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
@@ -91,6 +91,8 @@ class Upkeep:
         while self._statuses.merge_waiting(connection) > 0:
             pass
         metrics.STATUSES_WAITING.set(self._statuses.count_waiting(connection))
+        while audit_log.delete_old(connection, self._limits.audit_log_days) == audit_log.DELETE_BATCH_MAX:
+            pass
 
     def make_partitions(self, connection: Connection) -> None:
         """As far ahead as the topology says."""

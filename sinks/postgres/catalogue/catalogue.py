@@ -10,8 +10,6 @@ import hashlib
 from pathlib import Path
 from typing import cast
 
-import msgspec
-
 from schemas.codec import codec
 from schemas.records import Token
 from sinks.postgres.catalogue.campaigns import (
@@ -22,23 +20,40 @@ from sinks.postgres.catalogue.campaigns import (
     newest_campaign,
     save_campaign,
 )
-from sinks.postgres.catalogue.quizzes import QuizDraft, QuizRefused, get_quiz, save_quiz
+from sinks.postgres.catalogue.numbers import (
+    NumberDraft,
+    NumberRefused,
+    UnknownNumber,
+    list_numbers,
+    save_number,
+)
+from sinks.postgres.catalogue.quizzes import QuizDraft, QuizRefused, get_quiz, list_quizzes, save_quiz
 from sinks.postgres.catalogue.refusals import Refusal, UnknownTenant
+from sinks.postgres.catalogue.suppressions import list_suppressions, suppress, unsuppress
+from sinks.postgres.catalogue.tenants import EVERY_TENANT, TenantRefused, list_tenants, save_tenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
 from sinks.postgres.queries import load_queries
 
 __all__ = [
+    "EVERY_TENANT",
     "CampaignDraft",
     "CampaignRefused",
     "NumberDraft",
+    "NumberRefused",
     "QuizDraft",
     "QuizRefused",
     "Refusal",
+    "TenantRefused",
     "UnknownCampaign",
+    "UnknownNumber",
     "UnknownTenant",
     "cancel_campaign",
     "get_quiz",
+    "list_numbers",
+    "list_quizzes",
+    "list_suppressions",
+    "list_tenants",
     "newest_campaign",
     "save_campaign",
     "save_number",
@@ -47,27 +62,11 @@ __all__ = [
     "save_token",
     "suppress",
     "token_hash",
+    "unsuppress",
 ]
 
 QUERIES = load_queries(Path(__file__).with_name("catalogue.sql"))
 TOKENS_ROLE = "tokens"
-
-
-class NumberDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A sending number. `credential` is the NAME of the environment variable that holds the access token."""
-
-    number_id: str
-    tenant_id: str
-    provider: str
-    base_url: str
-    credential: str
-    messages_per_s: int | None = None
-    messages_per_minute: int | None = None  # for a slow number; it wins over messages_per_s
-
-
-def save_tenant(connection: Connection, tenant_id: str, name: str) -> None:
-    """Makes or renames a tenant."""
-    connection.execute(QUERIES["save_tenant"], [tenant_id, name])
 
 
 def token_hash(token: str) -> str:
@@ -87,27 +86,3 @@ def save_token(connection: Connection, hashed: str, tenant_id: str, *, revoked: 
         connection.execute(QUERIES["update_token"], [tenant_id, token.kind, token.version, revoked, hashed])
         enqueue(connection, TOKENS_ROLE, hashed.encode(), codec("token").encode(token))
         return token
-
-
-def save_number(connection: Connection, draft: NumberDraft) -> bool:
-    """Makes or changes a sending number; its lease and state stay. Returns whether anything changed."""
-    return (
-        connection.execute(
-            QUERIES["save_number"],
-            [
-                draft.number_id,
-                draft.tenant_id,
-                draft.provider,
-                draft.base_url,
-                draft.credential,
-                draft.messages_per_s,
-                draft.messages_per_minute,
-            ],
-        ).rowcount
-        == 1
-    )
-
-
-def suppress(connection: Connection, tenant_id: str, contact_id: str, reason: str) -> bool:
-    """Nothing is sent to the contact from now on; returns whether it was not so before."""
-    return connection.execute(QUERIES["suppress"], [tenant_id, contact_id, reason]).rowcount == 1

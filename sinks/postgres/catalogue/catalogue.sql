@@ -55,20 +55,12 @@ SET tenant_id = %s, kind = %s, version = %s,
     revoked_at = CASE WHEN %s THEN coalesce(revoked_at, clock_timestamp()) END
 WHERE token_hash = %s;
 
--- save_number --
--- What its sender keeps here (lease, state) is not the operator's to change by saving.
-INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential, messages_per_s, messages_per_minute)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (number_id) DO UPDATE
-SET tenant_id = excluded.tenant_id, provider = excluded.provider, base_url = excluded.base_url,
-    credential = excluded.credential, messages_per_s = excluded.messages_per_s,
-    messages_per_minute = excluded.messages_per_minute
-WHERE (sender_numbers.tenant_id, sender_numbers.provider, sender_numbers.base_url,
-       sender_numbers.credential, sender_numbers.messages_per_s, sender_numbers.messages_per_minute)
-    IS DISTINCT FROM
-      (excluded.tenant_id, excluded.provider, excluded.base_url, excluded.credential, excluded.messages_per_s,
-       excluded.messages_per_minute);
+-- list_tenants --
+SELECT tenant_id, name, created_at FROM tenants WHERE tenant_id > %(after)s ORDER BY tenant_id LIMIT %(limit)s;
 
--- suppress --
-INSERT INTO suppressions (tenant_id, contact_id, reason) VALUES (%s, %s, %s)
-ON CONFLICT DO NOTHING;
+-- list_quizzes --
+SELECT quiz_id, tenant_id, version, title, jsonb_array_length(questions) AS questions, open, created_at
+FROM quizzes
+WHERE quiz_id > %(after)s AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
+ORDER BY quiz_id
+LIMIT %(limit)s;

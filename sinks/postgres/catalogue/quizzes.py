@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +13,9 @@ from schemas.codec import codec
 from schemas.records import Question, Quiz
 from sinks.postgres.catalogue.refusals import Refusal, UnknownTenant
 from sinks.postgres.connect import Connection
+from sinks.postgres.named_rows import fetch
 from sinks.postgres.outbox import enqueue
+from sinks.postgres.page import Page, page_of
 from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("catalogue.sql"))
@@ -33,6 +37,34 @@ class QuizDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class QuizRefused(Refusal):
     """The quiz cannot be saved."""
+
+
+class UnknownQuiz(Refusal):
+    """There is no such quiz."""
+
+    def __init__(self, quiz_id: str) -> None:
+        super().__init__(quiz_id, ["there is no such quiz"])
+
+
+class ListedQuiz(NamedTuple):
+    """`questions` is how many it has."""
+
+    quiz_id: str
+    tenant_id: str
+    version: int
+    title: str
+    questions: int
+    open: bool
+    created_at: datetime
+
+
+def list_quizzes(
+    connection: Connection, *, limit: int, after: str | None = None, tenant_id: str | None = None
+) -> Page[ListedQuiz]:
+    """By id; `after` is the cursor of the page before."""
+    parameters = {"after": after or "", "tenant": tenant_id, "limit": limit + 1}
+    found = fetch(connection, QUERIES["list_quizzes"], ListedQuiz, parameters)
+    return page_of(found, limit, lambda quiz: quiz.quiz_id)
 
 
 def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:

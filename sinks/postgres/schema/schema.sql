@@ -22,6 +22,24 @@ CREATE FUNCTION public.sending_is_permitted() RETURNS boolean
     LANGUAGE sql STABLE
     RETURN COALESCE((SELECT ((sending_permit.granted_until > clock_timestamp()) AND (sending_permit.incarnation = public.ledger_incarnation())) FROM public.sending_permit), true);
 
+CREATE TABLE public.audit_log (
+    audit_id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE public.audit_log ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_log_audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.campaign_versions (
     campaign_id text NOT NULL,
     version integer NOT NULL,
@@ -294,6 +312,9 @@ CREATE TABLE public.tokens (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
+
 ALTER TABLE ONLY public.campaign_versions
     ADD CONSTRAINT campaign_versions_pkey PRIMARY KEY (campaign_id, version);
 
@@ -371,6 +392,8 @@ ALTER TABLE ONLY public.tenants
 
 ALTER TABLE ONLY public.tokens
     ADD CONSTRAINT tokens_pkey PRIMARY KEY (token_hash);
+
+CREATE INDEX audit_log_by_time ON public.audit_log USING btree (at);
 
 CREATE INDEX completions_by_contact ON ONLY public.completions USING btree (tenant_id, contact_id);
 

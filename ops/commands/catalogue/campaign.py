@@ -33,10 +33,12 @@ def save(
     """
     import msgspec
 
+    from ops.actor import actor
     from ops.audit.explain import time_text
     from ops.deployment.seed import read
     from ops.locate import find
-    from sinks.postgres.catalogue.catalogue import CampaignDraft, save_campaign
+    from sinks.postgres.catalogue.campaigns import CampaignDraft
+    from sinks.postgres.catalogue.operations import add_campaign
     from sinks.postgres.connect import connect
 
     found = find()
@@ -44,7 +46,8 @@ def save(
     now_ms = int(time.time() * 1000)
     listed = [drafts] if isinstance(drafts, CampaignDraft) else drafts
     with connect(found.settings.database_url, "campaign") as connection:
-        saved = [save_campaign(connection, one, found.topology.campaigns, now_ms) for one in listed]
+        limits, who = found.topology.campaigns, actor()
+        saved = [add_campaign(connection, who, one, limits, now_ms) for one in listed]
     if json:
         print(msgspec.json.encode(saved).decode())
         return
@@ -64,10 +67,11 @@ def cancel(
 
       quizstream campaign cancel may-2026
     """
+    from ops.actor import actor
     from ops.locate import find
-    from sinks.postgres.catalogue.catalogue import cancel_campaign
+    from sinks.postgres.catalogue.operations import end_campaign
     from sinks.postgres.connect import connect
 
     with connect(find().settings.database_url, "campaign") as connection:
-        last = cancel_campaign(connection, campaign_id, int(time.time() * 1000))
+        last = end_campaign(connection, actor(), campaign_id, int(time.time() * 1000))
     print(f"{last.campaign_id}: cancelled")

@@ -26,13 +26,14 @@ def create(
 
       QUIZSTREAM_SERVICE_TOKEN=$(quizstream token create --tenant acme) quizstream replay old.csv --quiz old
     """
+    from ops.actor import actor
     from ops.locate import find
-    from sinks.postgres.catalogue.catalogue import save_token, token_hash
+    from sinks.postgres.catalogue.operations import change_token
     from sinks.postgres.connect import connect
 
     made = secrets.token_urlsafe(TOKEN_BYTES)
     with connect(find().settings.database_url, "token") as connection:
-        save_token(connection, token_hash(made), tenant)
+        change_token(connection, actor(), made, tenant)
     print(made)
 
 
@@ -48,11 +49,12 @@ def revoke(
 
       QUIZSTREAM_SERVICE_TOKEN=... quizstream token revoke --tenant acme
     """
+    from ops.actor import actor
     from ops.locate import find
-    from sinks.postgres.catalogue.catalogue import save_token, token_hash
+    from sinks.postgres.catalogue.operations import change_token
     from sinks.postgres.connect import connect
 
     settings = find().settings
     with connect(settings.database_url, "token") as connection:
-        save_token(connection, token_hash(settings.service_token), tenant, revoked=True)
+        change_token(connection, actor(), settings.service_token, tenant, revoked=True)
     print("revoked")

@@ -1,0 +1,1 @@
+"""Verbs for what operators put in place: tenants, quizzes, campaigns, numbers, tokens, suppressions."""

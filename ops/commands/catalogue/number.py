@@ -1,0 +1,145 @@
+"""`quizstream number add|list|hold|release`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ops.commands.listing import After, Json, Limit, print_page
+
+number = typer.Typer(
+    name="number", help="Make sender numbers, list, hold and release them.", no_args_is_help=True
+)
+
+NumberId = Annotated[str, typer.Argument(help="Id of the number.")]
+
+
+@number.command()
+def add(
+    number_id: Annotated[str, typer.Argument(help="As the provider names it: Meta's phone number id.")],
+    tenant: Annotated[
+        str, typer.Option(help="Whose messages it sends; * sends for tenants without a number.")
+    ],
+    provider: Annotated[str, typer.Option(help="Name of the provider, such as meta-cloud.")],
+    base_url: Annotated[str, typer.Option(help="Where the provider is called.")],
+    credential: Annotated[
+        str, typer.Option(help="NAME of the environment variable of the sender that holds its access token.")
+    ],
+    messages_per_s: Annotated[
+        int | None, typer.Option(min=1, help="Its pace; without it that of topology.yaml.")
+    ] = None,
+    messages_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Its pace where it is slower than one a second; it wins.")
+    ] = None,
+) -> None:
+    """Make a sender number, or change it. Senders take it within seconds, where they have its credential.
+
+    The secret itself is never stored: set the variable in the environment of `whatsapp-sender`.
+
+    Exit codes: 0 it is there, 2 refused (every reason is given) or not possible.
+
+    Examples:
+
+      quizstream number add 106540352242922 --tenant acme --provider meta-cloud \\
+      --base-url https://graph.facebook.com --credential ACME_TOKEN
+
+      quizstream number add 551150010001 --tenant '*' --provider meta-cloud \\
+      --base-url http://127.0.0.1:9610 --credential TEST_TOKEN --messages-per-s 20
+    """
+    from ops.actor import actor
+    from ops.locate import find
+    from sinks.postgres.catalogue.numbers import NumberDraft
+    from sinks.postgres.catalogue.operations import add_number
+    from sinks.postgres.connect import connect
+
+    pace = (messages_per_s, messages_per_minute)
+    draft = NumberDraft(number_id, tenant, provider, base_url, credential, *pace)
+    with connect(find().settings.database_url, "number") as connection:
+        changed = add_number(connection, actor(), draft)
+    print(f"{number_id}: {'saved' if changed else 'unchanged'}")
+    print(f"It sends where the process whatsapp-sender has {credential} in its environment.")
+
+
+@number.command("list")
+def list_all(
+    tenant: Annotated[
+        str | None, typer.Option(help="Only this tenant's; * for those of all tenants.")
+    ] = None,
+    after: After = None,
+    limit: Limit = 50,
+    json: Json = False,
+) -> None:
+    """List numbers by id: provider, address, state, and whether a sender holds each now.
+
+    `active` sends. `paused` and `quarantined` are holds of the provider, `stopped` is an operator's or the
+    provider's. `stopped yes`: `stop-sending --number` is in force.
+
+    Exit codes: 0 listed, 2 something could not be read.
+
+    Example:
+
+      quizstream number list --tenant acme
+    """
+    from ops.locate import find
+    from sinks.postgres.catalogue.numbers import list_numbers
+    from sinks.postgres.connect import connect
+    from sinks.postgres.page import as_mappings
+
+    with connect(find().settings.database_url, "number") as connection:
+        page = list_numbers(connection, limit=limit, after=after, tenant_id=tenant)
+    columns = (
+        "number_id",
+        "tenant_id",
+        "provider",
+        "base_url",
+        "credential",
+        "state",
+        "stopped",
+        "leased",
+        "reason",
+    )
+    print_page(as_mappings(page), columns, as_json=json)
+
+
+@number.command()
+def hold(
+    number_id: NumberId,
+    reason: Annotated[str, typer.Option(help="Shown in `number list`; no personal data.")],
+) -> None:
+    """Hold a number: no new call is begun from it once this returns. Its deliveries wait for another number.
+
+    Exit codes: 0 it is held, 2 there is no such number, or it could not be done.
+
+    Example:
+
+      quizstream number hold 106540352242922 --reason "moved to another account"
+    """
+    from ops.actor import actor
+    from ops.locate import find
+    from sinks.delivery.stop_switch import hold_number
+    from sinks.postgres.connect import connect
+
+    with connect(find().settings.database_url, "number") as connection:
+        held = hold_number(connection, number_id, reason, actor())
+    print(f"{number_id}: {'held' if held else 'was held already'}")
+
+
+@number.command()
+def release(number_id: NumberId) -> None:
+    """End a hold, whoever made it, and a stop of this number: it sends again.
+
+    Exit codes: 0 it may send, 2 there is no such number, or it could not be done.
+
+    Example:
+
+      quizstream number release 106540352242922
+    """
+    from ops.actor import actor
+    from ops.locate import find
+    from sinks.delivery.stop_switch import release_number
+    from sinks.postgres.connect import connect
+
+    with connect(find().settings.database_url, "number") as connection:
+        released = release_number(connection, number_id, actor())
+    print(f"{number_id}: {'released' if released else 'was not held'}")

@@ -1,0 +1,138 @@
+"""Sender numbers: which provider they belong to, at which address, with the secret of which name."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sinks import providers
+from sinks.connection import Endpoint
+from sinks.postgres.catalogue.refusals import Refusal
+from sinks.postgres.catalogue.tenants import EVERY_TENANT, tenant_exists
+from sinks.postgres.connect import Connection
+from sinks.postgres.named_rows import fetch
+from sinks.postgres.page import Page, page_of
+from sinks.postgres.queries import load_queries
+
+QUERIES = load_queries(Path(__file__).with_name("numbers.sql"))
+ID = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._@+-]{0,127}")
+BAD_ID = "its id must be letters, digits, '.', '_', '-', '+' and '@', at most 128"
+CREDENTIAL = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
+MESSAGES_PER_S_MAX = 10_000
+MESSAGES_PER_MINUTE_MAX = 60 * MESSAGES_PER_S_MAX
+
+
+class NumberDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sending number. `credential` is the NAME of the environment variable that holds the access token."""
+
+    number_id: str
+    tenant_id: str
+    provider: str
+    base_url: str
+    credential: str
+    messages_per_s: int | None = None
+    messages_per_minute: int | None = None  # for a slow number; it wins over messages_per_s
+
+
+class NumberRefused(Refusal):
+    """The number cannot be saved."""
+
+
+class UnknownNumber(Refusal):
+    """There is no such number."""
+
+    def __init__(self, number_id: str) -> None:
+        super().__init__(number_id, ["there is no such number"])
+
+
+class Number(NamedTuple):
+    """`leased`: a sender process holds it now. `stopped`: a stop of this number's own is in force."""
+
+    number_id: str
+    tenant_id: str
+    provider: str
+    base_url: str
+    credential: str
+    messages_per_s: int | None
+    messages_per_minute: int | None
+    state: str
+    reason: str
+    stopped: bool
+    leased: bool
+    created_at: datetime
+
+
+def save_number(connection: Connection, draft: NumberDraft) -> bool:
+    """Makes or changes a sending number; its lease and state stay. Returns whether anything changed.
+
+    Raises `NumberRefused` with every problem found: an unknown provider or tenant, an address that is not a
+    plain http(s) URL, a credential that is not the name of an environment variable.
+    """
+    problems = _problems(draft)
+    if draft.tenant_id != EVERY_TENANT and not tenant_exists(connection, draft.tenant_id):
+        problems.append(f'there is no tenant "{draft.tenant_id}"')
+    if problems:
+        raise NumberRefused(draft.number_id, problems)
+    return (
+        connection.execute(
+            QUERIES["save_number"],
+            [
+                draft.number_id,
+                draft.tenant_id,
+                draft.provider,
+                draft.base_url,
+                draft.credential,
+                draft.messages_per_s,
+                draft.messages_per_minute,
+            ],
+        ).rowcount
+        == 1
+    )
+
+
+def list_numbers(
+    connection: Connection, *, limit: int, after: str | None = None, tenant_id: str | None = None
+) -> Page[Number]:
+    """By id; `after` is the cursor of the page before."""
+    parameters = {"after": after or "", "tenant": tenant_id, "limit": limit + 1}
+    found = fetch(connection, QUERIES["list_numbers"], Number, parameters)
+    return page_of(found, limit, lambda number: number.number_id)
+
+
+def number_exists(connection: Connection, number_id: str) -> bool:
+    return connection.execute(QUERIES["number_exists"], [number_id]).fetchone() is not None
+
+
+def _problems(draft: NumberDraft) -> list[str]:
+    problems = []
+    if not ID.fullmatch(draft.number_id):
+        problems.append(BAD_ID)
+    if draft.provider not in providers.names():
+        problems.append(f'there is no provider "{draft.provider}": one of {", ".join(providers.names())}')
+    if problem := _url_problem(draft.base_url):
+        problems.append(problem)
+    if not CREDENTIAL.fullmatch(draft.credential):
+        # Not shown: what was given may be the secret itself.
+        problems.append("its credential must be the NAME of an environment variable, such as ACME_TOKEN")
+    if draft.messages_per_s is not None and not 1 <= draft.messages_per_s <= MESSAGES_PER_S_MAX:
+        problems.append(f"its pace must lie between 1 and {MESSAGES_PER_S_MAX} messages a second")
+    per_minute = draft.messages_per_minute
+    if per_minute is not None and not 1 <= per_minute <= MESSAGES_PER_MINUTE_MAX:
+        problems.append(f"its pace must lie between 1 and {MESSAGES_PER_MINUTE_MAX} messages a minute")
+    return problems
+
+
+def _url_problem(url: str) -> str | None:
+    wanted = "its address must be an http(s) URL without user, query and fragment"
+    try:
+        Endpoint.parse(url)
+        parts = urlsplit(url)
+        plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    except ValueError:
+        return wanted
+    return None if plain and url.isprintable() and " " not in url else wanted
