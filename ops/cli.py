@@ -1,4 +1,4 @@
-"""The command line `quizstream`: every verb is a file in `ops.commands`; what goes wrong is one line."""
+"""The command line `quizstream`: one file in `ops.commands` a verb; an error is one line on stderr."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ app = typer.Typer(
     name="quizstream",
     help=(
         "Quiz completions through Kafka to Postgres and WhatsApp: nothing lost, nothing sent twice.\n\n"
-        "Start with `quizstream run`. Every command talks to the deployment of QUIZSTREAM_HOME and "
-        "QUIZSTREAM_PORT_BASE, or to the servers that KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and REDIS_URL "
-        "name.\n\n"
-        "Exit codes: 0 done, 1 done and the answer is no, 2 it could not be done (one line says why), "
+        "Start with `quizstream run`. Every command uses the deployment of QUIZSTREAM_HOME and "
+        "QUIZSTREAM_PORT_BASE, or the servers given by KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and "
+        "REDIS_URL.\n\n"
+        "Exit codes: 0 done, 1 done and the check failed, 2 not possible (the reason is on stderr), "
         "130 interrupted."
     ),
     no_args_is_help=True,
@@ -62,7 +62,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        sys.stderr.close()  # the reader of the output has closed the pipe
         sys.exit(CANNOT)
     except Exception as error:
         from ops.errors import one_line

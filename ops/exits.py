@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 OK = 0
-NO = 1  # it was done, and the answer is no: the ledger does not hold, a row was refused, something drifted
-CANNOT = 2  # it could not be done; one line on stderr says why and what to do
+NO = 1  # done, and the check failed: the ledger does not hold, a row was rejected, the topics differ
+CANNOT = 2  # not possible; one line on stderr has the reason and the remedy
 INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""Which deployment a command talks to: the settings and the topology of the place it is called in."""
+"""Locates the deployment of a command: its settings and topology, from the environment."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Deployment:
 
 
 def find(env: Mapping[str, str] | None = None) -> Deployment:
-    """From the environment; without DATABASE_URL the database is the home's own, whose password lies there.
+    """Return the deployment; without DATABASE_URL it is the home's database, whose password is in the home.
 
     Raises TopologyError.
     """
     env = os.environ if env is None else env
     settings = Settings.from_env(env)
     if not env.get("DATABASE_URL"):
-        # A home that was never started has no such file: what needs its database will say so.
+        # A home that was never started has no such file; commands that need the database then report it.
         with suppress(OSError):
             url = Home(settings.home).database_url_file.read_text().strip()
             settings = replace(settings, database_url=url)
@@ -35,7 +35,7 @@ def find(env: Mapping[str, str] | None = None) -> Deployment:
 
 
 def as_env(settings: Settings) -> dict[str, str]:
-    """The variables from which `Settings.from_env` makes these settings again, in another process."""
+    """Return the variables from which `Settings.from_env` restores these settings in another process."""
     return {
         "QUIZSTREAM_HOME": str(settings.home),
         "QUIZSTREAM_PORT_BASE": str(settings.port_base),

@@ -1,8 +1,13 @@
-"""Enters into the books what topics, tables and the provider's record say; right while everything runs, too.
+"""Collects the input of the ledger audit from topics, tables and the provider's record.
 
-First how far every stage has got, then the tables as of one moment, then the topics to their ends: whatever a
-table holds is then in the topics that were read, and what a stage had passed must show in what it writes.
-What is not due by that is in flight, not missing.
+The result is correct while everything runs, because of the order of reading:
+
+1. the committed offsets of every stage;
+2. the tables, in one snapshot;
+3. the topics, to their ends.
+
+Every row of a table is then also in the topics that were read, and everything below a committed offset must
+have its result. A record above it is in flight, not missing.
 """
 
 from __future__ import annotations
@@ -16,9 +21,9 @@ from uuid import UUID
 
 import psycopg
 
-from ops.audit import ledger_audit as marks
-from ops.audit.dead_letter_audit import DeadEvidence
-from ops.audit.ledger_audit import Books
+from ops.audit import ledger_audit as flags
+from ops.audit.dead_letter_audit import DeadLetterAudit
+from ops.audit.ledger_audit import LedgerAudit
 from ops.audit.provider_record import Call, NoRecord, ProviderRecord, attempt_of, certainly_not_sent
 from ops.locate import Deployment
 from pipeline.errors import OperatorError
@@ -38,7 +43,7 @@ STATEMENT_TIMEOUT_MS = 600_000
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """Topic -> partition -> the first offset that was not passed yet."""
+    """Committed offsets: topic -> partition -> the first offset that is not processed yet."""
 
     stages: Offsets
     sinks: Offsets
@@ -50,14 +55,14 @@ class _Passed:
         return offset < self.sinks.get(topic.name, {}).get(partition, 0)
 
 
-def gather(found: Deployment, accepted_file: Path | None = None) -> Books:
-    """Raises KafkaException or psycopg.Error when a place cannot be read."""
+def gather(found: Deployment, accepted_file: Path | None = None) -> LedgerAudit:
+    """Read everything and return the audit. Raises KafkaException or psycopg.Error."""
     topology, bootstrap = found.topology, found.settings.kafka_bootstrap_servers
     group = topology.stream.group
     sources = {agent.source.name: agent.source.partitions for agent in topology.agents.values()}
     with closing(TopicOffsets(bootstrap)) as brokers:
         stages = brokers.committed(group, sources)
-    books, dead = Books(), DeadEvidence(topology)
+    audit, dead = LedgerAudit(), DeadLetterAudit(topology)
     record = _provider_record(found)
     early_calls = list(record.more()) if record is not None else []
     url = found.settings.database_url
@@ -67,24 +72,24 @@ def gather(found: Deployment, accepted_file: Path | None = None) -> Books:
             sink.source.name: sink_offsets.read(connection, sink.name, sink.source.name)
             for sink in topology.sinks.values()
         }
-        _enter_tables(books, dead, connection)
+        _enter_tables(audit, dead, connection)
         connection.execute("COMMIT")
     if record is not None:
-        books.provider_keeps_a_record()
+        audit.provider_keeps_a_record()
         for call in early_calls:
-            _enter_call(books, call)
+            _enter_call(audit, call)
         for call in record.more():
-            _enter_call(books, call, after_the_tables=True)
-    _enter_topics(books, dead, found, _Passed(stages, sinks))
-    dead.enter(books)
+            _enter_call(audit, call, after_the_tables=True)
+    _enter_topics(audit, dead, found, _Passed(stages, sinks))
+    dead.enter(audit)
     if accepted_file is not None:
-        _enter_accepted(books, accepted_file)
-    return books
+        _enter_accepted(audit, accepted_file)
+    return audit
 
 
-def _enter_call(books: Books, call: Call, after_the_tables: bool = False) -> None:
+def _enter_call(audit: LedgerAudit, call: Call, after_the_tables: bool = False) -> None:
     taken = call.wamid is not None
-    books.call(attempt_of(call), taken, certainly_not_sent(call), after_the_tables)
+    audit.call(attempt_of(call), taken, certainly_not_sent(call), after_the_tables)
 
 
 def _provider_record(found: Deployment) -> ProviderRecord | None:
@@ -93,20 +98,20 @@ def _provider_record(found: Deployment) -> ProviderRecord | None:
     return None
 
 
-def _enter_tables(books: Books, dead: DeadEvidence, connection: Connection) -> None:
+def _enter_tables(audit: LedgerAudit, dead: DeadLetterAudit, connection: Connection) -> None:
     for (completion_id,) in _rows(connection, "completions"):
-        books.archive_row(completion_id)
+        audit.archive_row(completion_id)
     for completion_id, verdict, campaigns in _rows(connection, "outcomes"):
-        books.verdict(completion_id, verdict, marks.VERDICT_ROW)
+        audit.verdict(completion_id, verdict, flags.VERDICT_ROW)
         for campaign in campaigns:
-            books.match(completion_id, campaign["campaign_id"], marks.BY_VERDICT)
+            audit.match(completion_id, campaign["campaign_id"], flags.BY_VERDICT)
     for completion_id, campaign_id in _rows(connection, "duplicates"):
-        books.match(completion_id, campaign_id, marks.DUPLICATE_ROW)
+        audit.match(completion_id, campaign_id, flags.DUPLICATE_ROW)
     for delivery_id, completion_id, campaign_id, state in _rows(connection, "deliveries"):
-        books.match(completion_id, campaign_id, marks.LEDGER)
-        books.delivery(delivery_id, state)
+        audit.match(completion_id, campaign_id, flags.LEDGER)
+        audit.delivery(delivery_id, state)
     for attempt_id, delivery_id in _rows(connection, "attempts"):
-        books.attempt(attempt_id, delivery_id)
+        audit.attempt(attempt_id, delivery_id)
     for letter_id, *place, stage, value in _rows(connection, "dead_letters"):
         dead.letter(letter_id, (place[0], place[1], place[2]), stage, value)
 
@@ -118,14 +123,14 @@ def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
         yield from cursor
 
 
-def _enter_topics(books: Books, dead: DeadEvidence, found: Deployment, passed: _Passed) -> None:
+def _enter_topics(audit: LedgerAudit, dead: DeadLetterAudit, found: Deployment, passed: _Passed) -> None:
     topology, bootstrap = found.topology, found.settings.kafka_bootstrap_servers
     raw, outcomes = topology.topic("completions"), topology.topic("outcomes")
     scans = {
         role: TopicScan(bootstrap, topology.topic(role))
         for role in ("completions", "outcomes", "matches", "deliveries", "duplicates", "dead_letters")
     }
-    books.whole = all(scan.whole for scan in scans.values())
+    audit.whole = all(scan.whole for scan in scans.values())
     for record in scans["dead_letters"].records():
         with suppress(Undecodable):
             letter = codec("dead_letter").decode(record.value or b"")
@@ -138,34 +143,34 @@ def _enter_topics(books: Books, dead: DeadEvidence, found: Deployment, passed: _
         try:
             completion_id = UUID(codec("completion").decode(record.value or b"").completion_id).bytes
         except Undecodable:
-            if record.redriven is None:  # else it is a copy, and the first one is accounted for
-                books.undecodable(*where, due=by_stage)
+            if record.redriven is None:  # a redriven copy counts with its original
+                audit.undecodable(*where, due=by_stage)
             continue
-        due = marks.ARCHIVE_DUE if passed.by_sink(raw, *where) else 0
-        due |= marks.VERDICT_DUE if by_stage else 0
-        books.completion(completion_id, marks.IN_TOPIC | due)
+        due = flags.ARCHIVE_DUE if passed.by_sink(raw, *where) else 0
+        due |= flags.VERDICT_DUE if by_stage else 0
+        audit.completion(completion_id, flags.IN_TOPIC | due)
     for record in scans["outcomes"].records():
         _note(dead, passed, outcomes, record)
         with suppress(Undecodable):
             outcome = codec("outcome").decode(record.value or b"")
             completion_id = UUID(outcome.completion_id).bytes
             by_sink = passed.by_sink(outcomes, record.partition, record.offset)
-            books.verdict(completion_id, outcome.verdict, marks.VERDICT_ROW_DUE if by_sink else 0)
-            # The verdict says where its completion lies; its matches were sent on before that was passed.
+            audit.verdict(completion_id, outcome.verdict, flags.VERDICT_ROW_DUE if by_sink else 0)
+            # A verdict holds the offset of its completion; matches are published before that is committed.
             by_stage = passed.by_stage(raw, outcome.source_partition, outcome.source_offset)
-            due = marks.MATCH_DUE if by_stage else 0
+            due = flags.MATCH_DUE if by_stage else 0
             for campaign in outcome.campaigns:
-                books.match(completion_id, campaign.campaign_id, marks.BY_VERDICT | due)
-    _enter_matches(books, dead, scans, passed, found)
+                audit.match(completion_id, campaign.campaign_id, flags.BY_VERDICT | due)
+    _enter_matches(audit, dead, scans, passed, found)
 
 
-def _note(dead: DeadEvidence, passed: _Passed, topic: Topic, record: Record) -> None:
+def _note(dead: DeadLetterAudit, passed: _Passed, topic: Topic, record: Record) -> None:
     where = (topic, record.partition, record.offset)
     dead.record(record, passed.by_stage(*where), passed.by_sink(*where))
 
 
 def _enter_matches(
-    books: Books, dead: DeadEvidence, scans: dict[str, TopicScan], passed: _Passed, found: Deployment
+    audit: LedgerAudit, dead: DeadLetterAudit, scans: dict[str, TopicScan], passed: _Passed, found: Deployment
 ) -> None:
     matches, deliveries = found.topology.topic("matches"), found.topology.topic("deliveries")
     duplicates = found.topology.topic("duplicates")
@@ -174,33 +179,33 @@ def _enter_matches(
         with suppress(Undecodable):
             match = codec("match").decode(record.value or b"")
             due = passed.by_stage(matches, record.partition, record.offset)
-            mark = marks.MATCH | (marks.SPLIT_DUE if due else 0)
-            books.match(UUID(match.completion_id).bytes, match.campaign_id, mark)
+            flag = flags.MATCH | (flags.SPLIT_DUE if due else 0)
+            audit.match(UUID(match.completion_id).bytes, match.campaign_id, flag)
     for record in scans["deliveries"].records():
         _note(dead, passed, deliveries, record)
         with suppress(Undecodable):
             match = codec("match").decode(record.value or b"")
             due = passed.by_sink(deliveries, record.partition, record.offset)
-            mark = marks.FIRST | (marks.LEDGER_DUE if due else 0)
-            books.match(UUID(match.completion_id).bytes, match.campaign_id, mark)
+            flag = flags.FIRST | (flags.LEDGER_DUE if due else 0)
+            audit.match(UUID(match.completion_id).bytes, match.campaign_id, flag)
     for record in scans["duplicates"].records():
         _note(dead, passed, duplicates, record)
         with suppress(Undecodable):
             duplicate = codec("duplicate").decode(record.value or b"")
             due = passed.by_sink(duplicates, record.partition, record.offset)
-            mark = marks.REPEAT | (marks.LEDGER_DUE if due else 0)
-            books.match(UUID(duplicate.completion_id).bytes, duplicate.campaign_id, mark)
+            flag = flags.REPEAT | (flags.LEDGER_DUE if due else 0)
+            audit.match(UUID(duplicate.completion_id).bytes, duplicate.campaign_id, flag)
 
 
-def _enter_accepted(books: Books, path: Path) -> None:
+def _enter_accepted(audit: LedgerAudit, path: Path) -> None:
     for number, line in enumerate(_lines(path), 1):
         text = line.strip()
         if not text:
             continue
         try:
-            books.completion(UUID(text).bytes, marks.CLIENT)
+            audit.completion(UUID(text).bytes, flags.CLIENT)
         except ValueError:
-            raise AcceptedFileRefused(f"{path} line {number} is no completion id: {text[:60]!r}") from None
+            raise AcceptedFileInvalid(f"{path} line {number} is not a completion id: {text[:60]!r}") from None
 
 
 def _lines(path: Path) -> Iterable[str]:
@@ -208,10 +213,10 @@ def _lines(path: Path) -> Iterable[str]:
         with path.open(encoding="utf-8") as file:
             yield from file
     except OSError as error:
-        raise AcceptedFileRefused(f"Cannot read {path}: {error.strerror}.") from error
+        raise AcceptedFileInvalid(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise AcceptedFileRefused(f"{path} is not UTF-8: byte {error.start + 1} cannot be decoded.") from None
+        raise AcceptedFileInvalid(f"{path} is not UTF-8: byte {error.start + 1} cannot be decoded.") from None
 
 
-class AcceptedFileRefused(OperatorError):
+class AcceptedFileInvalid(OperatorError):
     """The message is one line: what is wrong with the file of accepted ids."""

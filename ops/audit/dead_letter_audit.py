@@ -1,7 +1,7 @@
-"""What dead letters excuse: a record that nobody finished, until a redriven copy of it is passed.
+"""The dead letters' part of the ledger audit: which records a dead letter accounts for.
 
-A letter whose record was redriven, and whose copy was passed by the reader that had given it up, excuses
-nothing any more: the copy must show in what that reader writes, or in a letter of its own.
+A dead letter accounts for its record until a redriven copy was processed by the reader that had rejected it.
+From then on the copy must have a result of that reader, or a dead letter of its own.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
-from ops.audit import ledger_audit as marks
-from ops.audit.ledger_audit import Books
+from ops.audit import ledger_audit as flags
+from ops.audit.ledger_audit import LedgerAudit
 from pipeline.runtime.record import Record
 from pipeline.topology.model import Topology
 from schemas.codec import Undecodable, codec
 
-SINK_STAGES = "sink:"  # what the stage of a letter begins with where a sink gave its record up
+SINK_STAGES = "sink:"  # prefix of `stage` in the dead letters of sinks
 
 Place = tuple[str, int, int]
 
@@ -27,8 +27,8 @@ class _Letter(NamedTuple):
     value: bytes | None
 
 
-class DeadEvidence:
-    """Tell of all letters and copies, in any order, then `enter`."""
+class DeadLetterAudit:
+    """Add all letters and redriven copies, in any order, then call `enter`."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
@@ -36,42 +36,42 @@ class DeadEvidence:
         self._copies: list[tuple[str, bool, bool]] = []
 
     def letter(self, dead_letter_id: str, place: Place, stage: str, value: bytes | None) -> None:
-        """`place`: topic, partition and offset of its record. The same letter may be told of again."""
+        """Add a letter; again is harmless. `place`: topic, partition and offset of its record."""
         self._letters[dead_letter_id] = _Letter(place, stage.startswith(SINK_STAGES), value)
 
     def record(self, record: Record, by_stage: bool, by_sink: bool) -> None:
-        """A record of a topic, passed by its stage or its sink or by neither; only redriven ones count."""
+        """Add a record of a topic, if it is a redriven copy, with the readers that have processed it."""
         if record.redriven is not None:
             self._copies.append((record.redriven.dead_letter_id, by_stage, by_sink))
 
-    def enter(self, books: Books) -> None:
+    def enter(self, audit: LedgerAudit) -> None:
         passed: set[tuple[Place, bool]] = set()
         for dead_letter_id, by_stage, by_sink in self._copies:
             original = self._letters.get(dead_letter_id)
             if original is not None:
                 passed |= {(original.place, sink) for sink in (False, True) if (by_stage, by_sink)[sink]}
         for letter in self._letters.values():
-            self._enter(books, letter, excuses=(letter.place, letter.by_sink) not in passed)
+            self._enter(audit, letter, excuses=(letter.place, letter.by_sink) not in passed)
 
-    def _enter(self, books: Books, letter: _Letter, excuses: bool) -> None:
+    def _enter(self, audit: LedgerAudit, letter: _Letter, excuses: bool) -> None:
         topic_name, partition, offset = letter.place
         role = self._topology.role_of(topic_name)
         if role == self._topology.agent("qualify").source.role and not letter.by_sink:
-            books.dead_position(partition, offset)
+            audit.dead_position(partition, offset)
         if not excuses:
             return
         value = letter.value or b""
         with suppress(Undecodable, ValueError):
             if role == self._topology.agent("qualify").source.role:
                 completion = codec("completion").decode(value)
-                mark = marks.DEAD_ROW if letter.by_sink else marks.DEAD
-                books.completion(UUID(completion.completion_id).bytes, mark)
+                flag = flags.DEAD_ROW if letter.by_sink else flags.DEAD
+                audit.completion(UUID(completion.completion_id).bytes, flag)
             elif role in ("matches", "deliveries"):
                 match = codec("match").decode(value)
-                books.match(UUID(match.completion_id).bytes, match.campaign_id, marks.DEAD_MATCH)
+                audit.match(UUID(match.completion_id).bytes, match.campaign_id, flags.DEAD_MATCH)
             elif role == "duplicates":
                 duplicate = codec("duplicate").decode(value)
-                books.match(UUID(duplicate.completion_id).bytes, duplicate.campaign_id, marks.DEAD_MATCH)
+                audit.match(UUID(duplicate.completion_id).bytes, duplicate.campaign_id, flags.DEAD_MATCH)
             elif role == "outcomes":
                 outcome = codec("outcome").decode(value)
-                books.completion(UUID(outcome.completion_id).bytes, marks.DEAD)
+                audit.completion(UUID(outcome.completion_id).bytes, flags.DEAD)

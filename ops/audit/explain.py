@@ -1,4 +1,4 @@
-"""The whole history of one completion or delivery, from all that holds a part of it, in the order of time."""
+"""The history of one completion or delivery: all entries of topics, tables and the provider's record."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from sinks.postgres.queries import load_queries
 QUERIES = load_queries(Path(__file__).with_name("explain.sql"))
 STATEMENT_TIMEOUT_MS = 60_000
 
-# Topics of one person's events. The others hold reference data, state, or the provider's bodies, which are in
-# a table.
+# Topics with events of one contact. The others hold reference data, state, or bodies that a table holds too.
 _ROLES = ("completions", "outcomes", "matches", "deliveries", "duplicates", "delivery_events", "dead_letters")
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """`at`: ms since the epoch. `detail` holds no phone number, name or e-mail."""
+    """One entry of the history. `at`: ms since the epoch; `detail` has no phone number, name or e-mail."""
 
     at: int
     where: str
@@ -47,27 +46,27 @@ class BadId(OperatorError):
 
 
 def explain(found: Deployment, id_text: str) -> list[Moment]:
-    """In the order of time. Raises BadId for what is no id, NothingKnown where nothing mentions it."""
+    """Return the history, ordered by time. Raises BadId or NothingKnown."""
     try:
         wanted = UUID(id_text.strip())
     except ValueError:
-        raise BadId(f"{id_text!r} is no id: give the UUID of a completion or a delivery.") from None
+        raise BadId(f"{id_text!r} is not an id: give the UUID of a completion or a delivery.") from None
     url = found.settings.database_url
     with connect(url, "explain", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
         deliveries = _rows(connection, "deliveries_of", {"id": wanted})
         ids = sorted(
             {wanted, *(UUID(row[key]) for row in deliveries for key in ("delivery_id", "completion_id"))}
         )
-        # The ledger may not have it yet: the topics know which completion a delivery came from, too.
+        # The ledger may not have the delivery yet; the topics hold its completion id as well.
         attempts = _rows(connection, "attempts_of", {"ids": ids})
         moments = [
-            # Of one moment: what a topic says comes before the row that it caused.
+            # Among entries of one time a record comes before the row that it caused.
             *_from_topics(found, [str(one) for one in ids]),
             *_from_tables(connection, ids, deliveries, attempts),
             *_from_provider(found, {row["attempt_id"] for row in attempts}),
         ]
     if not moments:
-        raise NothingKnown(f"No topic and no table knows {wanted}.")
+        raise NothingKnown(f"No topic and no table has the id {wanted}.")
     return sorted(moments, key=lambda moment: moment.at)
 
 
@@ -79,11 +78,11 @@ def _from_tables(
     for row in _rows(connection, "verdicts_of", {"ids": ids}):
         yield _moment(row.pop("accepted_at"), "table outcomes", f"verdict: {row['verdict']}", row)
     for row in _rows(connection, "duplicates_of", {"ids": ids}):
-        yield _moment(row.pop("accepted_at"), "table duplicates", "the campaign had written before", row)
+        yield _moment(row.pop("accepted_at"), "table duplicates", "an earlier match exists", row)
     for row in deliveries:
         shown = dict(row)
         created = shown.pop("created_at")
-        yield _moment(created, "ledger", f"due; now {shown['state']}", shown)
+        yield _moment(created, "ledger", f"created; now {shown['state']}", shown)
     for row in attempts:
         called, finished = row["called_at"], row["finished_at"]
         start = {key: row[key] for key in ("attempt_id", "delivery_id", "number_id", "attempt")}
@@ -95,9 +94,9 @@ def _from_tables(
     attempt_ids = [UUID(row["attempt_id"]) for row in attempts]
     messages = [row["provider_message_id"] for row in attempts if row["provider_message_id"]]
     for row in _rows(connection, "statuses_of", {"attempts": attempt_ids, "messages": messages}):
-        yield _moment(row.pop("at"), "table provider_statuses", f"provider says {row['status']}", row)
+        yield _moment(row.pop("at"), "table provider_statuses", f"provider status: {row['status']}", row)
     for row in _rows(connection, "dead_letters_of", {"ids": ids}):
-        yield _moment(row.pop("failed_at"), "table dead_letters", f"given up by {row['stage']}", row)
+        yield _moment(row.pop("failed_at"), "table dead_letters", f"dead letter of {row['stage']}", row)
 
 
 def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,7 +119,7 @@ def _from_topics(found: Deployment, ids: list[str]) -> Iterator[Moment]:
         topic = found.topology.topic(role)
         for record in TopicScan(found.settings.kafka_bootstrap_servers, topic).records():
             value = record.value or b""
-            # Ids travel as text: a search for the bytes spares decoding everybody else's records.
+            # Ids are text in the record: searching the bytes avoids decoding all other records.
             if any(needle in value for needle in needles):
                 where = f"topic {topic.name}[{record.partition}]@{record.offset}"
                 yield Moment(record.timestamp_ms, where, role, _decoded(topic, value))
@@ -147,10 +146,10 @@ def _from_provider(found: Deployment, attempt_ids: set[str]) -> Iterator[Moment]
         for call in ProviderRecord(found.settings).more():
             if call.attempt_id in attempt_ids:
                 detail = {**msgspec.structs.asdict(call), "to": masked(call.to)}
-                taken = "took it" if call.wamid else f"answered {call.code or call.status or 'nothing'}"
-                yield Moment(int(call.at * 1000), "provider's own record", f"the provider {taken}", detail)
+                answer = "accepted it" if call.wamid else f"answered {call.code or call.status or 'nothing'}"
+                yield Moment(int(call.at * 1000), "provider's record", f"the provider {answer}", detail)
 
 
 def time_text(at_ms: int) -> str:
-    """UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

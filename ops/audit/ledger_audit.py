@@ -1,8 +1,8 @@
-"""What became of every accepted completion, match and delivery, held against the ledger's laws by id.
+"""The ledger audit: checks by id that every accepted completion, match and delivery is accounted for.
 
-Pure: `ops.audit.collect` reads topics, tables and the provider's record and enters what it finds; `judge`
-says which laws do not hold. One dictionary entry an id or pair, however many places mention it, so that a
-million completions fit in a few hundred megabytes.
+Pure: `ops.audit.collect` reads topics, tables and the provider's record and adds what it finds; `judge`
+returns the laws that do not hold. There is one dictionary entry per id or pair, however many places have it,
+so that a million completions fit in a few hundred megabytes.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from sinks.delivery.state import ACCEPTED, OPEN, DeliveryState
 
 EXAMPLES_MAX = 20
 
-# What is known of a completion.
-IN_TOPIC = 1  # the raw topic holds it
-ARCHIVED = 2  # the table holds it
+# Flags of a completion.
+IN_TOPIC = 1  # it is in the raw topic
+ARCHIVED = 2  # it is in the table of completions
 LIMITED = 4
 UNMATCHED = 8
 MATCHED = 16
-VERDICT_ROW = 32  # the table of verdicts holds it
-DEAD = 64  # a dead letter says that it got no verdict
-DEAD_ROW = 128  # a dead letter says that it could not be archived
-CLIENT = 256  # a client was told that it is accepted
-ARCHIVE_DUE = 512  # the sink has passed it
-VERDICT_DUE = 1024  # the stage has passed it
-VERDICT_ROW_DUE = 2048  # the sink has passed its verdict
+VERDICT_ROW = 32  # it is in the table of verdicts
+DEAD = 64  # a dead letter instead of a verdict
+DEAD_ROW = 128  # a dead letter instead of a row in the archive
+CLIENT = 256  # a client received a 202 for it
+ARCHIVE_DUE = 512  # the sink has processed it
+VERDICT_DUE = 1024  # the stage has processed it
+VERDICT_ROW_DUE = 2048  # the sink has processed its verdict
 
 VERDICTS = {"limited": LIMITED, "unmatched": UNMATCHED, "matched": MATCHED}
 _ANY_VERDICT = LIMITED | UNMATCHED | MATCHED
 _ACCEPTED = IN_TOPIC | ARCHIVED
 
-# What is known of a match: a pair of a completion and a campaign.
+# Flags of a match: a pair of a completion and a campaign.
 BY_VERDICT = 1  # the completion's verdict names the campaign
-MATCH = 2  # the topic of matches holds it
-FIRST = 4  # the topic of deliveries holds it
-REPEAT = 8  # the topic of duplicates holds it
+MATCH = 2  # it is in the topic of matches
+FIRST = 4  # it is in the topic of deliveries
+REPEAT = 8  # it is in the topic of duplicates
 LEDGER = 16
 DUPLICATE_ROW = 32
 DEAD_MATCH = 64
-MATCH_DUE = 128  # the stage has passed its completion
-SPLIT_DUE = 256  # the stage that tells first from repeat has passed it
-LEDGER_DUE = 512  # the sink has passed it
+MATCH_DUE = 128  # qualify has processed its completion
+SPLIT_DUE = 256  # dedup has processed it
+LEDGER_DUE = 512  # the sink has processed it
 
 SENT_STATES: frozenset[str] = frozenset(ACCEPTED)
 DELIVERED_STATES: frozenset[str] = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 WAITING_STATES: frozenset[str] = frozenset(OPEN)
-# A call that the provider took can leave its delivery in these only.
+# The possible states of a delivery after a call that the provider accepted.
 _AFTER_SUCCESS = SENT_STATES | {DeliveryState.CALLING, DeliveryState.AMBIGUOUS, DeliveryState.FAILED}
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """A law that does not hold. `kind`: missing, twice, or unexplained (there without a cause)."""
+    """A law that does not hold. `kind`: missing, twice, or unexplained (present without a cause)."""
 
     kind: str
     what: str
@@ -64,10 +64,13 @@ class Breach(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`ok` where no law is broken. All figures are numbers of ids, not of records.
+    """The result of an audit. All figures are numbers of ids, not of records.
 
-    `dead` counts completions whose fate is a dead letter, `dead_deliveries` ledger rows that were given up;
-    `in_flight` what some stage or sink has still to pass; `calls` is None where the provider keeps no record.
+    - `ok`: no law is broken.
+    - `dead`: completions with a dead letter instead of a verdict.
+    - `dead_deliveries`: ledger rows in state dead.
+    - `in_flight`: ids that some stage or sink has not processed yet.
+    - `calls`: calls in the provider's record; None if the provider has no record.
     """
 
     accepted: int
@@ -112,8 +115,11 @@ class _Found:
         ]
 
 
-class Books:
-    """`whole`: the topics still hold their beginnings, so what is in no topic never was accepted."""
+class LedgerAudit:
+    """Collects ids, then judges them.
+
+    `whole`: the topics still hold their first records, so that an id in no topic was never accepted.
+    """
 
     def __init__(self, whole: bool = True) -> None:
         self.whole = whole
@@ -124,41 +130,41 @@ class Books:
         self._undecodable: dict[tuple[int, int], bool] = {}
         self._states: dict[bytes, str] = {}
         self._attempts: dict[bytes, bytes] = {}
-        self._called: dict[bytes, bool] = {}  # delivery -> whether a call of it may have reached somebody
-        self._took: set[bytes] = set()  # deliveries that the provider said yes to
+        self._called: dict[bytes, bool] = {}  # delivery -> whether a call may have produced a message
+        self._took: set[bytes] = set()  # deliveries that the provider accepted
         self._calls: int | None = None
         self._found = _Found()
 
-    def completion(self, completion_id: bytes, marks: int) -> None:
-        """16 bytes of the id."""
-        self._ids[completion_id] = self._ids.get(completion_id, 0) | marks
+    def completion(self, completion_id: bytes, flags: int) -> None:
+        """Add flags of a completion, by the 16 bytes of its id."""
+        self._ids[completion_id] = self._ids.get(completion_id, 0) | flags
 
     def archive_row(self, completion_id: bytes) -> None:
         if self._ids.get(completion_id, 0) & ARCHIVED:
             self._found.add("twice", "a completion has two rows", _text(completion_id))
         self.completion(completion_id, ARCHIVED)
 
-    def verdict(self, completion_id: bytes, verdict: str, marks: int = 0) -> None:
-        mark = VERDICTS[verdict]
+    def verdict(self, completion_id: bytes, verdict: str, flags: int = 0) -> None:
+        flag = VERDICTS[verdict]
         known = self._ids.get(completion_id, 0)
-        if known & _ANY_VERDICT & ~mark:
+        if known & _ANY_VERDICT & ~flag:
             self._found.add("twice", "a completion has two different verdicts", _text(completion_id))
-        if known & VERDICT_ROW and marks & VERDICT_ROW:
+        if known & VERDICT_ROW and flags & VERDICT_ROW:
             self._found.add("twice", "a completion has two rows of verdicts", _text(completion_id))
-        self.completion(completion_id, mark | marks)
+        self.completion(completion_id, flag | flags)
 
     def undecodable(self, partition: int, offset: int, due: bool) -> None:
-        """A record of the raw topic that is no completion. `due`: the stage has passed it."""
+        """Add an undecodable record of the raw topic. `due`: the stage has processed it."""
         self._undecodable[partition, offset] = due
 
     def dead_position(self, partition: int, offset: int) -> None:
-        """A dead letter for this position of the raw topic."""
+        """Add a dead letter for this offset of the raw topic."""
         self._dead_positions.add((partition, offset))
 
-    def match(self, completion_id: bytes, campaign_id: str, marks: int) -> None:
+    def match(self, completion_id: bytes, campaign_id: str, flags: int) -> None:
         number = self._campaigns.setdefault(campaign_id, len(self._campaigns).to_bytes(4, "big"))
         pair = completion_id + number
-        self._pairs[pair] = self._pairs.get(pair, 0) | marks
+        self._pairs[pair] = self._pairs.get(pair, 0) | flags
 
     def delivery(self, delivery_id: bytes, state: str) -> None:
         self._states[delivery_id] = state
@@ -176,9 +182,10 @@ class Books:
         certainly_not_sent: bool,
         after_the_tables: bool = False,
     ) -> None:
-        """One call in the provider's record, in its order. `taken`: it gave the message an id.
+        """Add a call of the provider's record, in the record's order.
 
-        `after_the_tables`: it came after the tables were read, which therefore may not know it.
+        - `taken`: the provider gave the message an id.
+        - `after_the_tables`: it was made after the tables were read, so they may not have its attempt.
         """
         self._calls = (self._calls or 0) + 1
         delivery_id = None if attempt_id is None else self._attempts.get(attempt_id)
@@ -195,21 +202,24 @@ class Books:
             self._took.add(delivery_id)
 
     def judge(self, still_moving: str = "") -> Report:
-        """To be called once, when everything is entered. `still_moving` says why the wait was given up."""
+        """Return the report; call it once, after everything was added.
+
+        `still_moving`: what was not finished when the wait for it timed out; it counts as a breach.
+        """
         in_flight = self._judge_completions() + self._judge_matches()
         self._judge_calls()
         if still_moving:
             self._found.add("missing", "not settled in time", still_moving)
         breaches = self._found.listed()
-        marks = Counter(self._ids.values())
-        dead = self._sum(marks, _ACCEPTED, lambda mark: mark & DEAD and not mark & _ANY_VERDICT)
+        flags = Counter(self._ids.values())
+        dead = self._sum(flags, _ACCEPTED, lambda flag: flag & DEAD and not flag & _ANY_VERDICT)
         states = Counter(self._states.values())
         return Report(
-            accepted=self._sum(marks, _ACCEPTED) + len(self._undecodable),
-            archived=self._sum(marks, ARCHIVED),
-            limited=self._sum(marks, LIMITED),
-            unmatched=self._sum(marks, UNMATCHED),
-            matched=self._sum(marks, MATCHED),
+            accepted=self._sum(flags, _ACCEPTED) + len(self._undecodable),
+            archived=self._sum(flags, ARCHIVED),
+            limited=self._sum(flags, LIMITED),
+            unmatched=self._sum(flags, UNMATCHED),
+            matched=self._sum(flags, MATCHED),
             duplicates=self._sum(Counter(self._pairs.values()), DUPLICATE_ROW),
             deliveries=len(self._states),
             sent=sum(states[state] for state in SENT_STATES),
@@ -232,24 +242,24 @@ class Books:
         )
 
     @staticmethod
-    def _sum(marks: Counter[int], any_of: int, also: object = None) -> int:
+    def _sum(flags: Counter[int], any_of: int, also: object = None) -> int:
         return sum(
-            count for mark, count in marks.items() if mark & any_of and (not callable(also) or also(mark))
+            count for flag, count in flags.items() if flag & any_of and (not callable(also) or also(flag))
         )
 
     def _judge_completions(self) -> int:
         in_flight = 0
-        for completion_id, mark in self._ids.items():
-            problems = list(_completion_problems(mark, self.whole))
+        for completion_id, flag in self._ids.items():
+            problems = list(_completion_problems(flag, self.whole))
             for kind, what in problems:
                 self._found.add(kind, what, _text(completion_id))
-            done = mark & (ARCHIVED | DEAD_ROW) and mark & (_ANY_VERDICT | DEAD)
+            done = flag & (ARCHIVED | DEAD_ROW) and flag & (_ANY_VERDICT | DEAD)
             in_flight += not done and not problems
         for (partition, offset), due in self._undecodable.items():
             if (partition, offset) in self._dead_positions:
                 continue
             if due:
-                what = "a record that is no completion has no dead letter"
+                what = "an undecodable record has no dead letter"
                 self._found.add("missing", what, f"partition {partition} offset {offset}")
             else:
                 in_flight += 1
@@ -258,11 +268,11 @@ class Books:
     def _judge_matches(self) -> int:
         names = {number: campaign_id for campaign_id, number in self._campaigns.items()}
         in_flight = 0
-        for pair, mark in self._pairs.items():
-            problems = list(_match_problems(mark, self.whole))
+        for pair, flag in self._pairs.items():
+            problems = list(_match_problems(flag, self.whole))
             for kind, what in problems:
                 self._found.add(kind, what, f"{_text(pair[:16])} {names[pair[16:]]}")
-            done = mark & (LEDGER | DUPLICATE_ROW | DEAD_MATCH)
+            done = flag & (LEDGER | DUPLICATE_ROW | DEAD_MATCH)
             in_flight += not done and not problems
         return in_flight
 
@@ -271,45 +281,45 @@ class Books:
             return
         for delivery_id, state in self._states.items():
             if state in SENT_STATES and delivery_id not in self._took:
-                what = "the ledger says sent, the provider has no such call"
+                what = "the ledger state is sent, the provider has no such call"
                 self._found.add("unexplained", what, _text(delivery_id))
         for delivery_id in self._took:
             found = self._states.get(delivery_id)
             if found not in _AFTER_SUCCESS:
-                what = f"the provider took it, the ledger says {found or 'nothing'}"
+                what = f"the provider accepted it, the ledger state is {found or 'absent'}"
                 self._found.add("missing", what, _text(delivery_id))
 
 
-def _completion_problems(mark: int, whole: bool) -> Iterable[tuple[str, str]]:
-    if mark & CLIENT and not mark & _ACCEPTED:
-        yield "missing", "a client was told it is accepted, no topic or table has it"
+def _completion_problems(flag: int, whole: bool) -> Iterable[tuple[str, str]]:
+    if flag & CLIENT and not flag & _ACCEPTED:
+        yield "missing", "a client received a 202 for it, no topic or table has it"
         return
-    if not mark & _ACCEPTED:
+    if not flag & _ACCEPTED:
         # Dead letters and verdicts outlive the raw topic.
-        if whole and mark & _ANY_VERDICT:
+        if whole and flag & _ANY_VERDICT:
             yield "unexplained", "a verdict has no completion"
         return
-    if mark & ARCHIVE_DUE and not mark & (ARCHIVED | DEAD_ROW):
+    if flag & ARCHIVE_DUE and not flag & (ARCHIVED | DEAD_ROW):
         yield "missing", "accepted, and not in the table of completions"
-    if whole and not mark & IN_TOPIC:
+    if whole and not flag & IN_TOPIC:
         yield "unexplained", "in the table of completions, never in the topic"
-    if not mark & (_ANY_VERDICT | DEAD) and (mark & VERDICT_DUE or not mark & IN_TOPIC):
+    if not flag & (_ANY_VERDICT | DEAD) and (flag & VERDICT_DUE or not flag & IN_TOPIC):
         yield "missing", "accepted, without a verdict or a dead letter"
-    if mark & VERDICT_ROW_DUE and not mark & (VERDICT_ROW | DEAD):
+    if flag & VERDICT_ROW_DUE and not flag & (VERDICT_ROW | DEAD):
         yield "missing", "its verdict is not in the table of verdicts"
 
 
-def _match_problems(mark: int, whole: bool) -> Iterable[tuple[str, str]]:
-    settled = mark & (LEDGER | DUPLICATE_ROW | DEAD_MATCH)
-    if mark & LEDGER and mark & DUPLICATE_ROW:
+def _match_problems(flag: int, whole: bool) -> Iterable[tuple[str, str]]:
+    settled = flag & (LEDGER | DUPLICATE_ROW | DEAD_MATCH)
+    if flag & LEDGER and flag & DUPLICATE_ROW:
         yield "twice", "a match is both a delivery and a duplicate"
-    if settled and not mark & (BY_VERDICT | MATCH):
+    if settled and not flag & (BY_VERDICT | MATCH):
         yield "unexplained", "a delivery or duplicate has no verdict that names it"
-    if whole and mark & BY_VERDICT and mark & MATCH_DUE and not mark & (MATCH | DEAD_MATCH):
-        yield "missing", "a verdict names a campaign, no match was sent on"
-    if whole and mark & SPLIT_DUE and not mark & (FIRST | REPEAT | DEAD_MATCH):
+    if whole and flag & BY_VERDICT and flag & MATCH_DUE and not flag & (MATCH | DEAD_MATCH):
+        yield "missing", "a verdict names a campaign, no match was published"
+    if whole and flag & SPLIT_DUE and not flag & (FIRST | REPEAT | DEAD_MATCH):
         yield "missing", "a match is neither delivery nor duplicate"
-    if mark & LEDGER_DUE and not settled:
+    if flag & LEDGER_DUE and not settled:
         yield "missing", "a match is neither in the ledger nor among the duplicates"
 
 

@@ -1,4 +1,4 @@
-"""The calls that really arrived at the provider: the simulator's own record, in its order."""
+"""The provider's record: the simulator's file of every call that it received, in order."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Call(msgspec.Struct, frozen=True):
 
 
 def certainly_not_sent(call: Call) -> bool:
-    """True for a call that was answered with a refusal, by the rules of its provider."""
+    """Return whether the answer proves, by the rules of its provider, that no message was sent."""
     if call.wamid is not None or call.code is None:
         return False
     return provider_named(call.provider).action_of(str(call.code), call.status) is not None
 
 
 def attempt_of(call: Call) -> bytes | None:
-    """16 bytes; None where the call carried no attempt of ours."""
+    """Return the 16 bytes of the attempt id; None if the call carried none."""
     try:
         return UUID(call.attempt_id or "").bytes
     except ValueError:
@@ -50,11 +50,11 @@ def attempt_of(call: Call) -> bytes | None:
 
 
 class NoRecord(Exception):
-    """The provider keeps no record that can be read here."""
+    """The provider has no record that can be read from here."""
 
 
 class ProviderRecord:
-    """Reads on from where the last reading ended. Raises NoRecord where there is none at all."""
+    """Reads the record incrementally. Raises NoRecord if there is none."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = f"{settings.simulator_url}/simulator/calls"
@@ -64,7 +64,7 @@ class ProviderRecord:
             raise NoRecord
 
     def more(self) -> Iterator[Call]:
-        """The calls that were written down since; a line that is still being written is left for later."""
+        """Yield the calls since the last reading; an incomplete last line is left for the next one."""
         if self._file.exists():
             yield from self._from_file(self._file)
         else:

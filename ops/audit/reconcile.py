@@ -1,4 +1,4 @@
-"""Proves law 1: every accepted completion is accounted for by id, and nobody was written to twice."""
+"""The ledger audit as a command: every accepted completion is accounted for by id, and no contact twice."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def reconcile(
     found: Deployment,
     accepted_file: Path | None = None,
     wait_s: float | None = None,
-    tell: Callable[[str], None] = lambda _line: None,
+    progress: Callable[[str], None] = lambda _line: None,
 ) -> Report:
-    """With `wait_s` the books are closed once nothing moves; what still moves by then is a breach."""
-    still_moving = "" if wait_s is None else settle(found, wait_s, tell)
+    """Run the audit. With `wait_s` it waits until nothing is in flight; what still is then is a breach."""
+    still_moving = "" if wait_s is None else settle(found, wait_s, progress)
     return gather(found, accepted_file).judge(still_moving)
 
 
@@ -40,18 +40,18 @@ def rendered(report: Report) -> RenderableType:
         ("  matched", r.matched, "verdict: at least one campaign"),
         ("  dead", r.dead, "in the dead letters, with the reason"),
         ("matches", r.matches, "pairs of completion and campaign"),
-        ("  duplicates", r.duplicates, "the campaign had written to the contact before"),
+        ("  duplicates", r.duplicates, "the contact had an earlier match of the campaign"),
         ("  deliveries", r.deliveries, "rows of the ledger"),
         ("    sent", r.sent, f"of them delivered or read: {r.delivered:,}"),
         ("    failed", r.failed, ""),
-        ("    ambiguous", r.ambiguous, "nobody knows whether it was sent"),
-        ("    suppressed", r.suppressed, "the contact does not want to hear from the tenant"),
+        ("    ambiguous", r.ambiguous, "called without an answer: sent or not sent"),
+        ("    suppressed", r.suppressed, "the contact has opted out"),
         ("    cancelled", r.cancelled, ""),
-        ("    dead", r.dead_deliveries, "given up after its attempts"),
+        ("    dead", r.dead_deliveries, "failed in every attempt"),
         ("    waiting", r.waiting, ""),
-        ("in flight", r.in_flight, "some stage or sink has still to pass it"),
+        ("in flight", r.in_flight, "not processed yet by some stage or sink"),
         ("missing", r.missing, "accepted and not accounted for"),
-        ("twice", r.twice, "written, judged or sent twice"),
+        ("twice", r.twice, "stored, judged or sent twice"),
     ]
     table = Table(title="Reconciliation, by id", title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
@@ -79,12 +79,12 @@ def _equations(r: Report) -> list[Text]:
         "dead": r.dead_deliveries,
         "waiting": r.waiting,
     }
-    calls = "not checked, no record of the provider is here" if r.calls is None else f"{r.calls:,}"
+    calls = "not checked: the provider has no record here" if r.calls is None else f"{r.calls:,}"
     return [
         _equation("accepted", r.accepted, verdicts),
         _equation("matches", r.matches, {"deliveries": r.deliveries, "duplicates": r.duplicates}),
         _equation("deliveries", r.deliveries, states),
-        Text(f"calls in the provider's own record: {calls}"),
+        Text(f"calls in the provider's record: {calls}"),
     ]
 
 

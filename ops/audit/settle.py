@@ -1,4 +1,4 @@
-"""Waits until nothing moves any more: every record passed, every event published, every delivery decided."""
+"""Waits until nothing is in flight: all records processed, all events published, all deliveries final."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ POLL_S = 0.5
 def settle(
     found: Deployment,
     timeout_s: float,
-    tell: Callable[[str], None] = lambda _line: None,
+    progress: Callable[[str], None] = lambda _line: None,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Returns an empty text once all is at rest, or what still moves after `timeout_s`.
+    """Return an empty text once nothing is in flight, or what still is after `timeout_s`.
 
-    At rest is what shows nothing to do in two looks with the same ends: between the parts of one look a
-    record may pass from one that was not looked at yet to one that was.
+    Two consecutive measurements must show no work and the same end offsets: during one measurement a record
+    may move from a place that was not measured yet to one that was.
     """
     deadline_s = clock() + timeout_s
     meter = LagMeter(found.settings.kafka_bootstrap_servers, found.topology)
@@ -38,16 +38,16 @@ def settle(
                 if not moving and ends == before:
                     return ""
                 if clock() > deadline_s:
-                    return moving or "records still came in"
+                    return moving or "records were still arriving"
                 before = None if moving else ends
-                tell(moving or "at rest, looking once more")
+                progress(moving or "nothing in flight, measuring once more")
                 sleep(POLL_S)
     finally:
         meter.close()
 
 
 def look(meter: LagMeter, connection: Connection) -> tuple[dict[str, int], str]:
-    """The ends of all topics, and what there is to do in the order in which it will be done."""
+    """Return the end offsets of all topics, and the remaining work in the order of processing."""
     lags = meter.measure()
     moving = [_text(lag) for lag in lags if lag.records]
     unpublished = connection.execute(QUERIES["unpublished"]).fetchone()

@@ -1,4 +1,4 @@
-"""What the capacity model is fed with, read from results of `quizstream bench`."""
+"""Reads the input of the capacity model from results of `quizstream bench`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.errors import OperatorError
 from pipeline.topology.model import Topology
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
-KEPT_UP_RATIO_MIN = 0.97  # of the offered rate: a run that fell behind says what queues cost, too
+KEPT_UP_RATIO_MIN = 0.97  # of the offered rate: a run that fell behind also measured the cost of queues
 SECONDS_AN_HOUR = 3600
 
 
 class NotMeasured(OperatorError):
-    """There is no result to plan with. The message is one line, and says which command makes one."""
+    """There is no usable result. The message is one line with the command that creates one."""
 
 
 class _Machine(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class _Plan(msgspec.Struct, frozen=True):
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """What the model needs of a result of `bench e2e`."""
+    """The part of a `bench e2e` result that the model uses."""
 
     kind: str
     at: str
@@ -58,7 +58,7 @@ class _Spread(msgspec.Struct, frozen=True):
 
 
 class Sending(msgspec.Struct, frozen=True):
-    """What the model needs of a result of `bench sender`."""
+    """The part of a `bench sender` result that the model uses."""
 
     kind: str
     at: str
@@ -67,9 +67,9 @@ class Sending(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What the model needs of a result of `bench storage`: bytes a row of each table, a record of each topic.
+    """The part of a `bench storage` result that the model uses: bytes per row and per record.
 
-    `completions` and `messages`: how many of each there were when the sizes were read.
+    `completions` and `messages`: their numbers when the sizes were read.
     """
 
     kind: str
@@ -84,14 +84,14 @@ class Stored(msgspec.Struct, frozen=True):
 Kind = TypeVar("Kind", Journey, Sending, Stored)
 
 COMPLETION_TABLES = frozenset({"completions", "outcomes", "contacts"})
-BOUNDED_TABLES = frozenset({"outbox"})  # what is published is deleted, and its room used again
+BOUNDED_TABLES = frozenset({"outbox"})  # published rows are deleted and their space is reused
 COMPLETION_TOPICS = frozenset({"completions", "outcomes"})
 
 
 def measured(topology: Topology, result: Path | None = None, folder: Path = RESULTS) -> Measured:
-    """From `result`, or from the longest good one of the folder, of equals the newest.
+    """Read `result`, or the longest good result of the folder, of equal ones the newest.
 
-    What lies beside it fills in the rest. Raises NotMeasured.
+    Results beside it provide the remaining figures. Raises NotMeasured.
     """
     journey, source = _journey(result, folder)
     sending = _newest(folder, Sending, "sender")
@@ -104,15 +104,16 @@ def measured(topology: Topology, result: Path | None = None, folder: Path = RESU
 
 
 def fed(journey: Journey, sending: Sending | None, storage: Storage | None, sources: list[str]) -> Measured:
-    """Pure. The journey's CPU is divided by what was drained; the sender's by the calls.
+    """Return the model's input. Pure.
 
-    A message's share of the database and the brokers is that of `bench sender`, where there is one, and taken
-    off what a completion would otherwise be charged; the rest of what a match costs stays with completions.
+    - The CPU of `bench e2e` is divided by the processed completions, that of `bench sender` by the calls.
+    - A message's share of database and brokers comes from `bench sender`, if there is a result, and is
+      subtracted from the share of a completion. The other costs of a match count for completions.
     """
     drained = journey.drained_per_s * journey.plan.seconds
     called = journey.calls_per_s * journey.plan.seconds
     if drained <= 0:
-        raise NotMeasured("The result holds no completion that was drained: take another with --result.")
+        raise NotMeasured("The result has no processed completion: give another one with --result.")
     messages = called / drained
     of_message = {} if sending is None else {n: s.median for n, s in sending.cpu_us_per_message.items()}
 
@@ -149,7 +150,7 @@ def _storage(topology: Topology, source: Path | None, stored: Stored | None) -> 
     for role, used in stored.topic_bytes.items():
         topic = topology.topics.get(role)
         if topic is None or topic.compact:
-            continue  # what is compacted grows with contacts and campaigns, not with time
+            continue  # compacted topics grow with contacts and campaigns, not with time
         each = used / (stored.completions if role in COMPLETION_TOPICS else max(1, stored.messages))
         topics[role] = TopicBytes(
             completion_bytes=round(each, 1) if role in COMPLETION_TOPICS else 0.0,
@@ -169,7 +170,7 @@ def _journey(result: Path | None, folder: Path) -> tuple[Journey, Path]:
         try:
             return msgspec.json.decode(result.read_bytes(), type=Journey), result
         except (OSError, msgspec.MsgspecError) as error:
-            raise NotMeasured(f"{result} is no result of `bench e2e --json`: {error}") from None
+            raise NotMeasured(f"{result} is not a result of `bench e2e --json`: {error}") from None
     good = [(found, path) for path, found in _results(folder, Journey, "e2e") if found.good]
     if not good:
         raise NotMeasured(

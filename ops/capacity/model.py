@@ -1,9 +1,11 @@
-"""How many of everything a load needs, and what that costs: a pure function of what was measured.
+"""The capacity model: processes, machines, disks and cost for a load, as a pure function of measurements.
 
-The model is linear: a completion costs each process so many microseconds of CPU, a message so many more, each
-a number of bytes; all of them measured on one machine (`ops.capacity.measured`). What is added to that is
-rounding up to whole processes and machines, room (`Rules`), and copies of what must survive the loss of a
-machine.
+The model is linear. Each completion costs each process a number of microseconds of CPU and a number of bytes,
+each message some more; all were measured on one machine (`ops.capacity.measured`). The model adds:
+
+- rounding up to whole processes and machines;
+- reserve (`Rules`);
+- copies of everything that must survive the loss of a machine.
 """
 
 from __future__ import annotations
@@ -19,21 +21,21 @@ SECONDS_A_MONTH = HOURS_A_MONTH * 3600
 GB = 1e9
 STANDBYS = 1  # databases that follow the first, beyond one machine
 DATABASE_CORES_MAX = (
-    32  # of one Postgres: beyond it was never seen, and locks that all rows share may bind first
+    32  # of one Postgres: more was never measured, and locks that all rows share may be the limit first
 )
 VOLUME_GB_MAX = 16_000.0  # of one volume, as clouds commonly have them
-MATCHING_TIMES_MAX = 2.0  # a share of matches so far from the measured one is another mixture of work
+MATCHING_TIMES_MAX = 2.0  # a match ratio so far from the measured one is another mix of work
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """Microseconds of CPU by process: of a completion, and of a message on top."""
+    """CPU of one process: microseconds per completion, and additional microseconds per message."""
 
     completion_us: float
     message_us: float = 0.0
 
 
 class TopicBytes(msgspec.Struct, frozen=True):
-    """Bytes that one completion (or one message) leaves on one broker's disk, and for how long."""
+    """Bytes of one completion (or one message) on one broker's disk, and their retention."""
 
     completion_bytes: float
     message_bytes: float
@@ -41,7 +43,7 @@ class TopicBytes(msgspec.Struct, frozen=True):
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """`completion_bytes` and `message_bytes` of Postgres: rows with their indexes. `source`: which result."""
+    """Bytes per completion and per message in Postgres: rows with indexes. `source`: the result's name."""
 
     source: str
     completion_bytes: float
@@ -50,10 +52,10 @@ class Storage(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What the model is fed with. `sources`: the results it comes from, each with machine and commit.
+    """The model's input. `sources`: the results it comes from, each with machine and commit.
 
-    One edge, worker, sink or sender is one Python process, which uses at most one core; the brokers and the
-    database use as many as they get.
+    One edge, worker, sink or sender is one Python process, which uses at most one core. Brokers and database
+    use all available cores.
     """
 
     sources: list[str]
@@ -68,7 +70,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """At the peak. `matching_ratio`: messages for each completion."""
+    """The load at the peak. `matching_ratio`: messages per completion."""
 
     completions_per_s: float
     matching_ratio: float
@@ -79,7 +81,7 @@ class Demand(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One kind of process. `busy_cores`: what the work takes; `cores`: what is set aside for it."""
+    """One kind of process. `busy_cores`: used by the work; `cores`: reserved for it."""
 
     name: str
     processes: int
@@ -89,7 +91,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """GB of all copies, on the part of that name. `day_gb`: what a day adds; `kept_gb`: at rest."""
+    """GB of all copies of one part. `day_gb`: growth per day; `kept_gb`: size when retention is reached."""
 
     name: str
     day_gb: float
@@ -98,7 +100,7 @@ class Disk(msgspec.Struct, frozen=True):
 
 
 class Bill(msgspec.Struct, frozen=True):
-    """USD a month. The provider's price of a message is not in it."""
+    """USD per month, without the provider's price of messages."""
 
     machines_usd: float
     disk_usd: float
@@ -124,12 +126,12 @@ class Capacity(msgspec.Struct, frozen=True):
     cautions: list[str]
 
     def part(self, name: str) -> Part:
-        """Raises KeyError."""
+        """Return the part of that name. Raises KeyError."""
         return {part.name: part for part in self.parts}[name]
 
 
 def plan(measured: Measured, demand: Demand, prices: Prices, rules: Rules) -> Capacity:
-    """Raises ValueError for a demand or a rule that is out of range."""
+    """Return the capacity. Raises ValueError for a demand or a rule that is out of range."""
     _require(demand, rules)
     single = _parts(measured, demand, rules, copies=1)
     one_machine = not rules.replicated and sum(part.cores for part in single) <= rules.machine_cores
@@ -137,7 +139,7 @@ def plan(measured: Measured, demand: Demand, prices: Prices, rules: Rules) -> Ca
     parts = single if one_machine else _parts(measured, demand, rules, copies=replicas)
     machines = math.ceil(sum(part.cores for part in parts) / rules.machine_cores)
     if not one_machine:
-        machines = max(machines, replicas)  # a replica on the machine of another is none
+        machines = max(machines, replicas)  # two replicas on one machine count as one
     disks, traffic_day_gb = _disks(measured.storage, demand, rules, replicas)
     bill = Bill(
         machines_usd=machines * rules.machine_cores * HOURS_A_MONTH * prices.vcpu_hour_usd,
@@ -162,24 +164,24 @@ def plan(measured: Measured, demand: Demand, prices: Prices, rules: Rules) -> Ca
 
 
 def partitions(workers: int, rules: Rules) -> int:
-    """A multiple of the workers, so that each gets as many, with room for more workers later."""
+    """Return a multiple of the workers, so that each gets the same number, with reserve for more workers."""
     each = max(rules.partitions_per_worker_min, math.ceil(rules.partitions_min / workers))
     return workers * each
 
 
 def _require(demand: Demand, rules: Rules) -> None:
     if demand.completions_per_s <= 0 or not 0 <= demand.matching_ratio <= 1:
-        raise ValueError("completions must be more than none, and of them 0 to 100 % match")
+        raise ValueError("completions must be more than 0, and the match ratio from 0 to 100 %")
     if not 0 < rules.utilisation <= 1 or not 0 < rules.average_ratio <= 1:
-        raise ValueError("utilisation and average load are more than 0 and at most 1")
+        raise ValueError("utilisation and average load must be more than 0 and at most 1")
     if rules.machine_cores < 1 or rules.replicas < 1 or rules.partitions_per_worker_min < 1:
-        raise ValueError("a machine has a core, a record a replica, a worker a partition, at least")
+        raise ValueError("cores of a machine, replicas and partitions of a worker must be at least 1")
     if not 0 < rules.number_load_max <= 1 or rules.number_messages_per_s <= 0:
-        raise ValueError("a sending number sends something, and at most what it may")
+        raise ValueError("the rate of a sender number must be more than 0 and at most its limit")
 
 
 def _parts(measured: Measured, demand: Demand, rules: Rules, copies: int) -> list[Part]:
-    """`copies`: of what is kept; with more than one, every kind of process can lose one."""
+    """Return all parts. `copies`: of stored data; with more than one, every kind of process has a spare."""
     spare = copies > 1
     return [
         _processes("edge", measured.edge, demand, rules, spare),
@@ -224,7 +226,7 @@ def _busy_cores(cost: Cost, demand: Demand) -> float:
 
 
 def _disks(storage: Storage | None, demand: Demand, rules: Rules, replicas: int) -> tuple[list[Disk], float]:
-    """And the GB a day that go from one broker to the others."""
+    """Return the disks, and the GB a day that brokers send to their replicas."""
     if storage is None:
         return [], 0.0
     completions_a_day = demand.completions_per_s * rules.average_ratio * SECONDS_A_DAY
@@ -254,7 +256,7 @@ def _disks(storage: Storage | None, demand: Demand, rules: Rules, replicas: int)
 
 
 def _cautions(measured: Measured, demand: Demand, parts: list[Part], disks: list[Disk]) -> list[str]:
-    """Where the plan leaves what was measured, or what one database can be."""
+    """Yield warnings where the plan exceeds the measured range or the size of one database."""
     found = []
     times = demand.matching_ratio / measured.matching_ratio if measured.matching_ratio else math.inf
     if demand.matching_ratio and not 1 / MATCHING_TIMES_MAX <= times <= MATCHING_TIMES_MAX:
@@ -266,7 +268,7 @@ def _cautions(measured: Measured, demand: Demand, parts: list[Part], disks: list
     database = next(part for part in parts if part.name == "database")
     each = database.cores // database.processes
     if each > DATABASE_CORES_MAX:
-        found.append(f"one Postgres of {each} cores was never seen: split tenants over several")
+        found.append(f"one Postgres of {each} cores was never measured: distribute tenants over several")
     for disk in disks:
         copies = processes[disk.name]
         if disk.kept_gb / copies > VOLUME_GB_MAX:
@@ -290,5 +292,5 @@ def _percent(ratio: float) -> str:
 
 
 def _up(value: float) -> int:
-    """Rounded up, but not for the last bits of a float."""
+    """Round up, ignoring the last bits of a float."""
     return math.ceil(value - 1e-9)

@@ -1,6 +1,6 @@
-"""What the capacity model multiplies with: every price and every rule of thumb, in one place.
+"""Prices and rules of the capacity model, in one place.
 
-None of these was measured. Each is an assumption that an option of `quizstream capacity` replaces.
+None of them was measured. Each is an assumption that an option of `quizstream capacity` replaces.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ CURRENT_COMPLETIONS_PER_MIN = 100_000.0
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """USD.
+    """Prices in USD.
 
-    `vcpu_hour_usd`: one virtual CPU with 4 GiB of memory of a general-purpose cloud machine, on demand; list
-    prices of large clouds are 0.04 to 0.05, a commitment of years costs a third to a half less.
-    `disk_gb_month_usd`: network block storage on SSD, a GB and month.
-    `zone_gb_usd`: a GB from one zone of a region to another, both directions' fees; 0 where all is in one.
+    - `vcpu_hour_usd`: one virtual CPU with 4 GiB of memory of a general-purpose cloud machine, on demand.
+      List prices of large clouds are 0.04 to 0.05; a commitment of years costs a third to a half less.
+    - `disk_gb_month_usd`: network block storage on SSD, per GB and month.
+    - `zone_gb_usd`: a GB from one zone of a region to another, fees of both directions; 0 in a single zone.
     """
 
     vcpu_hour_usd: float = 0.045
@@ -30,15 +30,18 @@ class Prices(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """How much room is left, and how much is kept.
+    """Reserve and retention.
 
-    `utilisation`: of a core at the peak; what is above it pays for bursts, restarts and catching up.
-    `machine_cores`: virtual CPUs of one machine. `average_ratio`: a day's mean load over the planned peak;
-    disk and traffic follow the mean, cores the peak. `database_days`: how long rows stay in Postgres.
-    `partitions_per_worker_min`: partitions never grow (a contact's state would stay behind), so that there
-    can be so many times the workers later. `replicas`: of each record where there is more than one machine,
-    or, with `replicated`, always. `number_messages_per_s`: what the provider lets one sending number do.
-    `number_load_max`: how much of that is planned with, so that a burst can be caught up with.
+    - `utilisation`: planned load of a core at the peak; the rest is for bursts, restarts and catching up.
+    - `machine_cores`: virtual CPUs of one machine.
+    - `average_ratio`: mean load of a day over the planned peak; disk and traffic follow the mean, cores the
+      peak.
+    - `database_days`: retention of rows in Postgres.
+    - `partitions_per_worker_min`: partitions of stateful topics never grow, so this limits the growth of
+      workers.
+    - `replicas`: of each record with more than one machine, or, with `replicated`, always.
+    - `number_messages_per_s`: the provider's limit of one sender number.
+    - `number_load_max`: the planned share of that limit; the rest is for catching up after a burst.
     """
 
     utilisation: float = 0.6

@@ -1,4 +1,4 @@
-"""A capacity for a person to read: each line with its reason."""
+"""Renders a capacity as text, each line with its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NAME, COUNT = 16, 9
 
 
 def text(capacity: Capacity, measured: Measured, prices: Prices, rules: Rules) -> str:
-    """A function of its arguments alone."""
+    """Return the text. Pure."""
     demand, c = capacity.demand, capacity
     lines = [
         f"{demand.completions_per_s * 60:,.0f} completions a minute ({demand.completions_per_s:,.0f}/s), "
@@ -34,14 +34,14 @@ def text(capacity: Capacity, measured: Measured, prices: Prices, rules: Rules) -
             "never grow, workers may",
         ),
         _line(
-            "sending numbers",
+            "sender numbers",
             f"{c.sending_numbers:,}",
             why=f"{rules.number_messages_per_s:g} messages/s each, planned with "
             f"{100 * rules.number_load_max:g} % of it",
         ),
     ]
     if not c.disks:
-        lines += ["", "disk: not known, no result of `quizstream bench storage`"]
+        lines += ["", "disk: unknown, there is no result of `quizstream bench storage`"]
     for disk in c.disks:
         lines.append(
             _line(
@@ -69,9 +69,11 @@ def _bill(c: Capacity, prices: Prices, rules: Rules) -> list[str]:
         ),
     ]
     if c.replicas == 1:
-        lines.append("One machine: nothing survives its loss. --replicated says what copies and spares cost.")
+        lines.append(
+            "One machine: nothing survives its loss. --replicated shows the cost of copies and spares."
+        )
     if c.disks and rules.average_ratio == 1.0:
-        lines.append("Disk and traffic as if the peak lasted all day; --average-percent says otherwise.")
+        lines.append("Disk and traffic assume the peak all day; change that with --average-percent.")
     return lines
 
 

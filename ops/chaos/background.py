@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for what has to go on while the faults are carried out."""
+"""An event loop in its own thread, for work that continues while faults are injected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs coroutines until `close`, which cancels what is left."""
+    """Runs coroutines until `close`, which cancels the remaining ones."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -23,7 +23,7 @@ class Background:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def do(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Waits for its result."""
+        """Run the coroutine and return its result."""
         return self.begin(work).result(timeout_s)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Sets processes' wall clocks wrong, by the file that each of them looks into."""
+"""Shifts the wall clocks of processes, through the offset file that each process reads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from pipeline.runtime.clock import VARIABLE
 
 AWAY_S = (30.0, 600.0)
-# What an edge ahead of time accepts is due only once everybody's time has come that far: the run waits.
+# Messages of an edge ahead of time are due only when the other clocks get there, and the run waits for them.
 EDGE_AHEAD_S = (5.0, 25.0)
 
 
 def offset_s(process: str, size: float) -> float:
-    """`size` below one half is back, above it ahead; how far it is from one half says how much."""
+    """Return the offset: `size` below one half is back, above it ahead, in proportion to the distance."""
     least, most = EDGE_AHEAD_S if process == "edge" and size >= 0.5 else AWAY_S
     away_s = least + (most - least) * abs(2 * size - 1)
     return round(away_s if size >= 0.5 else -away_s, 1)
@@ -28,9 +28,9 @@ class Clocks:
         return {VARIABLE: str(self._folder / process)}
 
     def wrong_for(self, process: str, by_s: float, seconds: float) -> bool:
-        """Returns after that time, the clock right again: whether the process asked for the time meanwhile.
+        """Shift the clock for that time; return whether the process read it meanwhile.
 
-        Where the file system notes no reads it cannot be known; False then.
+        False also if the file system records no access times.
         """
         file = self._folder / process
         file.write_text(f"{by_s}\n")

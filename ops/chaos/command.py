@@ -11,24 +11,24 @@ from ops.exits import INTERRUPTED, NO, OK
 
 def chaos(
     seed: Annotated[int, typer.Option(help="The same seed gives the same schedule.")] = 1,
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long load and faults last.")] = 10.0,
-    rate: Annotated[float, typer.Option(min=1, help="Completions a second, whatever happens.")] = 550.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Duration of load and faults, in minutes.")] = 10.0,
+    rate: Annotated[
+        float, typer.Option(min=1, help="Completions per second, independent of the response time.")
+    ] = 550.0,
     brokers: Annotated[int, typer.Option(min=1, max=3, help="Kafka brokers: 1 or 3.")] = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Print the schedule and end.")] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the run's home also when all gates hold.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the run's home even if all gates hold.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Drive real load over HTTP, break things as the seed says, and prove that the ledger holds.
+    """Run load over HTTP, inject faults from a seed, and audit the ledger.
 
-    Runs on servers and in a home of its own, on the ports from QUIZSTREAM_PORT_BASE on (two hundred of them).
-    Every process is killed, asked to stop and stopped; Kafka, PostgreSQL and Valkey are killed, the disk and
-    the memory are full, clocks jump; links between parts delay, drop and lose replies; the provider hangs,
-    throttles and lies; nobody may be lost or called twice. Where a gate does not hold, the seed, the schedule
-    and the history of the ids are printed.
+    Uses its own servers and home, on 200 ports from QUIZSTREAM_PORT_BASE. Faults: processes are killed,
+    terminated and stopped; Kafka, PostgreSQL and Valkey are killed; disk and memory are full; clocks jump;
+    links delay, drop and lose replies; the provider hangs, throttles and returns wrong answers. No completion
+    may be lost and no contact called twice. If a gate does not hold, the seed, the schedule and the history
+    of the ids are printed.
 
-    Exit codes: 0 all gates hold, 1 one does not, 2 the run could not be started.
+    Exit codes: 0 all gates hold, 1 a gate does not hold, 2 the run did not start.
 
     Examples:
 
@@ -53,7 +53,7 @@ def chaos(
     end_on_sigterm()
     home = run.fresh_home(Home.from_env().path, seed)
     try:
-        outcome = run.chaos(chosen, home, tell=lambda line: print(line, file=sys.stderr, flush=True))
+        outcome = run.chaos(chosen, home, progress=lambda line: print(line, file=sys.stderr, flush=True))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     print(msgspec.json.encode(outcome).decode() if json else show.text(outcome, chosen))
@@ -63,5 +63,5 @@ def chaos(
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `quizstream chaos`."""
+    """Add `quizstream chaos`."""
     app.command()(chaos)

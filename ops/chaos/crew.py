@@ -1,4 +1,4 @@
-"""The processes under test: the supervisor's own, each of whose starts can be armed with a crash point."""
+"""The processes under test, run by the supervisor; each start can be armed with a crash point."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipeline.runtime.crash_points import VARIABLE
 from pipeline.worker import WORKER_ID
 
 RESTART_FIRST_S = 0.2
-RESTART_MAX_S = 2.0  # faults are many and close together: a long back-off would only hide the next one
+RESTART_MAX_S = 2.0  # faults are close together: a long back-off would hide the next one
 FURTHER_WORKERS = 3
-# A further worker takes any port for its metrics; the others are told apart by a base of their own.
+# A further worker uses any port for its metrics; further processes of other kinds have their own port base.
 FURTHER_PORTS_APART = 100
 
 
 class ArmedEnv(Mapping[str, str]):
-    """A process's environment: each reading of the whole takes the next of `arms`, while there is one."""
+    """A process's environment; each start (a reading of all variables) uses the next of `arms`."""
 
     def __init__(self, base: Mapping[str, str]) -> None:
         self._base = dict(base)
@@ -31,7 +31,7 @@ class ArmedEnv(Mapping[str, str]):
         self._lock = threading.Lock()
         self.arms: deque[str] = deque()
 
-    def keys(self) -> list[str]:  # type: ignore[override]  # `{**env}` asks for nothing but an iterable
+    def keys(self) -> list[str]:  # type: ignore[override]  # `{**env}` requires only an iterable
         with self._lock:
             self._armed = self.arms.popleft() if self.arms else ""
         return [*self._base, VARIABLE]
@@ -56,7 +56,7 @@ class Crew:
         overrides: Mapping[str, Mapping[str, str]] | None = None,
         inherited_fds: Sequence[int] = (),
     ) -> None:
-        """`overrides`: process name -> variables of its own, such as a server's address through a proxy."""
+        """`overrides`: process name -> additional variables, such as a server's address through a proxy."""
         settings, overrides = found.settings, overrides or {}
         env = as_env(settings)
         self.envs: dict[str, ArmedEnv] = {}
@@ -94,26 +94,26 @@ class Crew:
         self._joining = threading.Lock()
 
     def start(self, ready_timeout_s: float) -> list[str]:
-        """Returns the names of those that are not ready in time."""
+        """Start the processes; return the names of those that are not ready in time."""
         self.supervisor.start()
         return self.supervisor.wait_ready(ready_timeout_s)
 
     def join(self, name: str) -> None:
-        """A further process comes, unless it is here already."""
+        """Start a further process, unless it already runs."""
         with self._joining:
             self._joined[name] += 1
             if self._joined[name] == 1:
                 self._further[name].start()
 
     def leave(self, name: str) -> None:
-        """One who wanted it does so no more; the last one sees it gone when this returns."""
+        """Release a further process; after the last release it has ended when this returns."""
         with self._joining:
             self._joined[name] -= 1
             if self._joined[name] == 0:
                 self._further[name].stop()
 
     def stop(self) -> None:
-        """Returns once every process is gone."""
+        """Return once every process has ended."""
         with self._joining:
             for name in self._joined:
                 self._further[name].stop()

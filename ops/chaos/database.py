@@ -1,4 +1,4 @@
-"""What is done to PostgreSQL by way of sessions, and to the processes behind them."""
+"""Faults of PostgreSQL: its sessions, locks and file size limits."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 COPY_WAIT_S_MAX = 5.0
 BACK_TIMEOUT_S = 60.0
 POLL_S = 0.05
-# As large as a segment of the write-ahead log: tables cannot grow past it, the log does not notice.
+# The size of a WAL segment: tables cannot grow past it, the WAL is not affected.
 WAL_SEGMENT_MIB = 1
 TABLE_BYTES_MAX = WAL_SEGMENT_MIB << 20
-# Less than that: the first commit finds no room for its record, which PostgreSQL takes for the end.
+# Less than that: the first commit cannot write its WAL record, and the server crashes and recovers.
 LOG_BYTES_MAX = 1 << 13
 LOG_FULL_WAIT_S_MAX = 15.0
 LOCK_TURN_S = 0.005
-DEADLOCKS_TRIED_MAX = 12  # a minute in all: whoever changes the ledger may be stopped by another fault
+DEADLOCKS_TRIED_MAX = (
+    12  # one minute in total: the processes that change the ledger may be stopped by another fault
+)
 BLOCKED_WAIT_S_MAX = 5.0
-COUNTED_WAIT_S_MAX = 15.0  # a session tells its figures at the latest ten seconds after it has become idle
+COUNTED_WAIT_S_MAX = 15.0  # a session publishes its statistics at most ten seconds after it has become idle
 
 _COPYING = """
 SELECT pid FROM pg_stat_activity
@@ -35,7 +37,7 @@ _SESSIONS = """
 SELECT pid FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND datname = current_database()
 """
-# Who waits for us and has rows of the ledger in hand.
+# Sessions that this one blocks and that hold locks on the ledger.
 _BLOCKED = """
 SELECT a.application_name
 FROM pg_stat_activity AS a
@@ -52,34 +54,34 @@ _CALLING = "SELECT attempt_id::text FROM deliveries WHERE state = 'calling'"
 
 
 class DidNotHappen(Exception):
-    """The fault was tried, and nothing came of it."""
+    """The fault was tried without effect."""
 
 
 class Database:
-    """`url` leads straight to the server; `logs` is the folder with its log."""
+    """`url`: the server without a link between; `logs`: the folder of its log."""
 
     def __init__(self, url: str, logs: Path) -> None:
         self._url = url
         self._logs = logs
 
     def connect(self) -> Connection:
-        """Patient: the server may be on its way back from another fault. Raises TimeoutError."""
+        """Connect, with retries while the server recovers from another fault. Raises TimeoutError."""
         deadline_s = time.monotonic() + BACK_TIMEOUT_S
         while True:
             with suppress(psycopg.OperationalError):
                 return psycopg.connect(self._url, connect_timeout=3, autocommit=True)
             if time.monotonic() > deadline_s:
-                raise TimeoutError("PostgreSQL does not come back")
+                raise TimeoutError("PostgreSQL is still unreachable")
             time.sleep(POLL_S)
 
     def calling(self) -> tuple[str, ...] | None:
-        """Attempts that may be under way at this moment; None where the server does not say."""
+        """Return the attempts that may be in flight now; None if the server does not answer."""
         with suppress(psycopg.Error), psycopg.connect(self._url, connect_timeout=3) as connection:
             return tuple(attempt for (attempt,) in connection.execute(_CALLING))
         return None
 
     def stamped(self, from_s: float, to_s: float, archived_from_s: float) -> int:
-        """Completions that were archived since then and say that they were accepted between the two times."""
+        """Count completions archived since then whose `accepted_at` is between the two times."""
         query = """
         SELECT count(*) FROM completions
         WHERE accepted_at BETWEEN to_timestamp(%s) AND to_timestamp(%s) AND archived_at >= to_timestamp(%s)
@@ -105,7 +107,7 @@ class Database:
         return f"{copying} in the middle of a COPY"
 
     def deadlock(self) -> str:
-        """Locks in the opposite order of everybody else's, so patiently that others find the deadlock.
+        """Lock in the opposite order, with a long time-out, so that other sessions detect the deadlock.
 
         Raises DidNotHappen.
         """
@@ -122,13 +124,13 @@ class Database:
                     time.sleep(POLL_S)
                 if ended:
                     return f"{ended} transactions ended by deadlock, of {', '.join(sorted(set(blocked)))}"
-        raise DidNotHappen("no deadlock came about")
+        raise DidNotHappen("no deadlock occurred")
 
     def _cross(self, ours: Connection, looking: Connection) -> list[str]:
-        """Others change the ledger and then tell of it in the outbox. Returns who waited for us."""
+        """Lock outbox, then ledger, unlike all other sessions; return the blocked applications."""
         with suppress(
             psycopg.errors.LockNotAvailable
-        ):  # somebody has it who does not wait for us: another time
+        ):  # a session that this one does not block has it: next time
             return self._crossed(ours, looking)
         return []
 
@@ -147,10 +149,9 @@ class Database:
         return [str(name) for (name,) in blocked]
 
     def disk_full(self, seconds: float) -> str:
-        """No file of a session may grow past a limit for that long. Raises DidNotHappen.
+        """Limit the file size of every session for that time. Raises DidNotHappen.
 
-        Where the tables are still smaller than a segment of the log, or nobody wrote to them, it is the log
-        that has no room.
+        If the tables are smaller than a WAL segment, or were not written to, the WAL reaches the limit.
         """
         before = self._complaints()
         limited: set[int] = set()
@@ -162,12 +163,12 @@ class Database:
                 while self._complaints() == before and time.monotonic() < deadline_s:
                     limited |= _limit_all(connection, LOG_BYTES_MAX, POLL_S)
         except psycopg.OperationalError:
-            time.sleep(POLL_S)  # it went down; what it starts again is not limited
+            time.sleep(POLL_S)  # the server crashed; its new processes have no limit
         self.connect().close()
         refused, crashes = (now - then for now, then in zip(self._complaints(), before, strict=True))
         if refused <= 0:
-            raise DidNotHappen(f"{len(limited)} sessions had no need of room")
-        return f"{refused} writes of {len(limited)} sessions found no room, {crashes} crashes"
+            raise DidNotHappen(f"{len(limited)} sessions wrote past no limit")
+        return f"{refused} writes of {len(limited)} sessions failed for lack of space, {crashes} crashes"
 
     def _complaints(self) -> tuple[int, int]:
         texts = [path.read_text(errors="replace") for path in self._logs.glob("postgres.log*")]
@@ -177,7 +178,7 @@ class Database:
         )
 
     def until(self, holds: Callable[[Connection], bool], what: str) -> None:
-        """Raises TimeoutError."""
+        """Wait until the condition holds. Raises TimeoutError."""
         deadline_s = time.monotonic() + BACK_TIMEOUT_S
         while True:
             with suppress(psycopg.OperationalError), self.connect() as connection:
@@ -189,7 +190,7 @@ class Database:
 
 
 def _limit_all(connection: Connection, bytes_max: int, seconds: float) -> set[int]:
-    """Everybody's sessions, those that come meanwhile too; returns whose, once none is limited any more."""
+    """Limit all sessions, including new ones; return them once no limit is in force any more."""
     limited: set[int] = set()
     deadline_s = time.monotonic() + seconds
     while time.monotonic() < deadline_s:
@@ -202,7 +203,7 @@ def _limit_all(connection: Connection, bytes_max: int, seconds: float) -> set[in
 
 
 def _limit(connection: Connection, pids: set[int], bytes_max: str) -> None:
-    """By the server's own hand: its user may do so, and nobody else need have the right. Some may be gone."""
+    """Set the limit from inside the server, whose user has the right. Some processes may have ended."""
     if pids:
         each = " ".join(str(pid) for pid in sorted(pids))
         one = f"prlimit --pid $pid --fsize={bytes_max}: 2>/dev/null"

@@ -1,4 +1,4 @@
-"""Carries a fault out on the running system, and returns once it is over."""
+"""Injects a fault into the running system; returns once it is over."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ POISON_TIMEOUT_MS = 30_000
 PROVIDER_TIMEOUT_S = 20.0
 SENDER = "whatsapp-sender"
 ARCHIVED_WAIT_S_MAX = 10.0
-COMMITTED_WAIT_S = 0.1  # for a commit that was with the server already when its sender stopped
-# Who takes over from a process that stands still.
+COMMITTED_WAIT_S = 0.1  # for a commit that the server had already received when its sender stopped
+# The process that takes over from a stopped one.
 STAND_INS = {
     "worker": "worker-3",
     "whatsapp-sender": "whatsapp-sender-1",
@@ -44,7 +44,7 @@ STAND_INS = {
 
 @dataclass(frozen=True)
 class Done:
-    """What there is to say about it; `calls` are the attempts under way at its moment, None if not known."""
+    """The result of a fault. `calls`: attempts in flight at its time; None if unknown."""
 
     note: str
     calls: tuple[str, ...] | None = None
@@ -52,7 +52,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything that faults are done to. `found` knows the servers without any link between."""
+    """The system under test. `found` has the servers' addresses without links between."""
 
     found: Deployment
     crew: Crew
@@ -64,11 +64,11 @@ class Subject:
 
 
 def _counted(calls: Sequence[str] | None) -> str:
-    return "" if calls is None else f", {len(calls)} calls under way"
+    return "" if calls is None else f", {len(calls)} calls in flight"
 
 
 class Injector:
-    """One method a kind of fault; each may be called from any thread."""
+    """One method per kind of fault; thread-safe."""
 
     def __init__(self, subject: Subject, hand_in: HandIn) -> None:
         self._subject = subject
@@ -82,13 +82,13 @@ class Injector:
 
     @property
     def poisoned(self) -> list[tuple[str, int, int]]:
-        """Topic, partition and offset of every undecodable record that was put somewhere."""
+        """Return topic, partition and offset of every poison record that was published."""
         return list(self._poisoned)
 
     def inject(self, fault: Fault) -> Done:
-        """Returns once it is over and what it hit is back; raises what kept it from happening.
+        """Inject the fault; return once it is over and its target works again.
 
-        Waits where an earlier fault on the same target takes longer than the schedule thought.
+        Raises the error that prevented it. Waits while an earlier fault on the same target still lasts.
         """
         deeds: dict[str, Callable[[Fault], str | Done]] = {
             "process": self._process,
@@ -128,7 +128,7 @@ class Injector:
         return Done(f"not ready again within {BACK_TIMEOUT_S:.0f} s{_counted(calls)}", calls)
 
     def _calls_of(self, process: str) -> tuple[str, ...] | None:
-        """Stops a sender and looks which calls it has under way; None for any other process."""
+        """Stop a sender and return its calls in flight; None for any other process."""
         if process != SENDER:
             return None
         self._subject.crew.supervisor.kill(process, signal.SIGSTOP)
@@ -212,7 +212,7 @@ class Injector:
         finally:
             for link in links:
                 background.do(link.misbehave("pass"))
-        return f"{connections} connections at its beginning"
+        return f"{connections} connections at the start"
 
     def _at_provider(self, fault: Fault) -> str:
         self._reach_provider(lambda: self._do_at_provider(fault))
@@ -236,7 +236,7 @@ class Injector:
             )
 
     def _reach_provider(self, deed: Callable[[], None]) -> None:
-        """The simulator may be down itself at this moment."""
+        """Retry: the simulator itself may be down now."""
         deadline_s = time.monotonic() + PROVIDER_TIMEOUT_S
         while True:
             try:
@@ -278,7 +278,7 @@ class Injector:
     def _clock(self, fault: Fault) -> str:
         by_s, began_s = offset_s(fault.target, fault.size), time.time()
         asked = self._subject.clocks.wrong_for(fault.target, by_s, fault.duration_s)
-        note = f"{by_s:+.0f} s, {'' if asked else 'not known to be '}asked for meanwhile"
+        note = f"{by_s:+.0f} s, {'read' if asked else 'not known to be read'} meanwhile"
         if fault.target != "edge":
             return note
         from_s, to_s = began_s + by_s, time.time() + by_s
@@ -294,7 +294,7 @@ class Injector:
             return self._restart(fault)
         refused = out_of_memory(self._subject.found.settings.redis_url, fault.duration_s)
         if refused == 0:
-            raise DidNotHappen("no write was refused")
+            raise DidNotHappen("no write was rejected")
         return f"{refused} writes refused"
 
     def _edge_serves(self) -> str:

@@ -1,7 +1,7 @@
-"""Which parts talk through a link, and how they are made to.
+"""The links between parts, and the settings that route connections through them.
 
-A client of Kafka goes where the broker tells it to: for each kind of client a broker has a listener of its
-own, whose advertised port is that client's link.
+A Kafka client connects to the address that the broker advertises: for each kind of client every broker has a
+separate listener, whose advertised port is that client's link.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Links = dict[str, tuple[Link, ...]]
 
 
 def open_links(ports: Ports, brokers: int, background: Background) -> Links:
-    """By name; those to Kafka are one a broker. Nobody need listen behind them yet."""
+    """Return the links by name, one per broker for Kafka. The servers behind them may start later."""
     upstream = {
         "sink-postgres": [ports.postgres],
         "sender-postgres": [ports.postgres],
@@ -45,7 +45,7 @@ def open_links(ports: Ports, brokers: int, background: Background) -> Links:
 
 
 def kafka_listeners(ports: Ports, brokers: int, links: Links) -> dict[int, Sequence[Listener]]:
-    """By node id: a listener for each link."""
+    """Return node id -> listeners, one for each link."""
     return {
         node: [
             Listener(
@@ -65,14 +65,14 @@ def _port(ports: Ports, name: str, node: int) -> int:
 
 
 def through(url: str, links: Sequence[Link]) -> str:
-    """The same URL, by way of the link."""
+    """Return the same URL with the link's address."""
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}{at}{LOOPBACK}:{links[0].port}").geturl()
 
 
 def overrides(found: Deployment, links: Mapping[str, Sequence[Link]]) -> dict[str, dict[str, str]]:
-    """Process name -> the variables by which it finds its servers through links."""
+    """Return process name -> variables with the servers' addresses through links."""
     settings = found.settings
     by_process = {
         process: {"KAFKA_BOOTSTRAP_SERVERS": ",".join(f"{LOOPBACK}:{link.port}" for link in links[name])}

@@ -1,7 +1,7 @@
-"""Completions over HTTP at a constant rate, however slow the answers are, until each is accepted.
+"""Posts completions over HTTP at a constant rate, independent of the response time, until each is accepted.
 
-The n-th request is a function of seed and n. A request that was refused or got no answer is sent again with
-the same key; now and then a request is an earlier one again, as a client that lost its answer would.
+The n-th request is a function of seed and n. A rejected or unanswered request is sent again with the same
+key. Some requests repeat an earlier one, like a client that lost its answer.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Request:
     key: str
     phone: str
     colour: str
-    submitted_at_ms: int | None = None  # since the epoch; None leaves it to the edge
+    submitted_at_ms: int | None = None  # since the epoch; None: the edge decides
 
     @property
     def body(self) -> bytes:
@@ -51,7 +51,7 @@ class Request:
 
 
 def request_of(seed: int, number: int, people: int) -> Request:
-    """The `number`-th request of a run; pure."""
+    """Return the `number`-th request of a run. Pure."""
     rng = random.Random(f"{seed}:{number}")
     if number and rng.random() < REPEAT_RATIO:
         return request_of(seed, number - rng.randint(1, min(number, REPEAT_BACK_MAX)), people)
@@ -71,7 +71,7 @@ class LoadPlan:
 
 @dataclass(slots=True)
 class Tally:
-    """Read from any thread. `problems` keeps the first few."""
+    """Counts of a run, readable from any thread. `problems`: the first few."""
 
     offered: int = 0
     accepted: int = 0
@@ -82,9 +82,9 @@ class Tally:
     problems: list[str] = field(default_factory=list)
     accepted_in_s: Counter[int] = field(default_factory=Counter)  # whole second of the run -> 202s
 
-    def problem(self, said: str) -> None:
+    def problem(self, detail: str) -> None:
         if len(self.problems) < PROBLEMS_KEPT_MAX:
-            self.problems.append(said)
+            self.problems.append(detail)
 
     @property
     def open(self) -> int:
@@ -96,7 +96,7 @@ class _Receipt(msgspec.Struct):
 
 
 class Load:
-    """One run of requests. `accepted` takes the ids of every 202, one a line."""
+    """One run of requests. The id of every 202 is written to `accepted`, one a line."""
 
     def __init__(self, plan: LoadPlan, accepted: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.tally = Tally()
@@ -111,7 +111,7 @@ class Load:
         self._handed_in = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Posts until `stop`, then returns once every request has its answer or was given up."""
+        """Post until `stop`, then return once every request has an answer or timed out."""
         async with self._session() as session, asyncio.TaskGroup() as group:
             begun_s = self.begun_s = self._clock()
             while not stop.is_set():
@@ -123,7 +123,7 @@ class Load:
                 await asyncio.sleep(0.01)
 
     async def hand_in(self, submitted_at_ms: Sequence[int]) -> int:
-        """Posts a completion for each time; returns how many were accepted, once each has its answer."""
+        """Post a completion for each time; return the number accepted, once each has its answer."""
         numbers = range(self._handed_in, self._handed_in + len(submitted_at_ms))
         self._handed_in = numbers.stop
         before = self.tally.accepted_late
@@ -164,18 +164,18 @@ class Load:
                         self.tally.accepted_late += request.submitted_at_ms is not None
                         self.tally.accepted_in_s[int(self._clock() - self.begun_s)] += 1
                         return
-                    said = f"HTTP {response.status} {answer[:200]!r}"
+                    detail = f"HTTP {response.status} {answer[:200]!r}"
                     if response.status not in TRANSIENT:
                         self.tally.refused += 1
-                        self.tally.problem(f"request {request.number}: {said}")
+                        self.tally.problem(f"request {request.number}: {detail}")
                         return
                     with suppress(ValueError):
                         retry_after_s = float(response.headers.get("Retry-After", ""))
             except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
-                said = f"no answer ({type(error).__name__})"
+                detail = f"no answer ({type(error).__name__})"
             if self._clock() > give_up_at_s:
                 self.tally.gave_up += 1
-                self.tally.problem(f"request {request.number}: gave up: {said}")
+                self.tally.problem(f"request {request.number}: gave up: {detail}")
                 return
             self.tally.retries += 1
             wait_s = max(min(retry_after_s, RETRY_AFTER_S_MAX), backoff_s)

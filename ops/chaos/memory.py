@@ -1,4 +1,4 @@
-"""Valkey without memory for anything new."""
+"""The fault of a Valkey without free memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRY_EVERY_S = 0.1
 
 
 def out_of_memory(url: str, seconds: float) -> int:
-    """Returns how many writes were refused in that time. Raises redis.RedisError."""
+    """Return the number of writes that Valkey rejected in that time. Raises redis.RedisError."""
     client = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, decode_responses=True)
     kept = {name: str(client.config_get(name)[name]) for name in ("maxmemory", "maxmemory-policy")}
     refused = 0

@@ -1,4 +1,4 @@
-"""Completions on both sides of a midnight whose days have no partition."""
+"""Posts completions around a midnight whose days have no partition."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HandIn = Callable[[Sequence[int]], int]
 
 
 class Midnights:
-    """Each is two days further back than the last: no partition is made ahead for days gone by."""
+    """Each midnight is two days before the last: partitions are not created ahead for past days."""
 
     def __init__(self, database: Database, hand_in: HandIn, today: Callable[[], date]) -> None:
-        """`hand_in` takes times, ms since the epoch, and returns how many of these were accepted."""
+        """`hand_in` posts completions with these times (ms since the epoch); returns the number accepted."""
         self._database = database
         self._hand_in = hand_in
         self._today = today
@@ -28,7 +28,7 @@ class Midnights:
         self._lock = threading.Lock()
 
     def pass_one(self) -> str:
-        """Raises DidNotHappen, and TimeoutError where the partitions are not made."""
+        """Post around one midnight. Raises DidNotHappen, and TimeoutError if a partition is not created."""
         with self._lock:
             self._past += 1
             day = self._today() - timedelta(days=1 + 2 * self._past)
@@ -36,13 +36,13 @@ class Midnights:
         with self._database.connect() as connection:
             there = _there(connection, wanted)
         if there:
-            raise DidNotHappen(f"there already: {', '.join(sorted(there))}")
+            raise DidNotHappen(f"they exist already: {', '.join(sorted(there))}")
         accepted = self._hand_in(times_around(day))
         self._database.until(
             lambda connection: _there(connection, wanted) == wanted,
-            f"not made on demand: {', '.join(sorted(wanted))}",
+            f"not created on demand: {', '.join(sorted(wanted))}",
         )
-        return f"{accepted} completions around {day}T00:00Z, made on demand: {', '.join(sorted(wanted))}"
+        return f"{accepted} completions around {day}T00:00Z, created on demand: {', '.join(sorted(wanted))}"
 
 
 def names_of(day: date) -> set[str]:
@@ -51,7 +51,7 @@ def names_of(day: date) -> set[str]:
 
 
 def times_around(day: date) -> list[int]:
-    """As many before the day's first moment as from it on; ms since the epoch."""
+    """Return equally many times before and after the day's start, in ms since the epoch."""
     midnight = datetime.combine(day, time(), UTC)
     return [
         round((midnight + APART * number).timestamp() * 1000) for number in range(-AROUND // 2, AROUND // 2)

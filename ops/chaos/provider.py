@@ -1,4 +1,4 @@
-"""The provider simulator told to misbehave."""
+"""Faults of the provider, as rules of the simulator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ops.simulator.rules import Rule
 TIMEOUT_S = 5.0
 CALLS_HIT_MAX = 20
 THROTTLED = 130429
-REFUSED = 131057  # the number is in maintenance: not sent, worth another try
-UNCLEAR = 131000  # "something went wrong", without saying whether the message went out
+REFUSED = 131057  # the number is in maintenance: not sent, retry
+UNCLEAR = 131000  # "something went wrong": sent or not sent
 
 
 def rules_of(kind: str, size: float) -> list[Rule]:
-    """What a fault of the provider does to the next calls; `size` from 0 to 1 says to how many."""
+    """Return the rules of a fault; `size` from 0 to 1 determines the number of calls."""
     count = 1 + int(size * (CALLS_HIT_MAX - 1))
     match kind:
         case "provider.hang":
@@ -31,11 +31,11 @@ def rules_of(kind: str, size: float) -> list[Rule]:
             return [Rule(do="reset", name=kind, taken=True, count=count)]
         case "provider.garbage":
             return [Rule(do="garbage", name=kind, status=502, count=count)]
-    raise ValueError(f"{kind} is no fault of the provider")
+    raise ValueError(f"{kind} is not a fault of the provider")
 
 
 class Provider:
-    """Its control interface. Raises OSError while the simulator is away."""
+    """The simulator's control interface. Raises OSError while the simulator is unreachable."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url.rstrip('/')}/simulator"

@@ -1,4 +1,4 @@
-"""A TCP proxy between two parts, which can be told to misbehave.
+"""A TCP proxy between two parts that can delay, drop and swallow bytes.
 
 One proxy is one link. All methods are coroutines of one event loop.
 """
@@ -17,7 +17,7 @@ Mode = Literal["pass", "delay", "drop", "replies_lost"]
 
 
 class _Pair:
-    """One connection: the two streams and whether some of it was swallowed."""
+    """One connection: both streams, and whether bytes were swallowed."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
@@ -25,13 +25,13 @@ class _Pair:
         self.maimed = False
 
     def abort(self) -> None:
-        """A reset on both sides."""
+        """Reset both sides."""
         self.client.transport.abort()
         self.server.transport.abort()
 
 
 class Link:
-    """Passes bytes from a port of its own to `upstream_port`, both on loopback."""
+    """Passes bytes from its port to `upstream_port`, both on loopback."""
 
     def __init__(self, name: str, upstream_port: int, rng: random.Random) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class Link:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> int:
-        """Returns the port that it listens on."""
+        """Open the link; return its port."""
         self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self.port
@@ -55,14 +55,14 @@ class Link:
             pair.abort()
 
     async def misbehave(self, mode: Mode) -> None:
-        """From now on. `pass` ends it; connections of which something was swallowed are reset then."""
+        """Misbehave from now on. `pass` ends it and resets the connections that lost bytes."""
         self.mode = mode
         for pair in list(self._pairs):
             if mode == "drop" or (mode == "pass" and pair.maimed):
                 pair.abort()
 
     async def half_close(self) -> int:
-        """The server's side of every connection says that it is done; returns how many there were."""
+        """Close the server's direction of every connection; return their number."""
         pairs = list(self._pairs)
         for pair in pairs:
             if not pair.client.is_closing():
@@ -87,7 +87,7 @@ class Link:
         try:
             await asyncio.gather(self._ask(reader, pair), self._answer(answers, pair))
         except (OSError, asyncio.IncompleteReadError, RuntimeError):
-            pair.abort()  # one side is gone; a half-closed one may not be written to any more
+            pair.abort()  # one side has closed; a half-closed side accepts no more bytes
         finally:
             self._pairs.discard(pair)
             pair.client.close()

@@ -1,4 +1,4 @@
-"""One fault run: servers, processes and links up, load on, the schedule carried out, the ledger judged."""
+"""One fault run: start servers, processes and links, run load, inject the schedule, audit the ledger."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from pipeline.runtime.ports import Ports
 
 READY_TIMEOUT_S = 120.0
 LAST_ANSWERS_TIMEOUT_S = 240.0
-DRAIN_TIMEOUT_S = 180.0  # the gate asks for less; waiting longer tells how much more it took
+DRAIN_TIMEOUT_S = 180.0  # the gate requires less; a longer wait measures by how much it was exceeded
 COMPLETIONS_PER_PERSON = 2.0
 FAULTS_AT_ONCE_MAX = 40
 EXPLAINED_MAX = 3
 SERVER_VARIABLES = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "REDIS_URL")
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`faults` None: those of the seed."""
+    """`faults` None: the schedule of the seed."""
 
     seed: int
     duration_s: float
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def each_min(self) -> int:
-        """How often each class has to come: nothing is asked of a schedule made by hand."""
+        """The minimum number of each class; 0 for an explicit schedule."""
         if self.faults is not None or self.duration_s < 180:
             return 0
         return max(1, int(EACH_PER_10_MINUTES * self.duration_s / 600))
@@ -87,8 +87,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def running(home: Home, env: Mapping[str, str], tell: Tell, brokers: int = 1) -> Iterator[Subject]:
-    """Servers, links and processes; nothing is left after it. Raises CannotStart."""
+def running(home: Home, env: Mapping[str, str], progress: Progress, brokers: int = 1) -> Iterator[Subject]:
+    """Run servers, links and processes inside the `with`; nothing runs after it. Raises CannotStart."""
     own = {key: value for key, value in env.items() if key not in SERVER_VARIABLES}
     own["QUIZSTREAM_HOME"] = str(home.path)
     own["QUIZSTREAM_REPLICATION_FACTOR"] = str(brokers)
@@ -97,7 +97,7 @@ def running(home: Home, env: Mapping[str, str], tell: Tell, brokers: int = 1) ->
         background = Background("links and load")
         closing.callback(background.close)
         links = open_links(ports, brokers, background)
-        servers = Servers(home, ports, tell, brokers, kafka_listeners(ports, brokers, links))
+        servers = Servers(home, ports, progress, brokers, kafka_listeners(ports, brokers, links))
         closing.callback(servers.stop)
         urls = servers.start()
         found = locate.find({**own, **urls.as_env()})
@@ -119,13 +119,13 @@ def running(home: Home, env: Mapping[str, str], tell: Tell, brokers: int = 1) ->
         yield Subject(found, crew, servers, links, clocks, background, seed=0)
 
 
-def chaos(plan: Plan, home: Home, env: Mapping[str, str] = os.environ, tell: Tell = print) -> Outcome:
-    """Runs the plan in a home of its own, which must be empty. Raises CannotStart."""
-    with running(home, env, tell, plan.brokers) as subject:
-        return carry_out(plan, replace(subject, seed=plan.seed), tell)
+def chaos(plan: Plan, home: Home, env: Mapping[str, str] = os.environ, progress: Progress = print) -> Outcome:
+    """Run the plan in an empty home. Raises CannotStart."""
+    with running(home, env, progress, plan.brokers) as subject:
+        return carry_out(plan, replace(subject, seed=plan.seed), progress)
 
 
-def carry_out(plan: Plan, subject: Subject, tell: Tell) -> Outcome:
+def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
     found, settings = subject.found, subject.found.settings
     accepted_file = settings.home / f"accepted-{plan.seed}.txt"
     watcher = Watcher(found)
@@ -146,20 +146,20 @@ def carry_out(plan: Plan, subject: Subject, tell: Tell) -> Outcome:
         loading = subject.background.begin(load.run(stop))
         began_s = time.monotonic()
         try:
-            events = _inject_all(plan, injector, began_s, tell)
+            events = _inject_all(plan, injector, began_s, progress)
             time.sleep(max(0.0, began_s + plan.duration_s - time.monotonic()))
             load_s = time.monotonic() - began_s
         finally:
             subject.background.do(_set(stop))
-        tell(f"the load ends; {load.tally.open:,} requests are still open")
+        progress(f"the load ends; {load.tally.open:,} requests are still open")
         with suppress(TimeoutError):
             loading.result(LAST_ANSWERS_TIMEOUT_S)
     last_fault_s = max((event.ended_s for event in events), default=0.0)
     late = subject.crew.supervisor.wait_ready(READY_TIMEOUT_S)
-    moving = ", ".join(late) or settle(found, DRAIN_TIMEOUT_S, once(tell))
+    moving = ", ".join(late) or settle(found, DRAIN_TIMEOUT_S, once(progress))
     drained_s = time.monotonic() - began_s - last_fault_s
     watcher.stop()
-    tell(f"at rest {drained_s:.1f} s after the last fault; closing the books")
+    progress(f"at rest {drained_s:.1f} s after the last fault; auditing the ledger")
     report = reconcile(found, accepted_file, wait_s=0.0 if moving else None)
     tally = load.tally
     seen = Seen(
@@ -198,20 +198,20 @@ def carry_out(plan: Plan, subject: Subject, tell: Tell) -> Outcome:
     )
 
 
-def _inject_all(plan: Plan, injector: Injector, began_s: float, tell: Tell) -> list[Event]:
-    """Every fault at its time; returns once the last is over."""
+def _inject_all(plan: Plan, injector: Injector, began_s: float, progress: Progress) -> list[Event]:
+    """Inject every fault at its time; return once the last is over."""
 
     def one(fault: Fault) -> Event:
         begun_s = time.monotonic() - began_s
-        tell(f"{begun_s:6.1f} s  {fault.kind} {fault.target} {fault.duration_s:.1f} s")
+        progress(f"{begun_s:6.1f} s  {fault.kind} {fault.target} {fault.duration_s:.1f} s")
         failed, done = "", Done("")
         try:
             done = injector.inject(fault)
         except Exception as error:
-            # A fault that cannot be carried out must not end the run: the gate of the counts tells.
+            # A fault that fails must not end the run: the gate of the counts reports it.
             failed = f"{type(error).__name__}: {error}"
         ended_s = time.monotonic() - began_s
-        tell(f"{ended_s:6.1f} s  over: {fault.kind} {fault.target} {done.note}{failed}")
+        progress(f"{ended_s:6.1f} s  over: {fault.kind} {fault.target} {done.note}{failed}")
         return Event(fault, round(begun_s, 2), round(ended_s, 2), done.note, failed, done.calls)
 
     with ThreadPoolExecutor(FAULTS_AT_ONCE_MAX, "fault") as pool:
@@ -226,15 +226,15 @@ async def _set(stop: asyncio.Event) -> None:
     stop.set()
 
 
-def once(tell: Tell) -> Tell:
-    """Without what was said just before."""
+def once(progress: Progress) -> Progress:
+    """Return a progress function that omits immediate repeats."""
     last = ""
 
     def changed(line: str) -> None:
         nonlocal last
         if line != last:
             last = line
-            tell(line)
+            progress(line)
 
     return changed
 
@@ -270,7 +270,7 @@ def _dead_letters(found: Deployment) -> list[Position]:
 
 
 def _histories(found: Deployment, seen: Seen) -> dict[str, list[str]]:
-    """The whole life of a few ids that something is wrong with."""
+    """Return the histories of a few ids that broke a gate."""
     named = [example.split()[0] for breach in seen.report.breaches for example in breach.examples]
     wanted = dict.fromkeys([*completion_ids(list(seen.violations)), *named, *seen.ambiguous])
     histories: dict[str, list[str]] = {}
@@ -287,7 +287,7 @@ def _histories(found: Deployment, seen: Seen) -> dict[str, list[str]]:
 
 
 def fresh_home(parent: Path, seed: int) -> Home:
-    """A folder that is empty. Raises CannotStart where an earlier run still uses it."""
+    """Return an empty folder. Raises CannotStart if an earlier run still uses it."""
     home = Home(parent / "chaos" / f"seed-{seed}")
     home.remove()
     return home

@@ -1,4 +1,4 @@
-"""What a fault run works on: one tenant with a quiz, two overlapping campaigns and four numbers."""
+"""The data of a fault run: a tenant with a quiz, two overlapping campaigns and four sender numbers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TENANT_ID = "faults"
 QUIZ_ID = "faults"
 QUESTION = "colour"
 NUMBERS = ("551150019001", "551150019002", "551150019003", "551150019004")
-# Who answers one of these is written to; `blue` by both campaigns, so that one contact gets two messages.
+# These answers match a campaign; `blue` matches both, so that one contact gets two messages.
 CAMPAIGNS = {"faults-blue": ("blue",), "faults-blue-or-green": ("blue", "green")}
 COLOURS = {"blue": 4, "green": 4, "red": 40, "white": 52}  # percent of the answers
 
 
 def plant(found: Deployment) -> int:
-    """Puts all of it in place; returns from when on both campaigns are in force, ms since the epoch."""
+    """Create everything; return when both campaigns are in force, in ms since the epoch."""
     now_ms = int(time.time() * 1000)
     with connect(found.settings.database_url, "faults") as connection:
         catalogue.save_tenant(connection, TENANT_ID, "Fault run")

@@ -1,4 +1,4 @@
-"""Which faults there are, and the schedule that a seed makes of them. Pure: same seed, same schedule."""
+"""The classes of faults, and the schedule of a seed. Pure: same seed, same schedule."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Literal
 import msgspec
 
 PROCESSES = ("edge", "worker", "postgres-sink", "whatsapp-sender", "simulator")
-# Link -> the process whose clients of Kafka go by it.
+# Link -> the process whose Kafka clients use it.
 KAFKA_LINKS = {"edge-kafka": "edge", "worker-kafka": "worker", "sink-kafka": "postgres-sink"}
 LINKS = ("sink-postgres", "sender-postgres", "sender-provider", "clients-edge", "provider-edge", *KAFKA_LINKS)
-# Whose wall clock anything depends on; the database's is nobody's but its own.
+# Processes whose wall clock has an effect.
 CLOCKS = ("edge", "postgres-sink", "whatsapp-sender")
 POISONABLE = ("completions", "outcomes", "matches", "deliveries", "duplicates", "provider_webhooks")
 
 WARM_UP_S = 3.0
-# Between two faults on one thing: what is killed again before it is back shows nothing new.
+# Between two faults on one target: killing it again before it works shows nothing new.
 APART_S = 6.0
 EACH_PER_10_MINUTES = 3
-FAULTS_PER_MINUTE_SHORT = 30  # of a run that is too short for every class
+FAULTS_PER_MINUTE_SHORT = 30  # for a run that is too short for every class
 PLACEMENTS_TRIED_MAX = 400
 
 Needs = Literal["nothing", "one broker", "several brokers"]
@@ -28,7 +28,7 @@ Needs = Literal["nothing", "one broker", "several brokers"]
 
 @dataclass(frozen=True, slots=True)
 class FaultClass:
-    """`targets` are told apart by the resource that they take; `duration_s` is the span to choose from."""
+    """`targets` differ by the resource that they occupy; `duration_s`: the range of durations."""
 
     kind: str
     about: str
@@ -37,7 +37,7 @@ class FaultClass:
     needs: Needs = "nothing"
 
 
-# Longer than any session time-out and any lease of a number: whoever wakes up is a zombie.
+# Longer than any session time-out and any number's lease: a process that wakes up is a zombie.
 ZOMBIE_S = (12.0, 18.0)
 
 CLASSES = (
@@ -45,47 +45,53 @@ CLASSES = (
     FaultClass("process.terminate", "SIGTERM: a graceful stop, then a start", PROCESSES),
     FaultClass("process.stop", "SIGSTOP, others take over, SIGCONT", PROCESSES, ZOMBIE_S),
     FaultClass(
-        "worker.join", "a further worker comes and goes", ("worker-1", "worker-2", "worker-3"), (8.0, 20.0)
+        "worker.join", "a further worker starts and stops", ("worker-1", "worker-2", "worker-3"), (8.0, 20.0)
     ),
     FaultClass(
         "process.second",
-        "a second sender or sink comes and goes",
+        "a second sender or sink starts and stops",
         ("whatsapp-sender-1", "postgres-sink-1"),
         (10.0, 20.0),
     ),
     FaultClass("kafka.kill", "SIGKILL of a broker, started again", ("kafka",), (1.0, 3.0)),
-    FaultClass("kafka.freeze", "a broker stands still", ("kafka",), (3.0, 8.0)),
+    FaultClass("kafka.freeze", "SIGSTOP of a broker, then SIGCONT", ("kafka",), (3.0, 8.0)),
     FaultClass(
         "kafka.controller", "SIGKILL of the active controller", ("kafka",), (1.0, 5.0), "several brokers"
     ),
-    FaultClass("kafka.two_gone", "two of three brokers gone", ("kafka",), (5.0, 10.0), "several brokers"),
+    FaultClass(
+        "kafka.two_gone",
+        "SIGKILL of two of three brokers, started again",
+        ("kafka",),
+        (5.0, 10.0),
+        "several brokers",
+    ),
     FaultClass("postgres.kill", "SIGKILL of the postmaster, started again", ("postgres",), (0.5, 3.0)),
     FaultClass("postgres.terminate", "sessions ended in the middle of a COPY", ("postgres",)),
-    FaultClass("postgres.lock", "the ledger locked by somebody else", ("postgres",), (2.0, 6.0)),
-    FaultClass("postgres.deadlock", "somebody locks in the opposite order", ("postgres",)),
+    FaultClass("postgres.lock", "the ledger locked by another session", ("postgres",), (2.0, 6.0)),
+    FaultClass("postgres.deadlock", "a session locks in the opposite order", ("postgres",)),
     FaultClass("postgres.disk_full", "no file may grow past a limit", ("postgres",), (2.0, 5.0)),
     FaultClass("postgres.midnight", "completions around a midnight without partitions", ("days",)),
-    FaultClass("clock.jump", "a wall clock is minutes off, then right again", CLOCKS, (5.0, 10.0)),
+    FaultClass("clock.jump", "a wall clock is wrong by minutes, then right again", CLOCKS, (5.0, 10.0)),
     FaultClass("valkey.restart", "SIGKILL of Valkey, started again", ("valkey",), (0.5, 2.0)),
     FaultClass("valkey.memory", "no memory for anything new", ("valkey",), (2.0, 5.0)),
-    FaultClass("link.delay", "every packet late by up to 0.3 s", LINKS, (4.0, 8.0)),
+    FaultClass("link.delay", "every packet delayed by up to 0.3 s", LINKS, (4.0, 8.0)),
     FaultClass("link.drop", "connections reset, new ones too", LINKS, (1.0, 5.0)),
-    FaultClass("link.half_close", "the server's side says that it is done", LINKS),
-    FaultClass("link.replies_lost", "what is asked arrives, the answer never does", LINKS, (2.0, 6.0)),
+    FaultClass("link.half_close", "the server's direction is closed", LINKS),
+    FaultClass("link.replies_lost", "requests arrive, replies are lost", LINKS, (2.0, 6.0)),
     FaultClass("provider.hang", "no answer to some calls", ("provider",), (1.0, 3.0)),
     FaultClass("provider.throttle", "too many: HTTP 429", ("provider",), (2.0, 5.0)),
     FaultClass("provider.error", "HTTP 500 with an unclear code", ("provider",), (0.5, 1.5)),
-    FaultClass("provider.refuse", "a code that says not sent, try again", ("provider",), (1.0, 3.0)),
-    FaultClass("provider.taken_then_reset", "the message goes out, the answer is a reset", ("provider",)),
-    FaultClass("provider.garbage", "an answer that is no JSON", ("provider",)),
+    FaultClass("provider.refuse", "a code that means not sent, retry", ("provider",), (1.0, 3.0)),
+    FaultClass("provider.taken_then_reset", "the message is sent, the answer is a reset", ("provider",)),
+    FaultClass("provider.garbage", "an answer that is not JSON", ("provider",)),
     FaultClass("provider.webhooks", "statuses doubled, late and out of order", ("webhooks",), (5.0, 15.0)),
-    FaultClass("poison", "records that nobody can decode", POISONABLE),
+    FaultClass("poison", "undecodable records", POISONABLE),
 )
 BY_KIND = {each.kind: each for each in CLASSES}
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """`at_s` after the load has begun; `size` from 0 to 1 is what the kind makes of it."""
+    """`at_s`: seconds after the start of the load; `size`: 0 to 1, interpreted by the kind."""
 
     at_s: float
     kind: str
@@ -104,9 +110,9 @@ def classes_for(brokers: int) -> list[FaultClass]:
 
 
 def schedule(seed: int, duration_s: float, brokers: int = 1) -> list[Fault]:
-    """In the order of time; each fault ends within `duration_s`.
+    """Return the faults ordered by time; each ends within `duration_s`.
 
-    From ten minutes on each class comes at least three times, from three minutes on at least once.
+    A run of ten minutes has each class at least three times, one of three minutes at least once.
     """
     rng = random.Random(seed)
     known = classes_for(brokers)
@@ -118,7 +124,7 @@ def schedule(seed: int, duration_s: float, brokers: int = 1) -> list[Fault]:
         wanted = rng.sample(
             known, k=min(len(known), max(1, round(FAULTS_PER_MINUTE_SHORT * duration_s / 60)))
         )
-    # The long ones first: they are the hardest to place.
+    # Long faults first: they are the hardest to place.
     placed: list[Fault] = []
     for one in sorted(wanted, key=lambda each: -each.duration_s[1]):
         for _ in range(PLACEMENTS_TRIED_MAX):
@@ -130,7 +136,7 @@ def schedule(seed: int, duration_s: float, brokers: int = 1) -> list[Fault]:
 
 
 def _anywhere(one: FaultClass, duration_s: float, rng: random.Random) -> Fault | None:
-    """At a time and on a target by chance; None where it would not end in time."""
+    """Return a fault at a random time and target; None if it would not end in time."""
     target = rng.choice(one.targets)
     lasts_s = rng.uniform(*one.duration_s)
     latest_s = duration_s - lasts_s

@@ -1,4 +1,4 @@
-"""The embedded servers of a fault run, each of which can be killed, frozen and started again alone."""
+"""The embedded servers of a fault run; each can be killed, frozen and restarted separately."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Servers:
         return (self._lock.descriptor,)
 
     def start(self) -> ServerUrls:
-        """Raises CannotStart."""
+        """Start all servers. Raises CannotStart."""
         with ThreadPoolExecutor(1) as pool:
             brokers = pool.submit(self.kafka.start)
             postgres_url, valkey_url = self.start_one("postgres"), self.start_one("valkey")
@@ -62,17 +62,17 @@ class Servers:
         return ServerUrls(self.kafka.bootstrap, postgres_url, valkey_url)
 
     def start_one(self, name: str) -> str:
-        """Returns its address once it serves."""
+        """Start one server; return its address once it is ready."""
         self._running[name], url = self._starters[name]()
         return url
 
     def kill(self, name: str) -> None:
-        """SIGKILL; returns once the process and its children are gone."""
+        """Send SIGKILL; return once the process and its children have ended."""
         server = self._running.pop(name)
         children = psutil.Process(server.pid).children(recursive=True)
         os.kill(server.pid, signal.SIGKILL)
         server.stop()
-        # A backend that outlives its postmaster still writes: no second one may start before it is gone.
+        # A backend that outlives its postmaster still writes: no second server may start before it has ended.
         _, alive = psutil.wait_procs(children, CHILDREN_GONE_S)
         if alive:
             raise CannotStart(
@@ -80,7 +80,7 @@ class Servers:
             )
 
     def freeze_broker(self, node_id: int, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after that time."""
+        """Send SIGSTOP, and SIGCONT after that time."""
         pid = self.kafka.server(node_id).pid
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -89,7 +89,7 @@ class Servers:
             os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        """Returns once every server is gone."""
+        """Return once every server has ended."""
         self.kafka.stop()
         servers, self._running = list(self._running.values()), {}
         if servers:

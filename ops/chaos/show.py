@@ -1,4 +1,4 @@
-"""What a fault run says to a person."""
+"""Renders the schedule and the outcome of a fault run as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plan_json(plan: Plan) -> str:
 
 
 def text(outcome: Outcome, plan: Plan) -> str:
-    """The gates; where one does not hold also the schedule and the histories."""
+    """Return the gates; if one does not hold, also the schedule and the histories."""
     lines = []
     if not outcome.ok:
         lines += [plan_text(plan), ""]
@@ -30,6 +30,6 @@ def text(outcome: Outcome, plan: Plan) -> str:
             lines += [f"{one}:", *(f"    {moment}" for moment in history), ""]
     counted = ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items()))
     lines += [f"faults: {counted}", f"accepted: {outcome.accepted:,}, retries: {outcome.retries:,}"]
-    lines += [f"{'holds' if gate.ok else 'BROKEN':6}  {gate.name}: {gate.said}" for gate in outcome.gates]
+    lines += [f"{'holds' if gate.ok else 'BROKEN':6}  {gate.name}: {gate.detail}" for gate in outcome.gates]
     lines.append(f"seed {outcome.seed}: {'every gate holds' if outcome.ok else 'NOT every gate holds'}")
     return "\n".join(lines)

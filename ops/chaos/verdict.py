@@ -1,4 +1,4 @@
-"""Whether a run held what is promised. Pure: everything that was seen goes in, gates come out."""
+"""Judges a fault run: from the observations to the gates. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ops.chaos.watcher import Violation
 DRAIN_S_MAX = 60.0
 EXAMPLES_MAX = 5
 ACCEPTED_PER_S_MIN = 500.0
-# Between a fault's time and the moment at which it is done; both ends of a cut are blurred by as much.
+# Between a fault's scheduled time and its execution: the tolerance at both ends of a cut.
 CUT_BLUR_S = 1.0
 RECOVERY_S = 1.0  # a client's own back-off after an outage
 
@@ -24,37 +24,39 @@ Position = tuple[str, int, int]
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A fault as it was carried out; seconds since the load began. `failed` says why it could not be."""
+    """A fault as executed; seconds since the start of the load. `failed`: the reason why it failed."""
 
     fault: Fault
     begun_s: float
     ended_s: float
     note: str = ""
     failed: str = ""
-    calls: tuple[str, ...] | None = None  # attempts under way at its moment, where that was looked at
+    calls: tuple[str, ...] | None = None  # attempts in flight at its time, if they were read
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A mark that allowed a call, and its end where it has one; seconds since the load began."""
+    """A marked call and its end, if any; seconds since the start of the load."""
 
     called_s: float
     finished_s: float | None = None
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """`of_time`: how fast the machine was is in it, too."""
+    """A promise and whether it held. `of_time`: it depends on the speed of the machine."""
 
     name: str
     ok: bool
-    said: str
+    detail: str
     of_time: bool = False
 
 
 @dataclass(frozen=True)
 class Seen:
-    """`ambiguous`: delivery -> its last attempt; `calls`: the provider's record; times in s of the run.
+    """The observations of a run; times in seconds since the start of the load.
 
-    `call_s_max`: the longest from a mark to the end of its call.
+    - `ambiguous`: delivery -> its last attempt.
+    - `calls`: the provider's record.
+    - `call_s_max`: the longest time from a mark to the end of its call.
     """
 
     report: Report
@@ -85,7 +87,9 @@ def gates(
     breaches = "; ".join(f"{b.kind}: {b.what} ({b.count})" for b in report.breaches)
     return [
         Gate("every accepted id is accounted for", not report.missing and report.ok, breaches or "all are"),
-        Gate("nobody was called twice", not report.twice, f"{report.calls} calls, {report.twice} repeated"),
+        Gate(
+            "no delivery was called twice", not report.twice, f"{report.calls} calls, {report.twice} repeated"
+        ),
         _watched(seen),
         _ambiguous_bounded(seen),
         _ambiguous_equal(seen),
@@ -104,14 +108,14 @@ def gates(
 
 def _watched(seen: Seen) -> Gate:
     ok = not seen.violations and seen.looks > 0
-    said = "; ".join(violation.what for violation in seen.violations[:EXAMPLES_MAX])
-    return Gate("no committed offset passed what is durable", ok, said or f"looked {seen.looks} times")
+    detail = "; ".join(violation.what for violation in seen.violations[:EXAMPLES_MAX])
+    return Gate("no committed offset exceeded the durable ones", ok, detail or f"looked {seen.looks} times")
 
 
 def cuts_calls(fault: Fault) -> bool:
-    """Whether calls that were under way may never get their answer, or never write it down.
+    """Return whether the fault can make calls in flight lose their answer or its record.
 
-    A database that is away does not: whoever made the call keeps its result until it is written.
+    An unavailable database cannot: the sender keeps the result of a call until it is written.
     """
     if fault.kind in ("process.kill", "process.terminate", "process.stop"):
         return fault.target in ("whatsapp-sender", "simulator")
@@ -119,7 +123,7 @@ def cuts_calls(fault: Fault) -> bool:
 
 
 def in_flight(seen: Seen, event: Event) -> set[str]:
-    """Attempts that were under way at the moment of the fault, or at some time of it where it lasted."""
+    """Return the attempts that were in flight at the fault, or at any time while it lasted."""
     if event.calls is not None:
         return set(event.calls)
     begun_s, ended_s = event.begun_s - CUT_BLUR_S, event.ended_s + CUT_BLUR_S
@@ -131,33 +135,33 @@ def in_flight(seen: Seen, event: Event) -> set[str]:
 
 
 def _open_until_s(one: Attempt, call_s_max: float) -> float:
-    """A result that was written late, or by whoever found the call abandoned, is none of the call's time."""
+    """Return when the call ended at the latest; its result may have been written later."""
     longest_s = one.called_s + call_s_max
     return longest_s if one.finished_s is None else min(one.finished_s, longest_s)
 
 
 def _ambiguous_bounded(seen: Seen) -> Gate:
-    """By id, hence also in number: each was under way at a fault that cuts calls, or answered badly."""
+    """Check by id: each ambiguous delivery was in flight at a cutting fault, or was answered badly."""
     cutting = [event for event in seen.events if cuts_calls(event.fault)]
     cut = [in_flight(seen, event) for event in cutting]
     unclear = {call.attempt_id for call in seen.calls if call.rule is not None}
     explained = set[str | None](unclear).union(*cut)
     strange = [delivery for delivery, attempt in seen.ambiguous.items() if attempt not in explained]
     looked = sum(event.calls is not None for event in cutting)
-    said = (
+    detail = (
         f"{len(seen.ambiguous)}; under way at {len(cutting)} faults were {len(set[str]().union(*cut))} calls "
         f"(looked at while {looked} senders stood still), the provider misbehaved in {len(unclear)}"
     )
     if strange:
-        said += f"; neither: {', '.join(strange[:EXAMPLES_MAX])}"
-    return Gate("ambiguous is at most what was in flight", not strange, said)
+        detail += f"; neither: {', '.join(strange[:EXAMPLES_MAX])}"
+    return Gate("ambiguous is at most what was in flight", not strange, detail)
 
 
 def _ambiguous_equal(seen: Seen) -> Gate:
-    """What the ledger calls ambiguous and what the provider leaves open are the same.
+    """Check that the ambiguous deliveries are those that the provider's record leaves open.
 
-    Open is: the provider never heard of the call, or did not take it, or its statuses died with the
-    simulator. And what it heard of, did not take and did not clearly refuse must be ambiguous.
+    - Open: the call never arrived, or was not accepted, or its statuses were lost with the simulator.
+    - A call that arrived, was not accepted and was not clearly rejected must be ambiguous.
     """
     calls = {call.attempt_id: call for call in seen.calls}
     ended_at = [
@@ -172,9 +176,9 @@ def _ambiguous_equal(seen: Seen) -> Gate:
         if call is None:
             reasons["never arrived"] += 1
         elif call.wamid is None:
-            reasons["not taken"] += 1
+            reasons["not accepted"] += 1
         elif any(call.at < at for at in ended_at):
-            reasons["taken, statuses lost with the simulator"] += 1
+            reasons["accepted, statuses lost with the simulator"] += 1
         else:
             strange.append(delivery_id)
     listed = set(seen.ambiguous.values())
@@ -186,12 +190,12 @@ def _ambiguous_equal(seen: Seen) -> Gate:
         and not certainly_not_sent(call)
         and call.attempt_id not in listed
     ]
-    said = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    detail = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
     if strange:
-        said += f"; resolved by the provider: {', '.join(strange[:EXAMPLES_MAX])}"
+        detail += f"; resolved by the provider: {', '.join(strange[:EXAMPLES_MAX])}"
     if unlisted:
-        said += f"; open at the provider only: {', '.join(str(one) for one in unlisted[:EXAMPLES_MAX])}"
-    return Gate("ambiguous is what the provider leaves open", not strange and not unlisted, said)
+        detail += f"; open at the provider only: {', '.join(str(one) for one in unlisted[:EXAMPLES_MAX])}"
+    return Gate("ambiguous equals what the provider leaves open", not strange and not unlisted, detail)
 
 
 def _dead_letters(seen: Seen) -> Gate:
@@ -200,18 +204,18 @@ def _dead_letters(seen: Seen) -> Gate:
         set(seen.poisoned) - set(seen.dead_letters),
     )
     examples = [*sorted(surplus), *sorted(lacking)][:EXAMPLES_MAX]
-    said = f"{len(set(seen.poisoned))} injected, {len(surplus)} too many, {len(lacking)} not there"
-    return Gate("dead letters are the poison", not examples, f"{said} {examples or ''}".strip())
+    detail = f"{len(set(seen.poisoned))} injected, {len(surplus)} unexpected, {len(lacking)} missing"
+    return Gate("dead letters are the poison", not examples, f"{detail} {examples or ''}".strip())
 
 
 def _answered(seen: Seen) -> Gate:
     ok = not seen.unanswered and not seen.refused
-    said = "; ".join(seen.refused[:EXAMPLES_MAX]) or "none refused"
-    return Gate("every request was accepted in the end", ok, f"{seen.unanswered} without an answer; {said}")
+    detail = "; ".join(seen.refused[:EXAMPLES_MAX]) or "none rejected"
+    return Gate("every request was accepted in the end", ok, f"{seen.unanswered} without an answer; {detail}")
 
 
 def outage_seconds(events: Iterable[Event], load_s: float) -> set[int]:
-    """Whole seconds of the run in which the edge could not be expected to accept."""
+    """Return the whole seconds of the run in which a fault kept the edge from accepting."""
     seconds: set[int] = set()
     for event in events:
         fault = event.fault
@@ -227,8 +231,8 @@ def _pace(seen: Seen, accepted_per_s_min: float) -> Gate:
     counted = [second for second in range(int(seen.load_s)) if second not in out]
     accepted = sum(seen.accepted_in_s.get(second, 0) for second in counted)
     average = accepted / max(1, len(counted))
-    said = f"{average:.0f}/s on average over {len(counted)} s; {len(out)} s of planned outage left out"
-    return Gate(f"at least {accepted_per_s_min:.0f}/s accepted", average >= accepted_per_s_min, said, True)
+    detail = f"{average:.0f}/s on average over {len(counted)} s; {len(out)} s of planned outage left out"
+    return Gate(f"at least {accepted_per_s_min:.0f}/s accepted", average >= accepted_per_s_min, detail, True)
 
 
 def counts_by_class(events: Iterable[Event]) -> dict[str, int]:
@@ -241,9 +245,9 @@ def _injected(seen: Seen, classes: Iterable[FaultClass], each_min: int) -> Gate:
     failed = [
         f"{event.fault.kind} {event.fault.target}: {event.failed}" for event in seen.events if event.failed
     ]
-    said = f"{sum(counts.values())} faults of {len(counts)} classes"
+    detail = f"{sum(counts.values())} faults of {len(counts)} classes"
     if rare:
-        said += f"; fewer than {each_min} of {', '.join(rare)}"
+        detail += f"; fewer than {each_min} of {', '.join(rare)}"
     if failed:
-        said += f"; could not: {'; '.join(failed[:EXAMPLES_MAX])}"
-    return Gate(f"each class at least {each_min} times", not rare and not failed, said)
+        detail += f"; failed: {'; '.join(failed[:EXAMPLES_MAX])}"
+    return Gate(f"each class at least {each_min} times", not rare and not failed, detail)

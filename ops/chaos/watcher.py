@@ -1,8 +1,8 @@
-"""Looks, again and again while everything runs, whether a committed offset has passed what is durable.
+"""Checks repeatedly during a run that no committed offset exceeds what is durable.
 
-What is committed is read first, what is durable after it: then the second may only be further. For stages
-durable means: every record below the committed offset has, in the stage's output topics or among the dead
-letters, what the stage owes for it.
+Committed offsets are read first, durable results after them, so that the latter can only be further. For a
+stage, durable means: every record below the committed offset has its result in the output topics or among the
+dead letters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VIOLATIONS_KEPT_MAX = 50
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """`ids`: completions (and campaigns) that were passed without being done; empty for a sink."""
+    """`ids`: completions (and campaigns) below the committed offset without a result; empty for a sink."""
 
     at_s: float
     what: str
@@ -40,14 +40,14 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Ahead(msgspec.Struct, frozen=True):
-    """A record that was read and owes something: `owed` are the ids that must show before it is passed."""
+    """A record that was read. `owed`: the ids that must have a result before its offset is committed."""
 
     offset: int
     owed: str
 
 
 class Debts:
-    """Per partition of one source topic, what was read and not yet seen done; pure."""
+    """Per partition of one source topic, the records that were read and have no result yet. Pure."""
 
     def __init__(self) -> None:
         self._open: dict[int, deque[Ahead]] = {}
@@ -60,7 +60,7 @@ class Debts:
         self._paid.add(owed)
 
     def passed(self, partition: int, committed: int) -> list[Ahead]:
-        """Takes what lies below `committed`; returns what of it was never paid."""
+        """Remove the records below `committed`; return those without a result."""
         unpaid = []
         waiting = self._open.get(partition, deque())
         while waiting and waiting[0].offset < committed:
@@ -71,7 +71,7 @@ class Debts:
 
 
 class Tail:
-    """Reads a few topics from their beginnings, further with each call."""
+    """Reads several topics from their beginnings, incrementally."""
 
     def __init__(self, bootstrap: str, topics: list[Topic]) -> None:
         self._next = {topic.name: dict.fromkeys(range(topic.partitions), 0) for topic in topics}
@@ -80,7 +80,7 @@ class Tail:
         }
 
     def read_to(self, ends: Offsets, no_progress_s_max: float) -> Iterator[Record]:
-        """Everything below `ends` that was not read before. Raises KafkaException."""
+        """Yield all records below `ends` that were not read before. Raises KafkaException."""
         for topic, reader in self._readers.items():
             next_offsets = self._next[topic]
             for batch in reader.read(dict(next_offsets), ends[topic], no_progress_s_max):
@@ -95,7 +95,7 @@ class Tail:
 
 
 class Watcher:
-    """`looks` counts the looks that could be finished; a look that a fault cut off says nothing."""
+    """`looks` counts completed checks; one that a fault interrupts has no result."""
 
     def __init__(self, found: Deployment, clock: Callable[[], float] = time.monotonic) -> None:
         self.looks = 0
@@ -120,7 +120,7 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Looks once more, then ends."""
+        """Check once more, then end."""
         self._stop.set()
         self._thread.join(READ_TIMEOUT_S * 3)
         self.close()
@@ -137,7 +137,7 @@ class Watcher:
             self._stop.wait(LOOK_EVERY_S)
 
     def look(self) -> None:
-        """Once; raises what keeps it from seeing everything. Not while the thread runs."""
+        """Check once; raises the error that prevents it. Not while the thread runs."""
         self._look_at_stages()
         self._look_at_sinks()
         self.looks += 1
@@ -211,7 +211,7 @@ class Watcher:
                 case "dead_letters":
                     self._enter_dead_letter(value)
         except Undecodable:
-            return  # poison of the run's own: what is owed for it is a dead letter that names its place
+            return  # a poison record of this run: its result is a dead letter with its place
 
     def _enter_dead_letter(self, value: bytes) -> None:
         letter = codec("dead_letter").decode(value)
@@ -231,7 +231,7 @@ class Watcher:
 
 
 def completion_ids(violations: list[Violation]) -> list[str]:
-    """Those of the violations that name completions, each once."""
+    """Return the completions of the violations, each once."""
     found: dict[str, None] = {}
     for violation in violations:
         for one in violation.ids:

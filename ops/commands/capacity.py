@@ -14,11 +14,9 @@ PRICES, RULES = Prices(), Rules()
 
 
 def capacity(
-    completions_per_min: Annotated[
-        float, typer.Option(min=1, help="Completions a minute at the peak that must be kept up with.")
-    ],
+    completions_per_min: Annotated[float, typer.Option(min=1, help="Completions per minute at the peak.")],
     matching_percent: Annotated[
-        float, typer.Option(min=0, max=100, help="Of a hundred completions, how many lead to a message.")
+        float, typer.Option(min=0, max=100, help="Percent of completions that lead to a message.")
     ] = 10.0,
     result: Annotated[
         Path | None,
@@ -28,7 +26,7 @@ def capacity(
         ),
     ] = None,
     utilisation: Annotated[
-        float, typer.Option(min=1, max=100, help="Percent of a core that is planned with at the peak.")
+        float, typer.Option(min=1, max=100, help="Planned load of a core at the peak, in percent.")
     ] = 100 * RULES.utilisation,
     machine_cores: Annotated[
         int, typer.Option(min=1, help="Virtual CPUs of one machine.")
@@ -38,12 +36,12 @@ def capacity(
         typer.Option(min=1, max=100, help="A day's mean load, in percent of the peak: for disk and traffic."),
     ] = 100 * RULES.average_ratio,
     database_days: Annotated[
-        float, typer.Option(min=0, help="How long rows stay in Postgres.")
+        float, typer.Option(min=0, help="Retention of rows in Postgres, in days.")
     ] = RULES.database_days,
     replicated: Annotated[
         bool,
         typer.Option(
-            "--replicated", help="Three replicas, a standby and spares, even where one machine would do."
+            "--replicated", help="Three replicas, a standby and spares, even if one machine is enough."
         ),
     ] = False,
     price_vcpu_hour: Annotated[
@@ -56,16 +54,16 @@ def capacity(
         float, typer.Option(min=0, help="USD of a GB between zones; 0 in one zone. An assumption.")
     ] = PRICES.zone_gb_usd,
     json: Annotated[
-        bool, typer.Option("--json", help="Print it as JSON, with what it was reckoned from.")
+        bool, typer.Option("--json", help="Print JSON, with the measurements it is computed from.")
     ] = False,
 ) -> None:
-    """Say how many processes, machines, partitions and sending numbers a load needs, and what they cost.
+    """Compute processes, machines, partitions, sender numbers and cost for a load.
 
-    Reckoned from measured figures: CPU of a completion by process (`bench e2e`), of a message
-    (`bench sender`), bytes on disk (`bench storage`). Talks to no server. Each line says its reason;
-    docs/capacity.md says what the model does not know.
+    Computed from measurements: CPU of a completion by process (`bench e2e`), of a message (`bench sender`),
+    bytes on disk (`bench storage`). Uses no server. Each line has its reason; docs/capacity.md lists the
+    limits of the model.
 
-    Exit codes: 0 reckoned, 2 there is no result to reckon with.
+    Exit codes: 0 computed, 2 no usable measurement.
 
     Examples:
 

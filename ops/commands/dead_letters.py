@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 dead_letters = typer.Typer(
     name="dead-letters",
-    help="Look at what could not be processed, and send it once more.",
+    help="Inspect records that could not be processed, and redrive them.",
     no_args_is_help=True,
 )
 
@@ -29,16 +29,14 @@ class Shown(StrEnum):
     ALL = "all"
 
 
-Id = Annotated[str | None, typer.Option(help="This letter.")]
-Reason = Annotated[str | None, typer.Option(help="Those whose reason holds this, in any case.")]
+Id = Annotated[str | None, typer.Option(help="Id of one letter.")]
+Reason = Annotated[str | None, typer.Option(help="Text in the reason, case-insensitive.")]
 Stage = Annotated[
-    str | None, typer.Option(help="Those given up by this stage, such as qualify or sink:completions.")
+    str | None, typer.Option(help="Stage that rejected the record, such as qualify or sink:completions.")
 ]
-Topic = Annotated[
-    str | None, typer.Option(help="Those from this topic: its role, such as completions, or its name.")
-]
-Since = Annotated[datetime | None, typer.Option(formats=TIMES, help="Those given up from then on (UTC).")]
-Until = Annotated[datetime | None, typer.Option(formats=TIMES, help="Those given up before then (UTC).")]
+Topic = Annotated[str | None, typer.Option(help="Source topic: its role, such as completions, or its name.")]
+Since = Annotated[datetime | None, typer.Option(formats=TIMES, help="Failed at this time or later (UTC).")]
+Until = Annotated[datetime | None, typer.Option(formats=TIMES, help="Failed before this time (UTC).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -50,13 +48,15 @@ def list_letters(
     topic: Topic = None,
     since: Since = None,
     until: Until = None,
-    state: Annotated[Shown, typer.Option(help="Which of them.")] = Shown.OPEN,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many letters; all are counted.")] = 20,
+    state: Annotated[Shown, typer.Option(help="State of the letters.")] = Shown.OPEN,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Maximum number of letters listed; all are counted.")
+    ] = 20,
     json: Json = False,
 ) -> None:
     """Count dead letters by stage and reason, and list the newest.
 
-    Exit codes: 0 listed, 2 something could not be read.
+    Exit codes: 0 listed, 2 a table or topic cannot be read.
 
     Examples:
 
@@ -104,9 +104,9 @@ def list_letters(
 
 @dead_letters.command("show")
 def show(id: Annotated[str, typer.Argument(help="Id of a dead letter.")], json: Json = False) -> None:
-    """Show one letter and what its record says; phones are masked, names and addresses left out.
+    """Show one dead letter and its decoded record; phones are masked, names and addresses omitted.
 
-    Exit codes: 0 shown, 1 there is none such, 2 something could not be read.
+    Exit codes: 0 shown, 1 unknown id, 2 a table or topic cannot be read.
 
     Example:
 
@@ -148,24 +148,25 @@ def redrive(
     since: Since = None,
     until: Until = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All open letters, where no other option chooses.")
+        bool, typer.Option("--all", help="All open letters; required if no other filter is given.")
     ] = False,
     quarantined: Annotated[
-        bool, typer.Option("--quarantined", help="Also letters whose record was redriven too often.")
+        bool, typer.Option("--quarantined", help="Include letters whose record was redriven too often.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many letters, the oldest first.")
+        int | None, typer.Option(min=1, help="Maximum number of letters, the oldest first.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be sent.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the letters.")] = False,
     json: Json = False,
 ) -> None:
-    """Send dead letters' records to their topics once more, after the cause is mended.
+    """Publish the records of dead letters again, after the cause is fixed.
 
-    Stages and sinks take a record that they know as a repeat, so nothing happens twice. What fails again is
-    a new letter, with one attempt more; a record redriven too often (topology.yaml:
-    dead_letters.redrives_max) is quarantined. A redrive that was broken off goes on when it is called again.
+    Stages and sinks treat a record that they have processed as a repeat, so it has no second effect. A record
+    that fails again becomes a new letter with one more attempt; a record that was redriven too often
+    (topology.yaml: dead_letters.redrives_max) is quarantined. An interrupted redrive continues when it is
+    started again.
 
-    Exit codes: 0 all were sent, 1 some were quarantined or left, 2 it could not be done.
+    Exit codes: 0 all redriven, 1 some quarantined or left, 2 not possible.
 
     Examples:
 
@@ -183,7 +184,7 @@ def redrive(
     found = find()
     which = _which(id, reason, stage, topic, since, until, "unsettled" if quarantined else "open")
     if which.everything != everything:
-        typer.echo("Choose letters by an option, or all of them by --all.", err=True)
+        typer.echo("Select letters with a filter option, or all of them with --all.", err=True)
         raise typer.Exit(CANNOT)
     if dry_run:
         groups = work.plan(found, which)

@@ -12,9 +12,9 @@ from ops.exits import NO, OK
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say what serves and what does not, and what to do about it.
+    """Check every server and process, and show what is wrong and what to do.
 
-    Exit codes: 0 everything serves, 1 something does not.
+    Exit codes: 0 all checks passed, 1 a check failed.
 
     Example:
 

@@ -8,7 +8,7 @@ import typer
 def down() -> None:
     """Stop what `up` or `run` started in this QUIZSTREAM_HOME: the processes first, then the servers.
 
-    Exit codes: 0 nothing runs any more, 2 it did not stop in time.
+    Exit codes: 0 all stopped, 2 not stopped in time.
 
     Example:
 

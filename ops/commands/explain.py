@@ -11,13 +11,13 @@ from ops.exits import NO
 
 def explain(
     id: Annotated[str, typer.Argument(help="Id of a completion or of a delivery.")],
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a moment.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object per entry.")] = False,
 ) -> None:
-    """Tell the whole history of one completion or delivery, from topics, tables and the provider's record.
+    """Show the history of one completion or delivery, from topics, tables and the provider's record.
 
-    Ordered by time; phones are masked, names and e-mail addresses left out.
+    Ordered by time; phones are masked, names and e-mail addresses omitted.
 
-    Exit codes: 0 told, 1 nothing knows the id, 2 something could not be read.
+    Exit codes: 0 shown, 1 unknown id, 2 a topic, a table or the record cannot be read.
 
     Examples:
 

@@ -16,14 +16,14 @@ WATCH_EVERY_S = 2.0
 
 
 def lag(
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object a reader.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list, one object per reader.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Measure again every 2 s until Ctrl-C.")] = False,
 ) -> None:
-    """Show how far each agent and sink is behind, in records and in seconds, as the brokers say it.
+    """Show the lag of each agent and sink, in records and in seconds, from the brokers' offsets.
 
     Seconds are the age of the oldest record that was not read yet.
 
-    Exit codes: 0 measured, 2 the brokers cannot be asked.
+    Exit codes: 0 measured, 2 the brokers do not answer.
 
     Examples:
 
@@ -65,7 +65,7 @@ def _table(lags: list[Lag]) -> Table:
     from rich.table import Table
 
     table = Table("reader", "topic")
-    for name in ("records behind", "seconds behind"):
+    for name in ("lag (records)", "lag (s)"):
         table.add_column(name, justify="right")
     for one in lags:
         seconds = "?" if one.seconds is None else f"{one.seconds:.1f}"

@@ -12,9 +12,9 @@ from ops.exits import CANNOT
 def process(
     name: Annotated[str, typer.Argument(help="edge, worker, postgres-sink, whatsapp-sender or simulator.")],
 ) -> None:
-    """Run one process in the foreground, as the supervisor would; SIGTERM stops it within 10 s.
+    """Run one process in the foreground, as the supervisor does; SIGTERM stops it within 10 s.
 
-    Its servers are found by KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and REDIS_URL (default: the embedded ones).
+    Its servers are given by KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and REDIS_URL (default: the embedded ones).
 
     Examples:
 

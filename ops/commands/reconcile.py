@@ -13,18 +13,21 @@ from ops.exits import NO, OK
 def reconcile(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     accepted: Annotated[
-        Path | None, typer.Option(help="Ids that a client got a 202 for, one a line: all must be there.")
+        Path | None,
+        typer.Option(
+            help="File of completion ids that clients received with a 202, one a line; all must be found."
+        ),
     ] = None,
     wait: Annotated[
         float | None,
         typer.Option(
-            min=0, help="First wait up to so many seconds until nothing moves; else that is a breach."
+            min=0, help="Seconds to wait until nothing is in flight; what still is then counts as a breach."
         ),
     ] = None,
 ) -> None:
-    """Prove that every accepted completion is accounted for, by id, and that nobody was written to twice.
+    """Audit the ledger: every accepted completion is accounted for by id, and no message was sent twice.
 
-    Topics, tables, the ledger and the provider simulator's own record are read and held against each other:
+    Reads topics, tables, the ledger and the provider simulator's record, and compares them:
 
       accepted = limited + unmatched + matched + dead
 
@@ -32,10 +35,10 @@ def reconcile(
 
       deliveries = the sum of the ledger's states
 
-    Without --wait, what is still on its way counts as in flight, not as missing. Up to 20 ids are shown of
-    each breach.
+    Without --wait, unfinished work counts as in flight, not as missing. Each breach is shown with up to 20
+    ids.
 
-    Exit codes: 0 the ledger holds, 1 it does not, 2 something could not be read.
+    Exit codes: 0 the ledger holds, 1 it does not, 2 a topic, a table or the record cannot be read.
 
     Examples:
 

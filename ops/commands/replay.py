@@ -16,34 +16,34 @@ from pipeline.errors import OperatorError
 
 def replay(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8; line 1 names the columns.")],
-    quiz: Annotated[str, typer.Option(help="Id of the quiz. Made from the header where there is none.")],
+    quiz: Annotated[str, typer.Option(help="Id of the quiz; created from the header if it does not exist.")],
     contact_column: Annotated[
-        str | None, typer.Option(help="Column that holds a phone number. Without it people are made up.")
+        str | None, typer.Option(help="Column with phone numbers; without it, contacts are generated.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, help="Rows a second, on schedule however slow the answers are.")
+        float | None, typer.Option(min=0.01, help="Rows per second, independent of the response time.")
     ] = None,
     accepted_out: Annotated[
-        Path | None, typer.Option(help="Append the id of every accepted completion, one a line.")
+        Path | None, typer.Option(help="File to which the id of every accepted completion is appended.")
     ] = None,
-    tenant: Annotated[str, typer.Option(help="Whose quiz it is, where it has to be made.")] = "demo",
+    tenant: Annotated[str, typer.Option(help="Tenant of a quiz that has to be created.")] = "demo",
     concurrency: Annotated[
-        int, typer.Option(min=1, max=1000, help="Requests at a time, where no rate is given.")
+        int, typer.Option(min=1, max=1000, help="Concurrent requests, if no rate is given.")
     ] = 64,
     json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Post the rows of any CSV file as completions, each until the edge has said yes or no.
+    """Post the rows of a CSV file as completions, each until the edge has accepted or rejected it.
 
     Every column is a question and every row a respondent; an empty cell or NA is an unanswered question.
-    Without a contact column each row gets a valid Brazilian mobile number made from the quiz and the line:
-    those people may exist, so it is refused where the tenant has a number at a real provider.
+    Without a contact column each row gets a valid Brazilian mobile number, derived from quiz and line. Such
+    numbers may exist, so the command stops if the tenant has a sender number at a real provider.
 
-    Replaying the same file again changes nothing: same ids, same days, same people.
+    Replaying the same file again changes nothing: ids, days and contacts are the same.
 
-    What is refused for now (429, 503, a broken connection) is tried again with the same key. What is refused
-    for good is named by its line on stderr, and the rest goes on.
+    A request that may succeed later (429, 503, a broken connection) is retried with the same key. A row that
+    is rejected finally is printed with its line number on stderr, and the next rows follow.
 
-    Exit codes: 0 every row accepted, 1 a row was refused or got no answer, 2 nothing could be done.
+    Exit codes: 0 every row accepted, 1 a row was rejected or got no answer, 2 not possible.
 
     Examples:
 
@@ -61,7 +61,7 @@ def replay(
     from ops.demo.answer_table import AnswerTable
     from ops.demo.people import require_simulated_numbers
     from ops.demo.quiz_of_table import quiz_for
-    from ops.demo.replay import Accepted, GaveUp, Plan, Refused, RowOutcome
+    from ops.demo.replay import Accepted, GaveUp, Plan, Rejected, RowOutcome
     from ops.demo.replay import replay as post_rows
     from ops.locate import find
     from sinks.postgres.connect import connect
@@ -91,7 +91,7 @@ def replay(
             case Accepted(_, completion_id):
                 if accepted is not None:
                     accepted.write(f"{completion_id}\n")
-            case Refused(line, problem):
+            case Rejected(line, problem):
                 print(f"line {line}: {problem}", file=sys.stderr)
             case GaveUp(line, problem):
                 print(f"line {line}: no answer: {problem}", file=sys.stderr)
@@ -100,7 +100,7 @@ def replay(
 
     with ExitStack() as stack:
         status = stack.enter_context(console.status("posting"))
-        # Line by line: what was accepted is on record also when this process is killed.
+        # Line by line, so that the file is complete even if this process is killed.
         opened = None if accepted_out is None else _append_to(accepted_out)
         if opened is not None:
             stack.enter_context(opened)
@@ -109,7 +109,7 @@ def replay(
         counts = {
             "rows": summary.rows,
             "accepted": summary.accepted,
-            "refused": summary.refused,
+            "rejected": summary.rejected,
             "gave_up": summary.gave_up,
             "retries": summary.retries,
             "elapsed_s": round(summary.elapsed_s, 3),
@@ -118,7 +118,7 @@ def replay(
     else:
         pace = summary.rows / summary.elapsed_s if summary.elapsed_s else 0.0
         print(
-            f"{summary.rows:,} rows: {summary.accepted:,} accepted, {summary.refused:,} refused, "
+            f"{summary.rows:,} rows: {summary.accepted:,} accepted, {summary.rejected:,} rejected, "
             f"{summary.gave_up:,} without an answer, {summary.retries:,} retries, "
             f"{summary.elapsed_s:.1f} s ({pace:,.0f}/s)"
         )

@@ -9,7 +9,8 @@ import typer
 
 def run(
     once: Annotated[
-        bool, typer.Option("--once", help="End after the reconciliation; exit 0 only if the ledger holds.")
+        bool,
+        typer.Option("--once", help="Stop after the reconciliation; exit code 0 only if the ledger holds."),
     ] = False,
     brokers: Annotated[
         int | None,
@@ -18,11 +19,11 @@ def run(
 ) -> None:
     """Start everything, replay two real quizzes through HTTP, reconcile, and serve until Ctrl-C.
 
-    Kafka, PostgreSQL and Valkey run on this machine, except those that KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL
-    or REDIS_URL name. State is kept in QUIZSTREAM_HOME (default .quizstream), ports begin at
+    Kafka, PostgreSQL and Valkey run on this machine, except those given by KAFKA_BOOTSTRAP_SERVERS,
+    DATABASE_URL or REDIS_URL. State is stored in QUIZSTREAM_HOME (default .quizstream), ports begin at
     QUIZSTREAM_PORT_BASE (default 8600): two homes with two bases run side by side.
 
-    Exit codes: 0 the ledger holds, 1 it does not, 2 something could not start, 130 interrupted.
+    Exit codes: 0 the ledger holds, 1 it does not, 2 a server or process did not start, 130 interrupted.
 
     Examples:
 

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's deliveries.")]
 Campaign = Annotated[str | None, typer.Option(help="Only this campaign's deliveries.")]
-Number = Annotated[str | None, typer.Option(help="Only what this sending number would send.")]
-Json = Annotated[bool, typer.Option("--json", help="Print what is stopped now, as JSON.")]
+Number = Annotated[str | None, typer.Option(help="Only deliveries of this sender number.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the stops in force as JSON.")]
 
 
 def stop_sending(
     tenant: Tenant = None,
     campaign: Campaign = None,
     number: Number = None,
-    reason: Annotated[str, typer.Option(help="Shown to whoever asks why nothing is sent.")] = "",
+    reason: Annotated[str, typer.Option(help="Shown with the stop, for other operators.")] = "",
     json: Json = False,
 ) -> None:
-    """Stop sending: everything, or one tenant, campaign or number. Deliveries wait, nothing is lost.
+    """Stop sending: everything, or one tenant, campaign or sender number. Deliveries wait; none is lost.
 
-    Once this returns no new call is begun; calls in flight (at most ten a number) still end.
+    After this returns no new call starts; calls in flight (at most ten a number) still end.
 
-    Exit codes: 0 stopped, 2 it could not be done.
+    Exit codes: 0 stopped, 2 not possible.
 
     Examples:
 
@@ -50,9 +50,9 @@ def stop_sending(
 def resume_sending(
     tenant: Tenant = None, campaign: Campaign = None, number: Number = None, json: Json = False
 ) -> None:
-    """Take back a stop of the same scope. Other stops stay; resuming a number also ends its quarantine.
+    """Remove a stop of the same scope. Other stops remain; resuming a number also ends its quarantine.
 
-    Exit codes: 0 nothing stops this scope any more, 2 it could not be done.
+    Exit codes: 0 this scope is not stopped any more, 2 not possible.
 
     Examples:
 
@@ -78,7 +78,7 @@ def _scope(tenant: str | None, campaign: str | None, number: str | None) -> str:
     named = {"tenant": tenant, "campaign": campaign, "number": number}
     given = {kind: name for kind, name in named.items() if name is not None}
     if len(given) > 1:
-        typer.echo("Name one of --tenant, --campaign and --number, or none for everything.", err=True)
+        typer.echo("Give only one of --tenant, --campaign and --number, or none for everything.", err=True)
         raise typer.Exit(CANNOT)
     for kind, name in given.items():
         return scope_of(kind, name)
@@ -91,7 +91,7 @@ def _show(stops: list[Stop], as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(stops).decode())
         return
-    print("Stopped now:" if stops else "Nothing is stopped.")
+    print("Stopped now:" if stops else "No stop is in force.")
     for stop in stops:
         why = f": {stop.reason}" if stop.reason else ""
         print(f"  {stop.scope} since {stop.stopped_at:%Y-%m-%d %H:%M:%S} UTC{why}")

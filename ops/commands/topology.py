@@ -15,16 +15,21 @@ class Verb(StrEnum):
 
 
 def topology(
-    verb: Annotated[Verb, typer.Argument(help="plan shows, apply changes, check tells by its exit code.")],
+    verb: Annotated[
+        Verb,
+        typer.Argument(
+            help="plan shows the differences, apply removes them, check reports them by its exit code."
+        ),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     grow: Annotated[
         list[str] | None,
-        typer.Option(help="Topic whose partitions may grow, by its role; its keys then move. Repeatable."),
+        typer.Option(help="Role of a topic whose partitions may grow; its keys then move. Repeatable."),
     ] = None,
 ) -> None:
-    """Hold the cluster's topics against topology.yaml.
+    """Compare the cluster's topics with topology.yaml.
 
-    Exit codes: 0 done (check: no drift), 1 drift or a change that is refused, 2 the cluster cannot be asked.
+    Exit codes: 0 done (check: no drift), 1 drift or a change that is rejected, 2 the brokers do not answer.
 
     Examples:
 

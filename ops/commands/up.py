@@ -8,18 +8,20 @@ import typer
 
 
 def up(
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop all at Ctrl-C.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay in the foreground; Ctrl-C stops everything.")
+    ] = False,
     brokers: Annotated[
         int | None,
         typer.Option(help="Kafka brokers of a new home: 1 or 3. Later: as it was made."),
     ] = None,
 ) -> None:
-    """Start the servers and every process, and return once they serve.
+    """Start the servers and every process, and return once they are ready.
 
-    With three brokers each record is on three disks, and any one broker may go away without anybody noticing.
-    Topics, tables and the demonstration's seeds are put in place. `quizstream down` stops everything.
+    Topics, tables and the demo seeds are created. With three brokers, one of them may fail without effect.
+    `quizstream down` stops everything.
 
-    Exit codes: 0 all serve, 2 something could not start (its reason is the last line).
+    Exit codes: 0 all ready, 2 a server or process did not start (the last line is the reason).
 
     Examples:
 

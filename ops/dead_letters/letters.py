@@ -1,4 +1,4 @@
-"""Dead letters as they lie in their table, and which of them a command means."""
+"""The dead letters in their table, and the filter with which a command selects them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ class BadFilter(OperatorError):
 
 
 class Which(msgspec.Struct, frozen=True):
-    """All that are given must hold. `reason` is a part of it, in any case; `topic` a role or a physical name.
+    """A filter; all given fields must match.
 
-    `since` is included, `until` is not. 'unsettled' is open or quarantined.
+    - `reason`: a part of the reason, case-insensitive.
+    - `topic`: a role or a physical name.
+    - `since` is inclusive, `until` exclusive.
+    - `state` 'unsettled': open or quarantined.
     """
 
     id: str | None = None
@@ -38,13 +41,13 @@ class Which(msgspec.Struct, frozen=True):
     state: State = "open"
 
     def parameters(self, topology: Topology) -> dict[str, Any]:
-        """Raises BadFilter for what is no id or no topic."""
+        """Return the query's parameters. Raises BadFilter for an invalid id or topic."""
         found = msgspec.structs.asdict(self)
         if self.id is not None:
             try:
                 found["id"] = UUID(self.id)
             except ValueError:
-                raise BadFilter(f"{self.id!r} is no id of a dead letter: a UUID.") from None
+                raise BadFilter(f"{self.id!r} is not a dead letter's id: give a UUID.") from None
         if self.topic is not None:
             if self.topic in topology.topics:
                 found["topic"] = topology.topic(self.topic).name
@@ -54,7 +57,7 @@ class Which(msgspec.Struct, frozen=True):
 
     @property
     def everything(self) -> bool:
-        """Whether nothing but the state is asked for."""
+        """Whether only the state is given."""
         return not any((self.id, self.reason, self.stage, self.topic, self.since, self.until))
 
 
@@ -76,7 +79,7 @@ class Letter(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """Topic, partition and offset: letters of one place are about one record."""
+        """Topic, partition and offset; letters with one place are about the same record."""
         return (self.source_topic, self.source_partition, self.source_offset)
 
     @property
@@ -87,7 +90,7 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """How many letters share stage, reason and source topic."""
+    """The number of letters with the same stage, reason and source topic."""
 
     stage: str
     reason: str
@@ -100,14 +103,14 @@ def newest(connection: Connection, which: dict[str, Any], limit: int) -> list[Le
 
 
 def histogram(connection: Connection, which: dict[str, Any]) -> list[Group]:
-    """The most frequent first."""
+    """Return the groups, the most frequent first."""
     query = f"{QUERIES['histogram']} {QUERIES['which']} {QUERIES['by_frequency']}"
     rows = cast(list[tuple[str, str, str, int]], connection.execute(query.encode(), which).fetchall())
     return [Group(*row) for row in rows]
 
 
 def counted(connection: Connection, which: dict[str, Any]) -> tuple[int, datetime]:
-    """How many there are, and the database's time when they were counted."""
+    """Return the number of letters, and the database's time at which they were counted."""
     row = connection.execute(f"{QUERIES['count']} {QUERIES['which']}".encode(), which).fetchone()
     return cast(tuple[int, datetime], row)
 
@@ -115,7 +118,7 @@ def counted(connection: Connection, which: dict[str, Any]) -> tuple[int, datetim
 def steps(
     connection: Connection, which: dict[str, Any], began: datetime, step: int, limit: int | None
 ) -> Iterator[list[Letter]]:
-    """All that failed until `began`, the oldest first, each once, whatever is changed meanwhile."""
+    """Yield all that failed until `began`, the oldest first, each once, even if letters change meanwhile."""
     last: Letter | None = None
     left = limit
     while left is None or left > 0:
@@ -133,7 +136,7 @@ def steps(
 
 
 def lineage(connection: Connection, dead_letter_id: str) -> list[tuple[str, str, str, datetime]]:
-    """Id, stage, reason and time of the letters that this one's record was redriven from, latest first."""
+    """Return id, stage, reason and time of the earlier letters of this one's record, latest first."""
     rows = connection.execute(QUERIES["lineage"], {"id": dead_letter_id}).fetchall()
     return cast(list[tuple[str, str, str, datetime]], rows)
 

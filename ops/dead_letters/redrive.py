@@ -1,8 +1,8 @@
-"""Sends dead letters' records to where they came from, once more.
+"""Redrives dead letters: publishes their records again, to the partitions from which they came.
 
-A step is produced, acknowledged by all replicas, then marked in its table. What breaks off in between sends
-that one step again, which stages and sinks take as a repeat. A letter that is marked is never sent again, so
-a redrive that was broken off goes on where it was.
+A step is published, acknowledged by all replicas, then marked in the table. After a crash between the two,
+that step is published again, and stages and sinks treat it as a repeat. A marked letter is never published
+again, so a new redrive continues where an interrupted one ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.topology.model import Topology
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered, producer
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Called after each step with the letters done and all there are to do."""
 
 
@@ -33,9 +33,13 @@ class AlreadyRunning(OperatorError):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`chosen` letters were open at the start. `records` is what was sent, `redriven` counts all letters
-    about those records, chosen or not; `quarantined` those whose record was redriven too often. The others
-    are `left`: they stay open, by what is in the way.
+    """The result of a redrive.
+
+    - `chosen`: letters that were selected at the start.
+    - `records`: records that were published.
+    - `redriven`: all letters about those records, chosen or not.
+    - `quarantined`: letters whose record was redriven too often.
+    - `left`: letters that stay open, counted by the reason.
     """
 
     chosen: int
@@ -46,18 +50,19 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def plan(found: Deployment, which: Which) -> list[Group]:
-    """What a redrive would choose. Raises BadFilter."""
+    """Return the groups that a redrive would select. Raises BadFilter."""
     with connect(found.settings.database_url, "redrive") as connection:
         return histogram(connection, which.parameters(found.topology))
 
 
 def redrive(
-    found: Deployment, which: Which, limit: int | None = None, tell: Told = lambda _done, _all: None
+    found: Deployment, which: Which, limit: int | None = None, progress: Progress = lambda _done, _all: None
 ) -> Report:
-    """Returns once every chosen letter is sent, quarantined or left.
+    """Return once every selected letter is published, quarantined or left.
 
-    `which.state` 'open' keeps away from quarantined letters, 'unsettled' sends them too. What fails during
-    the redrive waits for the next one. Raises BadFilter, AlreadyRunning, NotDelivered and psycopg.Error.
+    - `which.state` 'open' excludes quarantined letters, 'unsettled' includes them.
+    - Letters that are written during the redrive are left for the next one.
+    - Raises BadFilter, AlreadyRunning, NotDelivered and psycopg.Error.
     """
     settings = found.settings
     parameters = which.parameters(found.topology)
@@ -67,7 +72,7 @@ def redrive(
         RecordLookup(settings.kafka_bootstrap_servers, "quizstream-redrive") as source,
     ):
         if connection.execute(QUERIES["try_redrive_lock"]).fetchone() != (True,):
-            raise AlreadyRunning("Another redrive is under way in this database.")
+            raise AlreadyRunning("Another redrive is running in this database; wait until it ends.")
         chosen, began = counted(connection, parameters)
         chosen = chosen if limit is None else min(chosen, limit)
         insist = which.state != "open"
@@ -76,7 +81,7 @@ def redrive(
         for letters in _steps(connection, parameters, began, found.topology, limit):
             run.step(letters)
             done += len(letters)
-            tell(done, chosen)
+            progress(done, chosen)
     return Report(chosen, run.redriven, run.records, run.quarantined, run.left)
 
 
@@ -103,7 +108,7 @@ class _Run:
 
     def step(self, letters: Sequence[Letter]) -> None:
         redrives_max = self._topology.dead_letters.redrives_max
-        # A record was redriven once less often than it was given up.
+        # `attempts` counts the first failure too.
         spent = [letter for letter in letters if not self._insist and letter.attempts > redrives_max]
         if spent:
             ids = [letter.dead_letter_id for letter in spent]
@@ -121,16 +126,16 @@ class _Run:
         self.records += len(sent)
 
     def _send(self, letters: Sequence[Letter]) -> list[Letter]:
-        """Those that are in the log again. Raises NotDelivered where waiting may help."""
+        """Publish a step; return the acknowledged letters. Raises NotDelivered if a later retry may help."""
         reports: list[tuple[Letter, KafkaError | None]] = []
         pending = 0
         for letter in letters:
             if self._topology.role_of(letter.source_topic) is None:
-                self._leave("its topic is not of this deployment")
+                self._leave("its topic is not in this deployment")
                 continue
             value = letter.value
             if value is None:
-                # A tombstone, or a record too large to be kept in a letter: only its topic can tell.
+                # A tombstone, or a record too large for its letter: read it from its topic.
                 original = self._source.record(*letter.place)
                 if original is None:
                     self._leave("its record is no longer in its topic")
@@ -154,7 +159,9 @@ class _Run:
         while len(reports) < pending and time.monotonic() < deadline_s:
             self._producer.poll(0.1)
         if len(reports) < pending:
-            raise NotDelivered("redrive: no answer in time; nothing of this step is marked")
+            raise NotDelivered(
+                "redrive: no acknowledgement in time; the next redrive publishes this step again"
+            )
         return [letter for letter, error in reports if self._is_sent(error)]
 
     def _is_sent(self, error: KafkaError | None) -> bool:
@@ -169,7 +176,7 @@ class _Run:
         self.left[why] = self.left.get(why, 0) + 1
 
     def _mark(self, places: Sequence[tuple[str, int, int]]) -> int:
-        """Returns how many letters these records have, whether they were chosen or not."""
+        """Mark all letters of these records, selected or not; return their number."""
         if not places:
             return 0
         topics, partitions, offsets = (list(column) for column in zip(*places, strict=True))

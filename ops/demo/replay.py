@@ -1,8 +1,10 @@
-"""Posts the rows of a table as completions, and posts each until the edge has said yes or no to it.
+"""Posts the rows of a table as completions, each until the edge has accepted or rejected it.
 
-A second replay of the same file on any later day changes nothing, because all that ids and days are made of
-is a function of the quiz and the row: the idempotency key of quiz, line and contact; the contact, where the
-file has none, of quiz and line; and `submitted_at` is when the quiz was made, not when the replay ran.
+A second replay of the same file, on any later day, changes nothing. Ids and days depend only on quiz and row:
+
+- the idempotency key follows from quiz, line and contact;
+- a contact that the file does not have follows from quiz and line;
+- `submitted_at` is the time at which the quiz was created, not that of the replay.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from ops.demo.answer_table import AnswerTable, Malformed, Row
 from ops.demo.phones import ROWS_MAX, demo_phone
 
 CONCURRENCY_DEFAULT = 64
-IN_FLIGHT_MAX = 1000  # bounds an open loop whose edge has stopped answering
+IN_FLIGHT_MAX = 1000  # limits an open loop whose edge has stopped answering
 REQUEST_TIMEOUT_S = 30.0
-GIVE_UP_AFTER_S = 300.0  # of one row's tries
-KNOWN_AFTER_S_MAX = 20.0  # what the edge may take to hear of a new quiz or token
+GIVE_UP_AFTER_S = 300.0  # of all attempts of one row
+KNOWN_AFTER_S_MAX = 20.0  # until the edge has received a new quiz or token
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
 RETRY_AFTER_S_MAX = 60.0
@@ -40,8 +42,8 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """For good: the same row would be refused again."""
+class Rejected:
+    """The edge rejected the row finally: a retry would be rejected again."""
 
     line: int
     problem: str
@@ -49,18 +51,18 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """No answer in time. It may have been accepted: a second replay settles it."""
+    """No answer in time. The row may have been accepted; a second replay is safe."""
 
     line: int
     problem: str
 
 
-RowOutcome = Accepted | Refused | GaveUp
+RowOutcome = Accepted | Rejected | GaveUp
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`rate_per_s`: rows go on schedule, however slow the answers are; None: `concurrency` at a time."""
+    """`rate_per_s`: rows per second, independent of the response time; None: `concurrency` at a time."""
 
     table: AnswerTable
     quiz_id: str
@@ -76,14 +78,14 @@ class Plan:
 class Summary:
     rows: int = 0
     accepted: int = 0
-    refused: int = 0
+    rejected: int = 0
     gave_up: int = 0
     retries: int = 0
     elapsed_s: float = 0.0
 
     @property
     def ok(self) -> bool:
-        return self.refused == 0 and self.gave_up == 0
+        return self.rejected == 0 and self.gave_up == 0
 
 
 async def replay(
@@ -93,7 +95,7 @@ async def replay(
     clock: Callable[[], float] = time.monotonic,
     rng: random.Random | None = None,
 ) -> Summary:
-    """Returns once every row has its outcome. `on_outcome` is called on the event loop, in no order."""
+    """Return once every row has its outcome. `on_outcome` is called on the event loop, in any order."""
     summary = Summary()
     started_s = clock()
 
@@ -102,8 +104,8 @@ async def replay(
         match outcome:
             case Accepted():
                 summary.accepted += 1
-            case Refused():
-                summary.refused += 1
+            case Rejected():
+                summary.rejected += 1
             case GaveUp():
                 summary.gave_up += 1
         on_outcome(outcome)
@@ -117,7 +119,7 @@ async def replay(
         rows = _readable(plan.table, settle)
         first = next(rows, None)
         if first is not None:
-            # Alone, so that an edge that has not heard of the quiz yet is asked once, not by every row.
+            # The first row alone: until the edge has received the quiz, only this row is retried.
             settle(await poster.post(first, known_by_s=clock() + KNOWN_AFTER_S_MAX))
             await _post_all(plan, rows, poster, settle, in_flight_max, clock)
     summary.elapsed_s = clock() - started_s
@@ -130,7 +132,7 @@ def _readable(table: AnswerTable, settle: Callable[[RowOutcome], None]) -> Itera
             case Row():
                 yield row
             case Malformed(line, problem):
-                settle(Refused(line, problem))
+                settle(Rejected(line, problem))
 
 
 async def _post_all(
@@ -177,14 +179,14 @@ class _Poster:
         self._submitted_at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     async def post(self, row: Row, known_by_s: float = 0.0) -> RowOutcome:
-        """Tries with one key until it is accepted, refused for good, or time is up.
+        """Post with one key until the row is accepted, finally rejected, or time is up.
 
-        Until `known_by_s` an edge that knows neither quiz nor token is asked again.
+        Until `known_by_s`, an answer that quiz or token is unknown is retried too.
         """
         phone = row.contact
         if self._plan.table.contact_column is None:
             if row.line >= ROWS_MAX:
-                return Refused(row.line, f"over {ROWS_MAX} lines: people can be made up no further")
+                return Rejected(row.line, f"over {ROWS_MAX} lines: no further contacts can be generated")
             phone = demo_phone(self._plan.quiz_id, row.line)
         body = msgspec.json.encode(
             {
@@ -193,7 +195,7 @@ class _Poster:
                 **({} if phone is None else {"contact": {"phone": phone}}),
             }
         )
-        # The edge adds tenant, quiz and contact to the key when it makes the id.
+        # The edge adds tenant, quiz and contact to the key when it computes the id.
         headers = {"Idempotency-Key": f"replay-line-{row.line}"}
         give_up_at_s = self._clock() + self._plan.give_up_after_s
         backoff_s = BACKOFF_FIRST_S
@@ -207,7 +209,7 @@ class _Poster:
                     problem = _problem(response.status, answer)
                     unknown_yet = response.status in _UNKNOWN_YET and self._clock() < known_by_s
                     if response.status not in _TRANSIENT and not unknown_yet:
-                        return Refused(row.line, problem)
+                        return Rejected(row.line, problem)
                     retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
             except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
                 problem = f"no answer from {self._plan.edge_url} ({type(error).__name__})"
@@ -234,7 +236,7 @@ class _Problem(msgspec.Struct):
 
 
 def _problem(status: int, body: bytes) -> str:
-    """One line from a problem document (RFC 9457), or the bare status."""
+    """Return one line from a problem document (RFC 9457), or only the status."""
     try:
         problem = msgspec.json.decode(body, type=_Problem)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""The whole pipeline in one go: start, replay two real quizzes over HTTP, reconcile, serve until Ctrl-C."""
+"""The demo: start everything, replay two real quizzes over HTTP, reconcile, serve until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.audit.reconcile import reconcile, rendered
 from ops.demo import datasets
 from ops.demo.answer_table import AnswerTable
 from ops.demo.quiz_of_table import quiz_named
-from ops.demo.replay import Accepted, GaveUp, Plan, Refused, RowOutcome, Summary, replay
+from ops.demo.replay import Accepted, GaveUp, Plan, Rejected, RowOutcome, Summary, replay
 from ops.deployment.up import addresses, end_on_sigterm, running, serve_until_signal
 from ops.deployment.view import View
 from ops.exits import INTERRUPTED, NO, OK
@@ -42,7 +42,7 @@ def run(once: bool, brokers: int | None = None) -> int:
 
 
 def wait_for_campaigns(effective_at_ms: int, view: View) -> None:
-    """A completion that comes before a campaign is in force is none of its business."""
+    """Wait until all campaigns are in force: earlier completions would not match them."""
     wait_s = (effective_at_ms + ACTIVATION_MARGIN_MS) / 1000 - time.time()
     if wait_s > 0:
         with view.doing("Campaigns coming into force"):
@@ -50,7 +50,7 @@ def wait_for_campaigns(effective_at_ms: int, view: View) -> None:
 
 
 def demonstrate(found: Deployment, view: View) -> bool:
-    """Returns whether every row was accepted and the ledger holds."""
+    """Replay and reconcile; return whether every row was accepted and the ledger holds."""
     files = datasets.extract(found.settings.home / "datasets")
     accepted_file = found.settings.home / "accepted.txt"
     view.say("Replaying two real quizzes through HTTP")
@@ -60,7 +60,7 @@ def demonstrate(found: Deployment, view: View) -> bool:
             f"{quiz_id}: {summary.accepted:,} of {summary.rows:,} accepted in {summary.elapsed_s:.1f} s, "
             f"{summary.retries:,} retries"
         )
-    with view.doing("Until nothing moves any more") as progress:
+    with view.doing("Waiting until nothing is in flight") as progress:
         report = reconcile(found, accepted_file, DRAIN_TIMEOUT_S, progress)
     view.console.print(rendered(report))
     return report.ok and all(summary.ok for summary in summaries.values())
@@ -80,7 +80,7 @@ async def _replay_all(
                 match outcome:
                     case Accepted(_, completion_id):
                         accepted.write(f"{completion_id}\n")
-                    case Refused(line, problem) | GaveUp(line, problem):
+                    case Rejected(line, problem) | GaveUp(line, problem):
                         problems += 1
                         if problems <= PROBLEMS_SHOWN_MAX:
                             view.say(f"{quiz_id} line {line}: {problem}")

@@ -1,4 +1,4 @@
-"""Everything in the background: started by one command, stopped by another."""
+"""Starts and stops a deployment in the background."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ READY = "ready"
 
 
 def start(brokers: int | None = None) -> int:
-    """Shows how the start goes; returns 0 once all serve. What was started outlives this process.
+    """Start everything and show the progress; return 0 once all is ready. It outlives this process.
 
-    `brokers` of an embedded Kafka: 1 or 3, None for what the home was made for.
+    `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with.
     """
     home = Home(Settings.from_env().home)
     home.prepare()
@@ -35,14 +35,14 @@ def start(brokers: int | None = None) -> int:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            start_new_session=True,  # this terminal's Ctrl-C and hang-up are not for it
+            start_new_session=True,  # the terminal's Ctrl-C and hang-up must not reach it
             text=True,
         )
     assert child.stdout is not None
     try:
         for line in child.stdout:
             if line.strip() == READY:
-                print("Everything serves. `quizstream down` stops it.")
+                print("Everything is ready. `quizstream down` stops it.")
                 return 0
             print(line, end="", flush=True)
     except KeyboardInterrupt:
@@ -50,13 +50,13 @@ def start(brokers: int | None = None) -> int:
         child.wait()
         raise
     status = child.wait()
-    if status != CANNOT:  # that one has said why
-        print(f"It did not start: see {log}", file=sys.stderr)
+    if status != CANNOT:  # that process has printed the reason
+        print(f"The start failed: see {log}", file=sys.stderr)
     return status or CANNOT
 
 
 def stop() -> int:
-    """Returns 0 once whatever owns the home, and all it started, is gone. Raises CannotStart."""
+    """Stop the owner of the home; return 0 once it and its children have ended. Raises CannotStart."""
     home = Home(Settings.from_env().home)
     owner_pid = home.owner_pid()
     if not home.path.exists() or owner_pid is None or not _in_use(home):
@@ -64,7 +64,7 @@ def stop() -> int:
         return 0
     if not _ours(owner_pid):
         raise CannotStart(
-            f"Process {owner_pid} is gone, servers of it are still stopping: wait a moment and say it again."
+            f"Process {owner_pid} has ended, its servers are still stopping: wait a moment and try again."
         )
     os.kill(owner_pid, signal.SIGTERM)
     deadline_s = time.monotonic() + STOP_TIMEOUT_S
@@ -77,7 +77,7 @@ def stop() -> int:
 
 
 def _in_use(home: Home) -> bool:
-    """Some process holds the home's lock; the lock is held no longer than the question takes."""
+    """Return whether a process holds the home's lock; this check releases the lock at once."""
     try:
         descriptor = os.open(home.lock_file, os.O_RDWR)
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def _in_use(home: Home) -> bool:
 
 
 def _ours(pid: int) -> bool:
-    """A pid in a file may by now be somebody else's: only a living Python process is taken for the owner."""
+    """Return whether the pid is a running Python process: the pid in a file may have been reused."""
     try:
         return "python" in psutil.Process(pid).name().lower() or "quizstream" in psutil.Process(pid).name()
     except psutil.Error:

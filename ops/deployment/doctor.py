@@ -1,7 +1,7 @@
-"""Does everything serve, and if not, what does not and what to do about it.
+"""Checks whether everything works; a failed check shows the cause and the remedy.
 
-Only questions are asked; nothing is changed. Checks of anything beyond servers and processes (topics,
-migrations) are given by the caller, so that this file depends on neither.
+The checks change nothing. Checks beyond servers and processes (topics, migrations) are parameters, so that
+this file depends on neither.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DETAIL_CHARACTERS_MAX = 200
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One answer. `detail` says what was seen, `remedy` what to do and is empty where all is well."""
+    """The result of one check. `detail`: what was found; `remedy`: what to do, empty if the check passed."""
 
     name: str
     ok: bool
@@ -36,9 +36,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`ask` returns what it saw when all is well and raises `Ailing` (or anything) when not.
+    """A check: `ask` returns what it found, or raises `Ailing` or any other exception.
 
-    It is only asked once the check named `needs` has gone well.
+    It runs only after the check named `needs` has passed.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Check:
 
 
 class Ailing(Exception):
-    """What is wrong, in a few words; with a remedy of its own where the check's general one would mislead."""
+    """A check failed; the message is what is wrong. `remedy` replaces the check's general remedy."""
 
     def __init__(self, detail: str, remedy: str = "") -> None:
         super().__init__(detail)
@@ -59,9 +59,9 @@ START = "start it with `quizstream up` (or `make run`)"
 
 
 def diagnose(settings: Settings, health_urls: Mapping[str, str], more: Sequence[Check] = ()) -> list[Finding]:
-    """Asks everything, servers first, each with a time limit. Never raises for what it finds.
+    """Run all checks, servers first, each with a time limit; return the findings.
 
-    `health_urls`: process name -> the address that answers 200 once it does its work.
+    `health_urls`: process name -> the URL that answers 200 once the process works.
     """
     findings: list[Finding] = []
     waiting = [*_server_checks(), *more, *_process_checks(settings, health_urls)]
@@ -71,7 +71,7 @@ def diagnose(settings: Settings, health_urls: Mapping[str, str], more: Sequence[
             names_waiting = {check.name for check in waiting}
             round_ = [check for check in waiting if check.needs is None or check.needs not in names_waiting]
             if not round_:
-                raise ValueError(f"checks need each other in a circle: {sorted(names_waiting)}")
+                raise ValueError(f"checks depend on each other in a cycle: {sorted(names_waiting)}")
             findings.extend(pool.map(lambda check, known=known: _find(check, settings, known), round_))
             waiting = [check for check in waiting if check not in round_]
     return findings
@@ -83,7 +83,7 @@ def all_well(findings: Sequence[Finding]) -> bool:
 
 def _find(check: Check, settings: Settings, known: dict[str, bool]) -> Finding:
     if check.needs is not None and not known.get(check.needs, False):
-        return Finding(check.name, False, f"not asked: {check.needs} does not answer", f"see {check.needs}")
+        return Finding(check.name, False, f"not checked: {check.needs} does not answer", f"see {check.needs}")
     try:
         return Finding(check.name, True, check.ask(settings))
     except Ailing as ailing:
@@ -155,11 +155,11 @@ def _process_checks(settings: Settings, health_urls: Mapping[str, str]) -> list[
 def _supervisor(settings: Settings) -> str:
     told = process_state.read(Home(settings.home).state_file)
     if told is None:
-        raise Ailing("has never run in this home")
+        raise Ailing("no supervisor has run in this home")
     try:
         os.kill(told.supervisor_pid, 0)
     except ProcessLookupError:
-        raise Ailing(f"process {told.supervisor_pid} is gone") from None
+        raise Ailing(f"process {told.supervisor_pid} has ended") from None
     except PermissionError:
         return f"process {told.supervisor_pid}, of another user"
     unready = [name for name, process in told.processes.items() if process.state is not State.READY]

@@ -1,4 +1,4 @@
-"""What the doctor asks beyond servers and processes: topics and tables are as this code wants them."""
+"""Checks of `doctor` beyond servers and processes: topics and tables match this code."""
 
 from __future__ import annotations
 

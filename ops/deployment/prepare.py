@@ -1,6 +1,6 @@
-"""Topics, tables and the demonstration's seeds, on running servers: `python -m ops.deployment.prepare`.
+"""Creates topics, tables and the demo seeds on running servers: `python -m ops.deployment.prepare`.
 
-What a start needs before its first process, where no supervisor does it: a container that runs to its end.
+Without a supervisor, a container runs it once before the other processes start.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ HELD_UP_LOOK_S = 0.02
 
 
 def prepare(found: Deployment) -> int:
-    """Return once everything is there, from when on every seeded campaign is in force (ms since the epoch).
+    """Create what is missing; return when every seeded campaign is in force, in ms since the epoch.
 
-    Again, nothing is changed. Raises what `one_line` knows.
+    A second call changes nothing. Its exceptions are those of `ops.errors.one_line`.
     """
     settings = found.settings
     apply(found.topology, settings.kafka_bootstrap_servers, settings.replication_factor)
@@ -37,11 +37,11 @@ def prepare(found: Deployment) -> int:
 
 
 def publish(found: Deployment) -> None:
-    """Publishes what is in the outbox, unless a process that runs already does.
+    """Publish the outbox's events, unless a running process does.
 
-    Called before the first process starts: each then finds the reference data of the seeds at its start,
-    however long that takes, and no campaign is in force that the stream has not read. A transaction that is
-    open somewhere on the server delays events: they are waited for, for a limited time.
+    Called before the first process starts, so that each process reads the seeds' reference data at its start
+    and no campaign is in force before the stream has read it. An open transaction anywhere on the server
+    delays events; the wait for them has a limit.
     """
     settings, largest = found.settings, found.topology.record_bytes_max
     outbox_producer = producer(settings.kafka_bootstrap_servers, "quizstream-prepare", largest)

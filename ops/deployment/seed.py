@@ -1,7 +1,7 @@
-"""Puts the demonstration's tenants, quizzes, campaigns, numbers and service token in place, from files.
+"""Creates the demo's tenants, quizzes, campaigns, sender numbers and service token from files.
 
-The files are the truth for what they name; what they name and is there already makes no new version, and a
-campaign that was cancelled stays cancelled. So a start may seed each time.
+Seeding at every start is harmless: an entry that exists unchanged gets no new version, and a cancelled
+campaign stays cancelled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TenantSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NumberSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`credential` is the name of an environment variable."""
+    """A sender number; `credential` is the name of an environment variable."""
 
     number_id: str
     tenant_id: str
@@ -39,14 +39,14 @@ class NumberSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credential: str
 
 
-class SeedRefused(OperatorError):
-    """The message is one line: the file, the place in it, and what is wrong there."""
+class SeedInvalid(OperatorError):
+    """A seed file is not valid. The message is one line: the file, the place in it, and what is wrong."""
 
 
 def seed(found: Deployment, folder: Path = SEEDS) -> int:
-    """Returns from when on every campaign is in force, ms since the epoch.
+    """Return the time from which every campaign is in force, in ms since the epoch.
 
-    Raises SeedRefused for a file that cannot be read, the catalogue's Refusal for what it says.
+    Raises SeedInvalid for a file that cannot be read, and the catalogue's Refusal for invalid content.
     """
     settings = found.settings
     tenants = read(folder / "tenants.yaml", list[TenantSeed])
@@ -71,17 +71,17 @@ def seed(found: Deployment, folder: Path = SEEDS) -> int:
 
 
 def read(path: Path, shape: type[T]) -> T:
-    """A YAML file as what it must be. Raises SeedRefused."""
+    """Read a YAML file into its type. Raises SeedInvalid."""
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         return msgspec.convert(content, shape)
     except OSError as error:
-        raise SeedRefused(f"Cannot read {path}: {error.strerror}.") from error
+        raise SeedInvalid(f"Cannot read {path}: {error.strerror}.") from error
     except msgspec.ValidationError as error:
-        raise SeedRefused(f"{path.name}: {error}") from error
+        raise SeedInvalid(f"{path.name}: {error}") from error
     except yaml.YAMLError as error:
-        raise SeedRefused(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise SeedInvalid(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
     except UnicodeDecodeError as error:
-        raise SeedRefused(f"{path} is not UTF-8: byte {error.start + 1} cannot be decoded.") from None
+        raise SeedInvalid(f"{path} is not UTF-8: byte {error.start + 1} cannot be decoded.") from None
     except (ValueError, RecursionError) as error:
-        raise SeedRefused(f"{path.name} is not valid YAML: {error}") from None
+        raise SeedInvalid(f"{path.name} is not valid YAML: {error}") from None

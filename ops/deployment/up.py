@@ -1,4 +1,4 @@
-"""All that must be there before a completion can be posted: servers, topics, tables, seeds, processes."""
+"""Starts a deployment in order: servers, topics, tables, seeds, processes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from pipeline.runtime.health import Readiness
 from pipeline.runtime.ports import Ports
 
 PROCESSES_READY_TIMEOUT_S = 90.0
-SIGNAL_SEEN_WITHIN_S = 1.0  # one that comes in the instant before a sleep does not end it
+SIGNAL_SEEN_WITHIN_S = 1.0  # a signal just before a sleep does not end that sleep
 LOG_BYTES_MAX = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """`effective_at_ms`: from when on every seeded campaign is in force, ms since the epoch."""
+    """A running deployment. `effective_at_ms`: when every seeded campaign is in force, ms since the epoch."""
 
     deployment: Deployment
     supervisor: Supervisor
@@ -44,9 +44,9 @@ class Running:
 
 @contextmanager
 def running(found: Deployment, view: View, brokers: int | None = None) -> Iterator[Running]:
-    """Everything runs inside the `with`, and nothing after it. Raises CannotStart.
+    """Run everything inside the `with`; nothing runs after it. Raises CannotStart.
 
-    `brokers` of an embedded Kafka: 1 or 3, None for what the home was made for.
+    `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with.
     """
     home = Home(found.settings.home)
     ports = Ports.from_base(found.settings.port_base)
@@ -60,11 +60,11 @@ def running(found: Deployment, view: View, brokers: int | None = None) -> Iterat
             kafka_bootstrap_servers=urls.kafka_bootstrap,
             database_url=urls.database_url,
             redis_url=urls.redis_url,
-            # The home may have got its brokers only now.
+            # A new home has its brokers only from here on.
             replication_factor=max(found.settings.replication_factor, stack.brokers),
         )
         found = replace(found, settings=settings)
-        with view.doing("Topics, tables and the demonstration's seeds"):
+        with view.doing("Topics, tables and the demo seeds"):
             effective_at_ms = prepare(found)
         with _supervised(found, home, ports, stack.inherited_fds, view) as supervisor:
             yield Running(found, supervisor, effective_at_ms)
@@ -114,7 +114,7 @@ def _supervised(
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """A second Ctrl-C must not break off a clean stop; what hangs is killed after its grace anyway."""
+    """Ignore further Ctrl-C during a clean stop; a process that hangs is killed after its grace period."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         yield
@@ -124,22 +124,22 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def _log_to(path: Path) -> None:
-    """What libraries have to say is for a file: the screen shows how the start goes."""
+    """Send the libraries' logs to a file: the terminal shows the progress of the start."""
     form = "%(asctime)s %(levelname)s %(name)s %(message)s"
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8")
     logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
 
 
 def end_on_sigterm() -> None:
-    """From here on SIGTERM and SIGHUP end this process the way Ctrl-C does: cleanly."""
-    # A shell starts what it puts in the background with Ctrl-C ignored; whoever sends one means it.
+    """Make SIGTERM and SIGHUP end this process cleanly, like Ctrl-C."""
+    # A shell starts background processes with SIGINT ignored; an explicit SIGINT must still end this one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def addresses(found: Deployment) -> list[tuple[str, str]]:
-    """What serves where, for a person to open."""
+    """Return name and address of each service, for the terminal."""
     settings = found.settings
     ports = Ports.from_base(settings.port_base)
     return [
@@ -153,7 +153,7 @@ def addresses(found: Deployment) -> list[tuple[str, str]]:
 
 
 def serve_until_signal() -> None:
-    """Returns at Ctrl-C or SIGTERM."""
+    """Return at Ctrl-C or SIGTERM."""
     try:
         while True:
             time.sleep(SIGNAL_SEEN_WITHIN_S)
@@ -162,7 +162,7 @@ def serve_until_signal() -> None:
 
 
 def stay(brokers: int | None = None) -> int:
-    """In the foreground, until Ctrl-C or SIGTERM. Returns the exit code."""
+    """Run in the foreground until Ctrl-C or SIGTERM; return the exit code."""
     end_on_sigterm()
     view = View()
     try:
@@ -176,9 +176,9 @@ def stay(brokers: int | None = None) -> int:
 
 
 def main() -> int:
-    """In the background for `quizstream up`: says how it goes on stdout, `ready` as its last word there.
+    """The background process of `quizstream up`: prints its progress on stdout, with `ready` as last line.
 
-    Its one argument, where there is one: how many Kafka brokers.
+    Its optional argument is the number of Kafka brokers.
     """
     brokers = int(sys.argv[1]) if len(sys.argv) > 1 else None
     end_on_sigterm()
@@ -188,7 +188,7 @@ def main() -> int:
             view.say("ready")
             sys.stdout.flush()
             nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, sys.stdout.fileno())  # whoever listened is gone
+            os.dup2(nothing, sys.stdout.fileno())  # the starting process has ended
             serve_until_signal()
     except OperatorError as error:
         view.say(error.message)

@@ -1,4 +1,4 @@
-"""What a person sees while things start: a spinner and bars on a terminal, plain lines anywhere else."""
+"""Shows progress: a spinner and bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class View:
 
     @contextmanager
     def doing(self, title: str) -> Iterator[Callable[[str], None]]:
-        """Yields what takes the lines of progress; ends with the time it took."""
+        """Yield a function that shows a progress line; at the end, show the elapsed time."""
         started_s = time.monotonic()
         if self.console.is_terminal:
             with self.console.status(title) as status:
@@ -32,7 +32,7 @@ class View:
 
     @contextmanager
     def counting(self, totals: dict[str, int]) -> Iterator[Callable[[str], None]]:
-        """A bar each; yields what moves one of them by one."""
+        """Show one bar per key; yield a function that advances a bar by one."""
         if self.console.is_terminal:
             name_column = TextColumn("{task.description}")
             columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -1,4 +1,4 @@
-"""Prometheus's alert rules, made from the topology's thresholds."""
+"""Generates the alert rules for Prometheus from the topology's thresholds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.topology.model import Topology
 
 @dataclass(frozen=True)
 class Alert:
-    """`summary` says what is so, `action` where to look first. `for_s` bounds how long a blip may last."""
+    """An alert. `summary`: the condition; `action`: the first step; `for_s`: how long it must last."""
 
     name: str
     expr: str
@@ -23,7 +23,7 @@ class Alert:
 
 def alerts(topology: Topology) -> tuple[Alert, ...]:
     limits = topology.alerts
-    # A sum over nothing is nothing, and would make a sum of sums nothing, too.
+    # A sum over no series has no value, and would remove the value of the whole expression.
     dead_ratio = (
         "((sum(rate(quizstream_stream_poison_total[5m])) or vector(0))"
         " + (sum(rate(quizstream_sink_dead_letters_total[5m])) or vector(0)))"
@@ -45,40 +45,40 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             f"quizstream_lag_records > {limits.lag_records_max}",
             120,
             "warning",
-            "{{ $labels.group }} is {{ $value }} records behind on {{ $labels.topic }}",
-            "quizstream lag; then the process that reads it: is it up, and what does its log say?",
+            "{{ $labels.group }} lags {{ $value }} records on {{ $labels.topic }}",
+            "Run `quizstream lag`; check that the reading process runs, and its log.",
         ),
         Alert(
             "QuizstreamLagSeconds",
             f"quizstream_lag_seconds > {limits.lag_s_max:g}",
             120,
             "critical",
-            "{{ $labels.group }} is {{ $value }} s behind on {{ $labels.topic }}",
-            "quizstream lag; then the process that reads it: is it up, and what does its log say?",
+            "{{ $labels.group }} lags {{ $value }} s on {{ $labels.topic }}",
+            "Run `quizstream lag`; check that the reading process runs, and its log.",
         ),
         Alert(
             "QuizstreamLagUnknown",
             "absent(quizstream_lag_records)",
             120,
             "critical",
-            "nobody knows how far behind anything is",
-            "Are the brokers and the process that measures the lag up?",
+            "the consumer lag is not measured",
+            "Check the brokers and the supervisor (or `lag` exporter), which measures it.",
         ),
         Alert(
             "QuizstreamProcessDown",
             'up{job="quizstream"} == 0',
             60,
             "critical",
-            "{{ $labels.process }} is not reached",
-            "quizstream doctor",
+            "{{ $labels.process }} is unreachable",
+            "Run `quizstream doctor`.",
         ),
         Alert(
             "QuizstreamProcessRestarts",
             'changes(process_start_time_seconds{job="quizstream"}[15m]) > 3',
             0,
             "critical",
-            "{{ $labels.process }} starts again and again",
-            "The end of its log says why.",
+            "{{ $labels.process }} restarts repeatedly",
+            "Read the end of its log.",
         ),
         Alert(
             "QuizstreamEdgeErrors",
@@ -86,7 +86,7 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             120,
             "critical",
             "{{ $value | humanizePercentage }} of the edge's answers are errors",
-            "503 means that Kafka is away; clients keep and retry.",
+            "503 means that Kafka is unavailable; clients keep their completions and retry.",
         ),
         Alert(
             "QuizstreamDeadLetters",
@@ -94,23 +94,23 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             120,
             "warning",
             "{{ $value | humanizePercentage }} of the records become dead letters",
-            "The dead letters' reasons.",
+            "Run `quizstream dead-letters list` for the reasons.",
         ),
         Alert(
             "QuizstreamSendErrors",
             f"{refused_calls} > {limits.error_ratio_max:g}",
             300,
             "warning",
-            "{{ $value | humanizePercentage }} of the calls to the provider do not send",
-            "The outcomes by code; then the number's quality and limits at the provider.",
+            "{{ $value | humanizePercentage }} of the calls to the provider send no message",
+            "Check the outcomes by code, then the number's quality and limits at the provider.",
         ),
         Alert(
             "QuizstreamUnlistedProviderCode",
             unlisted_codes,
             0,
             "warning",
-            "{{ $labels.provider }} refuses messages with code {{ $labels.code }}, which is not listed",
-            "Each such delivery fails: look the code up and list it, with an action, in its package.",
+            "{{ $labels.provider }} rejects messages with the unlisted code {{ $labels.code }}",
+            "Each such delivery fails: list the code with an action in the provider's package.",
         ),
         Alert(
             "QuizstreamAmbiguousDeliveries",
@@ -118,37 +118,37 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             900,
             "warning",
             "{{ $value }} deliveries may or may not have been sent",
-            "Never sent again by themselves: wait for the provider's status, or ask the provider.",
+            "They are never resent automatically: wait for the provider's status, or look them up there.",
         ),
         Alert(
             "QuizstreamOutboxStuck",
             f"max(quizstream_outbox_age_seconds) > {limits.lag_s_max:g}",
             120,
             "critical",
-            "the outbox's oldest row waits for {{ $value }} s",
-            "Is there one leader, and is Kafka reached?",
+            "the oldest outbox row has waited {{ $value }} s",
+            "Check that the Postgres sink runs and reaches Kafka.",
         ),
         Alert(
             "QuizstreamOutboxWithoutLeader",
             "sum(quizstream_outbox_leader) < 1",
             120,
             "critical",
-            "nobody publishes the outbox",
-            "The Postgres sink's log.",
+            "no process publishes the outbox",
+            "Read the log of the Postgres sink.",
         ),
         Alert(
             "QuizstreamFactsBad",
             "increase(quizstream_reference_data_undecodable_total[15m]) > 0",
             0,
             "critical",
-            "{{ $labels.process }} cannot decode reference data of {{ $labels.role }}",
-            "Its log names the partition and offset; the object must be saved again.",
+            "{{ $labels.process }} cannot decode a record of {{ $labels.role }}",
+            "Find partition and offset in its log; save the quiz, campaign or token again.",
         ),
     )
 
 
 def render(topology: Topology) -> dict[str, Any]:
-    """The rule file as Prometheus takes it."""
+    """Return the content of the rule file."""
     return {
         "groups": [
             {

@@ -1,4 +1,4 @@
-"""The Grafana dashboard, as data made from the topology: what is behind, what flows, what went wrong."""
+"""Generates the Grafana dashboard from the topology: lag, throughput, latency and failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """`unit` is Grafana's name of one; above `red` the graph is red."""
+    """A panel. `unit`: Grafana's name of a unit; above `red` the graph is red."""
 
     title: str
     about: str
@@ -40,7 +40,7 @@ class Row:
 
 
 def rows(topology: Topology) -> tuple[Row, ...]:
-    """Everything on the dashboard, top to bottom; `render` only lays it out."""
+    """Return all panels, top to bottom; `render` only computes the layout."""
     return (_lag(topology), _flow(), _verdicts(), _edge(topology), _stream(), _failures(), _processes())
 
 
@@ -58,20 +58,20 @@ def _lag(topology: Topology) -> Row:
         (
             Panel(
                 "Lag, records",
-                "What each agent and sink has not read yet, as the brokers say it.",
+                "Records that each agent and sink has not read yet, from the brokers' offsets.",
                 of("quizstream_lag_records"),
                 red=topology.alerts.lag_records_max,
             ),
             Panel(
                 "Lag, seconds",
-                "Age of the oldest record that was not read.",
+                "Age of the oldest record that was not read yet.",
                 of("quizstream_lag_seconds"),
                 unit="s",
                 red=topology.alerts.lag_s_max,
             ),
             Panel(
                 "Reference data and outbox",
-                "Reference data that a process has not read; outbox rows that wait, age of the oldest.",
+                "Reference records not read yet by a process, outbox rows not published, age of the oldest.",
                 (
                     Query(
                         "max by (process, role) (quizstream_reference_data_lag_records)",
@@ -98,7 +98,7 @@ def _flow() -> Row:
             ),
             Panel(
                 "Stream, records/s",
-                "Records ended by each agent.",
+                "Records completed by each agent.",
                 (Query("sum by (stage) (rate(quizstream_stream_records_total[1m]))", "{{stage}}"),),
                 unit="ops",
             ),
@@ -110,7 +110,7 @@ def _flow() -> Row:
             ),
             Panel(
                 "Sender, calls/s",
-                "Ends of calls to the provider.",
+                "Completed calls to the provider, by outcome.",
                 (Query("sum by (outcome) (rate(quizstream_sender_outcomes_total[1m]))", "{{outcome}}"),),
                 unit="ops",
                 stacked=True,
@@ -125,14 +125,14 @@ def _verdicts() -> Row:
         (
             Panel(
                 "Verdicts/s",
-                "Completions judged for the first time.",
+                "Verdicts of completions, without repeats.",
                 (Query("sum by (verdict) (rate(quizstream_verdicts_total[1m]))", "{{verdict}}"),),
                 unit="ops",
                 stacked=True,
             ),
             Panel(
                 "Matches/s",
-                "First of (campaign, contact), and those after it.",
+                "Deliveries: the first match of a (campaign, contact). Duplicates: later ones.",
                 (
                     Query("sum(rate(quizstream_deliveries_total[1m]))", "deliveries"),
                     Query("sum(rate(quizstream_duplicates_total[1m]))", "duplicates"),
@@ -141,13 +141,13 @@ def _verdicts() -> Row:
             ),
             Panel(
                 "Open deliveries by state",
-                "Of the ledger. Ambiguous waits for the provider's word, or an operator.",
+                "Rows of the ledger. Ambiguous ones wait for a provider status or an operator.",
                 (Query("max by (state) (quizstream_sender_deliveries)", "{{state}}"),),
                 stacked=True,
             ),
             Panel(
-                "Ended deliveries/s",
-                "Calls that were sent, and what the provider then told.",
+                "Completed deliveries/s",
+                "Calls that sent a message, and the statuses that the provider reported.",
                 (
                     Query('sum(rate(quizstream_sender_outcomes_total{outcome="sent"}[1m]))', "sent"),
                     Query(
@@ -171,7 +171,7 @@ def _edge(topology: Topology) -> Row:
     return Row(
         "Edge",
         (
-            Panel("Answer time", "Delivery report included.", quantiles, unit="s"),
+            Panel("Answer time", "Time to the answer, including the wait for Kafka.", quantiles, unit="s"),
             Panel(
                 "Error ratio",
                 "Answers of 500 and above.",
@@ -180,8 +180,8 @@ def _edge(topology: Topology) -> Row:
                 red=topology.alerts.error_ratio_max,
             ),
             Panel(
-                "Waiting and breaker",
-                "Requests that wait for their delivery report; breaker: 0 closed, 1 half open, 2 open.",
+                "In flight and circuit breaker",
+                "Requests that wait for Kafka; circuit breaker: 0 closed, 1 half open, 2 open.",
                 (
                     Query("sum(quizstream_edge_in_flight)", "in flight"),
                     Query("max(quizstream_edge_breaker_state)", "breaker"),
@@ -227,11 +227,11 @@ def _stream() -> Row:
 
 def _failures() -> Row:
     return Row(
-        "What went wrong",
+        "Failures",
         (
             Panel(
                 "Dead letters",
-                "In five minutes, by who gave up.",
+                "In five minutes, by stage or sink.",
                 (
                     Query("sum by (stage) (increase(quizstream_stream_poison_total[5m]))", "stage {{stage}}"),
                     Query(
@@ -241,7 +241,7 @@ def _failures() -> Row:
             ),
             Panel(
                 "Repeated work",
-                "In five minutes: batches and rounds given up to be done again.",
+                "In five minutes: batches and rounds that failed and were retried.",
                 (
                     Query(
                         "sum by (sink, cause) (increase(quizstream_sink_setbacks_total[5m]))",
@@ -261,7 +261,7 @@ def _failures() -> Row:
                 ),
             ),
             Panel(
-                "Kafka away from the edge",
+                "Kafka errors of the edge",
                 "Errors of the edge's producer in five minutes.",
                 (Query("sum by (code) (increase(quizstream_edge_produce_errors_total[5m]))", "{{code}}"),),
             ),
@@ -273,7 +273,7 @@ def _processes() -> Row:
     return Row(
         "Processes",
         (
-            Panel("Up", "1 while Prometheus reaches it.", (Query("up", "{{process}}"),)),
+            Panel("Up", "1 while Prometheus can scrape it.", (Query("up", "{{process}}"),)),
             Panel(
                 "Restarts",
                 "In an hour.",
@@ -302,7 +302,7 @@ def edge_error_ratio() -> str:
 
 
 def render(topology: Topology) -> dict[str, Any]:
-    """The dashboard as Grafana takes it."""
+    """Return the dashboard in Grafana's JSON model."""
     panels: list[dict[str, Any]] = []
     y = 0
     for row in rows(topology):

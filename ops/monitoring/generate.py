@@ -1,4 +1,4 @@
-"""Writes what Prometheus and Grafana read, from `topology.yaml`: `python -m ops.monitoring.generate`."""
+"""Generates the files of Prometheus and Grafana from the topology: `python -m ops.monitoring.generate`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FOLDER = Path(__file__).resolve().parent
 TOPOLOGY_FILE = FOLDER.parents[1] / "topology.yaml"
 
 SCRAPE_INTERVAL_S = 5
-HEADER = "# Made from topology.yaml by `python -m ops.monitoring.generate`: change that, not this.\n"
+HEADER = "# Generated from topology.yaml by `python -m ops.monitoring.generate`; do not edit.\n"
 
 
 def targets() -> dict[str, int]:
-    """Service of `docker-compose.yml` -> port of its /metrics."""
+    """Return service of `docker-compose.yml` -> port of its /metrics."""
     ports = Ports.from_base(PORT_BASE_DEFAULT)
     return {
         "edge": ports.edge,
@@ -34,7 +34,7 @@ def targets() -> dict[str, int]:
 
 
 def files(topology: Topology) -> dict[Path, str]:
-    """Every generated file and what it holds."""
+    """Return every generated file with its content."""
     return {
         FOLDER / "prometheus" / "prometheus.yml": _yaml(_prometheus()),
         FOLDER / "prometheus" / "alerts.yml": _yaml(alert_rules.render(topology)),
@@ -48,7 +48,7 @@ def files(topology: Topology) -> dict[Path, str]:
 
 
 def write(topology: Topology) -> list[Path]:
-    """Write what is not as it should be; returns those files."""
+    """Write the files whose content differs; return them."""
     changed = [
         path for path, text in files(topology).items() if not path.exists() or path.read_text() != text
     ]

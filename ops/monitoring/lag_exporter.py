@@ -1,4 +1,4 @@
-"""Measures the lag where no supervisor does: a process of its own that shows nothing but metrics."""
+"""A process that only exports the consumer lag, for deployments without a supervisor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.runtime.stop_request import StopRequest
 
 
 def main() -> None:
-    """Runs until SIGTERM or Ctrl-C."""
+    """Run until SIGTERM or Ctrl-C."""
     found = locate.find()
     observed = health.serve(found.settings.ports.supervisor_metrics, Readiness)
     stop_measuring = lag_metrics.follow(found)

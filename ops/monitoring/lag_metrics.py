@@ -1,4 +1,4 @@
-"""The lag of every agent and sink as metrics, measured by a thread of the process that calls `follow`."""
+"""Exports the lag of every agent and sink as metrics, measured in a thread."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ log = logging.getLogger(__name__)
 
 RECORDS = Gauge("quizstream_lag_records", "Records that a group has not read yet", ["group", "topic"])
 SECONDS = Gauge("quizstream_lag_seconds", "Age of the oldest record not read yet", ["group", "topic"])
-FAILURES = Counter("quizstream_lag_failures_total", "Times the brokers could not be asked for the lag")
+FAILURES = Counter(
+    "quizstream_lag_failures_total", "Failed measurements of the lag because the brokers did not answer"
+)
 
 
 def follow(found: Deployment) -> Callable[[], None]:
-    """Measures from now on; what is returned ends that, and returns once the connections are closed."""
+    """Start measuring. The returned function stops it and returns once the connections are closed."""
     stop = threading.Event()
     thread = threading.Thread(target=_run, args=(found, stop), name="lag", daemon=True)
     thread.start()
@@ -41,14 +43,14 @@ def _run(found: Deployment, stop: threading.Event) -> None:
             _show(meter.measure())
         except KafkaException as error:
             FAILURES.inc()
-            log.warning("lag: the brokers could not be asked: %s", error)
+            log.warning("cannot measure the lag, the brokers do not answer: %s; retrying", error)
             _show([])
         stop.wait(EVERY_S)
     meter.close()
 
 
 def _show(lags: list[Lag]) -> None:
-    # No figure is better than an old one.
+    # A missing value is better than an outdated one.
     RECORDS.clear()
     SECONDS.clear()
     for lag in lags:

@@ -1,8 +1,8 @@
-"""Makes `.venv` from a lock file: `python3 ops/setup/bootstrap.py run` or `... test`.
+"""Creates `.venv` from a lock file: `python3 ops/setup/bootstrap.py run` or `... test`.
 
-Runs with the machine's own Python before anything is installed, hence standard library only. Every package is
-accepted only with the hash in its lock, `uv` (which does the installing) included. A stamp makes the second
-call cost nothing; a `.venv` made for `test` also serves `run`, so changing between the two installs nothing.
+- Uses only the standard library: it runs with the machine's Python before anything is installed.
+- Every package, including the installer `uv`, must have the hash of its lock file.
+- A stamp file makes a second call return at once. A `.venv` created for `test` also serves `run`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 VENV = CHECKOUT / ".venv"
 LOCKS = {"run": CHECKOUT / "requirements.lock", "test": CHECKOUT / "requirements-dev.lock"}
 UV_LOCK = Path(__file__).with_name("uv.lock")
-SERVES = {"run": ("run", "test"), "test": ("test",)}  # which installed sets satisfy which wish
+SERVES = {"run": ("run", "test"), "test": ("test",)}  # the installed sets that satisfy each requested one
 
 
 class CannotSetUp(Exception):
-    """The message is one line: what, and what to do."""
+    """The setup failed. The message is one line: what is wrong, and what to do."""
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < PYTHON_MIN:
         found = ".".join(str(part) for part in sys.version_info[:3])
         print(
-            f"Python 3.11 or newer is needed, {sys.executable} is {found}: say `make PYTHON=...`.",
+            f"Python 3.11 or newer is needed, {sys.executable} is {found}: run `make PYTHON=...`.",
             file=sys.stderr,
         )
         return 1
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 
 def set_up(wish: str) -> None:
-    """Returns with a `.venv` that serves `wish`."""
+    """Return with a `.venv` that serves `wish`."""
     if _is_ours():
         if any(_stamp(name).is_file() and _stamp(name).read_text() == _key(name) for name in SERVES[wish]):
             return
@@ -104,7 +104,7 @@ def _make_venv() -> None:
         [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
     )
     if made.returncode != 0:
-        # Debian keeps the part of venv that brings pip in a package of its own; the rest may do.
+        # Debian has the part of venv that installs pip in a separate package; the rest may be enough.
         shutil.rmtree(VENV, ignore_errors=True)
         bare = [sys.executable, "-m", "venv", "--without-pip", str(VENV)]
         if (
@@ -113,7 +113,7 @@ def _make_venv() -> None:
         ):
             shutil.rmtree(VENV, ignore_errors=True)
             raise CannotSetUp(
-                f"{sys.executable} can make no virtual environment with pip: install the package "
+                f"{sys.executable} cannot create a virtual environment with pip: install the package "
                 "python3-venv (Debian: apt install python3-venv), or put `uv` on the PATH."
             )
     (VENV / ".made-for").write_text(str(CHECKOUT))
@@ -145,7 +145,7 @@ def _provide_uv() -> Path:
     if pip is None:
         found = shutil.which("uv")
         if found is None:
-            raise CannotSetUp("There is neither pip nor uv: install the package python3-venv, or uv.")
+            raise CannotSetUp("Neither pip nor uv is installed: install the package python3-venv, or uv.")
         return Path(found)
     _say("installing uv")
     shutil.rmtree(folder, ignore_errors=True)
@@ -176,7 +176,7 @@ def _uv_environment() -> dict[str, str]:
     ):
         told = _told_to_pip(pips)
         if pips == "find-links":
-            # uv refuses a folder that is not there, pip only warns.
+            # uv rejects a folder that does not exist, pip only warns.
             told = ",".join(place for place in told.split() if "://" in place or Path(place).exists())
         if told and uvs not in environment:
             environment[uvs] = told

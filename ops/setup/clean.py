@@ -1,4 +1,4 @@
-"""`make clean`: removes what this checkout has made: its default home, `.venv`, caches."""
+"""`make clean`: removes the files that this checkout has created: its default home, `.venv`, caches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main() -> int:
     for folder in CHECKOUT.rglob("__pycache__"):
         shutil.rmtree(folder, ignore_errors=True)
     if os.environ.get(HOME_ENV):
-        print(f"{HOME_ENV} is set: {os.environ[HOME_ENV]} is left as it is, remove it by hand.")
+        print(f"{HOME_ENV} is set: {os.environ[HOME_ENV]} is not removed; remove it manually.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`quizstream topology plan|apply|check`: holds a cluster against `topology.yaml`."""
+"""`quizstream topology plan|apply|check`: compares a cluster with `topology.yaml` and changes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported implicitly
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -25,7 +25,7 @@ from ops.topics.plan import (
     CreateTopic,
     GrowPartitions,
     Plan,
-    Refused,
+    Rejected,
     TopicState,
     difference,
 )
@@ -41,13 +41,13 @@ SEEN_POLL_S = 0.1
 
 
 class ClusterError(OperatorError):
-    """One line: what the cluster could not do or was not asked to do, and what to do about it."""
+    """A change is not possible. The message is one line: what failed, and what to do."""
 
 
 def plan(topology: Topology, bootstrap: str, replication_factor: int, grow: Collection[str] = ()) -> Plan:
-    """What would make the cluster what the file says; changes nothing. Raises ClusterError where it is away.
+    """Return the changes that make the cluster match the file. Raises ClusterError if it does not answer.
 
-    `grow` names roles whose partitions may grow, since their keys then move.
+    `grow`: roles whose partitions may grow; their keys then move.
     """
     unknown = sorted(set(grow) - set(topology.topics))
     if unknown:
@@ -57,10 +57,10 @@ def plan(topology: Topology, bootstrap: str, replication_factor: int, grow: Coll
 
 
 def apply(topology: Topology, bootstrap: str, replication_factor: int, grow: Collection[str] = ()) -> Plan:
-    """Make the cluster what the file says, and return what was changed; again, nothing is changed.
+    """Make the cluster match the file; return the changes. A second call changes nothing.
 
-    Returns once the brokers serve every change. Raises ClusterError before the first change where one is
-    refused, and at the first that the cluster refuses.
+    Returns once the brokers serve every change. Raises ClusterError before the first change if the plan
+    rejects one, and at the first that the cluster rejects.
     """
     planned = plan(topology, bootstrap, replication_factor, grow)
     carry_out(planned, bootstrap)
@@ -69,8 +69,8 @@ def apply(topology: Topology, bootstrap: str, replication_factor: int, grow: Col
 
 def carry_out(planned: Plan, bootstrap: str) -> None:
     """Make the planned changes, as `apply` does."""
-    if planned.refused:
-        raise ClusterError("; ".join(str(refused) for refused in planned.refused))
+    if planned.rejected:
+        raise ClusterError("; ".join(str(rejected) for rejected in planned.rejected))
     admin = _admin(bootstrap)
     _create(admin, [change.topic for change in planned.changes if isinstance(change, CreateTopic)], bootstrap)
     _grow(admin, [change for change in planned.changes if isinstance(change, GrowPartitions)], bootstrap)
@@ -88,9 +88,9 @@ def run(
     grow: Collection[str] = (),
     say: Callable[[str], None] = print,
 ) -> int:
-    """The command. `verb` is plan, apply or check; 1 where check finds drift or apply is refused, else 0.
+    """Run the verb plan, apply or check; return 1 if check finds drift or a change is rejected, else 0.
 
-    Raises ClusterError where the cluster cannot be asked, or does not do what it was asked.
+    Raises ClusterError if the cluster does not answer or rejects a change.
     """
     planned = plan(topology, bootstrap, replication_factor, grow)
     if as_json:
@@ -98,10 +98,10 @@ def run(
     else:
         for line in planned.lines():
             say(line)
-    if verb == "apply" and not planned.refused:
+    if verb == "apply" and not planned.rejected:
         carry_out(planned, bootstrap)
         return 0
-    bad = planned.refused if verb == "apply" else verb == "check" and planned.drift
+    bad = planned.rejected if verb == "apply" else verb == "check" and planned.drift
     return 1 if bad else 0
 
 
@@ -118,7 +118,7 @@ def _found(admin: AdminClient, names: Collection[str], bootstrap: str) -> Mappin
         [ConfigResource(ResourceType.TOPIC, name) for name in present], request_timeout=REQUEST_TIMEOUT_S
     )
     configs = {
-        # A topic that was made a moment ago may be listed by one broker and unknown to another.
+        # A new topic may be listed by one broker before another one has it.
         resource.name: _done(future, "read the settings", bootstrap, KafkaError.UNKNOWN_TOPIC_OR_PART)
         for resource, future in asked.items()
     }
@@ -152,7 +152,7 @@ def _create(admin: AdminClient, topics: list[TopicState], bootstrap: str) -> Non
         request_timeout=REQUEST_TIMEOUT_S,
     )
     for name, future in asked.items():
-        # Two starts at once make the same topics from the same file.
+        # Two concurrent starts create the same topics from the same file.
         _done(future, f"create {name}", bootstrap, tolerated=KafkaError.TOPIC_ALREADY_EXISTS)
 
 
@@ -184,7 +184,7 @@ def _configure(admin: AdminClient, changes: list[ChangeConfig], bootstrap: str) 
 
 
 def _await_seen(admin: AdminClient, changes: Sequence[Change], bootstrap: str) -> None:
-    """Return once brokers serve every change: the controller's word comes before theirs."""
+    """Return once the brokers serve every change; the controller confirms before they do."""
     give_up_at = time.monotonic() + SEEN_TIMEOUT_S
     waiting = list(changes)
     while waiting:
@@ -207,7 +207,7 @@ def _seen(change: Change, state: TopicState | None, led: Mapping[str, int]) -> b
             return led.get(name, 0) >= after
         case ChangeConfig(key=key, after=value):
             return state.config.get(key) == value
-        case Refused():
+        case Rejected():
             return True
 
 
@@ -242,5 +242,5 @@ def _done(future: Future[Any], what: str, bootstrap: str, tolerated: int | None 
 def _cluster_error(what: str, error: KafkaException, bootstrap: str) -> ClusterError:
     cause: KafkaError = error.args[0]
     if cause.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
-        return ClusterError(f"cannot {what}: no Kafka answers at {bootstrap}")
+        return ClusterError(f"cannot {what}: Kafka does not answer at {bootstrap}")
     return ClusterError(f"cannot {what}: {cause.str()}")

@@ -1,4 +1,4 @@
-"""How far each agent and each sink is behind, in records and in seconds, as the brokers say it."""
+"""Measures the lag of each agent and each sink, in records and in seconds, from the brokers' offsets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FIRST_UNREAD_TIMEOUT_S = 5.0
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """One reader of one topic, its partitions summed.
+    """The lag of one reader on one topic, summed over its partitions.
 
-    `seconds` is the age of the oldest record that was not read, 0 where all were, None where that record
-    could not be fetched in time.
+    `seconds`: age of the oldest record not read; 0 if all were read, None if that record could not be fetched
+    in time.
     """
 
-    reader: str  # agent or sink, as the topology calls it
+    reader: str  # name of the agent or sink in the topology
     kind: str  # agent | sink
     group: str
     topic: str
@@ -53,7 +53,7 @@ def readers(topology: Topology) -> list[Reader]:
 
 
 def positions(brokers: TopicOffsets, readers: Iterable[Reader]) -> dict[str, Offsets]:
-    """Group -> where it stands in each of its topics. Raises KafkaException."""
+    """Return the committed offsets: group -> topic -> partition -> offset. Raises KafkaException."""
     wanted: dict[str, dict[str, int]] = {}
     for reader in readers:
         wanted.setdefault(reader.group, {})[reader.topic] = reader.partitions
@@ -63,10 +63,10 @@ def positions(brokers: TopicOffsets, readers: Iterable[Reader]) -> dict[str, Off
 def behind(
     committed: Mapping[int, int], begins: Mapping[int, int], ends: Mapping[int, int]
 ) -> dict[int, tuple[int, int]]:
-    """Partition -> (first unread offset, records unread), of the partitions with any.
+    """Return partition -> (first unread offset, number of unread records), of partitions with any.
 
-    A partition without a committed offset is read from its beginning; what retention has removed before the
-    committed offset cannot be read any more and does not count.
+    A partition without a committed offset is read from its beginning. Records that retention has deleted do
+    not count.
     """
     found = {}
     for partition, end in ends.items():
@@ -77,7 +77,7 @@ def behind(
 
 
 class LagMeter:
-    """Keeps its connections between two measures. One thread at a time."""
+    """Measures repeatedly over the same connections. Not thread-safe."""
 
     def __init__(self, bootstrap: str, topology: Topology, now_s: Callable[[], float] = time.time) -> None:
         self._readers = readers(topology)
@@ -87,7 +87,7 @@ class LagMeter:
         self._records = RecordLookup(bootstrap, "quizstream-lag-meter")
 
     def measure(self) -> list[Lag]:
-        """Raises KafkaException when the brokers cannot be asked."""
+        """Return the lag of every reader. Raises KafkaException if the brokers do not answer."""
         topics = {reader.topic: reader.partitions for reader in self._readers}
         begins = self._brokers.begins(topics)
         ends = self._ends = self._brokers.ends(topics)
@@ -109,7 +109,7 @@ class LagMeter:
         return [self._lag(reader, partitions, stamps, now_ms) for reader, partitions in unread.items()]
 
     def ends_seen(self) -> dict[str, int]:
-        """Topic -> the sum of its ends, as of the last measure: it changes with every record that comes."""
+        """Return topic -> sum of its end offsets at the last measurement; every new record changes it."""
         return {topic: sum(partitions.values()) for topic, partitions in self._ends.items()}
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a cluster lacks of `topology.yaml`, as typed changes. Pure: what the cluster has is given."""
+"""The differences between a cluster and `topology.yaml`, as typed changes. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import msgspec
 from pipeline.topology.model import Topic, Topology
 
 HOUR_MS = 3_600_000
-# Only closed segments are deleted: personal data outlives its retention by as much as a segment lasts.
+# Only closed segments are deleted: records outlive their retention by at most the time span of a segment.
 SEGMENT_H_MAX = 24
 
 
 class TopicState(msgspec.Struct, frozen=True):
-    """A topic as it is, or as it should be. Of `config`, only what the other side names is compared."""
+    """A topic, actual or planned. Only the `config` keys that both sides name are compared."""
 
     name: str
     partitions: int
@@ -52,34 +52,34 @@ class ChangeConfig(msgspec.Struct, frozen=True, tag=True):
         return f"change {self.name}: {self.key} from {self.before or 'nothing'} to {self.after}"
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
-    """What the file asks for and nobody should do by a command; `reason` says what to do instead."""
+class Rejected(msgspec.Struct, frozen=True, tag=True):
+    """A change that no command makes; `reason` has the alternative."""
 
     name: str
     reason: str
 
     def __str__(self) -> str:
-        return f"refused {self.name}: {self.reason}"
+        return f"rejected {self.name}: {self.reason}"
 
 
-Change = CreateTopic | GrowPartitions | ChangeConfig | Refused
+Change = CreateTopic | GrowPartitions | ChangeConfig | Rejected
 
 
 class Plan(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
 
     @property
-    def refused(self) -> tuple[Refused, ...]:
-        return tuple(change for change in self.changes if isinstance(change, Refused))
+    def rejected(self) -> tuple[Rejected, ...]:
+        return tuple(change for change in self.changes if isinstance(change, Rejected))
 
     @property
     def drift(self) -> bool:
-        """Whether the cluster is something else than the file says."""
+        """Whether the cluster differs from the file."""
         return bool(self.changes)
 
     def lines(self) -> list[str]:
-        """For a person: a change a line."""
-        return [str(change) for change in self.changes] or ["the cluster is as topology.yaml says"]
+        """Return one line per change."""
+        return [str(change) for change in self.changes] or ["the cluster matches topology.yaml"]
 
     def as_json(self) -> bytes:
         """`{"drift": bool, "changes": [{"type": "CreateTopic", ...}]}`."""
@@ -87,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def wanted(topology: Topology, replication_factor: int) -> list[TopicState]:
-    """The topics of the file, with every setting that the project relies on."""
+    """Return the topics of the file with all settings that the project relies on."""
     return [
         TopicState(
             name=topic.name,
@@ -101,7 +101,7 @@ def wanted(topology: Topology, replication_factor: int) -> list[TopicState]:
 
 def config(topic: Topic, replication_factor: int) -> dict[str, str]:
     settings = {
-        # One replica may be away without stopping producers, and no acknowledged record is on one disk only.
+        # Producers continue with one replica missing, and every acknowledged record is on at least two disks.
         "min.insync.replicas": str(max(1, replication_factor - 1)),
         "unclean.leader.election.enable": "false",
         "compression.type": "producer",
@@ -118,7 +118,7 @@ def config(topic: Topic, replication_factor: int) -> dict[str, str]:
 def difference(
     topology: Topology, replication_factor: int, found: Mapping[str, TopicState], grow: Collection[str] = ()
 ) -> Plan:
-    """What makes `found` (by physical name) what the file says; `grow`: roles whose partitions may grow."""
+    """Return the changes from `found` (by physical name) to the file; `grow`: roles that may grow."""
     stateful = _stateful(topology)
     changes: list[Change] = []
     for role, state in zip(topology.topics, wanted(topology, replication_factor), strict=True):
@@ -137,7 +137,7 @@ def difference(
 
 
 def _stateful(topology: Topology) -> set[str]:
-    """Roles whose partition number is where state lies: changelogs, and sources of agents with tables."""
+    """Return the roles whose state depends on the partition: changelogs, sources of agents with tables."""
     sources = {agent.source.role for agent in topology.agents.values() if agent.tables}
     return sources | {table.changelog.role for table in topology.tables.values()}
 
@@ -149,14 +149,14 @@ def _partitions(
         return
     step = f"{actual.partitions} to {state.partitions} partitions"
     if actual.partitions > state.partitions:
-        yield Refused(state.name, f"{step}: partitions cannot be taken away; make a topic with a new name")
+        yield Rejected(state.name, f"{step}: partitions cannot be removed; create a topic with a new name")
     elif stateful:
-        yield Refused(
+        yield Rejected(
             state.name,
-            f"{step}: its keys would leave their state behind; make a topic with a new name",
+            f"{step}: its keys would lose their state; create a topic with a new name",
         )
     elif not allowed:
-        yield Refused(
+        yield Rejected(
             state.name,
             f"{step}: keys would move and lose their order for as long as old records lie there; "
             f"where that is fine, say --grow {role}",
@@ -169,4 +169,4 @@ def _replicas(state: TopicState, actual: TopicState) -> Sequence[Change]:
     if actual.replication_factor == state.replication_factor:
         return ()
     step = f"{actual.replication_factor} to {state.replication_factor} replicas"
-    return (Refused(state.name, f"{step}: use kafka-reassign-partitions, which can be watched and stopped"),)
+    return (Rejected(state.name, f"{step}: use kafka-reassign-partitions, which can be watched and stopped"),)

@@ -1,4 +1,4 @@
-"""Rows into a table in one go. Client cost: about 3 us for the 12 columns of a completion, measured."""
+"""Writes rows with COPY. Measured client cost: about 3 us for the 12 columns of a completion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sinks.postgres.connect import Connection
 def copy_rows(
     connection: Connection, query: str, types: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """`query` is a `COPY ... FROM STDIN (FORMAT binary)`; `types` are the columns' names of type, in order.
+    """Run `query`, a `COPY ... FROM STDIN (FORMAT binary)`; `types`: the columns' type names, in order.
 
     Raises `psycopg.DataError` for a value that its type cannot hold.
     """

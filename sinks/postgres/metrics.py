@@ -1,4 +1,4 @@
-"""Every metric of the sinks and of the outbox publisher, with what it means; nothing else makes one here."""
+"""All metrics of the sinks and of the outbox publisher."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ RECORDS = Counter(
 )
 ROWS = Counter("quizstream_sink_rows_total", "New rows of committed batches.", ["sink"])
 REPEATS = Counter(
-    "quizstream_sink_repeats_total", "Events that were stored already: replays and retries.", ["sink"]
+    "quizstream_sink_repeats_total", "Events that were stored before: replays and retries.", ["sink"]
 )
 REFUSED = Counter(
-    "quizstream_sink_dead_letters_total", "Records given to the dead letters, by the step that refused.",
+    "quizstream_sink_dead_letters_total", "Records sent to the dead letters, by the step that failed.",
     ["sink", "step"],
 )  # fmt: skip
 BATCH_S = Histogram(
     "quizstream_sink_batch_seconds",
-    "From a decoded batch to its commit in Postgres.",
+    "Time from a decoded batch to its commit in Postgres.",
     ["sink"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
@@ -27,36 +27,38 @@ AGE_S = Gauge(
     ["sink"],
 )
 LAG_RECORDS = Gauge(
-    "quizstream_sink_lag_records", "Records in the log that are not stored yet.", ["sink", "partition"]
+    "quizstream_sink_lag_records", "Records of the topic that are not stored yet.", ["sink", "partition"]
 )
 SETBACKS = Counter(
-    "quizstream_sink_setbacks_total", "Batches given up to be read again, by cause.", ["sink", "cause"]
+    "quizstream_sink_setbacks_total", "Batches that failed and are read again, by cause.", ["sink", "cause"]
 )
 HOLDING = Gauge(
-    "quizstream_sink_holding", "1 while the sink waits for Postgres or Kafka to come back.", ["sink"]
+    "quizstream_sink_holding", "1 while the sink waits because Postgres or Kafka is unavailable.", ["sink"]
 )
-PARTITIONS_MADE = Counter("quizstream_partitions_created_total", "Partitions made ahead of need.")
+PARTITIONS_MADE = Counter("quizstream_partitions_created_total", "Table partitions created ahead.")
 STATUSES_MERGED = Counter(
     "quizstream_statuses_merged_total", "Provider statuses that changed a delivery, by status.", ["status"]
 )
 STATUSES_WAITING = Gauge(
-    "quizstream_statuses_waiting", "Provider statuses whose delivery is not known, or not settled, yet."
+    "quizstream_statuses_waiting", "Provider statuses whose delivery is unknown or not final yet."
 )
-OPT_OUTS = Counter("quizstream_opt_outs_total", "Contacts newly suppressed by what they told the provider.")
+OPT_OUTS = Counter("quizstream_opt_outs_total", "Contacts newly suppressed by an opt-out at the provider.")
 WEBHOOKS_ODD = Counter(
-    "quizstream_webhooks_odd_total", "Parts of webhook bodies that could not be read and were passed over."
+    "quizstream_webhooks_odd_total", "Parts of webhook bodies that could not be parsed and were skipped."
 )
 OUTBOX_PUBLISHED = Counter("quizstream_outbox_published_total", "Outbox rows delivered to Kafka.", ["topic"])
-OUTBOX_DEPTH = Gauge("quizstream_outbox_depth", "Outbox rows that wait; counted up to a bound.")
-OUTBOX_AGE_S = Gauge("quizstream_outbox_age_seconds", "Age of the oldest outbox row that waits.")
+OUTBOX_DEPTH = Gauge("quizstream_outbox_depth", "Outbox rows not published yet; counted up to a limit.")
+OUTBOX_AGE_S = Gauge("quizstream_outbox_age_seconds", "Age of the oldest outbox row that is not published.")
 OUTBOX_LEADER = Gauge("quizstream_outbox_leader", "1 in the one process that publishes the outbox.")
 OUTBOX_SETBACKS = Counter(
-    "quizstream_outbox_setbacks_total", "Rounds given up because Kafka or Postgres was away.", ["cause"]
+    "quizstream_outbox_setbacks_total",
+    "Publishing rounds that failed because Kafka or Postgres was unavailable.",
+    ["cause"],
 )
 RECOVERING = Gauge(
-    "quizstream_recovering", "1 while sending is held because the ledger was restored from an older copy."
+    "quizstream_recovering", "1 while sending is stopped because the ledger was restored from an older copy."
 )
 UNPLACED = Gauge(
     "quizstream_recovered_deliveries_unplaced",
-    "Deliveries of which Kafka holds a history and the restored ledger no row.",
+    "Deliveries with events in Kafka and without a row in the restored ledger.",
 )

@@ -1,4 +1,4 @@
-"""Where each sink stands, per partition: kept in the tables' own database and moved in their transactions."""
+"""The committed offsets of each sink: stored in the tables' database and moved in the rows' transaction."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ QUERIES = load_queries(Path(__file__).with_name("offsets.sql"))
 
 
 class Overtaken(Exception):
-    """Another process has moved a partition's position: nothing of this transaction may stand."""
+    """Another process has moved a partition's offset: this transaction must be rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One partition's step from the offset that was next to the one that is next."""
+    """The change of one partition's next offset."""
 
     partition: int
     before: int
@@ -26,22 +26,23 @@ class Move:
 
 
 def read(connection: Connection, sink: str, topic: str) -> dict[int, int]:
-    """The next offset of each partition that has a position."""
+    """Return the next offset of each partition that has one."""
     rows = connection.execute(QUERIES["read_positions"], [sink, topic])
     return {int(str(partition)): int(str(offset)) for partition, offset in rows}
 
 
 def begin(connection: Connection, sink: str, topic: str, starts: Mapping[int, int]) -> None:
-    """Gives partitions their first position; those that have one keep it."""
+    """Set the first offset of partitions; existing ones stay."""
     with connection.transaction():
         for partition, offset in sorted(starts.items()):
             connection.execute(QUERIES["begin_position"], [sink, topic, partition, offset])
 
 
 def move(connection: Connection, sink: str, topic: str, moves: Mapping[int, Move]) -> None:
-    """Compare and set. Call it first in the transaction: of two on one partition the second waits here.
+    """Move offsets with compare-and-set.
 
-    Raises `Overtaken` when a position is not where this process left it.
+    Call it first in the transaction: of two transactions on one partition the second waits here. Raises
+    `Overtaken` if an offset is not the one that this process has set.
     """
     steps = moves.values()
     moved = connection.execute(

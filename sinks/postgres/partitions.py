@@ -1,4 +1,4 @@
-"""Partitions by day and by month: made ahead of need, and on demand for an event's day, within bounds."""
+"""Table partitions by day and by month: created ahead, and on demand for an event's day within limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sinks.postgres.connect import Connection
 from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("partitions.sql"))
-LOCK_TIMEOUT_MS: Final = 2_000  # a creation that has to wait longer gives up, and its batch is tried again
+LOCK_TIMEOUT_MS: Final = 2_000  # a creation that waits longer fails, and its batch is retried
 EPOCH: Final = date(1970, 1, 1)
 DAYS_MAX: Final = (date.max - EPOCH).days - 31
 
@@ -30,7 +30,7 @@ SPANS: Final[dict[str, Span]] = {
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The partition of `table` that holds `day` (days since the epoch, possibly an absurd number)."""
+    """The partition of `table` for `day` (days since the epoch; may be out of any range)."""
 
     table: str
     day: int
@@ -43,21 +43,21 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class OutOfBounds:
-    """No partition is made for this day; `reason` is for the dead letter."""
+    """No partition is created for this day; `reason` is for the dead letter."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far from today a partition may be made, in days. Those that exist already are always accepted."""
+    """The distance from today within which partitions are created, in days. Existing ones always count."""
 
     past_days_max: int
     future_days_max: int
 
 
 class Partitions:
-    """What one process knows of the partitions that exist; asks the database once for each."""
+    """A process's cache of existing partitions; queries the database once for each."""
 
     def __init__(self, bounds: Bounds, today: Callable[[], date]) -> None:
         self._bounds = bounds
@@ -65,13 +65,13 @@ class Partitions:
         self._known: set[Partition] = set()
 
     def ensure(self, connection: Connection, partition: Partition) -> Ready | OutOfBounds:
-        """Makes the partition where it is absent, in a short transaction of its own.
+        """Create the partition if it is missing, in a separate short transaction.
 
-        Call it outside of any transaction. It blocks neither readers nor writers of the table, and two
-        processes may do it at once. Raises `psycopg.OperationalError` where a lock could not be had within
-        `LOCK_TIMEOUT_MS`.
+        - Call it outside of any transaction.
+        - It blocks neither readers nor writers of the table, and processes may call it concurrently.
+        - Raises `psycopg.OperationalError` if a lock is not granted within `LOCK_TIMEOUT_MS`.
         """
-        if partition in self._known:  # first, because it is asked for every record
+        if partition in self._known:  # first, because this runs for every record
             return Ready()
         if not 0 <= partition.day <= DAYS_MAX:
             return OutOfBounds(f"day {partition.day} is not a date that can be stored")
@@ -88,12 +88,12 @@ class Partitions:
         return Ready()
 
     def forget(self) -> None:
-        """After an insert that found no partition: somebody else took one away."""
+        """Clear the cache, after an insert that found no partition: it was removed by another process."""
         self._known.clear()
 
 
 def extent(partition: Partition) -> tuple[date, date]:
-    """First day and the day after the last one."""
+    """Return the first day and the day after the last one."""
     day = EPOCH + timedelta(days=partition.day)
     if SPANS[partition.table] == "day":
         return day, day + timedelta(days=1)
@@ -102,7 +102,7 @@ def extent(partition: Partition) -> tuple[date, date]:
 
 
 def partition_name(partition: Partition) -> str:
-    """`completions_20261231`, `deliveries_202612`."""
+    """Return the name, such as `completions_20261231` or `deliveries_202612`."""
     first, _ = extent(partition)
     return (
         f"{partition.table}_{first:%Y%m%d}"
@@ -112,10 +112,10 @@ def partition_name(partition: Partition) -> str:
 
 
 def create(connection: Connection, partition: Partition) -> bool:
-    """Makes and attaches the partition unless it is there; returns whether this call made it.
+    """Create and attach the partition unless it exists; return whether this call created it.
 
-    Attaching a finished table needs only a lock that inserts do not mind; `CREATE TABLE ... PARTITION OF`
-    would stop them all.
+    Attaching a finished table takes a lock that does not block inserts; `CREATE TABLE ... PARTITION OF` would
+    block them.
     """
     name = partition_name(partition)
     first, end = extent(partition)
@@ -135,7 +135,7 @@ def create(connection: Connection, partition: Partition) -> bool:
 
 
 def create_ahead(connection: Connection, today: date, *, days_ahead: int, months_ahead: int) -> list[str]:
-    """Makes what today, tomorrow and the days and months ahead need; returns the names of those it made."""
+    """Create the partitions of today and the days and months ahead; return the names of new ones."""
     made = []
     for partition in ahead(today, days_ahead=days_ahead, months_ahead=months_ahead):
         if create(connection, partition):
@@ -157,7 +157,7 @@ def ahead(today: date, *, days_ahead: int, months_ahead: int) -> Iterable[Partit
 
 
 def is_missing_partition(error: psycopg.Error) -> bool:
-    """Whether an insert failed for want of its partition: to the server, a check without a name."""
+    """Return whether an insert failed because of a missing partition (a check violation without a name)."""
     return (
         isinstance(error, psycopg.errors.CheckViolation)
         and error.diag.constraint_name is None

@@ -1,4 +1,4 @@
-"""Tells a bad event from a bad moment, and finds the bad event in a batch."""
+"""Distinguishes poison events from transient errors, and bisects a batch to find the poison events."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from sinks.postgres.sink import Arrival, Refused, Sink, WriteReport
 
 Event = TypeVar("Event")
 
-# The server can never store this, however often it is asked.
+# The server can never store such a value.
 _POISON = (
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.errors.ProgramLimitExceeded,
 )
-# Another moment, or another server, may be better.
+# Transient: a retry may succeed.
 _PASSING = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
-    # What the server cannot name is its own trouble: a file that may not grow any more, for one.
+    # An internal error of the server, such as a file that may not grow.
     psycopg.errors.InternalError_,
-    # This process slept; the server has ended the session.
+    # This process was suspended, and the server has ended its session.
     psycopg.errors.IdleInTransactionSessionTimeout,
 )
 
 
 def is_poison(error: psycopg.Error) -> bool:
-    """Whether the values themselves are at fault."""
+    """Return whether the values cause the error."""
     return isinstance(error, _POISON) and not is_missing_partition(error)
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Whether the same batch may succeed later: connection lost, deadlock, shutdown, disk full, no partition,
-    an internal error of the server.
+    """Return whether the same batch may succeed later.
 
-    Neither poison nor passing: an error of the program or of its rights, which should end the process.
+    Transient are a lost connection, a deadlock, a shutdown, a full disk, a missing partition and internal
+    errors of the server. An error that is neither poison nor transient is one of the program or of its
+    permissions and should end the process.
     """
     return is_missing_partition(error) or (isinstance(error, _PASSING) and not is_poison(error))
 
@@ -48,10 +49,10 @@ def is_passing(error: psycopg.Error) -> bool:
 def write_without_poison(
     connection: Connection, sink: Sink[Event], arrivals: Sequence[Arrival[Event]]
 ) -> tuple[WriteReport, list[Refused]]:
-    """Writes what can be written, within the caller's transaction, and says which records cannot.
+    """Write a batch within the caller's transaction; return the records that cannot be written.
 
-    A batch that fails is halved, under savepoints, until each bad event stands alone: about
-    2 * log2(batch) more writes for each. Raises every error that is not the fault of an event.
+    A failing batch is bisected, under savepoints, until each poison event is found: about 2 * log2(batch)
+    additional writes for each. Raises every error that no event causes.
     """
     try:
         with connection.transaction():
@@ -68,7 +69,7 @@ def write_without_poison(
 
 
 def describe(error: psycopg.Error) -> str:
-    """Kind of error and constraint. Not the server's message: it quotes values, which may be personal."""
+    """Return the kind of error and the constraint, without the message, which may quote personal values."""
     place = error.diag.constraint_name or error.diag.column_name
     kind = f"{type(error).__name__} ({error.sqlstate})" if error.sqlstate else type(error).__name__
     return f"{kind} at {place}" if place else kind

@@ -1,4 +1,4 @@
-"""SQL lives in `.sql` files: each query has a name, a reason and, below them, its text."""
+"""Loads named queries from `.sql` files: each has a name, a comment with its reason, and its text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _HEADING = re.compile(r"^-- (\w+) --\s*$", re.MULTILINE)
 
 
 class BadQueries(Exception):
-    """A `.sql` file that is not a list of named queries."""
+    """A `.sql` file is not a list of named queries."""
 
 
 def load_queries(path: Path) -> Mapping[str, str]:
-    """The queries of one file by name, without their reasons.
+    """Return the queries of one file by name, without their comments.
 
-    A query starts with a line `-- name --`; the comment lines below it say why it is as it is. Each query
-    keeps its name as a leading SQL comment, so that `pg_stat_activity` shows which one runs. Raises
-    `BadQueries` on text before the first heading, an empty query, or a name that is used twice.
+    - A query starts with a line `-- name --`; the comment lines below it have its reason.
+    - Each query keeps its name as a leading SQL comment, which `pg_stat_activity` then shows.
+    - Raises `BadQueries` for text before the first heading, an empty query, or a repeated name.
     """
     before, *parts = _HEADING.split(path.read_text(encoding="utf-8"))
     if _without_comments(before):
@@ -30,12 +30,12 @@ def load_queries(path: Path) -> Mapping[str, str]:
         if not body:
             raise BadQueries(f"{path.name}: query {name} is empty")
         if name in queries:
-            raise BadQueries(f"{path.name}: query {name} is there twice")
+            raise BadQueries(f"{path.name}: query {name} is defined twice")
         queries[name] = f"/* {name} */ {body}"
     return MappingProxyType(queries)
 
 
 def _without_comments(text: str) -> str:
-    # Reasons may hold a percent sign, which the driver would take for a parameter.
+    # Comments may contain a percent sign, which the driver would parse as a parameter.
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
     return "\n".join(lines).strip().removesuffix(";")

@@ -1,7 +1,7 @@
-"""Runs one sink: poll, batch, write, commit, and what to do when one of them fails.
+"""Runs one sink: poll, batch, write, commit, and recover from failures.
 
-The position is moved in the transaction of the rows. Whatever fails, the way on is the same: give the batch
-up, wait, read the position from the tables, and go on from there.
+The offset moves in the transaction of the rows. After every failure the recovery is the same: discard the
+batch, wait, read the offset from the tables, and continue from there.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from sinks.postgres.topic_reader import DataLoss, LogReader, Unreadable
 
 Event = TypeVar("Event")
 LOG = logging.getLogger(__name__)
-HOLD_STEP_S = 0.2  # how long a stop waits at most for a sink that waits for a server
+HOLD_STEP_S = 0.2  # upper bound of the delay of a stop while the sink waits for a server
 LAG_EVERY_S = 1.0
-IDLE_LOOK_EVERY_S = 3.0  # a sink without records asks its tables so often where they stand
+IDLE_LOOK_EVERY_S = 3.0  # how often a sink without records reads its offsets from the tables
 
 
 class Decoder(Protocol[Event]):  # type: ignore[misc]  # invariant in use: one runner, one event
-    """Bytes to an event. Raises `Undecodable`, and nothing else."""
+    """Decodes bytes to an event. Raises `Undecodable`, and nothing else."""
 
     def decode(self, value: bytes | None) -> Event: ...
 
 
 class Runner(Generic[Event]):
-    """One sink in one thread: call `run` there, and set its `stop` from anywhere."""
+    """One sink in one thread: call `run` there; any thread may set its `stop`."""
 
     def __init__(
         self,
@@ -78,18 +78,18 @@ class Runner(Generic[Event]):
         self._next: dict[int, int] = {}
         self._lag_shown_at = float("-inf")
         self._looked_at = float("-inf")
-        self._holding = True  # until the first look at the database
+        self._holding = True  # until the first access to the database
 
     @property
     def holding(self) -> bool:
-        """Whether nothing can be stored for now, because Postgres or Kafka is away."""
+        """Whether nothing can be stored now, because Postgres or Kafka is unavailable."""
         return self._holding or self._reader.cut_off
 
     def run(self, stop: threading.Event) -> None:
-        """Returns after `stop`, with the batch in hand stored and the group left.
+        """Run until `stop`; return with the current batch stored and the group left.
 
-        Waits for as long as Postgres or Kafka is away. Raises `DataLoss`, and any error that waiting does not
-        mend: the process should end then.
+        Waits while Postgres or Kafka is unavailable. Raises `DataLoss` and every error that is not transient;
+        the process should then end.
         """
         try:
             self._require_database(stop)
@@ -103,7 +103,7 @@ class Runner(Generic[Event]):
             self._reader.close()
 
     def _require_database(self, stop: threading.Event) -> None:
-        """Readiness tells the truth from the start, whether or not partitions come."""
+        """Connect before any partition is assigned, so that readiness is correct from the start."""
         while not stop.is_set():
             try:
                 self._database()
@@ -116,7 +116,7 @@ class Runner(Generic[Event]):
         if self._reader.must_start:
             self._start()
         records = self._reader.take()
-        # Records taken before a rebalance are read again, from where the tables then stand.
+        # Records taken before a rebalance are read again, from the offsets in the tables.
         if not self._reader.must_start:
             if batch := self._expected(records):
                 self._store(batch)
@@ -125,7 +125,7 @@ class Runner(Generic[Event]):
         self._show_lag()
 
     def _start(self) -> None:
-        """Finds where each partition goes on. Raises `DataLoss` where the log does not hold that any more."""
+        """Start each partition at its offset. Raises `DataLoss` if the topic no longer has that offset."""
         self._next = {}
         connection = self._database()
         bounds = {partition: self._reader.bounds(partition) for partition in self._reader.assigned}
@@ -147,7 +147,7 @@ class Runner(Generic[Event]):
         self._went_well()
 
     def _look(self) -> None:
-        """Whether the tables stand where they did: those of a restored copy do not, and nobody else tells.
+        """Check that the offsets in the tables are unchanged; those of a restored copy differ.
 
         Raises `Overtaken`.
         """
@@ -160,7 +160,7 @@ class Runner(Generic[Event]):
             raise Overtaken(f"{self._topic}{moved} no longer stand where this process left them")
 
     def _expected(self, records: Sequence[Record]) -> list[Record]:
-        """Without what was fetched for an assignment that is over."""
+        """Return the records without those of an assignment that has ended."""
         upcoming = dict(self._next)
         batch = []
         for record in records:
@@ -171,7 +171,7 @@ class Runner(Generic[Event]):
         return batch
 
     def _store(self, records: Sequence[Record]) -> None:
-        """The batch's rows, dead letters and positions, all or none."""
+        """Store rows, dead letters and offsets of the batch, all or none."""
         after = {record.partition: record.offset + 1 for record in records}
         moves = {p: Move(p, self._next[p], offset) for p, offset in after.items()}
         connection = self._database()
@@ -207,7 +207,7 @@ class Runner(Generic[Event]):
     def _with_partitions(
         self, connection: Connection, arrivals: Sequence[Arrival[Event]]
     ) -> tuple[list[Arrival[Event]], list[Refused]]:
-        """Outside of the batch's transaction: a creation must never wait for this sink's own rows."""
+        """Create partitions outside of the batch's transaction: a creation must not wait for its own rows."""
         housed: list[Arrival[Event]] = []
         refused: list[Refused] = []
         for arrival in arrivals:
@@ -237,7 +237,7 @@ class Runner(Generic[Event]):
             metrics.REFUSED.labels(self._sink.name, step).inc(len(some))
 
     def _set_back(self, error: Exception, stop: threading.Event) -> None:
-        """Gives the batch up and waits, in the group but reading nothing. Raises errors that do not pass."""
+        """Discard the batch and wait, in the group without reading. Raises errors that are not transient."""
         cause = describe(error) if isinstance(error, psycopg.Error) else f"{type(error).__name__}: {error}"
         if isinstance(error, psycopg.Error):
             if not is_passing(error):
@@ -245,7 +245,7 @@ class Runner(Generic[Event]):
             if is_missing_partition(error):
                 self._partitions.forget()
         wait_s = self._backoff.after_failure_s()
-        LOG.warning("sink %s: %s; again in %.1f s", self._sink.name, cause, wait_s)
+        LOG.warning("sink %s: batch failed (%s); reading it again in %.1f s", self._sink.name, cause, wait_s)
         metrics.SETBACKS.labels(self._sink.name, type(error).__name__).inc()
         metrics.HOLDING.labels(self._sink.name).set(1)
         self._holding = True
@@ -291,5 +291,5 @@ class Runner(Generic[Event]):
 
 
 def is_idle(connection: Connection) -> bool:
-    """Whether no transaction was left open by what failed."""
+    """Return whether the failure left no transaction open."""
     return connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE

@@ -1,4 +1,4 @@
-"""What a sink is: it writes a batch of events of one topic to one database, as often as it is told to."""
+"""The contract of a sink: it writes a batch of events of one topic to one database, idempotently."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Arrival(msgspec.Struct, Generic[Event], frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A record that goes to the dead letters; `reason` is shown to an operator, so no personal data."""
+    """A record for the dead letters; `reason` is shown to operators and contains no personal data."""
 
     record: Record
     reason: str
 
 
 class WriteReport(msgspec.Struct, frozen=True):
-    """What a write changed: `rows` new ones, and `repeats` events that were there already."""
+    """The result of a write: `rows`: new rows; `repeats`: events that were stored before."""
 
     rows: int
     repeats: int
@@ -39,25 +39,27 @@ class WriteReport(msgspec.Struct, frozen=True):
 
 
 class Sink(Protocol[Event]):
-    """One kind of event on its way into tables."""
+    """Writes one kind of event into tables."""
 
     name: str
     """As in `topology.yaml`, under `sinks`."""
 
     def prepare(self, connection: Connection) -> None:
-        """Called once for each new connection, outside of a transaction, before anything else."""
+        """Prepare a new connection; called once for each, outside of a transaction, before anything else."""
         ...
 
     def partitions(self, event: Event) -> Iterable[Partition]:
-        """Those that must exist before `event` is written."""
+        """Return the partitions that must exist before `event` is written."""
         ...
 
     def write(self, connection: Connection, arrivals: Sequence[Arrival[Event]]) -> WriteReport:
         """Write the batch (at least one event, in the order of each partition's offsets).
 
-        Called inside a transaction that the caller commits: no commit in here, and nothing that outlives a
-        rollback. Writing the same batch again changes nothing, alone, in parts or together with other events;
-        of several payloads with one id the first wins. May be called several times in one transaction. Raises
-        `psycopg.Error`; the caller tells a bad event from a bad moment.
+        - The caller's transaction is open and the caller commits it: no commit here, and no effect that
+          survives a rollback.
+        - Writing the same batch again changes nothing: alone, in parts or together with other events.
+        - Of several payloads with one id the first wins.
+        - May be called several times in one transaction.
+        - Raises `psycopg.Error`; the caller distinguishes poison events from transient errors.
         """
         ...

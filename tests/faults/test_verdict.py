@@ -57,18 +57,18 @@ def test_a_clean_run_passes_every_gate() -> None:
 
 def test_what_is_missing_or_doubled_breaks_its_gate() -> None:
     assert broken(report=report(missing=1, ok=False)) == ["every accepted id is accounted for"]
-    assert broken(report=report(twice=1)) == ["nobody was called twice"]
+    assert broken(report=report(twice=1)) == ["no delivery was called twice"]
     assert broken(unanswered=1) == ["every request was accepted in the end"]
     assert broken(drained_s=61.0) == ["drained in time"]
 
 
 def test_a_watch_that_never_looked_proves_nothing() -> None:
-    assert broken(looks=0) == ["no committed offset passed what is durable"]
-    assert broken(violations=[Violation(1.0, "x")]) == ["no committed offset passed what is durable"]
+    assert broken(looks=0) == ["no committed offset exceeded the durable ones"]
+    assert broken(violations=[Violation(1.0, "x")]) == ["no committed offset exceeded the durable ones"]
 
 
 BOUND = "ambiguous is at most what was in flight"
-EQUAL = "ambiguous is what the provider leaves open"
+EQUAL = "ambiguous equals what the provider leaves open"
 LOOKED = msgspec.structs.replace(KILL, calls=("a1",))
 
 

@@ -55,8 +55,8 @@ def test_every_command_has_an_example_and_says_its_exit_codes(command: tuple[str
     [
         (("replay", "nowhere.csv", "--quiz", "q"), "Cannot read nowhere.csv: No such file or directory."),
         (("process", "nobody"), "There is no process 'nobody': choose one of edge"),
-        (("explain", "abc"), "'abc' is no id"),
-        (("stop-sending", "--tenant", "a", "--number", "b"), "Name one of --tenant"),
+        (("explain", "abc"), "'abc' is not an id"),
+        (("stop-sending", "--tenant", "a", "--number", "b"), "Give only one of --tenant"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_that_says_what_to_do(
@@ -249,4 +249,4 @@ def test_people_who_are_made_up_are_not_written_to_by_a_real_provider(
     Story(found, "", "", "", "").sql(moved, "demo-personalidade")
     done = quizstream(env, "replay", str(tmp_path / "x.csv"), "--quiz", "bfi")
     assert done.returncode == 2
-    assert "strangers could be written to" in done.stderr
+    assert "strangers could receive messages" in done.stderr

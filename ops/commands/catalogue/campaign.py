@@ -18,14 +18,14 @@ def save(
     file: Annotated[Path, typer.Argument(help="YAML: one campaign, or a list of them.")],
     json: Annotated[bool, typer.Option("--json", help="Print the saved versions as JSON.")] = False,
 ) -> None:
-    """Save campaigns. A changed campaign becomes a new version; completions keep the version of their time.
+    """Save campaigns from a file. A changed campaign becomes a new version.
 
-    A message that could come out empty or with a gap is refused, and so are conditions that can never hold.
-    The new version is in force for completions accepted from two seconds later on; none before it match.
+    Rejected are messages that could be empty or incomplete, and conditions that can never hold. The new
+    version applies to completions that are accepted from two seconds later; earlier ones keep their version.
 
-    ops/demo/seeds/campaigns.yaml shows what a file looks like.
+    ops/demo/seeds/campaigns.yaml is an example of a file.
 
-    Exit codes: 0 saved, 2 refused (every reason is told) or not possible.
+    Exit codes: 0 saved, 2 rejected (every reason is printed) or not possible.
 
     Example:
 
@@ -59,9 +59,9 @@ def save(
 def cancel(
     campaign_id: Annotated[str, typer.Argument(help="Id of the campaign.")],
 ) -> None:
-    """Cancel a campaign for good: no call is begun for it any more, no completion matches it.
+    """Cancel a campaign permanently: no further calls are made for it, and no completion matches it.
 
-    Exit codes: 0 cancelled, 2 there is no such campaign, or it could not be done.
+    Exit codes: 0 cancelled, 2 unknown campaign, or not possible.
 
     Example:
 

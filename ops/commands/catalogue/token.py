@@ -14,13 +14,15 @@ token = typer.Typer(name="token", help="Create or revoke service tokens.", no_ar
 
 @token.command()
 def create(
-    tenant: Annotated[str, typer.Option(help="Whose quizzes it serves; * serves every tenant's.")],
+    tenant: Annotated[
+        str, typer.Option(help="Tenant whose quizzes the token may submit to; * for every tenant.")
+    ],
 ) -> None:
-    """Create a service token and print it, once: only its hash is stored.
+    """Create a service token and print it once: only its hash is stored.
 
-    A service token may hand in completions of up to 400 days ago and is not held to a browser's limits.
+    A service token may submit completions of up to 400 days ago.
 
-    Exit codes: 0 created, 2 it could not be done.
+    Exit codes: 0 created, 2 not possible.
 
     Example:
 
@@ -39,11 +41,11 @@ def create(
 
 @token.command()
 def revoke(
-    tenant: Annotated[str, typer.Option(help="The tenant that it was created for.")],
+    tenant: Annotated[str, typer.Option(help="Tenant for which the token was created.")],
 ) -> None:
-    """Revoke the token in the environment variable QUIZSTREAM_SERVICE_TOKEN; edges hear of it in a second.
+    """Revoke the token in the environment variable QUIZSTREAM_SERVICE_TOKEN; edges apply it within a second.
 
-    Exit codes: 0 revoked, 2 it could not be done.
+    Exit codes: 0 revoked, 2 not possible.
 
     Example:
 

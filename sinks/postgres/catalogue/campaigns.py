@@ -1,4 +1,4 @@
-"""Campaigns: versions that never change, each in force only once every agent has heard of it."""
+"""Campaigns: immutable versions, each in force only after every agent has received it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ PRIORITY_MAX = 1_000_000
 
 
 class CampaignDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A campaign as its author gives it: without version, month and time of effect, which saving decides.
+    """A campaign without version, month and activation time, which are set when it is saved.
 
-    `ends_at` is in ms since the epoch; an inactive draft ends the version before it.
+    `ends_at`: ms since the epoch. An inactive draft ends the version before it.
     """
 
     campaign_id: str
@@ -55,12 +55,13 @@ class UnknownCampaign(Refusal):
 
 
 def save_campaign(connection: Connection, draft: CampaignDraft, limits: Limits, now_ms: int) -> Campaign:
-    """The campaign as it now is: a new version where `draft` says something new, else the newest as it was.
+    """Save a draft; return the new version, or the newest one if `draft` does not change it.
 
-    A new version is in force for completions accepted from `limits.activation_delay_ms` after `now_ms`, and
-    after its predecessor came into force. A cancelled campaign stays cancelled. Raises `CampaignRefused` with
-    every problem found: unknown quiz, conditions that can never be judged, a message that could come out
-    empty or with a gap, a limit; and `UnknownTenant`.
+    - A new version applies to completions accepted from `limits.activation_delay_ms` after `now_ms`, and
+      after its predecessor came into force.
+    - A cancelled campaign stays cancelled.
+    - Raises `CampaignRefused` with every problem: unknown quiz, conditions that can never be evaluated, a
+      message that could be empty or incomplete, a limit; and `UnknownTenant`.
     """
     with connection.transaction():
         if connection.execute(QUERIES["tenant_exists"], [draft.tenant_id]).fetchone() is None:
@@ -82,7 +83,7 @@ def save_campaign(connection: Connection, draft: CampaignDraft, limits: Limits, 
 
 
 def cancel_campaign(connection: Connection, campaign_id: str, now_ms: int) -> Campaign:
-    """No call is begun for it from now on, and no completion matches it any more; for good.
+    """Cancel permanently: from now on no call starts for the campaign, and no completion matches it.
 
     Returns its last, inactive version; cancelling again changes nothing. Raises `UnknownCampaign`.
     """
@@ -104,7 +105,7 @@ def cancel_campaign(connection: Connection, campaign_id: str, now_ms: int) -> Ca
 
 
 def newest_campaign(connection: Connection, campaign_id: str) -> Campaign | None:
-    """Its newest version, in force or not yet."""
+    """Return the newest version, in force or not yet."""
     row = connection.execute(QUERIES["newest_version"], [campaign_id]).fetchone()
     return None if row is None else msgspec.convert(row[0], Campaign)
 
@@ -117,7 +118,7 @@ def _locked(connection: Connection, campaign_id: str) -> tuple[str, int, bool]:
 
 
 def _says_the_same(draft: CampaignDraft, newest: Campaign, *, cancelled: bool) -> bool:
-    # Cancelling made an inactive version of it: the same draft again is no wish to bring it back.
+    # Cancelling has created an inactive version of it; saving the same draft again does not reactivate it.
     stored = {name: getattr(newest, name) for name in draft.__struct_fields__}
     return CampaignDraft(**(stored | {"active": draft.active if cancelled else newest.active})) == draft
 
@@ -126,7 +127,7 @@ def _next(draft: CampaignDraft, newest: Campaign | None, month: int, limits: Lim
     earliest = now_ms + limits.activation_delay_ms
     return Campaign(
         version=1 if newest is None else newest.version + 1,
-        # A clock that was set back must not put a version before its predecessor.
+        # If the clock was set back, the version still comes after its predecessor.
         effective_at=earliest if newest is None else max(earliest, newest.effective_at + 1),
         month=month,
         **{name: getattr(draft, name) for name in draft.__struct_fields__},

@@ -1,4 +1,4 @@
-"""Quizzes: saved with a version that grows with each change."""
+"""Quizzes: each change is saved with the next version."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAD_ID = "its id must be letters, digits, '.', '_' and '-', at most 128, the fir
 
 
 class QuizDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A quiz as its author gives it: without a version."""
+    """A quiz without a version, which is set when it is saved."""
 
     quiz_id: str
     tenant_id: str
@@ -68,7 +68,7 @@ def list_quizzes(
 
 
 def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
-    """The quiz as stored: with the next version where `draft` changed it, as it was where it did not.
+    """Save a draft; return the stored quiz, with the next version if `draft` changes it.
 
     Raises `QuizRefused`: bad id, question without or with another's id, or a quiz of another tenant; and
     `UnknownTenant`.
@@ -96,7 +96,7 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
 
 
 def get_quiz(connection: Connection, quiz_id: str) -> Quiz | None:
-    """The quiz as stored now."""
+    """Return the stored quiz."""
     return _quiz(quiz_id, connection.execute(QUERIES["get_quiz"], [quiz_id]).fetchone())
 
 

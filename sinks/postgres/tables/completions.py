@@ -1,4 +1,4 @@
-"""The archive of every accepted completion, straight from its topic, and the contacts that it names."""
+"""The archive of every accepted completion, read from its topic, and of the contacts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sinks.postgres.sink import Arrival, WriteReport
 from sinks.postgres.tables import contacts
 
 QUERIES = load_queries(Path(__file__).with_name("completions.sql"))
-# An id that comes again this long after its first try is still known: past the edge's bound on what is kept.
+# An id that is repeated within this time is recognized: longer than the edge accepts old completions.
 RETRIED_DAYS_MAX = 9
 _TYPES = ["int4", "int4", *["text"] * 3, "int4", "text", "int8", "int8", "text", "float8", "text"]
 

@@ -1,4 +1,4 @@
-"""Who somebody is: the one table with personal data, brought up to date by every sink that sees some."""
+"""The table `contacts`, the only one with personal data; every sink that reads such data updates it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPES = ["text", "text", "text", "text", "text", "int8"]
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What one completion says of its contact; `seen_at` is when it was accepted, ms since the epoch."""
+    """A completion's data of its contact; `seen_at`: its time of acceptance, ms since the epoch."""
 
     tenant_id: str
     contact_id: str
@@ -26,12 +26,12 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 def prepare(connection: Connection) -> None:
-    """Once for each connection: the batch's table."""
+    """Create the batch's temporary table; once for each connection."""
     connection.execute(QUERIES["create_contacts_batch"])
 
 
 def save(connection: Connection, sightings: Iterable[Sighting]) -> None:
-    """Newest wins, in any order and however often; of two at one millisecond the first. Commits nothing."""
+    """Save the newest data of each contact, idempotently; of two of one millisecond the first. No commit."""
     newest: dict[tuple[str, str], Sighting] = {}
     for sighting in sightings:
         if sighting.personal == _NOBODY:

@@ -1,4 +1,4 @@
-"""The archive of dead letters, with the completion each belongs to, where that can be told."""
+"""The archive of dead letters, each with the completion id of its record, if it has one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUERIES = load_queries(Path(__file__).with_name("dead_letters.sql"))
 
 
 class DeadLetterArchive:
-    """Accounts for completions that got no verdict, by id."""
+    """Stores dead letters; they account for completions without a verdict."""
 
     name = "dead_letters"
 
@@ -26,7 +26,7 @@ class DeadLetterArchive:
         self._topology = topology
 
     def prepare(self, connection: Connection) -> None:
-        """Needs nothing."""
+        """No preparation is required."""
 
     def partitions(self, event: DeadLetter) -> Iterable[Partition]:
         return ()
@@ -54,7 +54,7 @@ class DeadLetterArchive:
             return WriteReport(cursor.rowcount, len(rows) - cursor.rowcount)
 
     def completion_of(self, letter: DeadLetter) -> str | None:
-        """The completion id within the record, if its topic's schema has one and the record can be read."""
+        """Return the record's completion id, if its schema has one and the record is decodable."""
         role = self._topology.role_of(letter.source_topic)
         schema = self._topology.topic(role).schema if role is not None else None
         if schema is None:
@@ -67,7 +67,7 @@ class DeadLetterArchive:
 
 
 def _uuid(text: str | None) -> str | None:
-    """None for what is none: a record, or its headers, may be from anybody."""
+    """Return the UUID, or None if it is not valid: a record and its headers may come from any producer."""
     try:
         return None if text is None else str(UUID(text))
     except ValueError:

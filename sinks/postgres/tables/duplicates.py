@@ -1,4 +1,4 @@
-"""The archive of matches that came second: each names the completion that was first."""
+"""The archive of duplicates: matches after the first, each with the completion id of the first one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Duplicates:
     name = "duplicates"
 
     def prepare(self, connection: Connection) -> None:
-        """Needs nothing."""
+        """No preparation is required."""
 
     def partitions(self, event: Duplicate) -> Iterable[Partition]:
         return (Partition("duplicates", event.day),)

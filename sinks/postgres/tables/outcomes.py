@@ -1,4 +1,4 @@
-"""The archive of verdicts: one for every completion, so that a missing one means loss."""
+"""The archive of verdicts: one for every completion, so that a missing one is a loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TYPES = ["int4", "int4", *["text"] * 4, "int8", *["text"] * 3]
 
 
 class Outcomes:
-    """COPY and merge; a verdict that is told again, from the same record, is a repeat."""
+    """Writes verdicts with COPY and a merge; a verdict of the same record again is a repeat."""
 
     name = "outcomes"
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from ops.audit import ledger_audit as marks
-from ops.audit.dead_letter_audit import DeadEvidence
-from ops.audit.ledger_audit import Books, Report
+from ops.audit import ledger_audit as flags
+from ops.audit.dead_letter_audit import DeadLetterAudit
+from ops.audit.ledger_audit import LedgerAudit, Report
 from pipeline.runtime.record import Record
 from pipeline.runtime.redrive_headers import Redriven
 from pipeline.topology.loader import load
@@ -25,39 +25,39 @@ FIRST, SECOND = "00000000-0000-5000-8000-000000000001", "00000000-0000-5000-8000
 COPY = Record(RAW, 0, 9, 0, b"", VALUE, Redriven(FIRST, 1))
 
 
-def judged(evidence: DeadEvidence, *more: int) -> Report:
-    books = Books()
-    books.completion(ID, marks.IN_TOPIC | marks.ARCHIVED | marks.VERDICT_DUE | sum(more))
-    evidence.enter(books)
-    return books.judge()
+def judged(evidence: DeadLetterAudit, *more: int) -> Report:
+    audit = LedgerAudit()
+    audit.completion(ID, flags.IN_TOPIC | flags.ARCHIVED | flags.VERDICT_DUE | sum(more))
+    evidence.enter(audit)
+    return audit.judge()
 
 
 def test_a_letter_accounts_for_its_completion() -> None:
-    evidence = DeadEvidence(TOPOLOGY)
+    evidence = DeadLetterAudit(TOPOLOGY)
     evidence.letter(FIRST, (RAW, 0, 1), "qualify", VALUE)
     report = judged(evidence)
     assert (report.ok, report.accepted, report.dead) == (True, 1, 1)
 
 
 def test_a_copy_that_is_on_its_way_changes_nothing_yet() -> None:
-    evidence = DeadEvidence(TOPOLOGY)
+    evidence = DeadLetterAudit(TOPOLOGY)
     evidence.letter(FIRST, (RAW, 0, 1), "qualify", VALUE)
     evidence.record(COPY, by_stage=False, by_sink=True)
     assert (judged(evidence).ok, judged(evidence).dead) == (True, 1)
 
 
 def test_a_copy_that_was_passed_must_have_left_something() -> None:
-    evidence = DeadEvidence(TOPOLOGY)
+    evidence = DeadLetterAudit(TOPOLOGY)
     evidence.letter(FIRST, (RAW, 0, 1), "qualify", VALUE)
     evidence.record(COPY, by_stage=True, by_sink=True)
     lost = judged(evidence)
     assert [breach.what for breach in lost.breaches] == ["accepted, without a verdict or a dead letter"]
-    done = judged(evidence, marks.UNMATCHED)
+    done = judged(evidence, flags.UNMATCHED)
     assert (done.ok, done.dead, done.unmatched) == (True, 0, 1)
 
 
 def test_a_copy_that_died_again_has_a_letter_of_its_own() -> None:
-    evidence = DeadEvidence(TOPOLOGY)
+    evidence = DeadLetterAudit(TOPOLOGY)
     evidence.letter(FIRST, (RAW, 0, 1), "qualify", VALUE)
     evidence.letter(SECOND, (RAW, 0, 9), "qualify", VALUE)
     evidence.record(COPY, by_stage=True, by_sink=True)
@@ -67,20 +67,20 @@ def test_a_copy_that_died_again_has_a_letter_of_its_own() -> None:
 
 @pytest.mark.parametrize(("by_sink", "excused"), [(False, True), (True, False)])
 def test_an_archives_letter_is_judged_by_the_archives_progress(by_sink: bool, excused: bool) -> None:
-    evidence = DeadEvidence(TOPOLOGY)
+    evidence = DeadLetterAudit(TOPOLOGY)
     evidence.letter(FIRST, (RAW, 0, 1), "sink:completions", VALUE)
     evidence.record(COPY, by_stage=True, by_sink=by_sink)
-    books = Books()
-    books.completion(ID, marks.IN_TOPIC | marks.ARCHIVE_DUE | marks.UNMATCHED)
-    evidence.enter(books)
-    assert books.judge().ok is excused
+    audit = LedgerAudit()
+    audit.completion(ID, flags.IN_TOPIC | flags.ARCHIVE_DUE | flags.UNMATCHED)
+    evidence.enter(audit)
+    assert audit.judge().ok is excused
 
 
 def test_a_record_that_is_no_completion_stays_dead_however_often_it_is_redriven() -> None:
-    evidence, books = DeadEvidence(TOPOLOGY), Books()
+    evidence, audit = DeadLetterAudit(TOPOLOGY), LedgerAudit()
     evidence.letter(FIRST, (RAW, 0, 1), "qualify", b"junk")
     evidence.record(COPY, by_stage=True, by_sink=True)
-    books.undecodable(0, 1, due=True)
-    evidence.enter(books)
-    report = books.judge()
+    audit.undecodable(0, 1, due=True)
+    evidence.enter(audit)
+    report = audit.judge()
     assert (report.ok, report.accepted, report.dead) == (True, 1, 1)

@@ -19,16 +19,16 @@ def test_a_delivery_is_told_from_the_post_to_the_providers_last_word(story: Stor
         "deliveries",
         "archived",
         "verdict: matched",
-        "due; now delivered",
+        "created; now delivered",
         "calling the provider",
         "call ended: sent",
-        "the provider took it",
-        "provider says delivered",
+        "the provider accepted it",
+        "provider status: delivered",
         "delivery_events",
     ):
         assert what in told, what
     assert [moment.at for moment in moments] == sorted(moment.at for moment in moments)
-    assert told.index("calling the provider") < told.index("provider says delivered")
+    assert told.index("calling the provider") < told.index("provider status: delivered")
 
 
 def test_a_duplicate_says_who_came_first(story: Story) -> None:
@@ -48,5 +48,5 @@ def test_no_phone_and_no_name_is_told(story: Story) -> None:
 def test_what_nobody_knows_and_what_is_no_id_is_said(story: Story) -> None:
     with pytest.raises(NothingKnown, match="No topic and no table"):
         explain(story.found, "00000000-0000-4000-8000-000000000000")
-    with pytest.raises(BadId, match="'abc' is no id"):
+    with pytest.raises(BadId, match="'abc' is not an id"):
         explain(story.found, "abc")

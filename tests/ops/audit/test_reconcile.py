@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
-from ops.audit.collect import AcceptedFileRefused
+from ops.audit.collect import AcceptedFileInvalid
 from ops.audit.provider_record import Call
 from ops.audit.reconcile import reconcile, rendered
 from tests.support.story import PHONE, Story
@@ -35,7 +35,7 @@ def test_a_whole_story_holds(story: Story, tmp_path: Path) -> None:
         ("DELETE FROM outcomes WHERE completion_id = %s", "not in the table of verdicts"),
         ("DELETE FROM deliveries WHERE completion_id = %s", "neither in the ledger nor among the duplicates"),
         ("UPDATE outcomes SET verdict = 'limited' WHERE completion_id = %s", "two different verdicts"),
-        ("UPDATE deliveries SET state = 'waiting' WHERE completion_id = %s", "the ledger says waiting"),
+        ("UPDATE deliveries SET state = 'waiting' WHERE completion_id = %s", "the ledger state is waiting"),
         (
             "INSERT INTO completions SELECT day + 1, completion_id, tenant_id, quiz_id, quiz_version,"
             " contact_id, submitted_at, accepted_at, answers FROM completions WHERE completion_id = %s",
@@ -72,7 +72,7 @@ def test_an_id_that_a_client_was_told_and_nobody_has_is_missing(story: Story, tm
 def test_a_file_that_holds_no_ids_is_refused_by_its_line(story: Story, tmp_path: Path) -> None:
     accepted = tmp_path / "accepted.txt"
     accepted.write_text(f"{story.first}\nid\n")
-    with pytest.raises(AcceptedFileRefused, match="line 2 is no completion id: 'id'"):
+    with pytest.raises(AcceptedFileInvalid, match="line 2 is not a completion id: 'id'"):
         reconcile(story.found, accepted)
 
 

@@ -223,7 +223,7 @@ def test_a_redrive_that_is_broken_off_goes_on_where_it_was(pipeline: Pipeline) -
         raise Broken
 
     with pytest.raises(Broken):
-        work.redrive(pipeline.found, which, tell=broken)
+        work.redrive(pipeline.found, which, progress=broken)
     first = records(pipeline, "matches", lambda value: value in junk)
     assert first == len(junk) + BATCH
     rest = work.redrive(pipeline.found, Which(topic="matches", until=None), limit=2 * BATCH)

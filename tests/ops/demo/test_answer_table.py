@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.demo.answer_table import AnswerTable, HeaderRefused, Malformed, Row
+from ops.demo.answer_table import AnswerTable, HeaderInvalid, Malformed, Row
 
 
 def table(tmp_path: Path, content: str | bytes, contact_column: str | None = None) -> AnswerTable:
@@ -70,11 +70,11 @@ def test_a_bad_row_is_named_by_its_line_and_the_rest_goes_on(tmp_path: Path) -> 
 def test_a_header_that_cannot_be_used_is_refused_in_one_line(
     tmp_path: Path, content: bytes, said: str
 ) -> None:
-    with pytest.raises(HeaderRefused, match=said) as refused:
+    with pytest.raises(HeaderInvalid, match=said) as refused:
         table(tmp_path, content)
     assert "\n" not in str(refused.value)
 
 
 def test_a_contact_column_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(HeaderRefused, match=r"no column 'fone'.*it has cor, nota"):
+    with pytest.raises(HeaderInvalid, match=r"no column 'fone'.*it has cor, nota"):
         table(tmp_path, "cor,nota\n", "fone")

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from ops.demo.answer_table import AnswerTable
-from ops.demo.replay import Accepted, GaveUp, Plan, Refused, RowOutcome, Summary, replay
+from ops.demo.replay import Accepted, GaveUp, Plan, Rejected, RowOutcome, Summary, replay
 
 CREATED_AT_MS = 1_700_000_000_000
 
@@ -110,12 +110,12 @@ def test_rows_refused_for_good_and_rows_that_cannot_be_read_are_named_and_the_re
         return accepted()
 
     summary, outcomes = run(Edge(say), path, contact_column="fone")
-    refused = {outcome.line: outcome.problem for outcome in outcomes if isinstance(outcome, Refused)}
-    assert refused == {
+    rejected = {outcome.line: outcome.problem for outcome in outcomes if isinstance(outcome, Rejected)}
+    assert rejected == {
         3: "HTTP 422: contact.phone is no phone number",
         4: "has 1 cells, the header has 2",
     }
-    assert (summary.rows, summary.accepted, summary.refused, summary.ok) == (4, 2, 2, False)
+    assert (summary.rows, summary.accepted, summary.rejected, summary.ok) == (4, 2, 2, False)
 
 
 def test_a_row_that_never_gets_an_answer_is_given_up_not_forgotten(tmp_path: Path) -> None:

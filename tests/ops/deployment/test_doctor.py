@@ -100,7 +100,7 @@ def test_a_dead_supervisor_is_seen_though_its_file_is_there(nowhere: Settings) -
     home.prepare(free_bytes_min=0)
     pid = ended_pid()
     process_state.write(home.state_file, Processes(pid, {}))
-    assert by_name(diagnose(nowhere, {}))["supervisor"].detail == f"process {pid} is gone"
+    assert by_name(diagnose(nowhere, {}))["supervisor"].detail == f"process {pid} has ended"
 
 
 def test_a_check_is_not_asked_while_what_it_needs_does_not_answer(nowhere: Settings) -> None:
@@ -112,7 +112,7 @@ def test_a_check_is_not_asked_while_what_it_needs_does_not_answer(nowhere: Setti
 
     found = by_name(diagnose(nowhere, {}, [Check("topics", ask, "apply the topology", needs="kafka")]))
     assert asked == []
-    assert found["topics"] == Finding("topics", False, "not asked: kafka does not answer", "see kafka")
+    assert found["topics"] == Finding("topics", False, "not checked: kafka does not answer", "see kafka")
 
 
 def test_an_ailing_check_may_name_its_own_remedy(nowhere: Settings) -> None:

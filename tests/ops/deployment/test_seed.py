@@ -1,4 +1,4 @@
-"""The demonstration's files put in place what the two real quizzes need, as often as one likes."""
+"""The demo seeds create what the two real quizzes need, as often as one likes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 from ops.demo import datasets
 from ops.deployment.prepare import prepare, publish
-from ops.deployment.seed import SEEDS, SeedRefused, read, seed
+from ops.deployment.seed import SEEDS, SeedInvalid, read, seed
 from ops.locate import Deployment
 from sinks.postgres.catalogue.catalogue import QuizDraft
 
@@ -84,7 +84,7 @@ def test_a_seed_that_cannot_be_read_is_refused_in_one_line(
     for name in ("quizzes", "numbers", "campaigns"):
         (folder / f"{name}.yaml").write_text("[]")
     (folder / "tenants.yaml").write_text(content)
-    with pytest.raises(SeedRefused, match=said) as refused:
+    with pytest.raises(SeedInvalid, match=said) as refused:
         seed(found, folder)
     assert "\n" not in str(refused.value)
 

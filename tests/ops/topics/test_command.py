@@ -86,7 +86,7 @@ def test_a_cluster_that_is_away_is_said_in_one_line(
     topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ops.topics.command.REQUEST_TIMEOUT_S", 1.0)
-    with pytest.raises(ClusterError, match=r"^cannot read the topics: no Kafka answers at 127.0.0.1:1$"):
+    with pytest.raises(ClusterError, match=r"^cannot read the topics: Kafka does not answer at 127.0.0.1:1$"):
         plan(topology, "127.0.0.1:1", 1)
 
 

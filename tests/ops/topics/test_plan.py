@@ -8,7 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ops.topics.plan import ChangeConfig, CreateTopic, GrowPartitions, Refused, TopicState, difference, wanted
+from ops.topics.plan import (
+    ChangeConfig,
+    CreateTopic,
+    GrowPartitions,
+    Rejected,
+    TopicState,
+    difference,
+    wanted,
+)
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 
@@ -33,7 +41,7 @@ def with_partitions(role: str, partitions: int) -> dict[str, TopicState]:
 def test_a_cluster_that_is_as_the_file_says_needs_nothing() -> None:
     plan = difference(TOPOLOGY, 1, cluster())
     assert not plan.drift
-    assert plan.lines() == ["the cluster is as topology.yaml says"]
+    assert plan.lines() == ["the cluster matches topology.yaml"]
 
 
 def test_an_empty_cluster_gets_every_topic() -> None:
@@ -70,30 +78,30 @@ def test_a_changed_setting_is_set_back() -> None:
 
 def test_partitions_are_never_taken_away() -> None:
     [change] = difference(TOPOLOGY, 1, with_partitions("outcomes", 9), grow=("outcomes",)).changes
-    assert isinstance(change, Refused)
-    assert "9 to 8 partitions: partitions cannot be taken away" in change.reason
+    assert isinstance(change, Rejected)
+    assert "9 to 8 partitions: partitions cannot be removed" in change.reason
 
 
 @pytest.mark.parametrize("role", ["completions", "matches", "contact_windows_changelog"])
 def test_partitions_that_state_lies_by_never_grow(role: str) -> None:
     [change] = difference(TOPOLOGY, 1, with_partitions(role, 4), grow=(role,)).changes
-    assert isinstance(change, Refused)
-    assert "would leave their state" in change.reason
+    assert isinstance(change, Rejected)
+    assert "would lose their state" in change.reason
 
 
 def test_partitions_of_keyed_records_grow_only_where_that_is_said() -> None:
     found = with_partitions("outcomes", 4)
     name = TOPOLOGY.topic("outcomes").name
     [silent] = difference(TOPOLOGY, 1, found).changes
-    assert isinstance(silent, Refused)
+    assert isinstance(silent, Rejected)
     assert "--grow outcomes" in silent.reason
     assert difference(TOPOLOGY, 1, found, grow=("outcomes",)).changes == (GrowPartitions(name, 4, 8),)
 
 
 def test_another_number_of_replicas_is_refused() -> None:
     plan = difference(TOPOLOGY, 3, cluster(replicas=1))
-    assert len(plan.refused) == len(TOPOLOGY.topics)
-    assert "1 to 3 replicas" in plan.refused[0].reason
+    assert len(plan.rejected) == len(TOPOLOGY.topics)
+    assert "1 to 3 replicas" in plan.rejected[0].reason
 
 
 def test_a_plan_as_json_says_the_type_of_each_change() -> None:
