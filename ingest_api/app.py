@@ -11,15 +11,13 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ingest_api.completions.receive import ReceiveCompletion
 from ingest_api.health import Health
 from ingest_api.http import fallbacks
-from ingest_api.http.endpoint import ANY_ORIGIN, Endpoint
+from ingest_api.http.endpoint import ANY_ORIGIN, Endpoint, Handler
 from ingest_api.http.fast_path import FastPath
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
-from ingest_api.webhooks.receive import ReceiveWebhook
 
 COMPLETIONS = "/quiz/{quiz_id}/completions"
 
@@ -28,8 +26,8 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True)
 class Parts:
-    completions: ReceiveCompletion
-    webhooks: Mapping[str, ReceiveWebhook]  # by the name in the route: a provider's, or one it had before
+    completions: Handler
+    webhooks: Mapping[str, Handler]  # by the name in the route: a provider's, or one it had before
     registry: Registry
     health: Health
     description: Description

@@ -12,19 +12,15 @@ from sinks import providers
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
-_REJECTIONS_OF_A_COMPLETION = (
-    problems.INVALID_JSON,
-    problems.INVALID_TOKEN,
-    problems.WRONG_TENANT,
-    problems.UNKNOWN_QUIZ,
-    problems.BODY_TIMEOUT,
-    problems.CLOSED_QUIZ,
-    problems.BODY_TOO_LARGE,
-    problems.NOT_JSON,
-    problems.INVALID_BODY,
-    problems.HEADERS_TOO_LARGE,
-    problems.LOG_UNAVAILABLE,
+# A completion may meet every problem but these.
+_OF_OTHER_PATHS = (
+    problems.HANDSHAKE_REJECTED,
+    problems.INVALID_SIGNATURE,
+    problems.NOT_FOUND,
+    problems.NOT_HTTP,
+    problems.UNKNOWN_SCHEMA,
 )
+_REJECTIONS_OF_A_COMPLETION = tuple(kind for kind in problems.CATALOGUE if kind not in _OF_OTHER_PATHS)
 
 
 def paths(edge: Edge) -> dict[str, Any]:
@@ -196,7 +192,11 @@ def _provider() -> dict[str, Any]:
 
 
 def _rejections(*kinds: Kind) -> dict[str, Any]:
+    """Return one response per status; its description has the titles of all its problems."""
+    titles: dict[int, list[str]] = {}
+    for kind in dict.fromkeys((*kinds, problems.METHOD_NOT_ALLOWED, problems.INTERNAL)):
+        titles.setdefault(kind.status, []).append(kind.title)
     return {
-        str(kind.status): {"description": kind.title, "content": _PROBLEM}
-        for kind in (*kinds, problems.METHOD_NOT_ALLOWED, problems.INTERNAL)
+        str(status): {"description": "; ".join(of_status), "content": _PROBLEM}
+        for status, of_status in titles.items()
     }
