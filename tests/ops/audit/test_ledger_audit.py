@@ -70,7 +70,7 @@ def test_reading_everything_twice_changes_nothing() -> None:
 OTHER = an_id("other")
 
 BREACHES = [
-    (lambda b: b.completion(OTHER, flags.CLIENT), "missing", "a client was told"),
+    (lambda b: b.completion(OTHER, flags.CLIENT), "missing", "a client received a 202"),
     (
         lambda b: b.completion(OTHER, flags.IN_TOPIC | flags.ARCHIVE_DUE),
         "missing",
@@ -92,7 +92,7 @@ BREACHES = [
         "not in the table of verdicts",
     ),
     (lambda b: b.undecodable(3, 7, due=True), "missing", "no dead letter"),
-    (lambda b: b.match(ONE, "late", flags.BY_VERDICT | flags.MATCH_DUE), "missing", "no match was sent on"),
+    (lambda b: b.match(ONE, "late", flags.BY_VERDICT | flags.MATCH_DUE), "missing", "no match was published"),
     (lambda b: b.match(ONE, "late", flags.MATCH | flags.SPLIT_DUE), "missing", "neither delivery nor"),
     (
         lambda b: b.match(ONE, "late", flags.MATCH | flags.FIRST | flags.LEDGER_DUE),

@@ -118,5 +118,5 @@ def test_without_a_result_it_says_which_command_makes_one(tmp_path: Path, topolo
 
 def test_a_named_file_that_is_no_result_is_refused(tmp_path: Path, topology: Topology) -> None:
     written(tmp_path, other={"kind": "edge"})
-    with pytest.raises(NotMeasured, match=r"other\.json is no result"):
+    with pytest.raises(NotMeasured, match=r"other\.json is not a result"):
         measured(topology, tmp_path / "other.json")

@@ -130,7 +130,7 @@ def test_without_measured_sizes_disk_is_said_to_be_unknown() -> None:
     found = plan(msgspec.structs.replace(MEASURED, storage=None), Demand(100.0, 0.1), Prices(), RULES)
 
     assert found.disks == []
-    assert "disk: not known" in text(found, MEASURED, Prices(), RULES)
+    assert "disk: unknown" in text(found, MEASURED, Prices(), RULES)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_a_query_has_its_name_and_loses_its_reason(tmp_path: Path) -> None:
     [
         ("SELECT 1;\n-- one --\nSELECT 1;", "before the first"),
         ("-- one --\n-- only a reason\n", "one is empty"),
-        ("-- one --\nSELECT 1;\n-- one --\nSELECT 2;", "there twice"),
+        ("-- one --\nSELECT 1;\n-- one --\nSELECT 2;", "defined twice"),
     ],
 )
 def test_a_file_that_is_no_list_of_queries_is_refused(tmp_path: Path, text: str, problem: str) -> None:
