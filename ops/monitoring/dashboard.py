@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ops.topics.lag import readers
 from pipeline.topology.model import Topology
 
 DATASOURCE = {"type": "prometheus", "uid": "quizstream-prometheus"}
@@ -45,16 +44,12 @@ def rows(topology: Topology) -> tuple[Row, ...]:
 
 
 def _lag(topology: Topology) -> Row:
-    found = readers(topology)
-
     def of(metric: str) -> tuple[Query, ...]:
-        return tuple(
-            Query(f'max({metric}{{group="{one.group}",topic="{one.topic}"}})', f"{one.kind} {one.name}")
-            for one in found
-        )
+        # Not filtered: a new agent or sink needs no change here.
+        return (Query(f"max by (group, topic) ({metric})", "{{group}} {{topic}}"),)
 
     return Row(
-        "Behind",
+        "Lag",
         (
             Panel(
                 "Lag, records",

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from ops.monitoring import alert_rules, dashboard, generate
+from ops.topics.lag import readers
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 
@@ -115,11 +116,16 @@ def test_the_outcome_that_is_no_error_is_one_that_the_sender_counts() -> None:
 
 
 def test_every_agent_and_every_sink_has_its_lag_on_the_dashboard() -> None:
-    legends = {query.legend for query in dashboard.rows(TOPOLOGY)[0].panels[0].queries}
-    assert legends == {
-        *(f"agent {name}" for name in TOPOLOGY.agents),
-        *(f"sink {name}" for name in TOPOLOGY.sinks),
+    for panel in dashboard.rows(TOPOLOGY)[0].panels[:2]:
+        (query,) = panel.queries
+        assert query.expr == f"max by (group, topic) ({METRIC.findall(query.expr)[0][0]})"  # all of them
+        assert query.legend == "{{group}} {{topic}}"
+    found = readers(TOPOLOGY)
+    assert {(one.kind, one.name) for one in found} == {
+        *(("agent", name) for name in TOPOLOGY.agents),
+        *(("sink", name) for name in TOPOLOGY.sinks),
     }
+    assert len({(one.group, one.topic) for one in found}) == len(found)
 
 
 def test_thresholds_are_those_of_the_topology() -> None:
