@@ -118,7 +118,12 @@ def _webhook() -> dict[str, Any]:
                 "description": "It is durable",
                 "content": {"application/json": {"schema": {"type": "object"}}},
             },
-            **_rejections(problems.INVALID_SIGNATURE, problems.BODY_TOO_LARGE, problems.LOG_UNAVAILABLE),
+            **_rejections(
+                problems.INVALID_SIGNATURE,
+                problems.NOT_FOUND,
+                problems.BODY_TOO_LARGE,
+                problems.LOG_UNAVAILABLE,
+            ),
         },
     }
 
@@ -138,7 +143,7 @@ def _handshake() -> dict[str, Any]:
                 "description": "The challenge",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
-            **_rejections(problems.HANDSHAKE_REJECTED),
+            **_rejections(problems.HANDSHAKE_REJECTED, problems.NOT_FOUND),
         },
     }
 

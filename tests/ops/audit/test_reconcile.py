@@ -87,6 +87,4 @@ def test_what_a_stage_has_not_passed_is_in_flight_and_a_wait_in_vain_is_a_breach
 
     story.everybody_has_read_everything()
     passed = reconcile(story.found)
-    assert [breach.what for breach in passed.breaches] == [
-        "a record that is no completion has no dead letter"
-    ]
+    assert [breach.what for breach in passed.breaches] == ["an undecodable record has no dead letter"]
