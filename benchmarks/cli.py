@@ -20,8 +20,12 @@ PARTS: tuple[type[msgspec.Struct], ...] = (
     *(plans.Peers, plans.Growth, plans.Workers, plans.Storage, plans.Recovery),
 )
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
-MIN = {"matching_percent": 0, "think_s": 0.01}
-MAX = {"matching_percent": 100}
+END = """
+
+Exit codes: 0 measured, 1 a check failed (no figures) or a limit is exceeded, 2 not measured.
+
+Example: `quizstream bench {verb}{required} --json`
+"""
 SHAPES: tuple[type[msgspec.Struct], ...] = (plans.Backlog, plans.Spike, plans.Users, plans.Rebalance)
 
 bench = typer.Typer(
@@ -37,7 +41,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(bench)
 
 
-def command(plan: type[msgspec.Struct]) -> Callable[..., None]:
+def command(plan: type[msgspec.Struct], group: str = "") -> Callable[..., None]:
     """A verb with an option for each field of the plan; it runs `measure` of the scenario of that name."""
     types = get_type_hints(plan)
     parameters = []
@@ -52,8 +56,11 @@ def command(plan: type[msgspec.Struct]) -> Callable[..., None]:
     def run(json: bool, **options: Any) -> None:
         report(plan(**options), json)
 
-    run.__doc__ = plan.__doc__
     run.__name__ = plan.__name__.lower()
+    required = "".join(f" --{name} ..." for name in plan.__struct_fields__[: -len(plan.__struct_defaults__)])
+    run.__doc__ = inspect.cleandoc(plan.__doc__ or "") + END.format(
+        verb=group + run.__name__, required=required
+    )
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
@@ -64,7 +71,7 @@ def _option(name: str, of: Any) -> Any:
     flag = name.removesuffix("_per_s").removesuffix("_s").replace("_", "-")
     many = get_origin(of) is list
     value = get_args(of)[0] if many else of
-    limits: Any = {"min": MIN.get(name, 1), "max": MAX.get(name)} if value in (int, float) else {}
+    limits: Any = {"min": plans.MIN.get(name, 1), "max": plans.MAX.get(name)} if value in (int, float) else {}
     return typer.Option(f"--{flag.removesuffix('s') if many else flag}", help=plans.HELP[name], **limits)
 
 
@@ -106,5 +113,5 @@ def plot(
 for _plan in PARTS:
     bench.command()(command(_plan))
 for _plan in SHAPES:
-    shapes.command()(command(_plan))
+    shapes.command()(command(_plan, "shapes "))
 bench.add_typer(shapes)

@@ -17,8 +17,6 @@ HELP = {
     "rounds": "Rounds; the figures are their medians and extremes.",
     "records": "Completions of a round.",
     "port_base": "First port of the servers that are started.",
-    "accepted_out": "File for the ids of all 202s, one a line.",
-    "running": "Use the deployment of QUIZSTREAM_HOME, start none.",
     "keep": "Keep the folder of the deployment that was started.",
     "other": "Folder of another checkout with its .venv.",
     "numbers": "Sender numbers, each with its own pace.",
@@ -35,6 +33,8 @@ HELP = {
     "turns": "Times that a second worker joins and leaves.",
     "apart_s": "Time between two changes, in seconds.",
 }
+MIN = {"matching_percent": 0, "think_s": 0.01}  # of the others: 1
+MAX = {"matching_percent": 100}
 PORT_BASE = 15_000  # below the ports that outgoing connections get
 # The brokers' compiler takes a third of a core for most of a minute after their start.
 WARM_UP_S = 60.0
@@ -45,18 +45,12 @@ class E2e(Struct, frozen=True):
 
     Open loop: the latency of a request that waits counts from when it was due. CPU seconds of every process,
     the load generator's too, are of the measured time. All ids are reconciled before a figure is printed.
-
-    Exit codes: 0 measured, 1 a completion was lost, repeated or refused: no figures, 2 not measured.
-
-    Example: `quizstream bench e2e --rate 500 --seconds 30 --json`
     """
 
     rate_per_s: float = 1667.0
     seconds: float = 600.0
     matching_percent: int = 10
     warm_up_s: float = WARM_UP_S
-    accepted_out: str = ""
-    running: bool = False
     keep: bool = False
     port_base: int = PORT_BASE
 
@@ -66,10 +60,6 @@ class Compare(Struct, frozen=True):
 
     Each side runs `quizstream bench e2e` of its own checkout and .venv, in a home of its own; A begins the
     odd rounds, B the even ones. Prints each round's ratio A / B and their spread.
-
-    Exit codes: 0 measured, 1 a side lost or repeated a completion: no figures, 2 not measured.
-
-    Example: `quizstream bench compare --other ../main --rate 1667 --seconds 60 --rounds 3`
     """
 
     other: str
@@ -84,10 +74,6 @@ class Edge(Struct, frozen=True):
     """Cost of a request at the edge, with Kafka behind it: constant rates over HTTP, interleaved.
 
     Latency counts from when a request was due. The answered ids must be those in the topic.
-
-    Exit codes: 0 measured, 1 the topic holds other ids: no figures, 2 not measured.
-
-    Example: `quizstream bench edge --rate 1667 --rate 3334 --seconds 60 --json`
     """
 
     rates_per_s: list[float] = field(default_factory=lambda: [1667.0, 3334.0])
@@ -97,13 +83,9 @@ class Edge(Struct, frozen=True):
 
 
 class Stages(Struct, frozen=True):
-    """Cost of a record in the batch transport beside Faust's own, with an empty stage.
+    """Cost of a record in the batch transport beside Faust's own: a tenth of it, with an empty stage.
 
     Faust gets a fifth of the records. The stages with their state: `bench peers --side quizstream`.
-
-    Exit codes: 0 `batch_vs_stock` is at least 10, 1 it is less or records were lost, 2 not measured.
-
-    Example: `quizstream bench stages --json`
     """
 
     records: int = 150_000
@@ -112,12 +94,7 @@ class Stages(Struct, frozen=True):
 
 
 class Sink(Struct, frozen=True):
-    """Cost of a row: the sink process reads full topics of completions and verdicts into PostgreSQL.
-
-    Exit codes: 0 measured, 1 rows are missing: no figures, 2 not measured.
-
-    Example: `quizstream bench sink --json`
-    """
+    """Cost of a row: the sink process reads full topics of completions and verdicts into PostgreSQL."""
 
     records: int = 100_000
     rounds: int = 3
@@ -129,10 +106,6 @@ class Sender(Struct, frozen=True):
 
     A round has the messages of `--seconds` at full pace. By the provider's record every delivery was called
     once, and no number was faster than its pace in any second.
-
-    Exit codes: 0 measured, 1 the record differs: no figures, 2 not measured.
-
-    Example: `quizstream bench sender --numbers 16 --json`
     """
 
     numbers: int = 16
@@ -144,12 +117,7 @@ class Sender(Struct, frozen=True):
 class Workers(Struct, frozen=True):
     """CPU per completion when 1, 2 and 4 workers share the partitions: at most 1.2 times that of the fewest.
 
-    `quizstream capacity` multiplies the CPU of one worker; this checks that assumption. Every completion must
-    come out once, by id.
-
-    Exit codes: 0 the assumption holds, 1 it does not or records are missing, 2 not measured.
-
-    Example: `quizstream bench workers --worker 1 --worker 4 --records 80000 --rounds 1`
+    `quizstream capacity` multiplies the CPU of one worker; this checks that assumption.
     """
 
     workers: list[int] = field(default_factory=lambda: [1, 2, 4])
@@ -159,26 +127,17 @@ class Workers(Struct, frozen=True):
 
 
 class Recovery(Struct, frozen=True):
-    """Time in which a worker rebuilds tables of so many keys, in an empty and in a kept folder.
-
-    Exit codes: 0 measured, 1 a worker did not get ready: no figures, 2 not measured.
-
-    Example: `quizstream bench recovery --keys 1e5 --json`
-    """
+    """Time in which a worker rebuilds tables of so many keys, in an empty and in a kept folder."""
 
     keys: str = "1e5,1e6"
     port_base: int = PORT_BASE
 
 
 class Growth(Struct, frozen=True):
-    """CPU of a record against what grows: campaigns, keys in the tables, partitions.
+    """CPU of a record against campaigns, keys in the tables and partitions: every curve flat within 20 %.
 
     Campaigns differ by an answer, by a band of the score, by their quiz or by their tenant. RocksDB tables
     are filled before in a temporary folder (about a minute and up to 1.5 GB for 5e6). Starts no server.
-
-    Exit codes: 0 every curve is flat within 20 %, 1 one is not, 2 not measured.
-
-    Example: `quizstream bench growth --campaigns 10,1000 --keys "" --partitions "" --rounds 5`
     """
 
     campaigns: str = "10,100,1000,10000"
@@ -190,12 +149,7 @@ class Growth(Struct, frozen=True):
 class Storage(Struct, frozen=True):
     """Bytes on disk of a completion and a message: tables with their indexes, topics of the brokers.
 
-    Sizes do not depend on other load on the machine. Use many completions, so that pages are full. All ids
-    are reconciled before the sizes are read.
-
-    Exit codes: 0 measured, 1 a completion was lost or repeated: no figures, 2 not measured.
-
-    Example: `quizstream bench storage --json`
+    Sizes do not depend on other load on the machine. Use many completions, so that pages are full.
     """
 
     records: int = 50_000
@@ -208,16 +162,9 @@ class Peers(Struct, frozen=True):
     """This project beside its alternatives, on the same work, interleaved in one run.
 
     Stages: Quix Streams and Kafka Streams (needs a javac, else it is left out), with the same windows,
-    campaigns and `--records`. "empty" reads only, "qualify" limits and matches, "dedup" lets the first of
-    campaign and contact pass. Journey, with `--side bullmq`: Express, BullMQ, Valkey and PostgreSQL (needs
-    node 20) under the load of `bench e2e`. See benchmarks/peers/README.md.
-
-    The output of every side is checked by id before a figure is printed. Packages of the peers are fetched at
-    first use, by hash, into the user's cache.
-
-    Exit codes: 0 measured, 1 the output of a side is wrong: no figures, 2 not measured.
-
-    Example: `quizstream bench peers --side quizstream --side bullmq --rate 3000 --seconds 60`
+    campaigns and `--records`. Journey, with `--side bullmq`: Express, BullMQ, Valkey and PostgreSQL (needs
+    node 20) under the load of `bench e2e`. The output of every side is checked by id. Packages of the peers
+    are fetched at first use, by hash, into the user's cache. See benchmarks/peers/README.md.
     """
 
     sides: list[str] = field(default_factory=lambda: ["quizstream", "quix", "kafka-streams"])
@@ -235,10 +182,6 @@ class Backlog(Struct, frozen=True):
 
     Counts from their start to the last row and verdict visible in PostgreSQL, and to the last message. A
     million completions take about 3 GB of disk for the run.
-
-    Exit codes: 0 measured, 1 a completion was lost or repeated: no figures, 2 not measured.
-
-    Example: `quizstream bench shapes backlog --records 20000`
     """
 
     records: int = 1_000_000
@@ -247,14 +190,7 @@ class Backlog(Struct, frozen=True):
 
 
 class Spike(Struct, frozen=True):
-    """Five times the load for half a minute: latency before, in and after it, and the time to recover.
-
-    Open loop: latency counts from when a request was due.
-
-    Exit codes: 0 measured, 1 a completion was lost, repeated or refused: no figures, 2 not measured.
-
-    Example: `quizstream bench shapes spike --rate 100 --spike 5 --after 10 --warm-up 5`
-    """
+    """Five times the load for half a minute: latency before, in and after it, and the time to recover."""
 
     rate_per_s: float = 500.0
     times: float = 5.0
@@ -269,10 +205,6 @@ class Users(Struct, frozen=True):
     """100, 500 and 1,000 users at once on as many connections, who think after each answer.
 
     Closed loop: latency counts from when a completion was first sent. For a constant rate see `bench e2e`.
-
-    Exit codes: 0 measured, 1 a completion was lost, repeated or refused: no figures, 2 not measured.
-
-    Example: `quizstream bench shapes users --user 100 --seconds 10`
     """
 
     users: list[int] = field(default_factory=lambda: [100, 500, 1000])
@@ -283,13 +215,7 @@ class Users(Struct, frozen=True):
 
 
 class Rebalance(Struct, frozen=True):
-    """A second worker joins and leaves in an orderly way under load: traffic that is processed again.
-
-    Exit codes: 0 at most 5 s of traffic a change, 1 more, or a completion was lost or repeated, 2 not
-    measured.
-
-    Example: `quizstream bench shapes rebalance --rate 100 --turns 1 --apart 12`
-    """
+    """A second worker joins and leaves in order under load: at most 5 s of traffic is processed again."""
 
     rate_per_s: float = 800.0
     turns: int = 3

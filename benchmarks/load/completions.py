@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.campaigns.registry import CampaignBook, Campaigns
-from schemas.records import Answer, Campaign, Completion, Condition, Message, Personal
+from schemas.records import Answer, Campaign, Completion, Condition, Match, Message, Personal
 
 ACCEPTED_AT_MS = 1_770_000_000_000
 QUESTIONS = 25
@@ -29,6 +29,22 @@ def completion(number: int, contact_id: str, at_ms: int, **others: Any) -> Compl
         "personal": Personal(phone="+5511912345678"),
     }
     return Completion(**{**fields, **others})
+
+
+def matched(delivery_id: str, contact_id: str, completion_id: str, at_ms: int, **others: Any) -> Match:
+    """A match of a completion. `others`: fields that differ from those here."""
+    fields: dict[str, Any] = {
+        "tenant_id": "bench",
+        "campaign_id": "campaign-0",
+        "campaign_version": 1,
+        "campaign_month": 0,
+        "quiz_id": "quiz",
+        "day": 0,
+        "variables": {},
+        "personal": Personal(phone="+5511912345678"),
+    }
+    of = {"delivery_id": delivery_id, "contact_id": contact_id, "completion_id": completion_id}
+    return Match(**{**fields, **of, "accepted_at": at_ms, **others})
 
 
 def campaign(campaign_id: str, conditions: list[Condition], **others: Any) -> Campaign:

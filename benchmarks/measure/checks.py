@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from benchmarks.load.generation import Requests
 from benchmarks.measure.deployment import Tell
@@ -30,20 +29,13 @@ def require_answered(*loads: Requests) -> None:
 
 
 def audit(
-    found: Deployment,
-    accepted: Iterable[str],
-    tell: Tell,
-    timeout_s: float = DRAIN_TIMEOUT_S,
-    file: str = "",
+    found: Deployment, accepted: Iterable[str], tell: Tell, timeout_s: float = DRAIN_TIMEOUT_S
 ) -> Report:
-    """Waits until nothing moves, then reconciles with the ids that clients received.
-
-    The ids are written to `file`, one a line. Raises CheckFailed.
-    """
+    """Waits until nothing moves, then reconciles with the ids that clients received. Raises CheckFailed."""
     tell("waiting until nothing moves")
     moving = settle(found, timeout_s, tell)
     tell("reconciling")
-    path = Path(file) if file else found.settings.home / "accepted.txt"
+    path = found.settings.home / "accepted.txt"
     with path.open("w", encoding="ascii") as lines:
         lines.writelines(f"{completion_id}\n" for completion_id in accepted)
     report = reconcile(found, path, wait_s=0.0 if moving else None)

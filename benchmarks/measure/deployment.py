@@ -12,15 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from ops import locate
 from ops.deployment.daemon import READY
 from ops.deployment.prepare import prepare
 from ops.embedded.home import Home
 from ops.embedded.stack import DATABASE_ENV, REDIS_ENV, EmbeddedStack
 from ops.locate import Deployment
-from ops.processes import process_state, table
+from ops.processes import table
 from ops.processes.supervisor import Supervisor
 from pipeline.errors import CannotStart
 from pipeline.runtime.ports import Ports
@@ -163,12 +161,3 @@ def end(child: subprocess.Popen[str] | subprocess.Popen[bytes], timeout_s: float
         child.wait()
         return False
     return True
-
-
-def running_here(env: Mapping[str, str] = os.environ) -> Deployment:
-    """The deployment of the environment. Raises CannotStart when its supervisor does not run."""
-    found = locate.find(env)
-    state = process_state.read(Home(found.settings.home).state_file)
-    if state is None or not psutil.pid_exists(state.supervisor_pid):
-        raise CannotStart(f"Nothing runs in {found.settings.home}: start it with `quizstream up`.")
-    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from statistics import median
 
@@ -53,6 +53,14 @@ class Offsets:
             if name == sink and count:
                 passed += seen[count - 1]
         return passed
+
+    def passed_at(self, sink: str, records: int) -> float:
+        """When it had committed so many, seconds since the epoch. Raises ValueError where it has not."""
+        times = sorted({at for (name, _), (_, times) in self._seen.items() if name == sink for at in times})
+        first = bisect_left(times, records, key=lambda at: self.passed_by(sink, at))
+        if first == len(times):
+            raise ValueError(f"{sink} has not passed {records}")
+        return times[first]
 
     def drained(self, begin: float, end: float) -> int:
         """Completions whose row and verdict both became visible in that time."""

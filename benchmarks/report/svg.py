@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Literal, NamedTuple
-
-from benchmarks.measure.figures import Percentiles
-from benchmarks.measure.machine import Measured
-from benchmarks.scenarios.growth_rounds import Curve, Point
+from typing import Any, NamedTuple
 
 INK, FAINT, FILL, LIMIT, FLAT = "#222222", "#888888", "#3b6ea5", "#c0392b", "#2e7d4f"
 WIDTH = 900
@@ -28,25 +24,17 @@ class Bar(NamedTuple):
     shown: str
 
 
-class Latency(NamedTuple):
-    """`limit_ms` is of the p99."""
-
-    label: str
-    ms: Percentiles
-    limit_ms: float | None = None
-
-
 class Page:
-    """Charts below each other. All lengths are in px."""
+    """Charts below each other. All lengths are in px; parts of results are as in their JSON."""
 
-    def __init__(self, title: str, result: Measured, checked: str) -> None:
+    def __init__(self, title: str, result: Mapping[str, Any], checked: str) -> None:
         """`checked`: the outcome of the checks."""
-        machine = result.machine
+        machine = result["machine"]
         self._parts: list[str] = []
         self._y = 24.0
         self._text(16, title, size=17)
         self._y += 20
-        measured = f"{machine.cpu}, {machine.cores} cores, commit {result.commit}, {result.at}"
+        measured = f"{machine['cpu']}, {machine['cores']} cores, commit {result['commit']}, {result['at']}"
         self._text(16, f"{measured}; {checked}", size=12, ink=FAINT)
         self._y += 8
 
@@ -57,20 +45,22 @@ class Page:
         for bar in bars:
             self._bar(bar.label, ROOM * bar.value / largest, bar.shown)
 
-    def latencies(self, heading: str, latencies: Sequence[Latency]) -> None:
-        """On a logarithmic scale, the limit as a red mark."""
-        self._heading(f"{heading}, ms, logarithmic; red: the limit of p99")
-        for label, ms, limit_ms in latencies:
-            for name, value in (("p50", ms.p50), ("p99", ms.p99), ("max", ms.max)):
-                if value is None:
-                    continue
-                if limit_ms is not None and name == "p99":
-                    x = LEFT + _log_width(limit_ms)
-                    self._line(x, self._y - 15, x, self._y + 5, LIMIT, 2)
-                self._bar(f"{label}, {name}", _log_width(value), f"{value:,.1f}", OPACITIES[name])
-            self._y += 4
+    def latencies(
+        self, heading: str | None, label: str, ms: Mapping[str, Any], limit_ms: float | None = None
+    ) -> None:
+        """Percentiles on a logarithmic scale, the limit of the p99 as a red mark; None: no new chart."""
+        if heading is not None:
+            self._heading(f"{heading}, ms, logarithmic; red: the limit of p99")
+        for name, opacity in OPACITIES.items():
+            if ms[name] is None:
+                continue
+            if limit_ms is not None and name == "p99":
+                x = LEFT + _log_width(limit_ms)
+                self._line(x, self._y - 15, x, self._y + 5, LIMIT, 2)
+            self._bar(f"{label}, {name}", _log_width(ms[name]), f"{ms[name]:,.1f}", opacity)
+        self._y += 4
 
-    def curves(self, curves: Sequence[Curve]) -> None:
+    def curves(self, curves: Sequence[Mapping[str, Any]]) -> None:
         """Two in a row; CPU from zero against size on a logarithmic axis; bars: extremes of the rounds."""
         top = self._y + 24
         for position, curve in enumerate(curves):
@@ -86,27 +76,27 @@ class Page:
             f"{body}\n</svg>\n"
         )
 
-    def _curve(self, curve: Curve, left: float, top: float) -> None:
-        colour, bottom = COLOURS[curve.flat], top + CHART_HEIGHT
-        most_us = max(point.us.max for point in curve.points)
-        sizes = [math.log10(point.size) for point in curve.points]
+    def _curve(self, curve: Mapping[str, Any], left: float, top: float) -> None:
+        points, colour, bottom = curve["points"], COLOURS[curve["flat"]], top + CHART_HEIGHT
+        most_us = max(point["us"]["max"] for point in points)
+        sizes = [math.log10(point["size"]) for point in points]
         span = max(1e-9, sizes[-1] - sizes[0])
+        xs = [left + 30 + (CHART - 70) * (size - sizes[0]) / span for size in sizes]
 
-        def place(point: Point, us: float) -> tuple[float, float]:
-            x = left + 30 + (CHART - 70) * (math.log10(point.size) - sizes[0]) / span
-            return x, bottom - (CHART_HEIGHT - 30) * us / most_us
+        def y_of(us: float) -> float:
+            return float(bottom - (CHART_HEIGHT - 30) * us / most_us)
 
-        self._text(left, f"{curve.name}: {curve.bend:.2f} times", y=top)
+        self._text(left, f"{curve['name']}: {curve['bend']:.2f} times", y=top)
         self._line(left, bottom, left + CHART - 10, bottom, FAINT)
-        self._text(left + CHART - 10, curve.grows, y=bottom + 30, size=11, ink=FAINT, anchor="end")
-        line = " ".join("{:.1f},{:.1f}".format(*place(point, point.us.median)) for point in curve.points)
+        self._text(left + CHART - 10, curve["grows"], y=bottom + 30, size=11, ink=FAINT, anchor="end")
+        line = " ".join(f"{x:.1f},{y_of(p['us']['median']):.1f}" for x, p in zip(xs, points, strict=True))
         self._parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for point in curve.points:
-            x, y = place(point, point.us.median)
-            self._line(x, place(point, point.us.min)[1], x, place(point, point.us.max)[1], colour)
+        for x, point in zip(xs, points, strict=True):
+            us, y = point["us"], y_of(point["us"]["median"])
+            self._line(x, y_of(us["min"]), x, y_of(us["max"]), colour)
             self._parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-            self._text(x, f"{point.us.median:g} us", y=y - 10, size=11, anchor="middle")
-            self._text(x, f"{point.size:,}", y=bottom + 15, size=11, ink=FAINT, anchor="middle")
+            self._text(x, f"{us['median']:g} us", y=y - 10, size=11, anchor="middle")
+            self._text(x, f"{point['size']:,}", y=bottom + 15, size=11, ink=FAINT, anchor="middle")
 
     def _heading(self, heading: str) -> None:
         self._y += 18
@@ -123,23 +113,15 @@ class Page:
         self._y += BAR
 
     def _line(self, x1: float, y1: float, x2: float, y2: float, ink: str, width: int = 1) -> None:
-        self._parts.append(
-            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{ink}" '
-            f'stroke-width="{width}"/>'
-        )
+        at = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+        self._parts.append(f'<line {at} stroke="{ink}" stroke-width="{width}"/>')
 
     def _text(
-        self,
-        x: float,
-        text: str,
-        *,
-        y: float | None = None,
-        size: int = 13,
-        ink: str = INK,
-        anchor: Literal["start", "middle", "end"] = "start",
+        self, x: float, text: str, *, y: float = -1, size: int = 13, ink: str = INK, anchor: str = "start"
     ) -> None:
+        """At the current height where `y` is negative."""
         self._parts.append(
-            f'<text x="{x:.0f}" y="{self._y if y is None else y:.0f}" font-size="{size}" '
+            f'<text x="{x:.0f}" y="{self._y if y < 0 else y:.0f}" font-size="{size}" '
             f'text-anchor="{anchor}" fill="{ink}">{escape(text)}</text>'
         )
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import msgspec
-
 from benchmarks.load.filling import as_received, fill
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed, audit
@@ -30,15 +28,6 @@ DRAIN_PER_S_MIN = 300.0  # a slower drain is given up
 TIMEOUT_S_MIN = 180.0
 LOOK_EVERY_S = 0.2
 TELL_EVERY_S = 10.0
-PROGRESS_POINTS = 20
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """Seconds since the processes were started again, and the number of visible rows by then."""
-
-    at_s: float
-    rows: int
-    verdicts: int
 
 
 class Result(Measured, frozen=True, kw_only=True):
@@ -60,7 +49,6 @@ class Result(Measured, frozen=True, kw_only=True):
     drained_per_s: float
     cpu_s: dict[str, float]
     cpu_us_per_completion: float
-    progress: list[Progress]
 
 
 def measure(plan: Backlog, tell: Tell) -> Result:
@@ -84,15 +72,13 @@ def measure(plan: Backlog, tell: Tell) -> Result:
         for name in STOPPED:
             supervisor.resume(name)
         _until_drained(watch.offsets, records, started_at, timeout_s, tell)
-        used, drained_at = between(before, cpu.read()), time.time()
+        used = between(before, cpu.read())
         report = audit(found, accepted, tell, timeout_s)
         settled_at = time.time()
         seen = watch.stop()
     if report.accepted != records:
         raise CheckFailed(f"{report.accepted:,} completions were found, expected {records:,}")
-    rows_s, verdicts_s = (
-        passed_s(seen, sink, records, started_at, drained_at) for sink in (ARCHIVE, VERDICTS)
-    )
+    rows_s, verdicts_s = (seen.passed_at(sink, records) - started_at for sink in (ARCHIVE, VERDICTS))
     drained_s = max(rows_s, verdicts_s)
     return Result(
         **head,
@@ -108,7 +94,6 @@ def measure(plan: Backlog, tell: Tell) -> Result:
         drained_per_s=round(records / drained_s, 1),
         cpu_s=used,
         cpu_us_per_completion=round(1e6 * sum(used.values()) / records, 1),
-        progress=progress(seen, started_at, drained_s),
     )
 
 
@@ -132,21 +117,3 @@ def _until_drained(seen: Offsets, records: int, started_at: float, timeout_s: fl
         if time.monotonic() - told_s >= TELL_EVERY_S:
             told_s = time.monotonic()
             tell(f"{drained:,} of {records:,} drained after {waited_s:.0f} s")
-
-
-def passed_s(seen: Offsets, sink: str, records: int, began: float, ended: float) -> float:
-    """Seconds from `began` until the sink had passed so many: found by halving, offsets never decrease."""
-    low, high = began, ended
-    while high - low > 0.01:
-        middle = (low + high) / 2
-        low, high = (low, middle) if seen.passed_by(sink, middle) >= records else (middle, high)
-    return high - began
-
-
-def progress(seen: Offsets, started_at: float, drained_s: float) -> list[Progress]:
-    points = []
-    for step in range(1, PROGRESS_POINTS + 1):
-        at_s = drained_s * step / PROGRESS_POINTS
-        rows, verdicts = (seen.passed_by(sink, started_at + at_s) for sink in (ARCHIVE, VERDICTS))
-        points.append(Progress(round(at_s, 1), rows, verdicts))
-    return points

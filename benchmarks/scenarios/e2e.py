@@ -7,6 +7,7 @@ calls by the provider's record. Ids are reconciled first: no figures where one w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from benchmarks.load.generation import Generation, Requests
@@ -14,7 +15,7 @@ from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock, sleep_until
-from benchmarks.measure.deployment import Tell, running_here, whole
+from benchmarks.measure.deployment import Tell, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import ARCHIVE, VERDICTS, BacklogWatch, Offsets, OffsetWatch, growth_per_s
@@ -63,14 +64,12 @@ class Result(Measured, frozen=True, kw_only=True):
 
 def measure(plan: E2e, tell: Tell) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
-    if plan.running:
-        return measure_on(running_here(), plan, tell)
-    with whole(tell, plan.port_base, plan.keep) as found:
-        return measure_on(found, plan, tell)
-
-
-def measure_on(found: Deployment, plan: E2e, tell: Tell) -> Result:
     head = begin("e2e")
+    with whole(tell, plan.port_base, plan.keep) as found:
+        return _measure(head, found, plan, tell)
+
+
+def _measure(head: dict[str, Any], found: Deployment, plan: E2e, tell: Tell) -> Result:
     scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     plant(found, scene)
     watch = OffsetWatch(found)
@@ -83,7 +82,7 @@ def measure_on(found: Deployment, plan: E2e, tell: Tell) -> Result:
         used = CpuClock(found, {"generator": generation.pid}).during(began_at, ended_at)
         waiting = backlog.stop()
         requests = generation.end()
-    report = audit(found, requests.accepted(), tell, file=plan.accepted_out)
+    report = audit(found, requests.accepted(), tell)
     require_answered(requests)
     seen = watch.stop()
     tell("reading when each record was where")

@@ -16,43 +16,39 @@ from schemas.codec import codec
 from schemas.records import Condition
 
 RECORDS = 2_000  # a round; a chunk holds at most as many
-TENANT = "tenant"
 
 
 class Target(NamedTuple):
-    """Tenant, quiz and conditions of a campaign."""
+    """Conditions, tenant and quiz of a campaign."""
 
-    tenant_id: str
-    quiz_id: str
     conditions: list[Condition]
-
-
-Shape = Callable[[int, int], Target]
+    tenant_id: str = "tenant"
+    quiz_id: str = "quiz"
 
 
 def by_answer(index: int, count: int) -> Target:
     """One quiz; each campaign has its own choice of one question, and a score."""
     chosen = Condition("answers.q0", "eq", [f"choice {index // 2}"])
-    return Target(TENANT, "quiz", [chosen, Condition("score", "gte", [0.0])])
+    return Target([chosen, Condition("score", "gte", [0.0])])
 
 
 def by_band(index: int, count: int) -> Target:
     """One quiz; each campaign has its own band of the score."""
-    low = index * 1000.0 / count
-    high = low + 2000.0 / count
-    return Target(TENANT, "quiz", [Condition("score", "gte", [low]), Condition("score", "lt", [high])])
+    low, width = index * 1000.0 / count, 2000.0 / count
+    return Target([Condition("score", "gte", [low]), Condition("score", "lt", [low + width])])
 
 
 def by_quiz(index: int, count: int) -> Target:
     """Ten campaigns a quiz, of which two match."""
-    return Target(TENANT, f"quiz {index // 10}", [Condition("answers.q1", "eq", [str(index % 5)])])
+    return Target([Condition("answers.q1", "eq", [str(index % 5)])], quiz_id=f"quiz {index // 10}")
 
 
 def by_tenant(index: int, count: int) -> Target:
     """A quiz and ten campaigns a tenant, of which two match."""
-    return by_quiz(index, count)._replace(tenant_id=f"{TENANT} {index // 10}")
+    return by_quiz(index, count)._replace(tenant_id=f"tenant {index // 10}")
 
 
+Shape = Callable[[int, int], Target]
 SHAPES: dict[str, Shape] = {"answer": by_answer, "band": by_band, "quiz": by_quiz, "tenant": by_tenant}
 
 
@@ -64,15 +60,8 @@ class Judging:
         book = CampaignBook(lambda: 0)
         for index in range(count):
             target = SHAPES[shape](index, count)
-            book.apply(
-                campaign(
-                    f"campaign {index}",
-                    target.conditions,
-                    tenant_id=target.tenant_id,
-                    quiz_ids=[target.quiz_id],
-                    effective_at=index,
-                )
-            )
+            of = {"tenant_id": target.tenant_id, "quiz_ids": [target.quiz_id], "effective_at": index}
+            book.apply(campaign(f"campaign {index}", target.conditions, **of))
         book.go_live()
         windows = load(TOPOLOGY).windows
         self._stage = Qualify(Wiring("outcomes", "matches", "state", windows), book.snapshot)
@@ -100,16 +89,7 @@ def _records(shape: Shape, count: int, wanted: int) -> list[Record]:
         target, contact = shape(index, count), f"{number:032x}"
         answers = {"q0": f"choice {index // 2}", "q1": str(rng.randrange(5))}
         answers |= {f"q{question}": str(rng.randrange(9)) for question in range(2, QUESTIONS)}
-        value = encode(
-            completion(
-                number,
-                contact,
-                count,
-                tenant_id=target.tenant_id,
-                quiz_id=target.quiz_id,
-                answers=answers,
-                score=rng.random() * 1000,
-            )
-        )
+        of = {"tenant_id": target.tenant_id, "quiz_id": target.quiz_id, "score": rng.random() * 1000}
+        value = encode(completion(number, contact, count, answers=answers, **of))
         records.append(Record("completions", 0, number, 0, contact.encode(), value))
     return records

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from faust.types import TP
 
-from benchmarks.load.completions import ACCEPTED_AT_MS, answers_of, completion, ten_campaigns
+from benchmarks.load.completions import ACCEPTED_AT_MS, answers_of, completion, matched, ten_campaigns
 from benchmarks.measure.machine import TOPOLOGY
 from pipeline.engine.store import BatchStore
 from pipeline.runtime.record import Record
@@ -26,7 +26,6 @@ from pipeline.stages.qualify import Wiring as QualifyWiring
 from pipeline.topology.loader import load
 from schemas.codec import codec
 from schemas.ids import match_key
-from schemas.records import Match, Personal
 
 RECORDS = 1_000  # of a chunk
 CHUNKS = 2  # of a round, each of another partition
@@ -43,6 +42,10 @@ def contact(number: int) -> str:
     return f"{number * SPREAD & MASK:032x}"
 
 
+# Of key number, partition and offset; another completion at each offset.
+MakeRecord = Callable[[int, int, int], Record]
+
+
 class OnState:
     """A stage that works on a filled table: some keys are known, the others new; `growth_rounds.Subject`."""
 
@@ -53,15 +56,10 @@ class OnState:
         partitions: int,
         keys: int,
         known_percent: int,
-        record: Callable[[int, int, int], Record],
+        record: MakeRecord,
     ) -> None:
-        """`record` of key number, partition and offset; another completion at each offset."""
-        self._stage = stage
-        self._store = store
-        self._partitions = partitions
-        self._keys = keys
-        self._known_percent = known_percent
-        self._record = record
+        self._stage, self._store, self._record = stage, store, record
+        self._partitions, self._keys, self._known_percent = partitions, keys, known_percent
         self._rng = random.Random(keys)
         self._next_new = [(keys // partitions + 1) * partitions + each for each in range(partitions)]
         self._offset = keys
@@ -101,21 +99,8 @@ def dedup(store: BatchStore, partitions: int, keys: int) -> OnState:
     encode_match = codec("match").encode
 
     def record(number: int, partition: int, offset: int) -> Record:
-        of = contact(number)
-        match = Match(
-            delivery_id=str(UUID(int=number)),
-            tenant_id="bench",
-            campaign_id=CAMPAIGN,
-            campaign_version=1,
-            campaign_month=0,
-            contact_id=of,
-            completion_id=str(UUID(int=offset)),
-            quiz_id="quiz",
-            day=0,
-            accepted_at=ACCEPTED_AT_MS,
-            variables={},
-            personal=Personal(phone="+5511912345678"),
-        )
+        of, completion_id = contact(number), str(UUID(int=offset))
+        match = matched(str(UUID(int=number)), of, completion_id, ACCEPTED_AT_MS, campaign_id=CAMPAIGN)
         key = match_key(CAMPAIGN, of)
         return Record("matches", partition, offset, ACCEPTED_AT_MS, key, encode_match(match))
 

@@ -10,10 +10,12 @@ import secrets
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from benchmarks.load.completions import matched
+from benchmarks.load.filling import fill
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.measure.cpu import CpuClock, between
@@ -26,18 +28,14 @@ from ops.audit.provider_record import Call, ProviderRecord
 from ops.chaos.provider import Provider
 from ops.demo.phones import demo_phone
 from ops.locate import Deployment
-from pipeline.runtime.clock import today
-from pipeline.runtime.record import Record
 from schemas import ids
-from schemas.records import Match, Personal
+from schemas.codec import codec
+from schemas.records import Personal
 from sinks.postgres.connect import connect
-from sinks.postgres.partitions import Bounds, Partitions
-from sinks.postgres.sink import Arrival
-from sinks.postgres.tables.deliveries import Deliveries
 
-FILL_BATCH = 1000
+STORED_TIMEOUT_S = 120.0
 LOOK_EVERY_S = 0.1
-STALLED_S = 30.0
+STALLED_S = 60.0
 SKIPPED_RATIO = 0.2  # of the messages: sent while the process warms up
 END_RATIO = 0.9  # towards the end numbers run dry
 WINDOW_S = 1.0
@@ -75,8 +73,8 @@ def measure(plan: Sender, tell: Tell) -> Result:
             tell(f"round {turn + 1} of {plan.rounds}: {messages:,} messages by {plan.numbers} numbers")
             scene = Scene(secrets.token_hex(3), 100, plan.numbers)
             plant(found, scene)
-            _fill(found, scene, messages)
-            runs.append(_run(found, messages))
+            fill(found.settings.kafka_bootstrap_servers, _matches(found, scene, messages))
+            runs.append(_run(found, scene, messages))
     return Result(
         **head,
         plan=plan,
@@ -95,50 +93,44 @@ def fastest_window(calls: Sequence[float], window_s: float = WINDOW_S) -> int:
     return max((bisect_left(ordered, at + window_s) - first for first, at in enumerate(ordered)), default=0)
 
 
-def _fill(found: Deployment, scene: Scene, count: int) -> None:
-    """As the sink does it, due at once."""
-    at_ms = int(time.time() * 1000)
-    sink, topic = Deliveries(), found.topology.topic("deliveries")
-    plan = found.topology.postgres
-    partitions = Partitions(Bounds(plan.partition_past_days_max, plan.partition_days_ahead), today)
+def _matches(found: Deployment, scene: Scene, count: int) -> Iterator[tuple[str, bytes, bytes]]:
+    """Records of the topic of deliveries, each due at once."""
+    at_ms, encode = int(time.time() * 1000), codec("match").encode
+    topic = found.topology.topic("deliveries").name
+    of = {
+        "tenant_id": scene.tenant_id,
+        "campaign_id": scene.campaign_id,
+        "quiz_id": scene.questionnaire.quiz_id,
+    }
+    when = {"campaign_month": ids.campaign_month(at_ms), "day": ids.day_of(at_ms)}
+    for number in range(count):
+        contact, completion_id = f"{number:032x}", str(UUID(int=number))
+        delivery_id = ids.delivery_id(scene.campaign_id, contact)
+        personal = Personal(phone=demo_phone(scene.tenant_id, number))
+        match = matched(delivery_id, contact, completion_id, at_ms, personal=personal, **of, **when)
+        yield topic, ids.match_key(scene.campaign_id, contact), encode(match)
+
+
+def _until_stored(found: Deployment, scene: Scene, messages: int) -> None:
+    deadline_s = time.monotonic() + STORED_TIMEOUT_S
+    query = "SELECT count(*) FROM deliveries WHERE campaign_id = %s"
     with connect(found.settings.database_url, "bench sender") as connection:
-        sink.prepare(connection)
-        for first in range(0, count, FILL_BATCH):
-            arrivals = [
-                Arrival(Record(topic.name, 0, number, at_ms, b"", b""), _match(scene, number, at_ms))
-                for number in range(first, min(count, first + FILL_BATCH))
-            ]
-            for partition in sink.partitions(arrivals[0].event):
-                partitions.ensure(connection, partition)
-            with connection.transaction():
-                sink.write(connection, arrivals)
+        while connection.execute(query, [scene.campaign_id]).fetchone() != (messages,):
+            if time.monotonic() > deadline_s:
+                raise CheckFailed(
+                    f"the ledger did not hold {messages:,} deliveries in {STORED_TIMEOUT_S:.0f} s"
+                )
+            time.sleep(LOOK_EVERY_S)
 
 
-def _match(scene: Scene, number: int, at_ms: int) -> Match:
-    contact = f"{number:032x}"
-    return Match(
-        completion_id=str(UUID(int=number)),
-        delivery_id=ids.delivery_id(scene.campaign_id, contact),
-        campaign_id=scene.campaign_id,
-        campaign_version=1,
-        campaign_month=ids.campaign_month(at_ms),
-        tenant_id=scene.tenant_id,
-        quiz_id=scene.questionnaire.quiz_id,
-        contact_id=contact,
-        day=ids.day_of(at_ms),
-        accepted_at=at_ms,
-        variables={},
-        personal=Personal(phone=demo_phone(scene.tenant_id, number)),
-    )
-
-
-def _run(found: Deployment, messages: int) -> Run:
+def _run(found: Deployment, scene: Scene, messages: int) -> Run:
     with processes(found, RUNNING, late=[SENDER]) as supervisor:
         Provider(found.settings.simulator_url).behave(webhooks=False)
         record = ProviderRecord(found.settings)
         for _ in record.more():
             continue  # of an earlier round
         calls: list[Call] = []
+        _until_stored(found, scene, messages)
         cpu = CpuClock(found)
         supervisor.resume(SENDER)
         _until(record, calls, int(messages * SKIPPED_RATIO))

@@ -12,7 +12,6 @@ from benchmarks.load.generator import Told
 from benchmarks.load.scene import Scene
 from benchmarks.measure.watch import Offsets, Waiting
 from benchmarks.plans import Spike
-from benchmarks.scenarios.backlog import passed_s, progress
 from benchmarks.scenarios.spike import BEFORE_S, paces, recovered_s
 from schemas import ids
 
@@ -65,10 +64,10 @@ def test_a_backlog_is_drained_when_both_sinks_have_passed_all_of_it() -> None:
         seen.saw("outcomes", 0, verdicts, BEGUN_AT + second)
 
     assert [seen.drained(0, BEGUN_AT + second) for second in (0, 2, 5)] == [0, 30, 100]
-    assert passed_s(seen, "completions", 100, BEGUN_AT, BEGUN_AT + 9) == pytest.approx(2, abs=0.02)
-    assert passed_s(seen, "outcomes", 100, BEGUN_AT, BEGUN_AT + 9) == pytest.approx(5, abs=0.02)
-    last = progress(seen, BEGUN_AT, 5.0)[-1]
-    assert (last.rows, last.verdicts) == (100, 100)
+    assert seen.passed_at("completions", 100) == BEGUN_AT + 2
+    assert seen.passed_at("outcomes", 100) == BEGUN_AT + 5
+    with pytest.raises(ValueError, match="has not passed"):
+        seen.passed_at("outcomes", 101)
 
 
 def test_completions_of_a_backlog_are_of_as_many_contacts_and_a_tenth_matches() -> None:
