@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime import health
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.clock import today
 from pipeline.runtime.settings import Settings
 from pipeline.runtime.stop_request import StopRequest
@@ -20,7 +21,6 @@ from pipeline.topology.model import Topology
 from schemas.codec import codec
 from sinks.delivery import statuses
 from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder
-from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DeadLetters, producer
 from sinks.postgres.maintenance import Upkeep

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ops.locate import Deployment, as_env
 from ops.processes import table
-from ops.processes.restart_delay import Backoff
 from ops.processes.supervisor import ProcessSpec, Supervisor
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import VARIABLE
 from pipeline.worker import WORKER_ID
 
@@ -66,7 +66,10 @@ class Crew:
             specs.append(replace(spec, env=self.envs[spec.name]))
         self.names = tuple(spec.name for spec in specs)
         self.supervisor = Supervisor(
-            specs, logs, backoff=lambda: Backoff(RESTART_FIRST_S, RESTART_MAX_S), inherited_fds=inherited_fds
+            specs,
+            logs,
+            backoff=lambda: Backoff(RESTART_FIRST_S, RESTART_MAX_S, jitter_ratio=0.0),
+            inherited_fds=inherited_fds,
         )
         argv = {spec.name: spec.argv for spec in specs}
         further = [
@@ -85,7 +88,7 @@ class Crew:
             spec.name: Supervisor(
                 [spec],
                 logs,
-                backoff=lambda: Backoff(RESTART_FIRST_S, RESTART_MAX_S),
+                backoff=lambda: Backoff(RESTART_FIRST_S, RESTART_MAX_S, jitter_ratio=0.0),
                 inherited_fds=inherited_fds,
             )
             for spec in further

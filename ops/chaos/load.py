@@ -21,11 +21,13 @@ import msgspec
 
 from ops.chaos.scene import COLOURS, QUESTION, QUIZ_ID
 from ops.demo.phones import demo_phone
+from pipeline.runtime.backoff import Backoff
 
 CONNECTIONS_MAX = 200
 REQUEST_TIMEOUT_S = 10.0
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 2.0
+BACKOFF_JITTER_RATIO = 0.5
 RETRY_AFTER_S_MAX = 3.0
 GIVE_UP_AFTER_S = 180.0
 REPEAT_RATIO = 0.02
@@ -151,7 +153,7 @@ class Load:
     async def _post(self, session: aiohttp.ClientSession, request: Request) -> None:
         self.tally.offered += 1
         give_up_at_s = self._clock() + GIVE_UP_AFTER_S
-        backoff_s = BACKOFF_FIRST_S
+        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S, BACKOFF_JITTER_RATIO, self._rng)
         body, headers = request.body, {"Idempotency-Key": request.key}
         while True:
             retry_after_s = 0.0
@@ -178,6 +180,7 @@ class Load:
                 self.tally.problem(f"request {request.number}: gave up: {detail}")
                 return
             self.tally.retries += 1
-            wait_s = max(min(retry_after_s, RETRY_AFTER_S_MAX), backoff_s)
-            await asyncio.sleep(wait_s * self._rng.uniform(0.8, 1.5))
-            backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
+            asked_s = min(retry_after_s, RETRY_AFTER_S_MAX) * self._rng.uniform(
+                1.0, 1.0 + BACKOFF_JITTER_RATIO
+            )
+            await asyncio.sleep(max(asked_s, backoff.after_failure_s()))

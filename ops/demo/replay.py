@@ -22,6 +22,7 @@ import msgspec
 
 from ops.demo.answer_table import AnswerTable, Malformed, Row
 from ops.demo.phones import ROWS_MAX, demo_phone
+from pipeline.runtime.backoff import Backoff
 
 CONCURRENCY_DEFAULT = 64
 IN_FLIGHT_MAX = 1000  # limits an open loop whose edge has stopped answering
@@ -30,6 +31,7 @@ GIVE_UP_AFTER_S = 300.0  # of all attempts of one row
 KNOWN_AFTER_S_MAX = 20.0  # until the edge has received a new quiz or token
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
+BACKOFF_JITTER_RATIO = 0.5
 RETRY_AFTER_S_MAX = 60.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNKNOWN_YET = frozenset({401, 403, 404})
@@ -198,7 +200,7 @@ class _Poster:
         # The edge adds tenant, quiz and contact to the key when it computes the id.
         headers = {"Idempotency-Key": f"replay-line-{row.line}"}
         give_up_at_s = self._clock() + self._plan.give_up_after_s
-        backoff_s = BACKOFF_FIRST_S
+        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S, BACKOFF_JITTER_RATIO, self._rng)
         while True:
             retry_after_s = 0.0
             try:
@@ -216,8 +218,9 @@ class _Poster:
             if self._clock() > give_up_at_s:
                 return GaveUp(row.line, problem)
             self._summary.retries += 1
-            await asyncio.sleep(max(retry_after_s, backoff_s) * self._rng.uniform(1.0, 1.5))
-            backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
+            # What the edge asks for is jittered too: it says the same to every client.
+            asked_s = retry_after_s * self._rng.uniform(1.0, 1.0 + BACKOFF_JITTER_RATIO)
+            await asyncio.sleep(max(asked_s, backoff.after_failure_s()))
 
 
 class _Receipt(msgspec.Struct):

@@ -14,7 +14,7 @@ from ops.deployment.seed import seed
 from ops.errors import one_line
 from ops.locate import Deployment
 from ops.topics.command import apply
-from sinks.postgres.backoff import Backoff
+from pipeline.runtime.backoff import Backoff
 from sinks.postgres.dead_letter_producer import producer
 from sinks.postgres.outbox import Publisher
 from sinks.postgres.schema.migrate import connect_current, migrate

@@ -28,12 +28,15 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 from ops.processes import process_state, tether
 from ops.processes.bounded_log import BoundedLog
 from ops.processes.process_state import ProcessState, State
-from ops.processes.restart_delay import Backoff
+from pipeline.runtime.backoff import Backoff
 
 STOP_GRACE_S = 10.0
 STEP_S = 0.1
 READY_PROBE_S = 0.2  # between two looks at a process that is not ready yet
 READY_TIMEOUT_S = 1.0  # of one look over HTTP
+RESTART_FIRST_S = 0.5
+RESTART_LONGEST_S = 30.0
+HEALTHY_AFTER_S = 30.0  # a process that ran this long is started again with the first delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ class Metrics:
         )
 
 
+def restart_backoff() -> Backoff:
+    """The delays between two starts of one process; without jitter, since each process has its own."""
+    return Backoff(RESTART_FIRST_S, RESTART_LONGEST_S, jitter_ratio=0.0)
+
+
 class _Supervised:
     """One process and what is known of it. Only touched by the thread that steps."""
 
@@ -97,7 +105,7 @@ class Supervisor:
         *,
         state_file: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
-        backoff: Callable[[], Backoff] = Backoff,
+        backoff: Callable[[], Backoff] = restart_backoff,
         metrics: Metrics | None = None,
         stop_grace_s: float = STOP_GRACE_S,
         inherited_fds: Sequence[int] = (),
@@ -251,7 +259,9 @@ class Supervisor:
         one.last_exit = status
         if one.state is not State.PAUSED:
             one.state = State.WAITING
-            one.start_due_s = now_s + one.backoff.after_run(now_s - one.started_at_s)
+            if now_s - one.started_at_s >= HEALTHY_AFTER_S:
+                one.backoff.after_success()
+            one.start_due_s = now_s + one.backoff.after_failure_s()
 
     def _tell(self) -> None:
         told = {name: one.told for name, one in self._all.items()}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.processes.supervisor import ProcessSpec
-from pipeline.errors import exit_with_one_line
+from pipeline.errors import CannotStart, exit_with_one_line
 from pipeline.runtime.settings import Settings
 
 # Somebody waits for the edge; the others work through what lies in a log. Where all share two cores an answer
@@ -77,9 +77,17 @@ def health_urls(settings: Settings) -> dict[str, str]:
 
 
 def run(name: str, settings: Settings) -> int:
-    """Runs a process until it ends. Raises KeyError for a name that is none."""
+    """Runs a process until it ends.
+
+    Raises KeyError for a name that is none, CannotStart for a process that this installation lacks.
+    """
     process = {process.name: process for process in PROCESSES}[name]
-    module = importlib.import_module(process.module)
+    try:
+        module = importlib.import_module(process.module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{process.module}.".startswith(f"{error.name}."):
+            raise
+        raise CannotStart(f"{name} is not part of this image: use the development image.") from None
     # What is here by now lives as long as the process.
     gc.collect()
     gc.freeze()

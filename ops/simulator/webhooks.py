@@ -20,6 +20,7 @@ import msgspec
 
 from ops.simulator import numbers
 from ops.simulator.numbers import Behaviour
+from pipeline.runtime.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class Webhooks:
         signature = "sha256=" + hmac.new(self._secret, body, hashlib.sha256).hexdigest()
         headers = {"X-Hub-Signature-256": signature, "Content-Type": "application/json"}
         give_up_at = self._clock() + numbers.WEBHOOK_GIVE_UP_S
-        pause_s = numbers.WEBHOOK_RETRY_BASE_S
+        backoff = Backoff(numbers.WEBHOOK_RETRY_BASE_S, numbers.WEBHOOK_RETRY_MAX_S, rng=self._rng)
         try:
             while True:
                 try:
@@ -201,7 +202,6 @@ class Webhooks:
                     self.dropped += 1
                     log.error("webhook given up after %g s: %s", numbers.WEBHOOK_GIVE_UP_S, answer)
                     return
-                await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.0))
-                pause_s = min(pause_s * 2, numbers.WEBHOOK_RETRY_MAX_S)
+                await asyncio.sleep(backoff.after_failure_s())
         finally:
             self._posting -= 1

@@ -26,6 +26,7 @@ from pipeline.engine.crash_memory import DEATHS_MAX, CrashMemory
 from pipeline.engine.envelope import OFFSET_HEADER, offset_bytes, seal
 from pipeline.engine.offset_tracker import ChunkRef, Tracker
 from pipeline.engine.store import Appended, BatchStore, NotOurs
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
 from pipeline.runtime.record import Output, Poison, Record
 from pipeline.stages.contract import Stage, StageResult
@@ -216,10 +217,9 @@ class StageRunner:
             raise Abandoned
 
     def _retry_delays_s(self) -> Iterator[float]:
-        delay_s = RETRY_FIRST_S
+        backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S, RETRY_JITTER_RATIO, self._rng)
         while True:
-            yield delay_s * (1 + self._rng.uniform(-RETRY_JITTER_RATIO, RETRY_JITTER_RATIO))
-            delay_s = min(RETRY_MAX_S, delay_s * 2)
+            yield backoff.after_failure_s()
 
     def _crash_memory(self, partition: int) -> CrashMemory:
         memory = self._crash_memories.get(partition)

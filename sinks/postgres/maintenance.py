@@ -11,9 +11,9 @@ from typing import Protocol
 
 import psycopg
 
+from pipeline.runtime.backoff import Backoff
 from pipeline.topology.file import Postgres
 from sinks.postgres import audit_log, metrics
-from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
 from sinks.postgres.poison import describe, is_passing

@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.model import Topology
 from sinks.postgres import metrics
-from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.copy import copy_rows
 from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered

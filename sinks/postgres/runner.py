@@ -14,13 +14,13 @@ from typing import Generic, Protocol, TypeVar
 
 import psycopg
 
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.clock import now_s
 from pipeline.runtime.crash_points import reach
 from pipeline.runtime.record import Record
 from pipeline.topology.model import Sink as SinkPlan
 from schemas.codec import Undecodable
 from sinks.postgres import metrics, offsets
-from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.dead_letter_producer import NotDelivered
 from sinks.postgres.offsets import Move, Overtaken

@@ -17,12 +17,12 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from prometheus_client import REGISTRY
 
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.record import Record
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
 from sinks.postgres import offsets
-from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DeadLetters, producer
 from sinks.postgres.partitions import Bounds, Partitions, Ready

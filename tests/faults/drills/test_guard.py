@@ -11,11 +11,11 @@ from confluent_kafka import KafkaException
 
 from ops.embedded.stack import ServerUrls
 from ops.locate import Deployment
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.topic_offsets import TopicOffsets
 from pipeline.topology.model import Sink
 from schemas.codec import codec
 from schemas.records import DeliveryEvent
-from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import producer
 from sinks.postgres.outbox import Publisher, enqueue

@@ -20,6 +20,7 @@ from pipeline.topology.loader import load
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEXT = (CHECKOUT / "docker-compose.yml").read_text()
+DEVELOPMENT_FOLDERS = ("ops/simulator", "ops/chaos", "benchmarks")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 # The Compose Specification's own schema, Apache License 2.0: tests/ops/deployment/data/compose-spec.LICENSE.
@@ -113,12 +114,44 @@ def test_nothing_is_published_beyond_this_machine() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+DOCKERFILE = (CHECKOUT / "ops" / "Dockerfile").read_text()
+
+
+def copied(stage: str) -> set[str]:
+    """The paths that a stage of the Dockerfile copies from the checkout, of its own instructions."""
+    text = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)
+    (body,) = [part for part in text if part.partition("\n")[0].endswith(f" AS {stage}")]
+    sources = re.findall(r"^COPY (.+) \S+$", body, re.MULTILINE)
+    return {name for source in sources for name in source.split()}
+
+
 def test_the_image_holds_what_the_processes_read() -> None:
-    dockerfile = (CHECKOUT / "ops" / "Dockerfile").read_text()
     ignored = (CHECKOUT / "ops" / "Dockerfile.dockerignore").read_text().splitlines()
-    for source in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE):
-        for name in source.split():
-            assert (CHECKOUT / name).exists()
-            assert f"!{name}" in ignored
-    assert "--require-hashes" in dockerfile
-    assert "USER quizstream" in dockerfile
+    for name in copied("application") | copied("development"):
+        assert (CHECKOUT / name).exists()
+        assert any(line.startswith("!") and f"{name}/".startswith(f"{line[1:]}/") for line in ignored), name
+    assert "--require-hashes" in DOCKERFILE
+    assert "USER quizstream" in DOCKERFILE
+
+
+def test_the_production_image_lacks_what_is_for_development_and_nothing_else() -> None:
+    ops = {
+        f"ops/{path.parent.name if path.name == '__init__.py' else path.name}"
+        for path in (CHECKOUT / "ops").glob("*/__init__.py")
+    } | {f"ops/{path.name}" for path in (CHECKOUT / "ops").glob("*.py")}
+    product = {*ops, "schemas", "pipeline", "ingest_api", "sinks"} - set(DEVELOPMENT_FOLDERS)
+    code = {name for name in copied("application") if (CHECKOUT / name).is_dir() or name.endswith(".py")}
+    assert code == product | {"benchmarks/results"}
+    assert copied("development") == set(DEVELOPMENT_FOLDERS)
+    assert copied("production") == set()
+    assert re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)[-1] == ("application", "production")
+
+
+def test_only_the_simulator_needs_the_development_image() -> None:
+    for name, service in SERVICES.items():
+        if "build" in service:
+            development = name == "simulator"
+            assert service["build"]["target"] == ("development" if development else "production")
+            assert service.get("profiles", []) == (["development"] if development else [])
+            assert service["image"] == ("quizstream-development" if development else "quizstream")
+        assert not any(other == "simulator" for other in service.get("depends_on", ())), name

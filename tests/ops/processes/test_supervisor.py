@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from ops.processes import process_state
 from ops.processes.process_state import State
-from ops.processes.restart_delay import Backoff
-from ops.processes.supervisor import Metrics, ProcessSpec, Supervisor
+from ops.processes.supervisor import HEALTHY_AFTER_S, Metrics, ProcessSpec, Supervisor
+from pipeline.runtime.backoff import Backoff
 from tests.support.processes import still_there, wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -200,14 +201,22 @@ def test_waiting_names_what_is_not_ready(tmp_path: Path) -> None:
     supervisor.stop()
 
 
-@given(st.lists(st.floats(0, 60), max_size=40))
-def test_back_off_stays_in_its_bounds_and_begins_anew_after_a_healthy_run(runs_s: list[float]) -> None:
-    backoff = Backoff(first_s=0.5, longest_s=30, healthy_after_s=30)
-    before_s = 0.0
-    for lasted_s in runs_s:
-        delay_s = backoff.after_run(lasted_s)
-        if lasted_s >= 30 or before_s == 0.0:
-            assert delay_s == 0.5
-        else:
-            assert delay_s == min(2 * before_s, 30)
-        before_s = delay_s
+@given(st.lists(st.booleans(), max_size=12))
+def test_a_run_that_was_healthy_resets_the_delay_before_the_next_start(healthy: list[bool]) -> None:
+    now_s = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        supervisor = Supervisor(
+            [ProcessSpec("one", SLEEP)],
+            Path(folder),
+            clock=lambda: now_s,
+            backoff=lambda: Backoff(0.5, 30.0, jitter_ratio=0.0),
+        )
+        one = supervisor._all["one"]
+        before_s = 0.0
+        for long_run in healthy:
+            now_s += HEALTHY_AFTER_S if long_run else HEALTHY_AFTER_S - 1.0
+            supervisor._ended(one, 1, now_s)
+            delay_s = one.start_due_s - now_s
+            assert delay_s == pytest.approx(0.5 if long_run or before_s == 0.0 else min(2 * before_s, 30.0))
+            before_s = delay_s
+            one.started_at_s = now_s

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from sinks.postgres.backoff import Backoff
+from pipeline.runtime.backoff import Backoff
 from sinks.postgres.connect import connect
 from sinks.postgres.dead_letter_producer import NotDelivered, producer
 from sinks.postgres.outbox import Publisher, Row, enqueue, enqueue_all

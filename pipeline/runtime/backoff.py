@@ -1,15 +1,20 @@
-"""How long to wait before the same thing is tried again."""
+"""How long to wait before something that failed is tried again: the one back-off of every process."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
 
+DOUBLINGS_MAX = 30  # bounds the exponent: two to the power of a day's failures is not a float
 
-@dataclass
+
+@dataclass(slots=True)
 class Backoff:
-    """Doubles from `first_s` to `longest_s`, each time with up to `jitter_ratio` more, so that many that lost
-    the same server do not come back together."""
+    """Doubles from `first_s` to `longest_s`, each time with up to `jitter_ratio` more.
+
+    The jitter keeps clients that lost the same server from coming back together. For one sequence of tries;
+    not for several threads at once.
+    """
 
     first_s: float = 0.1
     longest_s: float = 10.0
@@ -19,8 +24,7 @@ class Backoff:
 
     def after_failure_s(self) -> float:
         """Seconds to wait now; longer each time until `after_success`."""
-        # Bounded: two to the power of a day's failures is no float.
-        wait_s = min(self.longest_s, self.first_s * 2.0 ** min(self._failures, 30))
+        wait_s = min(self.longest_s, self.first_s * 2.0 ** min(self._failures, DOUBLINGS_MAX))
         self._failures += 1
         return wait_s * (1 + self.jitter_ratio * self.rng.random())
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.postgres.backoff import Backoff
+from pipeline.runtime.backoff import Backoff
 
 
 @given(st.integers(1, 5000), st.integers())
