@@ -19,8 +19,8 @@ from pipeline.runtime.stop_request import StopRequest
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
-from sinks.delivery import statuses
-from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder
+from sinks.delivery.webhooks import statuses
+from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DeadLetters, producer
 from sinks.postgres.maintenance import Upkeep

@@ -1,7 +1,7 @@
 """The life of a delivery: its states, and every change of state that the ledger allows, as data.
 
 The statements of SQL make the changes; tests run each of them from every state and compare what they do with
-`RULES`. `docs/delivery-states.md` is written from the same table (`state_document.py`).
+`RULES`. `docs/delivery-states.md` is written from the same table (`python -m ops.setup.delivery_states`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 from ops.embedded.stack import ServerUrls
 from schemas.records import Message
 from sinks import providers
-from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder
+from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
 from tests.support.edge import prepare, running, settings_for, wait_ready
 from tests.support.parrot import fake
 from tests.support.parrot.fake import FakeParrot

@@ -20,7 +20,7 @@ SLEEPER = [sys.executable, "-c", "import time; print('awake', flush=True); time.
 OWNER = """
 import os, signal, subprocess, sys, threading, time
 from pathlib import Path
-from ops import tether
+from ops.processes import tether
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 child = tether.spawn(

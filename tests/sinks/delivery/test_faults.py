@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from pipeline.runtime.record import Record
-from sinks.delivery.statuses import ProviderStatuses
+from sinks.delivery.webhooks.statuses import ProviderStatuses
 from sinks.postgres.connect import connect
 from sinks.postgres.sink import Arrival
 from sinks.whatsapp.meta_cloud.webhook import parse

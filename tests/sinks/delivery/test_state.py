@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ops.setup.delivery_states import DOCUMENT, document
 from sinks.delivery.state import (
     ACCEPTED,
     AMBIGUOUS,
@@ -24,8 +25,7 @@ from sinks.delivery.state import (
     Event,
     after,
 )
-from sinks.delivery.state_document import DOCUMENT, document
-from sinks.delivery.status_merge import Becomes, merge
+from sinks.delivery.webhooks.status_merge import Becomes, merge
 from sinks.postgres.schema.dump import SCHEMA_FILE
 
 SQL_FILES = sorted(
@@ -124,4 +124,4 @@ def test_python_names_the_states_by_their_enum() -> None:
 
 
 def test_the_document_shows_the_table() -> None:
-    assert document() == DOCUMENT.read_text(encoding="utf-8"), "run `python -m sinks.delivery.state_document`"
+    assert document() == DOCUMENT.read_text(encoding="utf-8"), "run `python -m ops.setup.delivery_states`"

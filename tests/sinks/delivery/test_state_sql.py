@@ -15,7 +15,7 @@ from sinks.delivery.ledger import ClaimedRow
 from sinks.delivery.state import RULES, WAITING, DeliveryState
 from sinks.delivery.statements import QUERIES as SENDER
 from sinks.delivery.statements import statement
-from sinks.delivery.statuses import QUERIES as STATUSES
+from sinks.delivery.webhooks.statuses import QUERIES as STATUSES
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.restore.history import QUERIES as RESTORE
 from tests.support.sender_world import MONTH, NUMBER, TENANT, World

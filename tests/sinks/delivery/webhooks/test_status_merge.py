@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.delivery.status_merge import PROOFS, RANKS, Becomes, Stays, Waits, merge
+from sinks.delivery.webhooks.status_merge import PROOFS, RANKS, Becomes, Stays, Waits, merge
 
 STATES = ["waiting", "leased", "calling", "ambiguous", "suppressed", "cancelled", "dead", *RANKS]
 statuses = st.lists(st.sampled_from([*RANKS, "warning"]), max_size=6)

@@ -14,10 +14,10 @@ from schemas.codec import Codec, Undecodable, codec
 from schemas.ids import contact_id
 from schemas.records import ProviderWebhook
 from sinks import providers
-from sinks.delivery import opt_outs
 from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
 from sinks.delivery.state import DeliveryState
-from sinks.delivery.status_merge import PROOFS, RANKS, Becomes, Waits, merge
+from sinks.delivery.webhooks import opt_outs
+from sinks.delivery.webhooks.status_merge import PROOFS, RANKS, Becomes, Waits, merge
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch

@@ -20,7 +20,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "delivery-states.md"
 _HEAD = """\
 # States of a delivery
 
-Written by `python -m sinks.delivery.state_document` from `sinks/delivery/state.py`; a test compares.
+Written by `python -m ops.setup.delivery_states` from `sinks/delivery/state.py`; a test compares.
 The rows are in the table `deliveries`; each change of state is one event in the topic `delivery.events`.
 """
 _TERMINAL = """\

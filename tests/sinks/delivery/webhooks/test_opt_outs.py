@@ -6,7 +6,7 @@ import pytest
 
 from schemas.ids import contact_id
 from schemas.phones import canonical
-from sinks.delivery.opt_outs import suppress
+from sinks.delivery.webhooks.opt_outs import suppress
 from sinks.webhook import OptOut
 from tests.support.sinks import Corner
 

@@ -14,7 +14,7 @@ from schemas.ids import contact_id
 from schemas.records import ProviderWebhook, WebhookBody
 from sinks import providers
 from sinks.delivery.statements import statement
-from sinks.delivery.statuses import ProviderStatuses, WebhookDecoder, count_waiting, merge_waiting
+from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder, count_waiting, merge_waiting
 from sinks.postgres.tables.deliveries import Deliveries
 from sinks.webhook import Webhook
 from sinks.whatsapp.meta_cloud.webhook import parse
