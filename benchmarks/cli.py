@@ -81,14 +81,14 @@ def report(plan: msgspec.Struct, json: bool) -> None:
     from benchmarks.report.text import text
     from ops.deployment.up import end_on_sigterm
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     end_on_sigterm()
     try:
-        result = import_module(f"benchmarks.scenarios.{type(plan).__name__.lower()}").measure(plan, tell)
+        result = import_module(f"benchmarks.scenarios.{type(plan).__name__.lower()}").measure(plan, log)
     except CheckFailed as failed:
-        tell(f"no figures: {failed}")
+        log(f"no figures: {failed}")
         raise typer.Exit(NO) from None
     print(msgspec.json.format(msgspec.json.encode(result)).decode() if json else text(result))
     raise typer.Exit(OK if getattr(result, "ok", True) else NO)

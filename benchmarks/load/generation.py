@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from benchmarks.load.generator import ANSWERS_TIMEOUT_S, UUID_CHARS, Constant, Load, Told, Users
+from benchmarks.load.generator import ANSWERS_TIMEOUT_S, UUID_CHARS, Constant, Load, LoadResult, Users
 from benchmarks.load.scene import Scene
 from ops.locate import Deployment
 from pipeline.errors import OperatorError
@@ -29,16 +29,16 @@ class LoadBroken(OperatorError):
 class Requests:
     """The outcome of every request, by number; number 0 is the one before the load."""
 
-    told: Told
+    result: LoadResult
     due_s: array[float]
     answered_s: array[float]
 
     @classmethod
-    def of(cls, told: Told) -> Requests:
+    def of(cls, result: LoadResult) -> Requests:
         due, answered = array("d"), array("d")
-        due.frombytes(told.due_s)
-        answered.frombytes(told.answered_s)
-        return cls(told, due, answered)
+        due.frombytes(result.due_s)
+        answered.frombytes(result.answered_s)
+        return cls(result, due, answered)
 
     @property
     def unanswered(self) -> int:
@@ -46,7 +46,7 @@ class Requests:
 
     def ids(self) -> Iterator[tuple[int, str]]:
         """Number and completion id of each that was accepted."""
-        text = self.told.ids.decode()
+        text = self.result.ids.decode()
         for number, at in enumerate(self.answered_s):
             if at >= 0:
                 yield number, text[number * UUID_CHARS : (number + 1) * UUID_CHARS]
@@ -56,7 +56,7 @@ class Requests:
 
     def due_at(self, number: int) -> float:
         """Seconds since the epoch."""
-        return self.told.begun_at + self.due_s[number]
+        return self.result.begun_at + self.due_s[number]
 
     def due_in(self, begin: float, end: float) -> list[int]:
         """Numbers of the requests that were due then; `begin` and `end` in seconds since the epoch."""
@@ -69,7 +69,7 @@ class Requests:
 
     def accepted_in(self, begin: float, end: float) -> int:
         """How many were answered with 202 then."""
-        begun_at = self.told.begun_at
+        begun_at = self.result.begun_at
         return sum(at >= 0 and begin <= begun_at + at < end for at in self.answered_s[1:])
 
 
@@ -83,7 +83,7 @@ class Generation:
         """
         address = urlsplit(found.settings.edge_url)
         self._folder = tempfile.TemporaryDirectory(prefix="quizstream-load-")
-        self._out = Path(self._folder.name) / "told"
+        self._out = Path(self._folder.name) / "result"
         self._seconds = pace.seconds
         load = Load(
             host=address.hostname or "127.0.0.1",
@@ -135,4 +135,4 @@ class Generation:
             assert self._child.stderr is not None
             lines = self._child.stderr.read().strip().splitlines()
             raise LoadBroken(f"the generator ended with {self._child.returncode}: {lines[-1:]}")
-        return Requests.of(msgspec.msgpack.decode(self._out.read_bytes(), type=Told))
+        return Requests.of(msgspec.msgpack.decode(self._out.read_bytes(), type=LoadResult))

@@ -9,7 +9,7 @@ part of every result. Known generators are no alternative: wrk2, vegeta, k6 and 
 index that installs this project, and Locust takes more CPU for a request than the edge.
 
 Reads a `Load` as JSON from stdin. Prints `begin <seconds since the epoch>`, then `done`; then the file `out`
-holds a `Told`.
+holds a `LoadResult`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Load(msgspec.Struct, frozen=True):
     out: str
 
 
-class Told(msgspec.Struct, frozen=True):
+class LoadResult(msgspec.Struct, frozen=True):
     """Arrays by number of request. Number 0 was repeated before the load until the edge knew the quiz.
 
     `due_s`, `answered_s`: doubles, seconds since `begun_at`; not answered with 202: negative. `ids`: 36
@@ -153,7 +153,7 @@ class Generator:
         self._loop = asyncio.get_running_loop()
         self._closing = False
 
-    async def run(self) -> Told:
+    async def run(self) -> LoadResult:
         await self._until_known()
         gc.collect()
         gc.freeze()
@@ -164,7 +164,7 @@ class Generator:
         self._begin()
         await self._ended.wait()
         self._closing = True
-        return Told(
+        return LoadResult(
             begun_at,
             self._due_s.tobytes(),
             self._answered_s.tobytes(),
@@ -296,14 +296,14 @@ class Generator:
             self._problems.append(problem)
 
 
-async def _generate(load: Load) -> Told:
+async def _generate(load: Load) -> LoadResult:
     return await Generator(load, random.Random(1)).run()
 
 
 def main() -> None:
     load = msgspec.json.decode(sys.stdin.buffer.read(), type=Load)
-    told = uvloop.run(_generate(load))
-    Path(load.out).write_bytes(msgspec.msgpack.encode(told))
+    result = uvloop.run(_generate(load))
+    Path(load.out).write_bytes(msgspec.msgpack.encode(result))
     print("done", flush=True)
 
 

@@ -33,11 +33,11 @@ PLACES = (
     *("QUIZSTREAM_HOME", "QUIZSTREAM_PORT_BASE", "QUIZSTREAM_EDGE_URL", "QUIZSTREAM_SIMULATOR_URL"),
 )
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @contextmanager
-def own_home(tell: Tell, keep: bool = False) -> Iterator[Home]:
+def own_home(log: Log, keep: bool = False) -> Iterator[Home]:
     """A new folder, removed afterwards unless `keep`."""
     home = Home(Path(tempfile.mkdtemp(prefix="quizstream-bench-")))
     home.path.chmod(0o711)  # started by root, PostgreSQL runs as a user that passes through
@@ -45,21 +45,21 @@ def own_home(tell: Tell, keep: bool = False) -> Iterator[Home]:
         yield home
     finally:
         if keep:
-            tell(f"kept: {home.path}")
+            log(f"kept: {home.path}")
         else:
             home.remove()
 
 
 @contextmanager
 def servers(
-    tell: Tell, port_base: int = OWN_PORT_BASE, without: Mapping[str, str] | None = None
+    log: Log, port_base: int = OWN_PORT_BASE, without: Mapping[str, str] | None = None
 ) -> Iterator[Deployment]:
     """Kafka, PostgreSQL and Valkey, nothing in them. Raises CannotStart.
 
     `without`: addresses by environment variable; a server whose address is given is not started.
     """
-    with own_home(tell) as home:
-        stack = EmbeddedStack(home.path, Ports.from_base(port_base), tell, env=without or {})
+    with own_home(log) as home:
+        stack = EmbeddedStack(home.path, Ports.from_base(port_base), log, env=without or {})
         try:
             urls = stack.start()
             own = {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
@@ -75,11 +75,11 @@ class Broker(NamedTuple):
 
 
 @contextmanager
-def broker(tell: Tell, port_base: int = OWN_PORT_BASE) -> Iterator[Broker]:
+def broker(log: Log, port_base: int = OWN_PORT_BASE) -> Iterator[Broker]:
     """Kafka alone. Raises CannotStart."""
-    with own_home(tell) as home:
+    with own_home(log) as home:
         env = {DATABASE_ENV: NOT_USED, REDIS_ENV: NOT_USED}
-        stack = EmbeddedStack(home.path, Ports.from_base(port_base), tell, env=env)
+        stack = EmbeddedStack(home.path, Ports.from_base(port_base), log, env=env)
         try:
             yield Broker(stack.start().kafka_bootstrap, stack.pids["kafka-1"], home.path)
         finally:
@@ -87,9 +87,9 @@ def broker(tell: Tell, port_base: int = OWN_PORT_BASE) -> Iterator[Broker]:
 
 
 @contextmanager
-def prepared(tell: Tell, port_base: int = OWN_PORT_BASE) -> Iterator[Deployment]:
+def prepared(log: Log, port_base: int = OWN_PORT_BASE) -> Iterator[Deployment]:
     """The servers with topics, tables and seeds; no process of the pipeline runs. Raises CannotStart."""
-    with servers(tell, port_base) as found:
+    with servers(log, port_base) as found:
         prepare(found)
         yield found
 
@@ -114,20 +114,20 @@ def processes(found: Deployment, names: Sequence[str], late: Sequence[str] = ())
 
 
 @contextmanager
-def whole(tell: Tell, port_base: int = OWN_PORT_BASE, keep: bool = False) -> Iterator[Deployment]:
+def whole(log: Log, port_base: int = OWN_PORT_BASE, keep: bool = False) -> Iterator[Deployment]:
     """Servers and every process, with a supervisor of their own. Raises CannotStart."""
-    with own_home(tell, keep) as home:
+    with own_home(log, keep) as home:
         env = {name: value for name, value in os.environ.items() if name not in PLACES}
         env |= {"QUIZSTREAM_HOME": str(home.path), "QUIZSTREAM_PORT_BASE": str(port_base)}
-        with _up(home, env, tell):
+        with _up(home, env, log):
             yield locate.find(env)
 
 
 @contextmanager
-def _up(home: Home, env: Mapping[str, str], tell: Tell) -> Iterator[None]:
+def _up(home: Home, env: Mapping[str, str], log: Log) -> Iterator[None]:
     home.prepare()
-    log = home.logs / "up.log"
-    with log.open("ab") as errors:
+    errors_file = home.logs / "up.log"
+    with errors_file.open("ab") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "ops.deployment.up"],
             env=dict(env),
@@ -143,9 +143,9 @@ def _up(home: Home, env: Mapping[str, str], tell: Tell) -> Iterator[None]:
         for line in child.stdout:
             if line.strip() == READY:
                 break
-            tell(line.strip())
+            log(line.strip())
         if line.strip() != READY:
-            raise CannotStart(f"It did not start: {line.strip() or 'no output'} (log: {log})")
+            raise CannotStart(f"It did not start: {line.strip() or 'no output'} (log: {errors_file})")
         yield
     finally:
         end(child, STOP_TIMEOUT_S)

@@ -16,10 +16,11 @@ import redis
 
 from benchmarks.load.questionnaire import CHOSEN, YES
 from benchmarks.load.scene import Scene
+from benchmarks.measure.checks import wait_until
 from benchmarks.measure.cpu import OWNER, CpuClock
-from benchmarks.measure.deployment import NOT_USED, Tell, end, processes, servers
+from benchmarks.measure.deployment import NOT_USED, Log, end, processes, servers
 from benchmarks.peers import install
-from benchmarks.peers.turn import Judged, wait_until
+from benchmarks.peers.turn import Judged
 from benchmarks.plans import Peers
 from ops.embedded.home import Home
 from ops.embedded.stack import KAFKA_ENV
@@ -48,7 +49,7 @@ class BullmqSide:
         return CpuClock(self.found, {"generator": generator_pid, **self._pids}, without={OWNER})
 
     def wait_empty(self, timeout_s: float) -> None:
-        wait_until(lambda: self._waiting() == 0, timeout_s, "the queues were not empty")
+        wait_until(lambda: self._waiting() == 0, timeout_s, lambda: "the queues were not empty")
 
     def _waiting(self) -> int:
         keys = self._queues.pipeline(transaction=True)
@@ -76,18 +77,18 @@ class BullmqSide:
 
 
 @contextmanager
-def running(plan: Peers, tell: Tell) -> Iterator[BullmqSide]:
+def running(plan: Peers, log: Log) -> Iterator[BullmqSide]:
     """Raises CannotStart, Missing."""
-    code = install.bullmq(tell)
+    code = install.bullmq(log)
     ports = Ports.from_base(plan.port_base)
-    with servers(tell, plan.port_base, without={KAFKA_ENV: NOT_USED}) as found, ExitStack() as ending:
+    with servers(log, plan.port_base, without={KAFKA_ENV: NOT_USED}) as found, ExitStack() as ending:
         scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         _plant(found, scene, code)
         ending.enter_context(processes(found, ["simulator"]))
         env, logs = _env(found, scene, ports), Home(found.settings.home).logs
         pids = {name: ending.enter_context(_process(name, code, env, logs)) for name in ("worker", "api")}
         url = f"http://127.0.0.1:{ports.edge}/health"
-        wait_until(lambda: _answers(url), READY_TIMEOUT_S, "the BullMQ API was not ready")
+        wait_until(lambda: _answers(url), READY_TIMEOUT_S, lambda: "the BullMQ API was not ready")
         yield BullmqSide(found, scene, pids)
 
 

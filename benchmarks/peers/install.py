@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Log
 from ops.embedded import jars
 from ops.embedded.jars import cache_folder
 from pipeline.errors import CannotStart
@@ -32,12 +32,12 @@ class Missing(CannotStart):
     """A peer cannot run here. The message is one line and names the missing program."""
 
 
-def python(tell: Tell) -> Path:
+def python(log: Log) -> Path:
     """The interpreter of the peers' own environment. Raises Missing."""
     folder = _folder("python", [REQUIREMENTS.read_bytes(), sys.version.encode()])
     interpreter = folder / "bin" / "python"
     if not _made(folder):
-        tell("installing the Python peers, by hash, into an environment of their own")
+        log("installing the Python peers, by hash, into an environment of their own")
         _begin(folder)
         _run([sys.executable, "-m", "venv", str(folder)])
         _run(
@@ -50,21 +50,21 @@ def python(tell: Tell) -> Path:
     return interpreter
 
 
-def bullmq(tell: Tell) -> Path:
+def bullmq(log: Log) -> Path:
     """A folder with the BullMQ funnel and its packages. Raises Missing."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise Missing(f"bullmq needs node {NODE_MAJOR_MIN} or newer, and npm")
-    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    major = re.match(r"v(\d+)", told)
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    major = re.match(r"v(\d+)", version)
     if major is None or int(major[1]) < NODE_MAJOR_MIN:
         raise Missing(
-            f"bullmq needs node {NODE_MAJOR_MIN} or newer, found {told.strip() or 'none that runs'}"
+            f"bullmq needs node {NODE_MAJOR_MIN} or newer, found {version.strip() or 'none that runs'}"
         )
     sources = [path for path in sorted(BULLMQ.iterdir()) if path.is_file()]
     folder = _folder("bullmq", [path.name.encode() + path.read_bytes() for path in sources])
     if not _made(folder):
-        tell("installing the BullMQ funnel's packages (npm ci)")
+        log("installing the BullMQ funnel's packages (npm ci)")
         _begin(folder)
         for source in sources:
             shutil.copy(source, folder)
@@ -73,20 +73,20 @@ def bullmq(tell: Tell) -> Path:
     return folder
 
 
-def kafka_streams(tell: Tell) -> list[Path]:
+def kafka_streams(log: Log) -> list[Path]:
     """The class path of the Kafka Streams side, compiled. Raises Missing, CannotStart."""
     javac = shutil.which("javac")
     if javac is None:
         raise Missing("kafka-streams needs a javac (JDK 17 or newer): the Java of this project only runs")
     lock = KAFKA_STREAMS / "jars.lock"
-    brokers = jars.provide(jars.read_lock(), cache_folder() / "kafka-jars", tell)
-    own = jars.provide(jars.read_lock(lock), cache_folder() / "peers" / "jars", tell)
+    brokers = jars.provide(jars.read_lock(), cache_folder() / "kafka-jars", log)
+    own = jars.provide(jars.read_lock(lock), cache_folder() / "peers" / "jars", log)
     path = [own / jar.file_name for jar in jars.read_lock(lock)]
     path += [brokers / jar.file_name for jar in jars.read_lock()]
     sources = sorted(KAFKA_STREAMS.glob("*.java"))
     folder = _folder("kafka-streams", [lock.read_bytes(), *(source.read_bytes() for source in sources)])
     if not _made(folder):
-        tell("compiling the Kafka Streams side")
+        log("compiling the Kafka Streams side")
         _begin(folder)
         classpath = os.pathsep.join(map(str, path))
         _run([javac, "--release", JAVA_RELEASE, "-cp", classpath, "-d", str(folder), *map(str, sources)])
@@ -123,5 +123,5 @@ def _run(command: Sequence[str], cwd: Path | None = None) -> None:
     except subprocess.TimeoutExpired:
         raise Missing(f"{Path(command[0]).name} did not end in {INSTALL_TIMEOUT_S:.0f} s") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise Missing(f"{Path(command[0]).name} ended with {done.returncode}: {' '.join(said)}")
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise Missing(f"{Path(command[0]).name} ended with {done.returncode}: {' '.join(last)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Log
 from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.peers import bullmq_side, own_side
@@ -13,7 +13,7 @@ from benchmarks.peers.turn import Side, Turn, take
 from benchmarks.plans import Peers
 
 OWN, BULLMQ = "quizstream", "bullmq"
-SIDES: dict[str, Callable[[Peers, Tell], AbstractContextManager[Side]]] = {
+SIDES: dict[str, Callable[[Peers, Log], AbstractContextManager[Side]]] = {
     OWN: own_side.running,
     BULLMQ: bullmq_side.running,
 }
@@ -37,18 +37,18 @@ class Result(Measured, frozen=True, kw_only=True):
     accepted_ratio: float | None
 
 
-def measure(plan: Peers, tell: Tell) -> Result:
+def measure(plan: Peers, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, Missing, LoadBroken."""
     head = begin("peers-journey")
     turns: dict[str, list[Turn]] = {name: [] for name in plan.sides}
     for turn_number in range(plan.rounds):
         # Each side goes first in every other round, so that none always gets the warmer machine.
         for name in turns if turn_number % 2 == 0 else reversed(turns):
-            tell(f"round {turn_number + 1} of {plan.rounds}: {name}")
-            with SIDES[name](plan, tell) as side:
-                turn = take(side, plan, tell)
+            log(f"round {turn_number + 1} of {plan.rounds}: {name}")
+            with SIDES[name](plan, log) as side:
+                turn = take(side, plan, log)
             turns[name].append(turn)
-            tell(f"{name}: {turn.accepted_per_s:,}/s accepted, {turn.drained_per_s:,}/s drained")
+            log(f"{name}: {turn.accepted_per_s:,}/s accepted, {turn.drained_per_s:,}/s drained")
     sides = {name: spreads([_figures(turn) for turn in taken]) for name, taken in turns.items()}
 
     def ratio(figure: str) -> float | None:

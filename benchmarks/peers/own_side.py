@@ -9,15 +9,14 @@ from uuid import UUID
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.measure.cpu import CpuClock
-from benchmarks.measure.deployment import Tell, whole
+from benchmarks.measure.deployment import Log, whole
+from benchmarks.measure.topics import events_of
 from benchmarks.measure.watch import VERDICTS, OffsetWatch
 from benchmarks.peers.turn import Judged
 from benchmarks.plans import Peers
 from ops.audit.reconcile import reconcile
 from ops.audit.settle import settle
 from ops.locate import Deployment
-from pipeline.runtime.topic_reader import TopicScan
-from schemas.codec import codec
 
 
 class OwnSide:
@@ -43,12 +42,9 @@ class OwnSide:
         if not report.ok:
             breaches = "; ".join(breach.what for breach in report.breaches)
             raise CheckFailed(f"the ledger does not hold: {breaches}")
-        decode = codec("outcome").decode
         seen_at: dict[bytes, float] = {}
         matched: set[bytes] = set()
-        topic = self.found.topology.topic("outcomes")
-        for record in TopicScan(self.found.settings.kafka_bootstrap_servers, topic).records():
-            outcome = decode(record.value)
+        for record, outcome in events_of(self.found, "outcomes"):
             completion = UUID(outcome.completion_id).bytes
             at = seen.visible_at(VERDICTS, record.partition, record.offset)
             if at is not None:
@@ -59,9 +55,9 @@ class OwnSide:
 
 
 @contextmanager
-def running(plan: Peers, tell: Tell) -> Iterator[OwnSide]:
+def running(plan: Peers, log: Log) -> Iterator[OwnSide]:
     """Raises CannotStart."""
-    with whole(tell, plan.port_base) as found:
+    with whole(log, plan.port_base) as found:
         scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
         plant(found, scene)
         yield OwnSide(found, scene)

@@ -80,6 +80,6 @@ class Meter:
         self._out.write_text(json.dumps({"records": counted, "wall_s": wall_s, "cpu_s": cpu_s}))
 
     def end_now(self) -> NoReturn:
-        """The same, and ends the process, whatever else runs in it."""
+        """The same, and ends the process with all that runs in it."""
         self.end()
         os._exit(0)

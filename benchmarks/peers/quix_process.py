@@ -42,7 +42,7 @@ class Encoded(Serializer):  # type: ignore[misc,unused-ignore]
         return verdicts.encode_match(value)
 
 
-class Told(Serializer):  # type: ignore[misc,unused-ignore]
+class LoadResult(Serializer):  # type: ignore[misc,unused-ignore]
     """Whether it was the first, which chooses the topic, and the bytes."""
 
     def __call__(self, value: tuple[bool, bytes], ctx: SerializationContext) -> bytes:
@@ -71,8 +71,8 @@ def qualify(app: Any, work: Work) -> None:
 
 def dedup(app: Any, work: Work) -> None:
     source = app.topic(work.source, key_deserializer="bytes", value_deserializer=Matches())
-    deliveries = app.topic(work.topic("deliveries"), key_serializer="bytes", value_serializer=Told())
-    duplicates = app.topic(work.topic("duplicates"), key_serializer="bytes", value_serializer=Told())
+    deliveries = app.topic(work.topic("deliveries"), key_serializer="bytes", value_serializer=LoadResult())
+    duplicates = app.topic(work.topic("duplicates"), key_serializer="bytes", value_serializer=LoadResult())
 
     def first_or_not(value: tuple[Match, bytes], state: State) -> tuple[bool, bytes]:
         match, encoded = value
@@ -82,8 +82,8 @@ def dedup(app: Any, work: Work) -> None:
         duplicate = verdicts.duplicate_of(match, first)
         return (True, encoded) if duplicate is None else (False, verdicts.encode_duplicate(duplicate))
 
-    def chosen(told: tuple[bool, bytes], key: bytes, timestamp: int, headers: Any) -> Any:
-        return deliveries if told[0] else duplicates
+    def chosen(value: tuple[bool, bytes], key: bytes, timestamp: int, headers: Any) -> Any:
+        return deliveries if value[0] else duplicates
 
     sdf = app.dataframe(source)
     sdf = sdf.apply(first_or_not, stateful=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -18,18 +19,13 @@ from benchmarks.measure.checks import EXAMPLES_MAX, CheckFailed
 from benchmarks.measure.cpu import own_s
 from benchmarks.measure.deployment import Broker
 from benchmarks.measure.machine import CHECKOUT, TOPOLOGY
-from benchmarks.measure.topics import own_topics
+from benchmarks.measure.topics import events, own_topics
 from benchmarks.peers import verdicts
-from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.file import Windows
 from pipeline.topology.model import Topology
-from schemas.codec import codec
 from schemas.records import Duplicate, Match
 
 PROCESS_TIMEOUT_S = 300.0
-
-_decode_outcome = codec("outcome").decode
-_decode_duplicate = codec("duplicate").decode
 
 
 class StageRun(msgspec.Struct, frozen=True):
@@ -92,25 +88,23 @@ def _run(kafka: Broker, command: Sequence[str], namespace: str, records: int) ->
 def _check(bootstrap: str, topology: Topology, should: verdicts.Expected) -> None:
     """Verdicts and matches by id; of the matches, the first of each key in this side's own topic pass."""
 
-    def values(role: str) -> Iterator[bytes]:
-        for record in TopicScan(bootstrap, topology.topic(role)).records():
-            assert record.value is not None
-            yield record.value
+    def read(role: str) -> list[Any]:
+        return [event for _, event in events(bootstrap, topology, role)]
 
-    outcomes = [_decode_outcome(value) for value in values("outcomes")]
+    outcomes = read("outcomes")
     judged = {outcome.completion_id: outcome.verdict for outcome in outcomes}
     _same("verdicts", set(judged.items()), set(should.verdicts.items()))
     if len(outcomes) != len(judged):
         raise CheckFailed(f"{len(outcomes):,} verdicts for {len(judged):,} completions")
-    log = [verdicts.decode_match(value) for value in values("matches")]
+    log = read("matches")
     pairs = _pairs(log)
     _same("matches", pairs, should.deliveries | should.duplicates)
     first: dict[bytes, str] = {}
     for match in log:
         first.setdefault(verdicts.key_of(match), match.completion_id)
     passing = _pairs(match for match in log if first[verdicts.key_of(match)] == match.completion_id)
-    _same("deliveries", _pairs(map(verdicts.decode_match, values("deliveries"))), passing)
-    _same("duplicates", _pairs(map(_decode_duplicate, values("duplicates"))), pairs - passing)
+    _same("deliveries", _pairs(read("deliveries")), passing)
+    _same("duplicates", _pairs(read("duplicates")), pairs - passing)
 
 
 @cache

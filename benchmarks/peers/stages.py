@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from benchmarks.measure.deployment import Tell, broker
+from benchmarks.measure.deployment import Log, broker
 from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.peers import install
@@ -45,10 +45,10 @@ class Result(Measured, frozen=True, kw_only=True):
     skipped: list[str]
 
 
-def measure(plan: Peers, tell: Tell) -> Result:
+def measure(plan: Peers, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("peers-stages")
-    taken = take(plan.sides, WAYS, plan.records, plan.rounds, plan.port_base, tell)
+    taken = take(plan.sides, WAYS, plan.records, plan.rounds, plan.port_base, log)
     results = {
         name: SideResult(
             {way: cost([turn[way] for turn in turns]) for way in WAYS},
@@ -67,20 +67,20 @@ def measure(plan: Peers, tell: Tell) -> Result:
 
 
 def take(
-    sides: Sequence[str], ways: Sequence[str], records: int, rounds: int, port_base: int, tell: Tell
+    sides: Sequence[str], ways: Sequence[str], records: int, rounds: int, port_base: int, log: Log
 ) -> dict[str, list[dict[str, StageRun]]]:
     """Each side in each round, in alternating order, on one broker of their own; without what is missing."""
     commands: dict[str, list[str]] = {}
     for name in dict.fromkeys(sides):
         try:
-            commands[name] = _command(name, tell)
+            commands[name] = _command(name, log)
         except install.Missing as missing:
-            tell(f"{name} is left out: {missing}")
+            log(f"{name} is left out: {missing}")
     taken: dict[str, list[dict[str, StageRun]]] = {name: [] for name in commands}
-    with broker(tell, port_base) as kafka:
+    with broker(log, port_base) as kafka:
         for turn in range(rounds):
             for name in commands if turn % 2 == 0 else reversed(commands):
-                tell(f"round {turn + 1} of {rounds}: {name}")
+                log(f"round {turn + 1} of {rounds}: {name}")
                 count = int(records * RECORDS_RATIO.get(name, 1.0))
                 taken[name].append(take_turn(kafka, commands[name], ways, count))
     return taken
@@ -101,11 +101,11 @@ def cost(runs: Sequence[StageRun]) -> dict[str, Spread]:
     )
 
 
-def _command(side: str, tell: Tell) -> list[str]:
+def _command(side: str, log: Log) -> list[str]:
     """Without the arguments of `benchmarks.peers.process`. Raises Missing."""
     if side == "kafka-streams":
-        install.kafka_streams(tell)
-    program = str(install.python(tell)) if side == "quix" else sys.executable
+        install.kafka_streams(log)
+    program = str(install.python(log)) if side == "quix" else sys.executable
     module = {OWN: "own_process"}.get(side, f"{side.replace('-', '_')}_process")
     return [program, "-m", f"benchmarks.peers.{module}"]
 

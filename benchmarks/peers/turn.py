@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from benchmarks.load.questionnaire import Questionnaire
 from benchmarks.load.scene import Scene
 from benchmarks.measure.checks import EXAMPLES_MAX, CheckFailed
 from benchmarks.measure.cpu import CpuClock, between, sleep_until
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Log
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.plans import Peers
 from ops.audit.provider_record import Call, ProviderRecord
@@ -78,12 +77,12 @@ class Turn(msgspec.Struct, frozen=True):
     cpu_us_per_completion: float
 
 
-def take(side: Side, plan: Peers, tell: Tell) -> Turn:
+def take(side: Side, plan: Peers, log: Log) -> Turn:
     """Raises CheckFailed where a verdict is missing or wrong, or a match was not called once; LoadBroken."""
     Provider(side.found.settings.simulator_url).behave(webhooks=False)
     pace = Constant.of(plan.rate_per_s, plan.warm_up_s + plan.seconds)
     with Generation(side.found, side.scene, pace) as generation:
-        tell(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
+        log(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
         measured_at = generation.begun_at + plan.warm_up_s
         cpu = side.cpu(generation.pid)
         sleep_until(measured_at)
@@ -91,7 +90,7 @@ def take(side: Side, plan: Peers, tell: Tell) -> Turn:
         sleep_until(measured_at + plan.seconds)
         during = cpu.read()
         requests = generation.end()
-    tell("the load is over; waiting until nothing is left to do")
+    log("the load is over; waiting until nothing is left to do")
     side.wait_empty(EMPTY_TIMEOUT_S)
     # The generator has ended: its last reading stands.
     after = {**during, **cpu.read()}
@@ -115,7 +114,7 @@ def turn_of(
     last_at = max([*judged.seen_at.values(), *taken_at])
     drained = sum(measured_at <= at < load_end_at for at in judged.seen_at.values())
     of_cpu = sum(at >= measured_at for at in judged.seen_at.values())
-    to_empty_s = last_at - requests.told.begun_at
+    to_empty_s = last_at - requests.result.begun_at
     return Turn(
         offered_per_s=round(len(requests.due_in(measured_at, load_end_at)) / plan.seconds, 1),
         accepted_per_s=round(requests.accepted_in(measured_at, load_end_at) / plan.seconds, 1),
@@ -127,17 +126,17 @@ def turn_of(
         calls=len(taken_at),
         calls_refused=len(calls) - len(taken_at),
         unanswered=requests.unanswered,
-        retries=requests.told.retries,
+        retries=requests.result.retries,
         cpu_s=cpu_s,
         cpu_us_per_completion=round(1e6 * sum(cpu_s.values()) / max(1, of_cpu), 1),
     )
 
 
 def check(requests: Requests, scene: Scene, judged: Judged, calls: Sequence[Call]) -> None:
-    """By id: every 202 has its verdict, the right one; every match was called once, nobody else was."""
-    told = requests.told
-    if told.refused:
-        raise CheckFailed(f"{told.refused:,} requests were refused: {told.problems[:EXAMPLES_MAX]}")
+    """By id: every 202 has its verdict, the right one; every match was called once, no other contact was."""
+    result = requests.result
+    if result.refused:
+        raise CheckFailed(f"{result.refused:,} requests were refused: {result.problems[:EXAMPLES_MAX]}")
     questionnaire = scene.questionnaire
     answered = {UUID(completion_id).bytes: number for number, completion_id in requests.ids()}
     if missing := answered.keys() - judged.seen_at.keys():
@@ -163,12 +162,3 @@ def check(requests: Requests, scene: Scene, judged: Judged, calls: Sequence[Call
 
 def phone(questionnaire: Questionnaire, number: int) -> str:
     return demo_phone(questionnaire.quiz_id, number % ROWS_MAX).removeprefix("+")
-
-
-def wait_until(done: Callable[[], bool], timeout_s: float, what: str, every_s: float = 0.5) -> None:
-    """Raises CheckFailed."""
-    deadline_s = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline_s:
-            raise CheckFailed(f"{what} after {timeout_s:.0f} s")
-        time.sleep(every_s)

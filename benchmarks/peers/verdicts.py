@@ -1,4 +1,4 @@
-"""The three stages as pure functions, for the peers: what each keeps is plain lists and texts.
+"""The three stages as pure functions, for the peers; their state is plain lists and texts.
 
 They do what `pipeline.stages` do, with its own windows and campaigns, on one record at a time, which is how
 these frameworks hand records over. A contact's memory is a list of entries; a campaign and contact's is the
@@ -103,7 +103,7 @@ class Expected(NamedTuple):
 
 
 def expected(completions: Sequence[Completion], judge: Judge) -> Expected:
-    """What the stages say of these, read in this order; for checks."""
+    """Expected output of the stages for these, read in this order."""
     memories: dict[str, Memory] = {}
     first: dict[bytes, str] = {}
     outcome = Expected({}, set(), set())

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from benchmarks.load.filling import as_received, fill
 from benchmarks.load.scene import Scene, plant
-from benchmarks.measure.checks import CheckFailed, audit
+from benchmarks.measure.checks import CheckFailed, audit, wait_until
 from benchmarks.measure.cpu import CpuClock, between
-from benchmarks.measure.deployment import Tell, prepared, processes
+from benchmarks.measure.deployment import Log, prepared, processes
 from benchmarks.measure.machine import Measured, begin
-from benchmarks.measure.watch import ARCHIVE, VERDICTS, Offsets, OffsetWatch
+from benchmarks.measure.watch import ARCHIVE, VERDICTS, OffsetWatch
 from benchmarks.plans import Backlog
 from ops.audit.settle import settle
 from ops.locate import Deployment
@@ -26,8 +26,6 @@ NUMBERS_FOR_PER_S = 5_000.0  # sender numbers for the messages of so many comple
 PUBLISHED_TIMEOUT_S = 60.0
 DRAIN_PER_S_MIN = 300.0  # a slower drain is given up
 TIMEOUT_S_MIN = 180.0
-LOOK_EVERY_S = 0.2
-TELL_EVERY_S = 10.0
 
 
 class Result(Measured, frozen=True, kw_only=True):
@@ -51,18 +49,18 @@ class Result(Measured, frozen=True, kw_only=True):
     cpu_us_per_completion: float
 
 
-def measure(plan: Backlog, tell: Tell) -> Result:
+def measure(plan: Backlog, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head, records = begin("shape-backlog"), plan.records
     timeout_s = max(TIMEOUT_S_MIN, records / DRAIN_PER_S_MIN)
-    with prepared(tell, plan.port_base) as found, processes(found, table.NAMES) as supervisor:
+    with prepared(log, plan.port_base) as found, processes(found, table.NAMES) as supervisor:
         scene = Scene.fresh(found, NUMBERS_FOR_PER_S, plan.matching_percent)
         plant(found, scene)
         if moving := settle(found, PUBLISHED_TIMEOUT_S):
             raise CheckFailed(f"the campaign was not published: {moving}")
         for name in STOPPED:
             supervisor.pause(name)
-        tell(f"{' and '.join(STOPPED)} are stopped; filling the topic with {records:,} completions")
+        log(f"{' and '.join(STOPPED)} are stopped; filling the topic with {records:,} completions")
         accepted: list[str] = []
         fill(found.settings.kafka_bootstrap_servers, _records(found, scene, records, accepted))
 
@@ -71,9 +69,13 @@ def measure(plan: Backlog, tell: Tell) -> Result:
         before, started_at = cpu.read(), time.time()
         for name in STOPPED:
             supervisor.resume(name)
-        _until_drained(watch.offsets, records, started_at, timeout_s, tell)
+        wait_until(
+            lambda: watch.offsets.drained(0.0, time.time()) >= records,
+            timeout_s,
+            lambda: f"{watch.offsets.drained(0.0, time.time()):,} of {records:,} were drained",
+        )
         used = between(before, cpu.read())
-        report = audit(found, accepted, tell, timeout_s)
+        report = audit(found, accepted, log, timeout_s)
         settled_at = time.time()
         seen = watch.stop()
     if report.accepted != records:
@@ -105,15 +107,3 @@ def _records(
     for one in as_received(scene, range(count), found.settings.contact_key, int(time.time() * 1000)):
         ids.append(one.completion_id)
         yield topic, one.contact_id.encode(), encode(one)
-
-
-def _until_drained(seen: Offsets, records: int, started_at: float, timeout_s: float, tell: Tell) -> None:
-    told_s = time.monotonic()
-    while (drained := seen.drained(0.0, time.time())) < records:
-        time.sleep(LOOK_EVERY_S)
-        waited_s = time.time() - started_at
-        if waited_s > timeout_s:
-            raise CheckFailed(f"{drained:,} of {records:,} completions were drained in {timeout_s:.0f} s")
-        if time.monotonic() - told_s >= TELL_EVERY_S:
-            told_s = time.monotonic()
-            tell(f"{drained:,} of {records:,} drained after {waited_s:.0f} s")

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.measure.checks import CheckFailed
-from benchmarks.measure.deployment import PLACES, Tell
+from benchmarks.measure.deployment import PLACES, Log
 from benchmarks.measure.figures import Percentiles, Spread
 from benchmarks.measure.machine import CHECKOUT, Measured, begin, commit
 from benchmarks.plans import Compare
@@ -50,17 +50,17 @@ class Result(Measured, frozen=True, kw_only=True):
     rounds_of: dict[str, list[Side]]
 
 
-def measure(plan: Compare, tell: Tell) -> Result:
+def measure(plan: Compare, log: Log) -> Result:
     """Raises CheckFailed, CannotStart."""
     head = begin("compare")
     checkouts = {"A": CHECKOUT, "B": Path(plan.other).resolve()}
     taken: dict[str, list[Side]] = {name: [] for name in checkouts}
     for turn in range(plan.rounds):
         for name in checkouts if turn % 2 == 0 else reversed(checkouts):
-            tell(f"round {turn + 1} of {plan.rounds}: {name}, {checkouts[name]}")
+            log(f"round {turn + 1} of {plan.rounds}: {name}, {checkouts[name]}")
             side = _run(checkouts[name], plan)
             taken[name].append(side)
-            tell(f"{name}: {side.cpu_us_per_completion:,} us of CPU a completion, {side.drained_per_s:,}/s")
+            log(f"{name}: {side.cpu_us_per_completion:,} us of CPU a completion, {side.drained_per_s:,}/s")
     pairs = zip(taken["A"], taken["B"], strict=True)
     ratios = [round(a.cpu_us_per_completion / b.cpu_us_per_completion, 4) for a, b in pairs]
 

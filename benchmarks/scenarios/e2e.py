@@ -15,15 +15,14 @@ from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock, sleep_until
-from benchmarks.measure.deployment import Tell, whole
+from benchmarks.measure.deployment import Log, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
+from benchmarks.measure.topics import events_of
 from benchmarks.measure.watch import ARCHIVE, VERDICTS, BacklogWatch, Offsets, OffsetWatch, growth_per_s
 from benchmarks.plans import E2e
 from ops.audit.provider_record import ProviderRecord, attempt_of
 from ops.locate import Deployment
-from pipeline.runtime.topic_reader import TopicScan
-from schemas.codec import codec
 from sinks.postgres.connect import connect
 
 ACK_P99_MS_MAX = 50.0
@@ -62,19 +61,19 @@ class Result(Measured, frozen=True, kw_only=True):
     targets: dict[str, bool]
 
 
-def measure(plan: E2e, tell: Tell) -> Result:
+def measure(plan: E2e, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("e2e")
-    with whole(tell, plan.port_base, plan.keep) as found:
-        return _measure(head, found, plan, tell)
+    with whole(log, plan.port_base, plan.keep) as found:
+        return _measure(head, found, plan, log)
 
 
-def _measure(head: dict[str, Any], found: Deployment, plan: E2e, tell: Tell) -> Result:
+def _measure(head: dict[str, Any], found: Deployment, plan: E2e, log: Log) -> Result:
     scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     plant(found, scene)
     watch = OffsetWatch(found)
     with Generation(found, scene, Constant.of(plan.rate_per_s, plan.warm_up_s + plan.seconds)) as generation:
-        tell(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
+        log(f"load: {plan.rate_per_s:g}/s, {plan.warm_up_s:g} s to warm up, then {plan.seconds:g} s")
         began_at = generation.begun_at + plan.warm_up_s
         ended_at = began_at + plan.seconds
         sleep_until(began_at)
@@ -82,10 +81,10 @@ def _measure(head: dict[str, Any], found: Deployment, plan: E2e, tell: Tell) -> 
         used = CpuClock(found, {"generator": generation.pid}).during(began_at, ended_at)
         waiting = backlog.stop()
         requests = generation.end()
-    report = audit(found, requests.accepted(), tell)
+    report = audit(found, requests.accepted(), log)
     require_answered(requests)
     seen = watch.stop()
-    tell("reading when each record was where")
+    log("reading when each record was where")
     numbers = {UUID(completion_id).bytes: number for number, completion_id in requests.ids()}
     due = frozenset(requests.due_in(began_at, ended_at))
     calls = _calls(found, numbers)
@@ -110,7 +109,7 @@ def _measure(head: dict[str, Any], found: Deployment, plan: E2e, tell: Tell) -> 
         to_provider_ms=called,
         lost=report.missing,
         twice=report.twice,
-        retries=requests.told.retries,
+        retries=requests.result.retries,
         cpu_s=used,
         cpu_us_per_completion=round(1e6 * cpu_s / max(1, drained), 1),
         cores_used=round(cpu_s / plan.seconds, 2),
@@ -141,11 +140,9 @@ def _until_visible(
     sink: str,
 ) -> list[float]:
     """Seconds from when each measured request was due until its record in the topic was a visible row."""
-    topic = found.topology.topic(role)
-    decode = codec(topic.schema or role).decode
     first: dict[int, float] = {}
-    for record in TopicScan(found.settings.kafka_bootstrap_servers, topic).records():
-        number = numbers.get(UUID(decode(record.value).completion_id).bytes, -1)
+    for record, event in events_of(found, role):
+        number = numbers.get(UUID(event.completion_id).bytes, -1)
         at = seen.visible_at(sink, record.partition, record.offset)
         if number in due and number not in first and at is not None:
             first[number] = at - requests.due_at(number)

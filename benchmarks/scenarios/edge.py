@@ -12,14 +12,13 @@ from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed, require_answered
 from benchmarks.measure.cpu import CpuClock, sleep_until
-from benchmarks.measure.deployment import Tell, prepared, processes
+from benchmarks.measure.deployment import Log, prepared, processes
 from benchmarks.measure.figures import Spread, percentiles_ms, spreads
 from benchmarks.measure.machine import Measured, begin
+from benchmarks.measure.topics import events_of
 from benchmarks.plans import Edge
 from ops.deployment.prepare import publish
 from ops.locate import Deployment
-from pipeline.runtime.topic_reader import TopicScan
-from schemas.codec import codec
 
 WARM_UP_S = 5.0
 CALM_S = 2.0  # between two runs
@@ -34,19 +33,19 @@ class Result(Measured, frozen=True, kw_only=True):
     rates: dict[str, dict[str, Spread]]
 
 
-def measure(plan: Edge, tell: Tell) -> Result:
+def measure(plan: Edge, log: Log) -> Result:
     """Every rate in each round. Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("edge")
     runs: dict[float, list[dict[str, float]]] = {rate: [] for rate in plan.rates_per_s}
     scene = Scene(secrets.token_hex(3), matching_percent=0, numbers=0)
     answered: list[str] = []
-    with prepared(tell, plan.port_base) as found:
+    with prepared(log, plan.port_base) as found:
         plant(found, scene)
         publish(found)
         with processes(found, ["edge"]):
             for turn in range(plan.rounds):
                 for rate in plan.rates_per_s:
-                    tell(f"round {turn + 1} of {plan.rounds}: {rate:g}/s for {plan.seconds:g} s")
+                    log(f"round {turn + 1} of {plan.rounds}: {rate:g}/s for {plan.seconds:g} s")
                     figures, ids = _run(found, scene, rate, plan.seconds, first_key=len(answered))
                     runs[rate].append(figures)
                     answered += ids
@@ -79,9 +78,6 @@ def _run(
 
 def _compare(found: Deployment, answered: list[str]) -> None:
     """Raises CheckFailed where the topic holds other ids than were answered."""
-    topic = found.topology.topic("completions")
-    decode = codec("completion").decode
-    bootstrap = found.settings.kafka_bootstrap_servers
-    stored = {decode(record.value).completion_id for record in TopicScan(bootstrap, topic).records()}
+    stored = {event.completion_id for _, event in events_of(found, "completions")}
     if stored != set(answered) or len(stored) != len(answered):
         raise CheckFailed(f"{len(answered)} ids were answered, {len(stored)} are in the topic")

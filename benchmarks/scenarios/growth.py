@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Log
 from benchmarks.measure.figures import sizes
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.plans import Growth
@@ -49,27 +49,27 @@ class Result(Measured, frozen=True, kw_only=True):
     ok: bool
 
 
-def measure(plan: Growth, tell: Tell) -> Result:
+def measure(plan: Growth, log: Log) -> Result:
     """A dimension without sizes is left out. Raises CannotStart where the disk has no room for the keys."""
     head = begin("growth")
     campaigns, keys, partitions = sizes(plan.campaigns), sizes(plan.keys), sizes(plan.partitions)
     filled: list[Filled] = []
-    curves = _campaigns(campaigns, plan.rounds, tell) if campaigns else []
+    curves = _campaigns(campaigns, plan.rounds, log) if campaigns else []
     if keys:
         for table in TABLES:
             tables = {size: (PARTITIONS, size) for size in keys}
-            curves.append(_tables(table, "keys", tables, plan.rounds, filled, tell))
+            curves.append(_tables(table, "keys", tables, plan.rounds, filled, log))
     if partitions:
         tables = {count: (count, min(keys, default=10_000)) for count in partitions}
-        curves.append(_tables(DEDUP, "partitions", tables, plan.rounds, [], tell))
+        curves.append(_tables(DEDUP, "partitions", tables, plan.rounds, [], log))
     ok = all(found.flat is not False for found in curves)
     return Result(**head, rounds=plan.rounds, bend_max=BEND_MAX, curves=curves, filled=filled, ok=ok)
 
 
-def _campaigns(counts: Sequence[int], rounds: int, tell: Tell) -> list[Curve]:
+def _campaigns(counts: Sequence[int], rounds: int, log: Log) -> list[Curve]:
     curves = []
     for shape in SHAPES:
-        tell(f"campaigns that differ by {shape}: {', '.join(f'{count:,}' for count in counts)}")
+        log(f"campaigns that differ by {shape}: {', '.join(f'{count:,}' for count in counts)}")
         subjects: dict[int, Subject] = {}
         for count in counts:
             judging = Judging(shape, count)
@@ -77,7 +77,7 @@ def _campaigns(counts: Sequence[int], rounds: int, tell: Tell) -> list[Curve]:
             if abs(matches - 2) > 2 * MATCHES_TOLERANCE:
                 raise AssertionError(f"{matches} matches a completion of {count} campaigns by {shape}")
             subjects[count] = judging
-        used_us = interleaved(subjects, rounds, random.Random(1), tell=tell)
+        used_us = interleaved(subjects, rounds, random.Random(1), log=log)
         curves.append(curve(f"judge, campaigns differ by {shape}", "campaigns", used_us, BEND_MAX))
     return curves
 
@@ -88,24 +88,24 @@ def _tables(
     tables: Mapping[int, tuple[int, int]],
     rounds: int,
     filled: list[Filled],
-    tell: Tell,
+    log: Log,
 ) -> Curve:
     """`tables`: partitions and keys by size. Adds the cost of filling them to `filled`."""
     with _room(sum(keys for _, keys in tables.values())) as folder, ExitStack() as opened:
         subjects: dict[int, Subject] = {}
         for size, (partitions, keys) in tables.items():
-            tell(f"filling {table.name} with {keys:,} keys in {partitions} partitions")
+            log(f"filling {table.name} with {keys:,} keys in {partitions} partitions")
             place = folder / str(size)
             store = opened.enter_context(table.open(place, partitions))
             began_s = time.process_time()
             table.fill(store, partitions, keys)
             if not until_quiet():
-                tell(f"{table.name} with {keys:,} keys is still being compacted")
+                log(f"{table.name} with {keys:,} keys is still being compacted")
             used_us = 1e6 * (time.process_time() - began_s)
             bytes_ = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
             filled.append(Filled(table.name, keys, round(used_us / keys, 2), round(bytes_ / keys, 1)))
             subjects[size] = table.stage(store, partitions, keys)
-        used = interleaved(subjects, rounds, random.Random(2), tell=tell)
+        used = interleaved(subjects, rounds, random.Random(2), log=log)
     return curve(f"{table.stage.__name__} with its table", grows, used, BEND_MAX)
 
 

@@ -46,7 +46,7 @@ def interleaved(
     rounds: int,
     rng: random.Random,
     cpu_s: Callable[[], float] = time.process_time,
-    tell: Callable[[str], None] = lambda _line: None,
+    log: Callable[[str], None] = lambda _line: None,
 ) -> dict[Size, list[float]]:
     """CPU microseconds a record, of each subject in each round; an uncounted round warms all up before."""
     used_us: dict[Size, list[float]] = {size: [] for size in subjects}
@@ -63,7 +63,7 @@ def interleaved(
             if turn:
                 used_us[size].append(1e6 * used_s / records)
         if turn:
-            tell(f"round {turn} of {rounds}")
+            log(f"round {turn} of {rounds}")
     gc.unfreeze()
     return used_us
 

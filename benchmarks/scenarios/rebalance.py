@@ -21,14 +21,13 @@ from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import CheckFailed, audit, require_answered
 from benchmarks.measure.cpu import sleep_until
-from benchmarks.measure.deployment import Tell, end, whole
+from benchmarks.measure.deployment import Log, end, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
+from benchmarks.measure.topics import events_of
 from benchmarks.plans import Rebalance
 from ops.locate import Deployment, as_env
-from pipeline.runtime.topic_reader import TopicScan
 from pipeline.worker import WORKER_ID
-from schemas.codec import codec
 
 TRAFFIC_S_MAX = 5.0  # reprocessed by one orderly change
 STOP_TIMEOUT_S = 12.0
@@ -62,14 +61,14 @@ class Result(Measured, frozen=True, kw_only=True):
     ok: bool
 
 
-def measure(plan: Rebalance, tell: Tell) -> Result:
+def measure(plan: Rebalance, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("shape-rebalance")
-    with whole(tell, plan.port_base) as found:
-        return _measure(head, found, plan, tell)
+    with whole(log, plan.port_base) as found:
+        return _measure(head, found, plan, log)
 
 
-def _measure(head: dict[str, Any], found: Deployment, plan: Rebalance, tell: Tell) -> Result:
+def _measure(head: dict[str, Any], found: Deployment, plan: Rebalance, log: Log) -> Result:
     scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     plant(found, scene)
     changed: list[tuple[str, float]] = []
@@ -81,7 +80,7 @@ def _measure(head: dict[str, Any], found: Deployment, plan: Rebalance, tell: Tel
             for turn in range(2 * plan.turns):
                 sleep_until(began_at + turn * plan.apart_s)
                 what = "leaves" if second else "joins"
-                tell(f"a second worker {what}")
+                log(f"a second worker {what}")
                 changed.append((what, time.time()))
                 if second is None:
                     second = _started(found)
@@ -93,8 +92,8 @@ def _measure(head: dict[str, Any], found: Deployment, plan: Rebalance, tell: Tel
             if second is not None:
                 end(second, STOP_TIMEOUT_S)
     require_answered(requests)
-    report = audit(found, requests.accepted(), tell)
-    stray, changes = attribute(_repeated_at(found), changed, requests.told.begun_at, plan.rate_per_s)
+    report = audit(found, requests.accepted(), log)
+    stray, changes = attribute(_repeated_at(found), changed, requests.result.begun_at, plan.rate_per_s)
     most = max(change.repeated_s for change in changes)
     return Result(
         **head,
@@ -130,15 +129,12 @@ def attribute(
 
 def _repeated_at(found: Deployment) -> list[float]:
     """When each verdict was written whose completion had one already."""
-    decode = codec("outcome").decode
     seen: set[str] = set()
     repeated: list[float] = []
-    topic = found.topology.topic("outcomes")
-    for record in TopicScan(found.settings.kafka_bootstrap_servers, topic).records():
-        completion_id = decode(record.value).completion_id
-        if completion_id in seen:
+    for record, outcome in events_of(found, "outcomes"):
+        if outcome.completion_id in seen:
             repeated.append(record.timestamp_ms / 1000)
-        seen.add(completion_id)
+        seen.add(outcome.completion_id)
     return repeated
 
 

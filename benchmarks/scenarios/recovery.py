@@ -14,8 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from benchmarks.load.filling import fill
-from benchmarks.measure.checks import CheckFailed
-from benchmarks.measure.deployment import Broker, Tell, broker
+from benchmarks.measure.checks import wait_until
+from benchmarks.measure.deployment import Broker, Log, broker
 from benchmarks.measure.figures import sizes
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.topics import own_topics
@@ -56,14 +56,14 @@ class Took(NamedTuple):
     cpu_s: float
 
 
-def measure(plan: Recovery, tell: Tell) -> Result:
+def measure(plan: Recovery, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head, counts = begin("recovery"), sizes(plan.keys)
     runs = []
-    with broker(tell, plan.port_base) as kafka:
+    with broker(log, plan.port_base) as kafka:
         start = min(_rebuilt(kafka, 0)[0] for _ in range(2))
         for keys in counts:
-            tell(f"a changelog of {keys:,} keys")
+            log(f"a changelog of {keys:,} keys")
             cold, warm, folder_bytes = _rebuilt(kafka, keys)
             runs.append(
                 Run(
@@ -100,12 +100,13 @@ def _timed(kafka: Broker, namespace: str) -> Took:
     """Raises CheckFailed."""
     began_s = time.monotonic()
     with workers_of(kafka, namespace, 1) as workers:
-        while not workers[0].said.ready:
+
+        def ready() -> bool:
             require_alive(workers)
-            if time.monotonic() - began_s > READY_TIMEOUT_S:
-                raise CheckFailed(f"the worker was not ready in {READY_TIMEOUT_S:.0f} s")
-            time.sleep(LOOK_EVERY_S)
-        return Took(time.monotonic() - began_s, workers[0].said.cpu_s)
+            return workers[0].progress.ready
+
+        wait_until(ready, READY_TIMEOUT_S, lambda: "the worker was not ready", LOOK_EVERY_S)
+        return Took(time.monotonic() - began_s, workers[0].progress.cpu_s)
 
 
 def _value() -> bytes:

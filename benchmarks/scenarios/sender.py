@@ -17,9 +17,9 @@ from uuid import UUID
 from benchmarks.load.completions import matched
 from benchmarks.load.filling import fill
 from benchmarks.load.scene import Scene, plant
-from benchmarks.measure.checks import CheckFailed
+from benchmarks.measure.checks import CheckFailed, wait_until
 from benchmarks.measure.cpu import CpuClock, between
-from benchmarks.measure.deployment import Tell, prepared, processes
+from benchmarks.measure.deployment import Log, prepared, processes
 from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import SENDER
@@ -62,15 +62,15 @@ class Result(Measured, frozen=True, kw_only=True):
     cpu_us_per_message: dict[str, Spread]
 
 
-def measure(plan: Sender, tell: Tell) -> Result:
+def measure(plan: Sender, log: Log) -> Result:
     """Raises CheckFailed, CannotStart."""
     head = begin("sender")
     runs: list[Run] = []
-    with prepared(tell, plan.port_base) as found:
+    with prepared(log, plan.port_base) as found:
         pace = found.topology.sender.messages_per_s
         messages = int(plan.numbers * pace * plan.seconds)
         for turn in range(plan.rounds):
-            tell(f"round {turn + 1} of {plan.rounds}: {messages:,} messages by {plan.numbers} numbers")
+            log(f"round {turn + 1} of {plan.rounds}: {messages:,} messages by {plan.numbers} numbers")
             scene = Scene(secrets.token_hex(3), 100, plan.numbers)
             plant(found, scene)
             fill(found.settings.kafka_bootstrap_servers, _matches(found, scene, messages))
@@ -112,15 +112,13 @@ def _matches(found: Deployment, scene: Scene, count: int) -> Iterator[tuple[str,
 
 
 def _until_stored(found: Deployment, scene: Scene, messages: int) -> None:
-    deadline_s = time.monotonic() + STORED_TIMEOUT_S
     query = "SELECT count(*) FROM deliveries WHERE campaign_id = %s"
     with connect(found.settings.database_url, "bench sender") as connection:
-        while connection.execute(query, [scene.campaign_id]).fetchone() != (messages,):
-            if time.monotonic() > deadline_s:
-                raise CheckFailed(
-                    f"the ledger did not hold {messages:,} deliveries in {STORED_TIMEOUT_S:.0f} s"
-                )
-            time.sleep(LOOK_EVERY_S)
+        wait_until(
+            lambda: connection.execute(query, [scene.campaign_id]).fetchone() == (messages,),
+            STORED_TIMEOUT_S,
+            lambda: f"{messages:,} deliveries were not stored",
+        )
 
 
 def _run(found: Deployment, scene: Scene, messages: int) -> Run:

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from benchmarks.load.filling import as_received, fill
 from benchmarks.load.scene import Scene
-from benchmarks.measure.checks import CheckFailed
+from benchmarks.measure.checks import CheckFailed, wait_until
 from benchmarks.measure.cpu import CpuClock, between
-from benchmarks.measure.deployment import Tell, prepared, processes
+from benchmarks.measure.deployment import Log, prepared, processes
 from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.plans import Sink
@@ -27,7 +27,6 @@ from sinks.postgres import offsets
 from sinks.postgres.connect import connect
 
 DRAIN_TIMEOUT_S = 600.0
-LOOK_EVERY_S = 0.05
 SKIPPED_RATIO = 0.2  # of the records: read while the process and its statements warm up
 COUNTED = ("postgres-sink", "postgres", "kafka")
 
@@ -41,15 +40,15 @@ class Result(Measured, frozen=True, kw_only=True):
     cpu_us_per_row: dict[str, Spread]
 
 
-def measure(plan: Sink, tell: Tell) -> Result:
+def measure(plan: Sink, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head, records = begin("sink"), plan.records
     rates: list[float] = []
     cpu_us: list[dict[str, float]] = []
     scene = Scene(secrets.token_hex(3), matching_percent=0, numbers=0)
-    with prepared(tell, plan.port_base) as found:
+    with prepared(log, plan.port_base) as found:
         for turn in range(plan.rounds):
-            tell(f"round {turn + 1} of {plan.rounds}: {records:,} completions and as many verdicts")
+            log(f"round {turn + 1} of {plan.rounds}: {records:,} completions and as many verdicts")
             numbers = range(turn * records, (turn + 1) * records)
             fill(found.settings.kafka_bootstrap_servers, _records(found, scene, numbers))
             per_s, used_us = _run(found, records, turn)
@@ -104,17 +103,14 @@ def _run(found: Deployment, count: int, turn: int) -> tuple[float, dict[str, flo
 
 def _once_passed(found: Deployment, wanted: int) -> int:
     """Waits until both sinks together have passed so many records; returns their number by then."""
-    deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
     sinks = [found.topology.sink(name) for name in ("completions", "outcomes")]
     with connect(found.settings.database_url, "bench sink") as connection:
-        while time.monotonic() < deadline_s:
-            passed = sum(
-                sum(offsets.read(connection, sink.name, sink.source.name).values()) for sink in sinks
-            )
-            if passed >= wanted:
-                return passed
-            time.sleep(LOOK_EVERY_S)
-    raise CheckFailed(f"{wanted:,} records were not passed in {DRAIN_TIMEOUT_S:.0f} s")
+
+        def passed() -> int:
+            return sum(sum(offsets.read(connection, s.name, s.source.name).values()) for s in sinks)
+
+        wait_until(lambda: passed() >= wanted, DRAIN_TIMEOUT_S, lambda: f"{wanted:,} records were not passed")
+        return passed()
 
 
 def _check(found: Deployment, wanted: int) -> None:

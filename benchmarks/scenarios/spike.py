@@ -15,7 +15,7 @@ from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock, between, sleep_until
-from benchmarks.measure.deployment import Tell, whole
+from benchmarks.measure.deployment import Log, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import BacklogWatch, OffsetWatch, Waiting
@@ -55,11 +55,11 @@ class Result(Measured, frozen=True, kw_only=True):
     cpu_s: dict[str, float]
 
 
-def measure(plan: Spike, tell: Tell) -> Result:
+def measure(plan: Spike, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("shape-spike")
-    with whole(tell, plan.port_base) as found:
-        return _measure(head, found, plan, tell)
+    with whole(log, plan.port_base) as found:
+        return _measure(head, found, plan, log)
 
 
 def paces(plan: Spike) -> tuple[Constant, Constant]:
@@ -69,28 +69,28 @@ def paces(plan: Spike) -> tuple[Constant, Constant]:
     return Constant.of(plan.rate_per_s, seconds), Constant.of(added_per_s, plan.spike_s)
 
 
-def _measure(head: dict[str, Any], found: Deployment, plan: Spike, tell: Tell) -> Result:
+def _measure(head: dict[str, Any], found: Deployment, plan: Spike, log: Log) -> Result:
     scene = Scene.fresh(found, plan.rate_per_s * plan.times, plan.matching_percent)
     plant(found, scene)
     watch = OffsetWatch(found)
     throughout, added = paces(plan)
     with Generation(found, scene, throughout) as base:
         began_at, ended_at = base.begun_at + plan.warm_up_s, base.begun_at + throughout.seconds
-        tell(f"{plan.rate_per_s:g}/s; the spike comes after {plan.warm_up_s + BEFORE_S:g} s")
+        log(f"{plan.rate_per_s:g}/s; the spike comes after {plan.warm_up_s + BEFORE_S:g} s")
         cpu = CpuClock(found, {"generator": base.pid})
         sleep_until(began_at)
         backlog, before = BacklogWatch(found), cpu.read()
         sleep_until(began_at + BEFORE_S)
-        tell(f"{plan.times:g} times as much for {plan.spike_s:g} s")
+        log(f"{plan.times:g} times as much for {plan.spike_s:g} s")
         with Generation(found, scene, added, throughout.requests + 1) as spike:
             spike_end_at = spike.begun_at + plan.spike_s
             sleep_until(spike_end_at)
-            tell(f"the spike is over; {plan.after_s:g} s to recover")
+            log(f"the spike is over; {plan.after_s:g} s to recover")
             sleep_until(ended_at)
             used, looks = between(before, cpu.read()), backlog.stop()
             loads = [base.end(), spike.end()]
     require_answered(*loads)
-    report = audit(found, (one for load in loads for one in load.accepted()), tell)
+    report = audit(found, (one for load in loads for one in load.accepted()), log)
     seen = watch.stop()
 
     def part(name: str, began: float, ended: float) -> Part:
@@ -112,7 +112,7 @@ def _measure(head: dict[str, Any], found: Deployment, plan: Spike, tell: Tell) -
         messages=report.sent,
         lost=report.missing,
         twice=report.twice,
-        retries=sum(load.told.retries for load in loads),
+        retries=sum(load.result.retries for load in loads),
         parts=[
             part("before", began_at, spike.begun_at),
             part("spike", spike.begun_at, spike_end_at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.measure.deployment import Tell
+from benchmarks.measure.deployment import Log
 from benchmarks.measure.figures import Spread
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.peers.stages import OWN, STOCK, cost, take
@@ -21,10 +21,10 @@ class Result(Measured, frozen=True, kw_only=True):
     ok: bool
 
 
-def measure(plan: Stages, tell: Tell) -> Result:
+def measure(plan: Stages, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("stages")
-    taken = take([OWN, STOCK], ["empty"], plan.records, plan.rounds, plan.port_base, tell)
+    taken = take([OWN, STOCK], ["empty"], plan.records, plan.rounds, plan.port_base, log)
     ways = {name: cost([turn["empty"] for turn in taken[name]]) for name in (OWN, STOCK)}
     ratio = round(ways[STOCK]["cpu_us_per_event"].median / ways[OWN]["cpu_us_per_event"].median, 1)
     return Result(

@@ -13,7 +13,7 @@ from benchmarks.load.generation import Generation
 from benchmarks.load.generator import Constant
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
-from benchmarks.measure.deployment import Tell, whole
+from benchmarks.measure.deployment import Log, whole
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.plans import Storage
 from ops.locate import Deployment
@@ -40,22 +40,22 @@ class Result(Measured, frozen=True, kw_only=True):
     topic_bytes: dict[str, int]
 
 
-def measure(plan: Storage, tell: Tell) -> Result:
+def measure(plan: Storage, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("storage")
-    with whole(tell, plan.port_base) as found:
-        return _measure(head, found, plan, tell)
+    with whole(log, plan.port_base) as found:
+        return _measure(head, found, plan, log)
 
 
-def _measure(head: dict[str, Any], found: Deployment, plan: Storage, tell: Tell) -> Result:
+def _measure(head: dict[str, Any], found: Deployment, plan: Storage, log: Log) -> Result:
     scene = Scene.fresh(found, plan.rate_per_s, plan.matching_percent)
     plant(found, scene)
     tables_before, topics_before = _tables(found), topic_sizes(found.settings.home, found.topology)
-    tell(f"load: {plan.records:,} completions at {plan.rate_per_s:g}/s")
+    log(f"load: {plan.records:,} completions at {plan.rate_per_s:g}/s")
     with Generation(found, scene, Constant(plan.rate_per_s, plan.records)) as generation:
         answered = generation.end()
     require_answered(answered)
-    report = audit(found, answered.accepted(), tell)
+    report = audit(found, answered.accepted(), log)
     with connect(found.settings.database_url, "bench storage") as connection:
         connection.execute("CHECKPOINT")
     return Result(

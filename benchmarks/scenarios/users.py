@@ -9,7 +9,7 @@ from benchmarks.load.generation import Generation
 from benchmarks.load.scene import Scene, plant
 from benchmarks.measure.checks import audit, require_answered
 from benchmarks.measure.cpu import CpuClock
-from benchmarks.measure.deployment import Tell, whole
+from benchmarks.measure.deployment import Log, whole
 from benchmarks.measure.figures import Percentiles, percentiles_ms
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.measure.watch import OffsetWatch
@@ -41,12 +41,12 @@ class Result(Measured, frozen=True, kw_only=True):
     crowds: list[Crowd]
 
 
-def measure(plan: Users, tell: Tell) -> Result:
+def measure(plan: Users, log: Log) -> Result:
     """One crowd after the other. Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("shape-users")
     accepted: list[str] = []
-    with whole(tell, plan.port_base) as found:
-        crowds = [_crowd(found, plan, users, accepted, tell) for users in plan.users]
+    with whole(log, plan.port_base) as found:
+        crowds = [_crowd(found, plan, users, accepted, log) for users in plan.users]
     return Result(
         **head,
         think_s=plan.think_s,
@@ -58,9 +58,9 @@ def measure(plan: Users, tell: Tell) -> Result:
     )
 
 
-def _crowd(found: Deployment, plan: Users, users: int, accepted: list[str], tell: Tell) -> Crowd:
+def _crowd(found: Deployment, plan: Users, users: int, accepted: list[str], log: Log) -> Crowd:
     """Adds its ids to those of the crowds before: the ledger holds them all."""
-    tell(f"{users:,} users for {plan.seconds:g} s, thinking {plan.think_s:g} s on average")
+    log(f"{users:,} users for {plan.seconds:g} s, thinking {plan.think_s:g} s on average")
     scene = Scene.fresh(found, users / plan.think_s, plan.matching_percent)
     plant(found, scene)
     watch = OffsetWatch(found)
@@ -71,7 +71,7 @@ def _crowd(found: Deployment, plan: Users, users: int, accepted: list[str], tell
         requests = generation.end()
     require_answered(requests)
     accepted += requests.accepted()
-    audit(found, accepted, tell)
+    audit(found, accepted, log)
     measured_s = ended_at - began_at
     return Crowd(
         users=users,
@@ -79,7 +79,7 @@ def _crowd(found: Deployment, plan: Users, users: int, accepted: list[str], tell
         accepted_per_s=round(requests.accepted_in(began_at, ended_at) / measured_s, 1),
         drained_per_s=round(watch.stop().drained(began_at, ended_at) / measured_s, 1),
         ack_ms=percentiles_ms(requests.latencies_s(began_at, ended_at)),
-        retries=requests.told.retries,
+        retries=requests.result.retries,
         cpu_s=used,
         cores_used=round(sum(used.values()) / measured_s, 2),
     )

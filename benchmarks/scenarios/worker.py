@@ -1,6 +1,6 @@
 """Worker processes of a benchmark, each with both stages in one app, as in a deployment.
 
-The process prints a `Said` as a JSON line every `SAY_EVERY_S` and ends at SIGTERM.
+The process prints a `Progress` as a JSON line every `REPORT_EVERY_S` and ends at SIGTERM.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pipeline.engine.app import StageAgent, StreamApp, run_app
 from pipeline.topology.loader import load
 from pipeline.worker import stage_agents
 
-SAY_EVERY_S = 0.1
+REPORT_EVERY_S = 0.1
 STOP_TIMEOUT_S = 30.0
 
 
-class Said(msgspec.Struct, frozen=True):
+class Progress(msgspec.Struct, frozen=True):
     """`records`: of both stages, acknowledged. `cpu_s`: of all threads since the process began."""
 
     ready: bool = False
@@ -42,7 +42,7 @@ class Worker:
     """A worker process and its last report."""
 
     def __init__(self, command: list[str], log: Path) -> None:
-        self.said = Said()
+        self.progress = Progress()
         with log.open("ab") as errors:
             self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
         threading.Thread(target=self._listen, daemon=True).start()
@@ -51,7 +51,7 @@ class Worker:
         assert self.child.stdout is not None
         for line in self.child.stdout:
             with contextlib.suppress(msgspec.DecodeError):  # a library may print, too
-                self.said = msgspec.json.decode(line, type=Said)
+                self.progress = msgspec.json.decode(line, type=Progress)
 
 
 @contextlib.contextmanager
@@ -89,17 +89,17 @@ def main() -> None:
     campaigns = ten_campaigns()
     agents = stage_agents(topology, lambda: campaigns)
     app = stage_app(args.bootstrap, f"{args.namespace}group", args.datadir, topology, agents)
-    threading.Thread(target=_say, args=(app, agents), daemon=True).start()
+    threading.Thread(target=_report, args=(app, agents), daemon=True).start()
     run_app(app, loglevel="WARNING")
 
 
-def _say(app: StreamApp, agents: list[StageAgent]) -> None:
+def _report(app: StreamApp, agents: list[StageAgent]) -> None:
     done = [metrics.records.labels(agent.stage.name) for agent in agents]
     while True:
-        time.sleep(SAY_EVERY_S)
+        time.sleep(REPORT_EVERY_S)
         records = sum(int(each._value.get()) for each in done)
-        said = Said(not app.readiness().reasons, records, time.process_time())
-        sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+        progress = Progress(not app.readiness().reasons, records, time.process_time())
+        sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
         sys.stdout.buffer.flush()
 
 

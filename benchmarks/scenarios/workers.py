@@ -14,21 +14,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.load.filling import fill_for_stages
-from benchmarks.measure.checks import CheckFailed
-from benchmarks.measure.deployment import Broker, Tell, broker
+from benchmarks.measure.checks import CheckFailed, wait_until
+from benchmarks.measure.deployment import Broker, Log, broker
 from benchmarks.measure.figures import Spread, spreads
 from benchmarks.measure.machine import Measured, begin
-from benchmarks.measure.topics import own_topics
+from benchmarks.measure.topics import events, own_topics
 from benchmarks.plans import Workers
 from benchmarks.scenarios.worker import Worker, require_alive, workers_of
-from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topology
-from schemas.codec import codec
 
 READY_TIMEOUT_S = 90.0
 STEADY_S = 3.0  # all are ready for so long: the group has come to rest
 DONE_TIMEOUT_S = 300.0
-LOOK_EVERY_S = 0.05
 SKIPPED_RATIO = 0.1  # of the records: processes warm up, and chunks are small while the topic is being filled
 RATIO_MAX = 1.2  # of one worker's CPU per completion
 
@@ -47,16 +44,16 @@ class Result(Measured, frozen=True, kw_only=True):
     ok: bool
 
 
-def measure(plan: Workers, tell: Tell) -> Result:
+def measure(plan: Workers, log: Log) -> Result:
     """Raises CheckFailed, CannotStart, LoadBroken."""
     head = begin("workers")
     counts = sorted(set(plan.workers))
     runs: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
     rng = random.Random(1)
-    with broker(tell, plan.port_base) as kafka:
+    with broker(log, plan.port_base) as kafka:
         for turn in range(plan.rounds):
             for count in rng.sample(counts, len(counts)):
-                tell(f"round {turn + 1} of {plan.rounds}: {plan.records:,} completions, {count} workers")
+                log(f"round {turn + 1} of {plan.rounds}: {plan.records:,} completions, {count} workers")
                 runs[count].append(_run(kafka, count, plan.records))
     return summary(head, plan, runs)
 
@@ -81,9 +78,9 @@ def _run(kafka: Broker, count: int, records: int) -> dict[str, float]:
             wanted = 2 * records  # each completion matches one campaign, so dedup has as many
             _until_done(workers, int(SKIPPED_RATIO * wanted))
             filling.join()
-            before, began_s = [worker.said for worker in workers], time.perf_counter()
+            before, began_s = [worker.progress for worker in workers], time.perf_counter()
             _until_done(workers, wanted)
-            after, wall_s = [worker.said for worker in workers], time.perf_counter() - began_s
+            after, wall_s = [worker.progress for worker in workers], time.perf_counter() - began_s
         _check(kafka.bootstrap, topology, records)
     done = [late.records - early.records for early, late in zip(before, after, strict=True)]
     cpu_s = sum(late.cpu_s - early.cpu_s for early, late in zip(before, after, strict=True))
@@ -98,35 +95,28 @@ def _run(kafka: Broker, count: int, records: int) -> dict[str, float]:
 def _check(bootstrap: str, topology: Topology, records: int) -> None:
     """By id: one verdict a completion, and each match delivered or a duplicate. Raises CheckFailed."""
     for roles in (("outcomes",), ("deliveries", "duplicates")):
-        seen = [
-            codec(topology.topic(role).schema or role).decode(record.value).completion_id
-            for role in roles
-            for record in TopicScan(bootstrap, topology.topic(role)).records()
-        ]
+        seen = [event.completion_id for role in roles for _, event in events(bootstrap, topology, role)]
         if len(seen) != records or len(set(seen)) != records:
             names, ids = " and ".join(roles), len(set(seen))
             raise CheckFailed(f"{names}: {len(seen):,} of {ids:,} ids, expected {records:,} once each")
 
 
 def _until_steady(workers: Sequence[Worker]) -> None:
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    since_s = None
-    while time.monotonic() < deadline_s:
+    since_s = time.monotonic()
+
+    def steady() -> bool:
+        nonlocal since_s
         require_alive(workers)
-        if not all(worker.said.ready for worker in workers):
-            since_s = None
-        elif since_s is None:
+        if not all(worker.progress.ready for worker in workers):
             since_s = time.monotonic()
-        elif time.monotonic() - since_s >= STEADY_S:
-            return
-        time.sleep(LOOK_EVERY_S)
-    raise CheckFailed(f"the workers were not ready in {READY_TIMEOUT_S:.0f} s")
+        return time.monotonic() - since_s >= STEADY_S
+
+    wait_until(steady, READY_TIMEOUT_S, lambda: "the workers were not ready")
 
 
 def _until_done(workers: Sequence[Worker], records: int) -> None:
-    deadline_s = time.monotonic() + DONE_TIMEOUT_S
-    while (done := sum(worker.said.records for worker in workers)) < records:
+    def done() -> int:
         require_alive(workers)
-        if time.monotonic() > deadline_s:
-            raise CheckFailed(f"{done:,} of {records:,} records were done in {DONE_TIMEOUT_S:.0f} s")
-        time.sleep(LOOK_EVERY_S)
+        return sum(worker.progress.records for worker in workers)
+
+    wait_until(lambda: done() >= records, DONE_TIMEOUT_S, lambda: f"{done():,} of {records:,} were done")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from benchmarks.load.generation import Requests
-from benchmarks.load.generator import Constant, Generator, Load, Told
+from benchmarks.load.generator import Constant, Generator, Load, LoadResult
 
 RATE_PER_S = 200.0
 STALL_S = 0.3
@@ -57,7 +57,7 @@ def _number(pattern: bytes, head: bytes) -> int:
 def offer(requests: int, answer: Answer) -> tuple[Requests, Server]:
     """Number 0 is the request before the load."""
 
-    async def run() -> Told:
+    async def run() -> LoadResult:
         server = await asyncio.start_server(mock.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         load = Load("127.0.0.1", port, "token", "quiz", 10, 0, Constant(RATE_PER_S, requests), "")
@@ -80,7 +80,7 @@ def test_every_request_is_sent_once_and_its_answered_id_kept() -> None:
     assert server.asked == dict.fromkeys(range(101), 1)
     assert list(got.ids()) == [(number, str(UUID(int=number))) for number in range(101)]
     assert list(got.due_s[1:]) == [number / RATE_PER_S for number in range(100)]
-    assert (got.told.retries, got.told.refused, got.told.problems) == (0, 0, [])
+    assert (got.result.retries, got.result.refused, got.result.problems) == (0, 0, [])
 
 
 def test_a_stall_delays_every_request_that_fell_due_in_it() -> None:
@@ -112,7 +112,7 @@ def test_a_refused_or_cut_off_request_is_sent_again_with_its_key() -> None:
     got, server = offer(30, moody)
     assert got.unanswered == 0
     assert server.asked[10] == server.asked[11] == 2
-    assert got.told.retries == 2
+    assert got.result.retries == 2
     # The latency of the second try counts from when the first was due.
     assert got.answered_s[10] - got.due_s[10] >= 0.4
 
@@ -122,7 +122,7 @@ def test_a_request_that_is_refused_for_good_has_no_id() -> None:
         return 422 if key == 5 else 202
 
     got, _ = offer(10, picky)
-    assert got.told.refused == got.unanswered == 1
+    assert got.result.refused == got.unanswered == 1
     assert got.answered_s[5] < 0
     assert 5 not in dict(got.ids())
-    assert "422" in got.told.problems[0]
+    assert "422" in got.result.problems[0]

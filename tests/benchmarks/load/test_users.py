@@ -56,10 +56,10 @@ def test_every_completion_is_accepted_once_whatever_the_edge_does_to_its_request
     answered = asyncio.run(crowd(edge, users=8, seconds=1.0))
 
     ids = [completion_id for _, completion_id in answered.ids()]
-    assert answered.told.refused == answered.unanswered == 0
-    assert answered.told.retries > 0
+    assert answered.result.refused == answered.unanswered == 0
+    assert answered.result.retries > 0
     assert len(ids) == len(set(ids)) == len(set(edge.keys)) == len(answered.due_s)
-    assert len(edge.keys) == len(ids) + answered.told.retries
+    assert len(edge.keys) == len(ids) + answered.result.retries
 
 
 def test_each_user_has_a_connection_and_no_more_than_one_request_on_it() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from benchmarks.load.generation import Requests
-from benchmarks.load.generator import Told
+from benchmarks.load.generator import LoadResult
 from benchmarks.load.scene import Scene
 from benchmarks.measure.checks import CheckFailed
 from benchmarks.peers import turn
@@ -32,7 +32,7 @@ def _id(number: int) -> str:
 def _requests() -> Requests:
     """Number 0 is the request before the load."""
     due = array("d", [-1.0, *(number / 10 for number in range(REQUESTS - 1))])
-    told = Told(
+    told = LoadResult(
         begun_at=BEGUN_AT,
         due_s=due.tobytes(),
         answered_s=array("d", [at + 0.05 for at in due]).tobytes(),
