@@ -15,6 +15,7 @@ from ops.commands.catalogue.suppression import suppression
 from ops.commands.catalogue.tenant import tenant
 from ops.commands.catalogue.token import token
 from ops.commands.dead_letters import dead_letters
+from ops.commands.deliveries import deliveries
 from ops.commands.doctor import doctor
 from ops.commands.down import down
 from ops.commands.explain import explain
@@ -50,7 +51,7 @@ app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command("audit-log")(audit_log)
 app.command()(capacity)
-for group in (tenant, quiz, campaign, number, token, suppression, dead_letters):
+for group in (tenant, quiz, campaign, number, token, suppression, deliveries, dead_letters):
     app.add_typer(group)
 register_commands(app)
 

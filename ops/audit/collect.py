@@ -12,7 +12,7 @@ have its result. A record above it is in flight, not missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,16 +55,36 @@ class _Passed:
         return offset < self.sinks.get(topic.name, {}).get(partition, 0)
 
 
-def gather(found: Deployment, accepted_file: Path | None = None) -> LedgerAudit:
-    """Read everything and return the audit. Raises KafkaException or psycopg.Error."""
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of calls besides that of the deployment's own simulator.
+
+    `simulators`: base URLs whose record is read, too. `aliases`: base URLs of numbers that lead to one
+    whose record is read elsewhere. Calls from other numbers are in no record that is read.
+    """
+
+    simulators: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+OWN_RECORD = Records()
+
+
+class RecordNotRead(OperatorError):
+    """A record that was asked for cannot be read."""
+
+
+def gather(found: Deployment, accepted_file: Path | None = None, others: Records = OWN_RECORD) -> LedgerAudit:
+    """Read everything and return the audit. Raises KafkaException, psycopg.Error or RecordNotRead."""
     topology, bootstrap = found.topology, found.settings.kafka_bootstrap_servers
     group = topology.stream.group
     sources = {agent.source.name: agent.source.partitions for agent in topology.agents.values()}
     with closing(TopicOffsets(bootstrap)) as brokers:
         stages = brokers.committed(group, sources)
     audit, dead = LedgerAudit(), DeadLetterAudit(topology)
-    record = _provider_record(found)
-    early_calls = list(record.more()) if record is not None else []
+    records = _provider_records(found, others)
+    early_calls = [call for record in records for call in record.more()]
+    recorded = {_plain(url) for url in (found.settings.simulator_url, *others.simulators, *others.aliases)}
     url = found.settings.database_url
     with connect(url, "reconcile", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -72,12 +92,13 @@ def gather(found: Deployment, accepted_file: Path | None = None) -> LedgerAudit:
             sink.source.name: sink_offsets.read(connection, sink.name, sink.source.name)
             for sink in topology.sinks.values()
         }
-        _enter_tables(audit, dead, connection)
+        _enter_tables(audit, dead, connection, recorded)
         connection.execute("COMMIT")
-    if record is not None:
+    if records:
         audit.provider_keeps_a_record()
-        for call in early_calls:
-            _enter_call(audit, call)
+    for call in early_calls:
+        _enter_call(audit, call)
+    for record in records:
         for call in record.more():
             _enter_call(audit, call, after_the_tables=True)
     _enter_topics(audit, dead, found, _Passed(stages, sinks))
@@ -92,13 +113,25 @@ def _enter_call(audit: LedgerAudit, call: Call, after_the_tables: bool = False) 
     audit.call(attempt_of(call), taken, certainly_not_sent(call), after_the_tables)
 
 
-def _provider_record(found: Deployment) -> ProviderRecord | None:
+def _provider_records(found: Deployment, others: Records) -> list[ProviderRecord]:
+    records = []
     with suppress(NoRecord):
-        return ProviderRecord(found.settings)
-    return None
+        records.append(ProviderRecord(found.settings))
+    for url in others.simulators:
+        try:
+            records.append(ProviderRecord(found.settings, url))
+        except NoRecord:
+            raise RecordNotRead(f"No record of calls can be read at {url}: is it a simulator?") from None
+    return records
 
 
-def _enter_tables(audit: LedgerAudit, dead: DeadLetterAudit, connection: Connection) -> None:
+def _plain(base_url: str) -> str:
+    return base_url.rstrip("/")
+
+
+def _enter_tables(
+    audit: LedgerAudit, dead: DeadLetterAudit, connection: Connection, recorded: Container[str]
+) -> None:
     for (completion_id,) in _rows(connection, "completions"):
         audit.archive_row(completion_id)
     for completion_id, verdict, campaigns in _rows(connection, "outcomes"):
@@ -107,11 +140,12 @@ def _enter_tables(audit: LedgerAudit, dead: DeadLetterAudit, connection: Connect
             audit.match(completion_id, campaign["campaign_id"], flags.BY_VERDICT)
     for completion_id, campaign_id in _rows(connection, "duplicates"):
         audit.match(completion_id, campaign_id, flags.DUPLICATE_ROW)
-    for delivery_id, completion_id, campaign_id, state in _rows(connection, "deliveries"):
+    for delivery_id, completion_id, campaign_id, state, has_message in _rows(connection, "deliveries"):
         audit.match(completion_id, campaign_id, flags.LEDGER)
-        audit.delivery(delivery_id, state)
-    for attempt_id, delivery_id in _rows(connection, "attempts"):
-        audit.attempt(attempt_id, delivery_id)
+        audit.delivery(delivery_id, state, has_message)
+    for attempt_id, delivery_id, outcome, base_url in _rows(connection, "attempts"):
+        has_record = base_url is None or _plain(base_url) in recorded
+        audit.attempt(attempt_id, delivery_id, outcome, has_record)
     for letter_id, *place, stage, value in _rows(connection, "dead_letters"):
         dead.letter(letter_id, (place[0], place[1], place[2]), stage, value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -61,7 +61,7 @@ def explain(found: Deployment, id_text: str) -> list[Moment]:
         attempts = _rows(connection, "attempts_of", {"ids": ids})
         moments = [
             # Among entries of one time a record comes before the row that it caused.
-            *_from_topics(found, [str(one) for one in ids]),
+            *from_topics(found, [str(one) for one in ids]),
             *_from_tables(connection, ids, deliveries, attempts),
             *_from_provider(found, {row["attempt_id"] for row in attempts}),
         ]
@@ -113,9 +113,10 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, (datetime, date)) else value
 
 
-def _from_topics(found: Deployment, ids: list[str]) -> Iterator[Moment]:
+def from_topics(found: Deployment, ids: list[str], roles: Sequence[str] = _ROLES) -> Iterator[Moment]:
+    """Every record that holds one of the ids, topic by topic."""
     needles = [one.encode() for one in ids]
-    for role in _ROLES:
+    for role in roles:
         topic = found.topology.topic(role)
         for record in TopicScan(found.settings.kafka_bootstrap_servers, topic).records():
             value = record.value or b""

@@ -47,6 +47,9 @@ MATCH_DUE = 128  # qualify has processed its completion
 SPLIT_DUE = 256  # dedup has processed it
 LEDGER_DUE = 512  # the sink has processed it
 
+RESOLVED_NOT_SENT = "resolved_not_sent"
+MAYBE_SENT = frozenset({"sent", "ambiguous", "resolved_sent"})  # outcomes of calls
+
 SENT_STATES: frozenset[str] = frozenset(ACCEPTED)
 DELIVERED_STATES: frozenset[str] = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 WAITING_STATES: frozenset[str] = frozenset(OPEN)
@@ -71,6 +74,7 @@ class Report(msgspec.Struct, frozen=True):
     - `dead_deliveries`: ledger rows in state dead.
     - `in_flight`: ids that some stage or sink has not processed yet.
     - `calls`: calls in the provider's record; None if the provider has no record.
+    - `unrecorded`: deliveries called at a provider without a record; only their attempts are judged.
     """
 
     accepted: int
@@ -96,6 +100,7 @@ class Report(msgspec.Struct, frozen=True):
     in_flight: int
     undecodable: int
     calls: int | None
+    unrecorded: int
     breaches: list[Breach]
 
 
@@ -132,6 +137,10 @@ class LedgerAudit:
         self._attempts: dict[bytes, bytes] = {}
         self._called: dict[bytes, bool] = {}  # delivery -> whether a call may have produced a message
         self._took: set[bytes] = set()  # deliveries that the provider accepted
+        self._maybe_sent: set[bytes] = set()  # deliveries with an ended call that may have produced a message
+        self._resolved: set[bytes] = set()  # attempts that an operator found not sent at the provider
+        self._unrecorded: set[bytes] = set()  # deliveries with a call that no record can show
+        self._nameless: set[bytes] = set()  # sent deliveries without the provider's id of a message
         self._calls: int | None = None
         self._found = _Found()
 
@@ -166,11 +175,29 @@ class LedgerAudit:
         pair = completion_id + number
         self._pairs[pair] = self._pairs.get(pair, 0) | flags
 
-    def delivery(self, delivery_id: bytes, state: str) -> None:
+    def delivery(self, delivery_id: bytes, state: str, has_message: bool = True) -> None:
+        """`has_message`: the ledger has the provider's id of its message."""
         self._states[delivery_id] = state
+        if state in SENT_STATES and not has_message:
+            self._nameless.add(delivery_id)
 
-    def attempt(self, attempt_id: bytes, delivery_id: bytes) -> None:
+    def attempt(
+        self, attempt_id: bytes, delivery_id: bytes, outcome: str | None = None, has_record: bool = True
+    ) -> None:
+        """`outcome` as the ledger has it, None where the call has no end yet.
+
+        `has_record`: its provider keeps a record that is read. Else the ledger's own certainty must do.
+        """
         self._attempts[attempt_id] = delivery_id
+        if not has_record:
+            self._unrecorded.add(delivery_id)
+        if outcome == RESOLVED_NOT_SENT:
+            self._resolved.add(attempt_id)
+        elif outcome in MAYBE_SENT:
+            if delivery_id in self._maybe_sent:
+                what = "a delivery has two calls that may have been sent"
+                self._found.add("twice", what, _text(delivery_id))
+            self._maybe_sent.add(delivery_id)
 
     def provider_keeps_a_record(self) -> None:
         self._calls = self._calls or 0
@@ -197,7 +224,9 @@ class LedgerAudit:
             return
         if self._called.get(delivery_id, False):
             self._found.add("twice", "a delivery was called again", _text(delivery_id))
-        self._called[delivery_id] = self._called.get(delivery_id, False) or not certainly_not_sent
+        # An operator's word counts only where the record does not contradict it.
+        not_sent = certainly_not_sent or (not taken and attempt_id in self._resolved)
+        self._called[delivery_id] = self._called.get(delivery_id, False) or not not_sent
         if taken and not after_the_tables:
             self._took.add(delivery_id)
 
@@ -238,6 +267,7 @@ class LedgerAudit:
             in_flight=in_flight,
             undecodable=len(self._undecodable),
             calls=self._calls,
+            unrecorded=len(self._unrecorded),
             breaches=breaches,
         )
 
@@ -277,10 +307,14 @@ class LedgerAudit:
         return in_flight
 
     def _judge_calls(self) -> None:
+        for delivery_id in self._nameless & self._unrecorded - self._maybe_sent:
+            what = "the ledger state is sent, none of its calls can have been sent"
+            self._found.add("unexplained", what, _text(delivery_id))
         if self._calls is None:
             return
+        explained = self._took | self._unrecorded if self._unrecorded else self._took
         for delivery_id, state in self._states.items():
-            if state in SENT_STATES and delivery_id not in self._took:
+            if state in SENT_STATES and delivery_id not in explained:
                 what = "the ledger state is sent, the provider has no such call"
                 self._found.add("unexplained", what, _text(delivery_id))
         for delivery_id in self._took:

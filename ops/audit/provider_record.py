@@ -56,16 +56,17 @@ class NoRecord(Exception):
 class ProviderRecord:
     """Reads the record incrementally. Raises NoRecord if there is none."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._url = f"{settings.simulator_url}/simulator/calls"
-        self._file = settings.home / "simulator" / "calls.jsonl"
+    def __init__(self, settings: Settings, base_url: str | None = None) -> None:
+        """`base_url`: of a simulator elsewhere, read over HTTP. Else that of the deployment itself."""
+        self._url = f"{(base_url or settings.simulator_url).rstrip('/')}/simulator/calls"
+        self._file = None if base_url else settings.home / "simulator" / "calls.jsonl"
         self._read = 0  # bytes of the file, or calls over HTTP
-        if not self._file.exists() and not self._serves():
+        if not self._has_file() and not self._serves():
             raise NoRecord
 
     def more(self) -> Iterator[Call]:
         """Yield the calls since the last reading; an incomplete last line is left for the next one."""
-        if self._file.exists():
+        if self._file is not None and self._file.exists():
             yield from self._from_file(self._file)
         else:
             yield from self._from_http()
@@ -89,6 +90,9 @@ class ProviderRecord:
                 return
             self._read += len(page)
             yield from page
+
+    def _has_file(self) -> bool:
+        return self._file is not None and self._file.exists()
 
     def _serves(self) -> bool:
         try:

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ops.audit.collect import gather
+from ops.audit.collect import OWN_RECORD, Records, gather
 from ops.audit.ledger_audit import Report
 from ops.audit.settle import settle
 from ops.locate import Deployment
@@ -20,10 +20,11 @@ def reconcile(
     accepted_file: Path | None = None,
     wait_s: float | None = None,
     progress: Callable[[str], None] = lambda _line: None,
+    others: Records = OWN_RECORD,
 ) -> Report:
     """Run the audit. With `wait_s` it waits until nothing is in flight; what still is then is a breach."""
     still_moving = "" if wait_s is None else settle(found, wait_s, progress)
-    return gather(found, accepted_file).judge(still_moving)
+    return gather(found, accepted_file, others).judge(still_moving)
 
 
 def show(report: Report, console: Console) -> None:
@@ -85,6 +86,7 @@ def _equations(r: Report) -> list[Text]:
         _equation("matches", r.matches, {"deliveries": r.deliveries, "duplicates": r.duplicates}),
         _equation("deliveries", r.deliveries, states),
         Text(f"calls in the provider's record: {calls}"),
+        *([Text(f"deliveries at providers without a record: {r.unrecorded:,}")] if r.unrecorded else []),
     ]
 
 

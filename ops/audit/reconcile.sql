@@ -12,11 +12,14 @@ SELECT uuid_send(completion_id), campaign_id FROM duplicates
 
 -- deliveries --
 -- The ledger.
-SELECT uuid_send(delivery_id), uuid_send(completion_id), campaign_id, state FROM deliveries
+SELECT uuid_send(delivery_id), uuid_send(completion_id), campaign_id, state, provider_message_id IS NOT NULL
+FROM deliveries
 
 -- attempts --
 -- Every call that was announced: its row is committed before its first byte.
-SELECT uuid_send(attempt_id), uuid_send(delivery_id) FROM delivery_attempts
+SELECT uuid_send(a.attempt_id), uuid_send(a.delivery_id), a.outcome, n.base_url
+FROM delivery_attempts AS a
+LEFT JOIN sender_numbers AS n USING (number_id)
 
 -- dead_letters --
 -- Records that some stage or sink gave up.

@@ -24,6 +24,10 @@ def reconcile(
             min=0, help="Seconds to wait until nothing is in flight; what still is then counts as a breach."
         ),
     ] = None,
+    record: Annotated[
+        list[str] | None,
+        typer.Option(help="Base URL of another simulator whose record of calls is read, too."),
+    ] = None,
 ) -> None:
     """Audit the ledger: every accepted completion is accounted for by id, and no message was sent twice.
 
@@ -34,6 +38,9 @@ def reconcile(
       matches = deliveries + duplicates
 
       deliveries = the sum of the ledger's states
+
+    A real provider has no record that can be read. Deliveries called there are compared with the ledger's own
+    attempts: at most one of each may have been sent, and a sent delivery must have one.
 
     Without --wait, unfinished work counts as in flight, not as missing. Each breach is shown with up to 20
     ids.
@@ -49,12 +56,13 @@ def reconcile(
     import msgspec
     from rich.console import Console
 
+    from ops.audit.collect import Records
     from ops.audit.reconcile import reconcile as reconcile_all
     from ops.audit.reconcile import rendered
     from ops.locate import find
 
     with Console(stderr=True).status("reading") as status:
-        report = reconcile_all(find(), accepted, wait, status.update)
+        report = reconcile_all(find(), accepted, wait, status.update, Records(tuple(record or ())))
     if json:
         print(msgspec.json.encode(report).decode())
     else:

@@ -25,7 +25,8 @@ The rows are in the table `deliveries`; each change of state is one event in the
 """
 _TERMINAL = """\
 A sender acts on `waiting`, `leased` and `calling`. Every other state is terminal for it: only a status
-webhook, or the late result of its own last call (`ambiguous`), still changes such a delivery.
+webhook, the late result of its own last call (`ambiguous`), or an operator (`quizstream deliveries
+resolve`, `redrive`) still changes such a delivery.
 """
 _RESTORE = """\
 ## After a restore

@@ -80,6 +80,9 @@ class Event(StrEnum):
     STATUS_DELIVERED = "status delivered"
     STATUS_READ = "status read"
     STATUS_FAILED = "status failed"
+    RESOLVED_SENT = "resolved as sent"
+    RESOLVED_NOT_SENT = "resolved as not sent"
+    REDRIVEN = "redriven"
     LEASE_OF_A_COPY = "lease of a restored copy"
     RESTORED_WAITING = "restored as waiting"
     RESTORED_SENT = "restored as sent"
@@ -144,6 +147,21 @@ RULES: tuple[Rule, ...] = (
         "settle_deliveries",
         "a status webhook about the last attempt",
     ),
+    Rule(Event.RESOLVED_SENT, (AMBIGUOUS,), SENT, "resolve_delivery", "an operator found it at the provider"),
+    Rule(
+        Event.RESOLVED_NOT_SENT,
+        (AMBIGUOUS,),
+        FAILED,
+        "resolve_delivery",
+        "an operator checked at the provider that it was not sent",
+    ),
+    Rule(
+        Event.REDRIVEN,
+        (FAILED, DEAD),
+        WAITING,
+        "redrive_deliveries",
+        "an operator; no call of it can have sent anything",
+    ),
     Rule(
         Event.LEASE_OF_A_COPY,
         (LEASED, CALLING),
@@ -163,6 +181,10 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
+BY_OPERATORS = frozenset(
+    rule.event for rule in RULES if rule.statement in ("resolve_delivery", "redrive_deliveries")
+)
+"""Events that no process causes by itself."""
 RESTORING = frozenset(
     rule.event for rule in RULES if rule.statement in ("doubt_leases", "restore_deliveries")
 )

@@ -136,8 +136,9 @@ RETURNING
     d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- settle_attempts --
--- A call of which nobody knew whether it sent anything: now somebody does. There is hardly ever one: looked up by
--- its key, since the planner would rather read every attempt for an outcome that is rare.
+-- A call whose recorded end was another, or doubtful: the webhook proves the message. There is hardly ever one: looked
+-- up by its key, since the planner would rather read every attempt for an outcome that is rare. A call without an end
+-- is left to its own result.
 UPDATE delivery_attempts AS a
 SET outcome = 'sent', detail = 'known from a status webhook', provider_message_id = proven.message_id
 FROM (
@@ -146,11 +147,11 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT u.attempt_id
         FROM delivery_attempts AS u
-        WHERE u.attempt_id = proof.attempt_id AND u.outcome = 'ambiguous'
+        WHERE u.attempt_id = proof.attempt_id AND u.outcome <> 'sent'
         OFFSET 0
     ) AS unclear
 ) AS proven
-WHERE a.attempt_id = proven.attempt_id AND a.outcome = 'ambiguous';
+WHERE a.attempt_id = proven.attempt_id AND a.outcome <> 'sent';
 
 -- mark_merged --
 UPDATE provider_statuses AS s

@@ -13,6 +13,7 @@ from ops.setup.delivery_states import DOCUMENT, document
 from sinks.delivery.state import (
     ACCEPTED,
     AMBIGUOUS,
+    BY_OPERATORS,
     CALLING,
     LEASED,
     MEANINGS,
@@ -61,7 +62,7 @@ def test_whatever_happens_a_terminal_state_is_left_by_a_status_or_its_own_late_r
         if following is None:
             continue
         assert following in DeliveryState
-        if state not in OPEN and event not in RESTORING:
+        if state not in OPEN and event not in RESTORING | BY_OPERATORS:
             assert event in STATUSES or (state is AMBIGUOUS and event in OWN_LATE_RESULT)
         if state in ACCEPTED and event not in RESTORING:
             assert following in (*ACCEPTED, DeliveryState.FAILED)
@@ -69,19 +70,29 @@ def test_whatever_happens_a_terminal_state_is_left_by_a_status_or_its_own_late_r
 
 
 def test_what_the_provider_has_never_becomes_callable_again() -> None:
-    """Nor what is failed, suppressed, cancelled or dead; a restored ledger takes its state from Kafka."""
+    """Nor what is failed, suppressed, cancelled or dead by itself; a restored ledger takes it from Kafka."""
     reachable = {DeliveryState.FAILED, DeliveryState.SUPPRESSED, DeliveryState.CANCELLED, DeliveryState.DEAD}
     reachable |= set(ACCEPTED)
     while True:
         more = {
             target
             for (source, event), target in TRANSITIONS.items()
-            if source in reachable and event not in RESTORING
+            if source in reachable and event not in RESTORING | BY_OPERATORS
         }
         if more <= reachable:
             break
         reachable |= more
     assert not reachable & {WAITING, LEASED, CALLING, AMBIGUOUS}
+
+
+def test_an_operator_makes_callable_only_what_no_provider_has() -> None:
+    """And resolves doubt alone; test_operator.py shows that its calls are judged, too."""
+    rules = [rule for rule in RULES if rule.event in BY_OPERATORS]
+    callable_again = [rule for rule in rules if rule.target in (WAITING, LEASED, CALLING)]
+    assert [set(rule.sources) for rule in callable_again] == [{DeliveryState.FAILED, DeliveryState.DEAD}]
+    resolved = [rule for rule in rules if rule not in callable_again]
+    assert {rule.sources for rule in resolved} == {(AMBIGUOUS,)}
+    assert {rule.target for rule in resolved} == {DeliveryState.SENT, DeliveryState.FAILED}
 
 
 def test_a_call_is_reached_by_lease_and_mark_alone() -> None:
@@ -115,7 +126,7 @@ def test_python_names_the_states_by_their_enum() -> None:
     """Where deliveries are handled; the same words as outcomes of calls and names of statuses are others."""
     folder = Path(__file__).resolve().parents[3] / "sinks"
     files = [
-        *(folder / "delivery").glob("*.py"),
+        *(folder / "delivery").rglob("*.py"),
         *(folder / "postgres" / "restore").glob("*.py"),
         folder / "postgres" / "tables" / "deliveries.py",
     ]

@@ -12,6 +12,7 @@ from schemas.codec import codec
 from sinks.delivery import state as lifecycle
 from sinks.delivery.events import DeliveryChange, event_of
 from sinks.delivery.ledger import ClaimedRow
+from sinks.delivery.operator.deliveries import QUERIES as OPERATOR
 from sinks.delivery.state import RULES, WAITING, DeliveryState
 from sinks.delivery.statements import QUERIES as SENDER
 from sinks.delivery.statements import statement
@@ -103,6 +104,21 @@ def doubt(world: World, _contact: str) -> Iterator[list[Any]]:
     yield fetch(world.db, RESTORE["doubt_leases"], DeliveryChange, {"unsure": "restored"})
 
 
+def resolve(world: World, contact: str) -> Iterator[list[Any]]:
+    row = world.db.execute("SELECT delivery_id FROM deliveries WHERE contact_id = %s", [contact]).fetchone()
+    assert row is not None
+    for target in ("sent", "failed"):
+        parameters = {"delivery_id": row[0], "state": target, "outcome": "", "reason": "", "message_id": None}
+        with world.db.transaction(force_rollback=True):
+            yield fetch(world.db, OPERATOR["resolve_delivery"], DeliveryChange, parameters)
+
+
+def redrive(world: World, contact: str) -> Iterator[list[Any]]:
+    yield fetch(
+        world.db, OPERATOR["redrive_deliveries"], DeliveryChange, keys(world, contact) | {"reason": ""}
+    )
+
+
 STATEMENTS: dict[str, Run] = {
     "claim_deliveries": claim,
     "mark_calling": mark,
@@ -110,6 +126,8 @@ STATEMENTS: dict[str, Run] = {
     "reclaim_leased": reclaim("reclaim_leased"),
     "reclaim_calling": reclaim("reclaim_calling"),
     "record_results": record,
+    "resolve_delivery": resolve,
+    "redrive_deliveries": redrive,
     "restore_deliveries": restore,
     "doubt_leases": doubt,
 }
@@ -122,7 +140,7 @@ def test_no_statement_is_left_out() -> None:
     assert {rule.statement for rule in RULES} == set(STATEMENTS) | ELSEWHERE
     changing = {
         name
-        for queries in (SENDER, STATUSES, RESTORE)
+        for queries in (SENDER, STATUSES, RESTORE, OPERATOR)
         for name, text in queries.items()
         if "UPDATE deliveries" in text and "state =" in text
     }

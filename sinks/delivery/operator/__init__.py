@@ -1,0 +1,1 @@
+"""What operators do to deliveries: list, show, resolve and redrive them."""
