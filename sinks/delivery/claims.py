@@ -53,9 +53,10 @@ def room_of(
 def claim_size(rooms: Sequence[Room[Any]]) -> int:
     """How many deliveries to lease for these numbers; 0: none now.
 
-    A number whose queue stays full does not keep the others from claiming.
+    Once one of them is needy all are filled up, so that they become needy together: few large claims cost
+    less than many small ones. A number whose queue stays full does not keep the others from claiming.
     """
-    return sum(room.room for room in rooms if room.needy)
+    return sum(room.room for room in rooms) if any(room.needy for room in rooms) else 0
 
 
 def by_least_wait(rooms: Sequence[Room[Worker]]) -> Iterator[Worker]:
