@@ -31,6 +31,7 @@ from sinks.postgres.runner import Decoder, Runner
 from sinks.postgres.schema.migrate import connect_current
 from sinks.postgres.sink import Sink
 from sinks.postgres.tables.completions import Completions
+from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 from sinks.postgres.tables.dead_letters import DeadLetterArchive
 from sinks.postgres.tables.deliveries import Deliveries
 from sinks.postgres.tables.duplicates import Duplicates
@@ -131,7 +132,9 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         Backoff(),
         guard=RestoreGuard(topology, kafka),
     )
-    upkeep = Upkeep(topology.postgres, connecting_to_current_schema("upkeep"), today, Backoff(), statuses)
+    retention = DeadLetterRetention(topology.dead_letters)
+    connect_upkeep = connecting_to_current_schema("upkeep")
+    upkeep = Upkeep(topology.postgres, connect_upkeep, today, Backoff(), statuses, retention)
     return [
         sink_work(Completions()),
         sink_work(Outcomes()),

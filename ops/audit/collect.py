@@ -146,8 +146,8 @@ def _enter_tables(
     for attempt_id, delivery_id, outcome, base_url in _rows(connection, "attempts"):
         has_record = base_url is None or _plain(base_url) in recorded
         audit.attempt(attempt_id, delivery_id, outcome, has_record)
-    for letter_id, *place, stage, value in _rows(connection, "dead_letters"):
-        dead.letter(letter_id, (place[0], place[1], place[2]), stage, value)
+    for letter_id, topic, partition, offset, *letter in _rows(connection, "dead_letters"):
+        dead.letter(letter_id, (topic, partition, offset), *letter)
 
 
 def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ From then on the copy must have a result of that reader, or a dead letter of its
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ops.audit import ledger_audit as flags
@@ -18,6 +18,8 @@ from schemas.codec import Undecodable, codec
 
 SINK_STAGES = "sink:"  # prefix of `stage` in the dead letters of sinks
 
+_MATCH_ROLES = ("matches", "deliveries", "duplicates")
+
 Place = tuple[str, int, int]
 
 
@@ -25,6 +27,8 @@ class _Letter(NamedTuple):
     place: Place
     by_sink: bool
     value: bytes | None
+    completion_id: str | None
+    campaign_id: str | None
 
 
 class DeadLetterAudit:
@@ -35,9 +39,21 @@ class DeadLetterAudit:
         self._letters: dict[str, _Letter] = {}
         self._copies: list[tuple[str, bool, bool]] = []
 
-    def letter(self, dead_letter_id: str, place: Place, stage: str, value: bytes | None) -> None:
-        """Add a letter; again is harmless. `place`: topic, partition and offset of its record."""
-        self._letters[dead_letter_id] = _Letter(place, stage.startswith(SINK_STAGES), value)
+    def letter(
+        self,
+        dead_letter_id: str,
+        place: Place,
+        stage: str,
+        value: bytes | None,
+        completion_id: str | None = None,
+        campaign_id: str | None = None,
+    ) -> None:
+        """Add a letter; again is harmless. `place`: topic, partition and offset of its record.
+
+        The ids of the table's row count where the record was erased.
+        """
+        by_sink = stage.startswith(SINK_STAGES)
+        self._letters[dead_letter_id] = _Letter(place, by_sink, value, completion_id, campaign_id)
 
     def record(self, record: Record, by_stage: bool, by_sink: bool) -> None:
         """Add a record of a topic, if it is a redriven copy, with the readers that have processed it."""
@@ -60,18 +76,21 @@ class DeadLetterAudit:
             audit.dead_position(partition, offset)
         if not excuses:
             return
-        value = letter.value or b""
         with suppress(Undecodable, ValueError):
+            completion_id, campaign_id = self._ids_of(letter, role)
+            if completion_id is None:
+                return
             if role == self._topology.agent("qualify").source.role:
-                completion = codec("completion").decode(value)
                 flag = flags.DEAD_ROW if letter.by_sink else flags.DEAD
-                audit.completion(UUID(completion.completion_id).bytes, flag)
-            elif role in ("matches", "deliveries"):
-                match = codec("match").decode(value)
-                audit.match(UUID(match.completion_id).bytes, match.campaign_id, flags.DEAD_MATCH)
-            elif role == "duplicates":
-                duplicate = codec("duplicate").decode(value)
-                audit.match(UUID(duplicate.completion_id).bytes, duplicate.campaign_id, flags.DEAD_MATCH)
+                audit.completion(UUID(completion_id).bytes, flag)
+            elif role in _MATCH_ROLES and campaign_id is not None:
+                audit.match(UUID(completion_id).bytes, campaign_id, flags.DEAD_MATCH)
             elif role == "outcomes":
-                outcome = codec("outcome").decode(value)
-                audit.completion(UUID(outcome.completion_id).bytes, flags.DEAD)
+                audit.completion(UUID(completion_id).bytes, flags.DEAD)
+
+    def _ids_of(self, letter: _Letter, role: str | None) -> tuple[str | None, str | None]:
+        schema = None if role is None else self._topology.topic(role).schema
+        if letter.value is None or schema is None:
+            return letter.completion_id, letter.campaign_id
+        event: Any = codec(schema).decode(letter.value)
+        return getattr(event, "completion_id", None), getattr(event, "campaign_id", None)

@@ -23,7 +23,9 @@ LEFT JOIN sender_numbers AS n USING (number_id)
 
 -- dead_letters --
 -- Records that some stage or sink gave up.
-SELECT dead_letter_id::text, source_topic, source_partition, source_offset, stage, value FROM dead_letters
+SELECT dead_letter_id::text, source_topic, source_partition, source_offset, stage, value,
+       completion_id::text, campaign_id
+FROM dead_letters
 
 -- unsettled_deliveries --
 -- What the sender still has to do.

@@ -86,6 +86,7 @@ def list_letters(
             "attempts": letter.attempts,
             "source": f"{letter.source_topic}[{letter.source_partition}]@{letter.source_offset}",
             "completion_id": letter.completion_id,
+            "erased": letter.payload_erased_at is not None,
         }
         for letter in letters
     ]
@@ -98,6 +99,7 @@ def list_letters(
     for row in rows:
         console.print(
             f"{row['failed_at']}  {row['dead_letter_id']}  {row['state']}, {row['attempts']} attempts"
+            + (", record erased" if row["erased"] else "")
         )
         console.print(f"    {row['stage']}: {row['reason']}  ({row['source']})", style="dim")
 

@@ -16,7 +16,7 @@ WHERE (%(id)s::uuid IS NULL OR dead_letter_id = %(id)s)
 
 -- letters --
 SELECT dead_letter_id::text, source_topic, source_partition, source_offset, stage, reason, attempts,
-       completion_id::text, failed_at, redriven_from::text, redriven_at, quarantined_at, key, value
+       completion_id::text, failed_at, redriven_from::text, redriven_at, quarantined_at, key, value, payload_erased_at
 FROM dead_letters
 
 -- newest_first --

@@ -76,6 +76,7 @@ class Letter(msgspec.Struct, frozen=True):
     quarantined_at: datetime | None
     key: bytes | None
     value: bytes | None
+    payload_erased_at: datetime | None = None
 
     @property
     def place(self) -> tuple[str, int, int]:

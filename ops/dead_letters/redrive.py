@@ -28,6 +28,9 @@ Progress = Callable[[int, int], None]
 """Called after each step with the letters done and all there are to do."""
 
 
+_GONE = "its record is no longer in its topic"
+
+
 class AlreadyRunning(OperatorError):
     """The message is one line."""
 
@@ -133,14 +136,14 @@ class _Run:
             if self._topology.role_of(letter.source_topic) is None:
                 self._leave("its topic is not in this deployment")
                 continue
-            value = letter.value
+            key, value = letter.key, letter.value
             if value is None:
-                # A tombstone, or a record too large for its letter: read it from its topic.
+                # A tombstone, a record too large for its letter, or an erased one: read it from its topic.
                 original = self._source.record(*letter.place)
                 if original is None:
-                    self._leave("its record is no longer in its topic")
+                    self._leave(_GONE if letter.payload_erased_at is None else self._erased())
                     continue
-                value = original.value
+                key, value = original.key, original.value
 
             def reported(error: KafkaError | None, _message: Message, letter: Letter = letter) -> None:
                 reports.append((letter, error))
@@ -148,7 +151,7 @@ class _Run:
             headers = headers_of(letter.dead_letter_id, letter.attempts, letter.reason)
             try:
                 self._producer.produce(
-                    *(letter.source_topic, value, letter.key, letter.source_partition),
+                    *(letter.source_topic, value, key, letter.source_partition),
                     on_delivery=reported,
                     headers=headers,  # type: ignore[arg-type]  # the stub knows str values only
                 )
@@ -171,6 +174,10 @@ class _Run:
             self._leave("with its headers it is too large for its topic")
             return False
         raise NotDelivered(f"redrive: {error.str()}")
+
+    def _erased(self) -> str:
+        hours = self._topology.dead_letters.payload_retention_h
+        return f"its record was erased after {hours} h and is no longer in its topic; it cannot be redriven"
 
     def _leave(self, why: str) -> None:
         self.left[why] = self.left.get(why, 0) + 1

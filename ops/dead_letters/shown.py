@@ -74,6 +74,10 @@ def record_of(found: Deployment, letter: Letter) -> dict[str, Any]:
     """Return the event without names and addresses, its phone masked; raw bytes without possible phones."""
     role = found.topology.role_of(letter.source_topic)
     schema = None if role is None else found.topology.topic(role).schema
+    if letter.payload_erased_at is not None:
+        hours = found.topology.dead_letters.payload_retention_h
+        at = letter.payload_erased_at.isoformat(timespec="seconds")
+        return {"erased": f"{at}, after {hours} h: a redrive works only while its topic still has the record"}
     if letter.value is None:
         return {"value": "none: a tombstone, or too large for its letter (it is in its topic)"}
     if schema is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from pipeline.topology.file import TopologyFile
 from schemas.catalogue import EVENT_TYPES
 
 DEAD_LETTER = "dead_letter"
+PERSONAL_DATA_RETENTION_H_MAX = 168  # docs/guarantees.md
 ENVELOPE_BYTES = 65_536  # the most that an event has around a body that came from outside
 
 
@@ -27,6 +29,7 @@ def problems(file: TopologyFile) -> Iterator[str]:
     yield from _repeated("topics", "name", ((role, topic.name) for role, topic in file.topics.items()))
     yield from _repeated("sinks", "group", ((name, sink.group) for name, sink in file.sinks.items()))
     yield from _times(file)
+    yield from _personal_data(file)
 
 
 def _dangling(file: TopologyFile) -> Iterator[str]:
@@ -71,6 +74,18 @@ def _topics(file: TopologyFile) -> Iterator[str]:
         for role in sorted(followed)
         if not file.topics[role].compact
     )
+
+
+def _personal_data(file: TopologyFile) -> Iterator[str]:
+    limit = f"personal data is kept {PERSONAL_DATA_RETENTION_H_MAX} h at most"
+    for role, topic in file.topics.items():
+        if topic.personal_data and (topic.retention_h or math.inf) > PERSONAL_DATA_RETENTION_H_MAX:
+            yield f"topics.{role}.retention_h: {limit}"
+    letters = file.dead_letters
+    if letters.payload_retention_h > PERSONAL_DATA_RETENTION_H_MAX:
+        yield f"dead_letters.payload_retention_h: {limit}"
+    if letters.row_retention_days * 24 < letters.payload_retention_h:
+        yield "dead_letters.row_retention_days: shorter than payload_retention_h"
 
 
 def _sizes(file: TopologyFile) -> Iterator[str]:

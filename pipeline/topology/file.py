@@ -140,6 +140,8 @@ class Sender(Strict, frozen=True):
 class DeadLetters(Strict, frozen=True):
     redrives_max: NotNegative
     redrive_batch_max: Positive
+    payload_retention_h: Positive
+    row_retention_days: Positive
 
 
 class Alerts(Strict, frozen=True):

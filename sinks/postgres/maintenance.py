@@ -17,6 +17,7 @@ from sinks.postgres import audit_log, metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
 from sinks.postgres.poison import describe, is_passing
+from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 
 LOG = logging.getLogger(__name__)
 SELDOM_EVERY_S = 600.0
@@ -47,6 +48,7 @@ class Upkeep:
         today: Callable[[], date],
         backoff: Backoff,
         statuses: EarlyStatuses,
+        dead_letters: DeadLetterRetention,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
@@ -54,6 +56,7 @@ class Upkeep:
         self._today = today
         self._backoff = backoff
         self._statuses = statuses
+        self._dead_letters = dead_letters
         self._clock = clock
         self._connection: Connection | None = None
         self._seldom_at = float("-inf")
@@ -93,6 +96,7 @@ class Upkeep:
         metrics.STATUSES_WAITING.set(self._statuses.count_waiting(connection))
         while audit_log.delete_old(connection, self._limits.audit_log_days) == audit_log.DELETE_BATCH_MAX:
             pass
+        self._dead_letters.enforce(connection)
 
     def make_partitions(self, connection: Connection) -> None:
         """As far ahead as the topology says."""

@@ -36,6 +36,14 @@ HOLDING = Gauge(
     "quizstream_sink_holding", "1 while the sink waits because Postgres or Kafka is unavailable.", ["sink"]
 )
 PARTITIONS_MADE = Counter("quizstream_partitions_created_total", "Table partitions created ahead.")
+DEAD_LETTER_PAYLOADS_ERASED = Counter(
+    "quizstream_dead_letter_payloads_erased_total",
+    "Dead letters whose key and value were erased after their retention, by their state then.",
+    ["state"],
+)
+DEAD_LETTER_ROWS_DELETED = Counter(
+    "quizstream_dead_letter_rows_deleted_total", "Rows of dead letters deleted after their retention."
+)
 STATUSES_MERGED = Counter(
     "quizstream_statuses_merged_total", "Provider statuses that changed a delivery, by status.", ["status"]
 )

@@ -100,7 +100,9 @@ CREATE TABLE public.dead_letters (
     value bytea,
     redriven_from uuid,
     redriven_at timestamp with time zone,
-    quarantined_at timestamp with time zone
+    quarantined_at timestamp with time zone,
+    campaign_id text,
+    payload_erased_at timestamp with time zone
 );
 
 CREATE TABLE public.deliveries (
@@ -402,6 +404,8 @@ CREATE INDEX completions_by_quiz ON ONLY public.completions USING btree (tenant_
 CREATE INDEX dead_letters_by_place ON public.dead_letters USING btree (source_topic, source_partition, source_offset);
 
 CREATE INDEX dead_letters_by_time ON public.dead_letters USING btree (failed_at);
+
+CREATE INDEX dead_letters_with_payload ON public.dead_letters USING btree (failed_at) WHERE (payload_erased_at IS NULL);
 
 CREATE INDEX deliveries_by_completion ON ONLY public.deliveries USING btree (completion_id);
 

@@ -41,7 +41,7 @@ class DeadLetterArchive:
                 letter.stage,
                 letter.reason,
                 letter.attempts,
-                self.completion_of(letter),
+                *self._ids_of(letter),
                 letter.failed_at,
                 letter.personal.key,
                 letter.personal.value,
@@ -53,17 +53,21 @@ class DeadLetterArchive:
             cursor.executemany(QUERIES["insert_dead_letter"], rows)
             return WriteReport(cursor.rowcount, len(rows) - cursor.rowcount)
 
-    def completion_of(self, letter: DeadLetter) -> str | None:
-        """Return the record's completion id, if its schema has one and the record is decodable."""
+    def _ids_of(self, letter: DeadLetter) -> tuple[str | None, str | None]:
+        """Completion and campaign id of the record; None where it has none or cannot be read."""
         role = self._topology.role_of(letter.source_topic)
         schema = self._topology.topic(role).schema if role is not None else None
         if schema is None:
-            return None
+            return None, None
         try:
             event = codec(schema).decode(letter.personal.value)
         except Undecodable:
-            return None
-        return _uuid(getattr(event, "completion_id", None))
+            return None, None
+        return _uuid(getattr(event, "completion_id", None)), _storable(getattr(event, "campaign_id", None))
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None or "\0" in text else text
 
 
 def _uuid(text: str | None) -> str | None:

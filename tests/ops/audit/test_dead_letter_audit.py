@@ -84,3 +84,20 @@ def test_a_record_that_is_no_completion_stays_dead_however_often_it_is_redriven(
     evidence.enter(audit)
     report = audit.judge()
     assert (report.ok, report.accepted, report.dead) == (True, 1, 1)
+
+
+def test_a_letter_whose_record_was_erased_accounts_by_the_ids_of_its_row() -> None:
+    evidence = DeadLetterAudit(TOPOLOGY)
+    evidence.letter(FIRST, (RAW, 0, 1), "qualify", None, COMPLETION.completion_id)
+    report = judged(evidence)
+    assert (report.ok, report.accepted, report.dead) == (True, 1, 1)
+
+
+def test_an_erased_match_is_settled_by_the_campaign_of_its_row() -> None:
+    evidence, books = DeadLetterAudit(TOPOLOGY), LedgerAudit()
+    matches = TOPOLOGY.topic("matches").name
+    evidence.letter(FIRST, (matches, 0, 1), "dedup", None, COMPLETION.completion_id, "winter")
+    books.match(ID, "winter", flags.BY_VERDICT | flags.MATCH | flags.SPLIT_DUE)
+    evidence.enter(books)
+    report = books.judge()
+    assert (report.ok, report.in_flight) == (True, 0)

@@ -17,6 +17,8 @@ from ops.dead_letters import redrive as work
 from ops.dead_letters.letters import Which
 from ops.embedded.stack import ServerUrls
 from pipeline.runtime.topic_reader import TopicScan
+from sinks.postgres.connect import connect
+from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 from tests.support.producer import make_producer
 from tests.support.running_pipeline import Pipeline, running_pipeline, until
 
@@ -235,6 +237,35 @@ def test_a_redrive_that_is_broken_off_goes_on_where_it_was(pipeline: Pipeline) -
         "SELECT attempts, count(*) FROM dead_letters WHERE stage = 'dedup' GROUP BY 1 ORDER BY 1"
     )
     assert attempts == [(1, len(junk)), (2, len(junk))]
+
+
+def test_an_erased_letter_says_so_and_is_redriven_only_while_its_topic_has_the_record(
+    pipeline: Pipeline,
+) -> None:
+    said = b"erased after seven days"
+    by_hand(pipeline, "matches", b"x", said)
+    assert pipeline.settled().ok
+    (letter,) = listed(pipeline, "--topic", "matches", "--limit", "1")["letters"]
+    assert letter["erased"] is False
+    chosen = f"dead_letter_id = '{letter['dead_letter_id']}'"
+    execute(pipeline, f"UPDATE dead_letters SET failed_at = now() - interval '8 days' WHERE {chosen}")
+    with connect(pipeline.found.settings.database_url, "test") as connection:
+        DeadLetterRetention(pipeline.found.topology.dead_letters).enforce(connection)
+
+    done = pipeline.quizstream("dead-letters", "show", letter["dead_letter_id"], "--json")
+    assert "after 168 h" in json.loads(done.stdout)["record"]["erased"]
+    assert b"seven" not in done.stdout.encode()
+    (letter,) = listed(pipeline, "--id", letter["dead_letter_id"])["letters"]
+    assert letter["erased"] is True
+    assert pipeline.settled().ok
+
+    assert redriven(pipeline, "--id", letter["dead_letter_id"])["records"] == 1
+    assert records(pipeline, "matches", lambda value: value == said) == 2
+    execute(pipeline, f"UPDATE dead_letters SET redriven_at = NULL, source_offset = 1000000 WHERE {chosen}")
+    gone = redriven(pipeline, "--id", letter["dead_letter_id"], exit_code=1)
+    assert gone["left"] == {
+        "its record was erased after 168 h and is no longer in its topic; it cannot be redriven": 1
+    }
 
 
 def test_a_command_that_chooses_nothing_or_what_is_no_topic_is_refused_in_words(pipeline: Pipeline) -> None:

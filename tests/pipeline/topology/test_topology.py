@@ -49,6 +49,14 @@ def test_the_real_file_is_whole() -> None:
     assert topology.window("contact_quiz").limit < topology.window("contact").limit
 
 
+def test_what_holds_personal_data_is_kept_for_seven_days_at_most() -> None:
+    topology = load(FILE)
+    kept = {topic.role: topic.retention_h for topic in topology.topics.values() if topic.personal_data}
+    assert {"completions", "matches", "deliveries", "provider_webhooks", "dead_letters"} <= set(kept)
+    assert set(kept.values()) == {168}
+    assert topology.dead_letters.payload_retention_h == 168
+
+
 def test_every_schema_of_the_file_has_a_codec() -> None:
     for topic in load(FILE).topics.values():
         if topic.schema is not None:
@@ -96,6 +104,10 @@ def test_a_namespace_that_no_topic_can_have_is_refused() -> None:
         ("topics.matches.compact", True, "topics.matches: needs retention_h, or compact: true, and not both"),
         ("topics.matches.partitions", "8", "topics.matches.partitions: Expected `int`, got `str`"),
         ("topics.completions.partitions", 4, "contact_windows_changelog.partitions: 8, but completions"),
+        ("topics.dead_letters.retention_h", 720, "topics.dead_letters.retention_h: personal data is"),
+        ("topics.completions.retention_h", 169, "topics.completions.retention_h: personal data is kept"),
+        ("dead_letters.payload_retention_h", 169, "dead_letters.payload_retention_h: personal data is kept"),
+        ("dead_letters.row_retention_days", 6, "dead_letters.row_retention_days: shorter than payload_reten"),
         ("topics.dead_letters.record_bytes_max", 1000, "topics.dead_letters.record_bytes_max: must hold any"),
         ("topics.stray", {"name": "stray.v1", "key": "k", "partitions": 1, "compact": True, "schema": "quiz"},
          "topics.stray: nobody writes it"),
