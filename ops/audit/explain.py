@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from ops.audit.impersonal import impersonal, without_answers
 from ops.audit.provider_record import NoRecord, ProviderRecord
 from ops.locate import Deployment
 from pipeline.errors import OperatorError
@@ -74,7 +75,7 @@ def _from_tables(
     connection: Connection, ids: list[UUID], deliveries: list[dict[str, Any]], attempts: list[dict[str, Any]]
 ) -> Iterator[Moment]:
     for row in _rows(connection, "completion_of", {"ids": ids}):
-        yield _moment(row.pop("archived_at"), "table completions", "archived", row)
+        yield _moment(row.pop("archived_at"), "table completions", "archived", without_answers(row))
     for row in _rows(connection, "verdicts_of", {"ids": ids}):
         yield _moment(row.pop("accepted_at"), "table outcomes", f"verdict: {row['verdict']}", row)
     for row in _rows(connection, "duplicates_of", {"ids": ids}):
@@ -131,13 +132,7 @@ def _decoded(topic: Topic, value: bytes) -> dict[str, Any]:
         event = codec(topic.schema or "").decode(value)
     except Undecodable as error:
         return {"undecodable": str(error)}
-    detail: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(bytes,))
-    personal = detail.pop("personal", None)
-    if isinstance(personal, dict) and personal.get("phone"):
-        detail["phone"] = masked(personal["phone"])
-    if "day" in detail:
-        detail["day"] = (date(1970, 1, 1) + timedelta(days=detail["day"])).isoformat()
-    return detail
+    return impersonal(event)
 
 
 def _from_provider(found: Deployment, attempt_ids: set[str]) -> Iterator[Moment]:

@@ -105,23 +105,35 @@ def list_letters(
 
 
 @dead_letters.command("show")
-def show(id: Annotated[str, typer.Argument(help="Id of a dead letter.")], json: Json = False) -> None:
-    """Show one dead letter and its decoded record; phones are masked, names and addresses omitted.
+def show(
+    id: Annotated[str, typer.Argument(help="Id of a dead letter.")],
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Print the whole record: names, phones, addresses, answers.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show one dead letter and its record without personal data.
+
+    Phones are masked; names, addresses, answers, variables, webhook bodies and undecodable bytes are omitted.
+    With --reveal everything is printed, and the audit log gets an entry.
 
     Exit codes: 0 shown, 1 unknown id, 2 a table or topic cannot be read.
 
-    Example:
+    Examples:
 
       quizstream dead-letters show 3f0c8f3e-6f3c-5c7e-9d6e-0a4f6c1b2d3e
+
+      quizstream dead-letters show 3f0c8f3e-6f3c-5c7e-9d6e-0a4f6c1b2d3e --reveal
     """
     import msgspec
     from rich.console import Console
 
+    from ops.actor import actor
     from ops.dead_letters import shown
     from ops.locate import find
 
     try:
-        letter = shown.show(find(), id)
+        letter = shown.show(find(), id, reveal_to=actor() if reveal else None)
     except shown.NoSuchLetter as nothing:
         typer.echo(str(nothing), err=True)
         raise typer.Exit(NO) from None

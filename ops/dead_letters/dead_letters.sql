@@ -37,6 +37,13 @@ ORDER BY failed_at, dead_letter_id LIMIT %(step)s
 -- count --
 SELECT count(*), clock_timestamp() FROM dead_letters
 
+-- open_summary --
+-- What an operator has yet to decide on: neither redriven nor quarantined, and the record still there.
+SELECT count(*), max(failed_at), (array_agg(stage ORDER BY failed_at DESC, dead_letter_id))[1],
+       (array_agg(reason ORDER BY failed_at DESC, dead_letter_id))[1]
+FROM dead_letters
+WHERE redriven_at IS NULL AND quarantined_at IS NULL AND payload_erased_at IS NULL
+
 -- lineage --
 -- A record that was given up, redriven and given up again, back to the first time.
 WITH RECURSIVE before AS (

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 
+from ops.audit.impersonal import impersonal
 from ops.dead_letters.letters import Letter, Which, lineage, newest
 from ops.locate import Deployment
 from pipeline.errors import OperatorError
 from schemas.codec import Undecodable, codec
-from schemas.phones import masked
+from sinks.postgres import audit_log
 from sinks.postgres.connect import connect
 
-RAW_BYTES_SHOWN_MAX = 200
-_DIGITS = re.compile(r"\+?\d[\d ()-]{6,}\d")  # what may be a phone
+RAW_BYTES_SHOWN_MAX = 2000
 
 
 class NoSuchLetter(OperatorError):
@@ -24,7 +22,10 @@ class NoSuchLetter(OperatorError):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """`record`: the decoded event, or `undecodable` and its first bytes; `before`: the earlier letters."""
+    """`record`: the decoded event, or `undecodable` and its number of bytes; `before`: the earlier letters.
+
+    `key` is None unless the record is revealed: the key of a foreign record may be anything.
+    """
 
     dead_letter_id: str
     state: str
@@ -41,14 +42,19 @@ class Shown(msgspec.Struct, frozen=True):
     before: list[dict[str, str]]
 
 
-def show(found: Deployment, dead_letter_id: str) -> Shown:
-    """Return the letter. Raises BadFilter for an invalid id, and NoSuchLetter."""
+def show(found: Deployment, dead_letter_id: str, *, reveal_to: str | None = None) -> Shown:
+    """Return the letter. Raises BadFilter for an invalid id, and NoSuchLetter.
+
+    `reveal_to`: the actor who gets the key and the whole record; the audit log has an entry of it then.
+    """
     parameters = Which(id=dead_letter_id, state="all").parameters(found.topology)
     with connect(found.settings.database_url, "dead-letters") as connection:
         letters = newest(connection, parameters, 1)
         if not letters:
             raise NoSuchLetter(f"The table has no dead letter {dead_letter_id}.")
         before = lineage(connection, dead_letter_id)
+        if reveal_to is not None:
+            audit_log.record(connection, reveal_to, "dead_letter.reveal", dead_letter_id)
     letter = letters[0]
     return Shown(
         dead_letter_id=letter.dead_letter_id,
@@ -61,8 +67,8 @@ def show(found: Deployment, dead_letter_id: str) -> Shown:
         completion_id=letter.completion_id,
         redriven_at=None if letter.redriven_at is None else letter.redriven_at.isoformat(),
         quarantined_at=None if letter.quarantined_at is None else letter.quarantined_at.isoformat(),
-        key=None if letter.key is None else text(letter.key),
-        record=record_of(found, letter),
+        key=text(letter.key) if reveal_to is not None and letter.key is not None else None,
+        record=record_of(found, letter, reveal=reveal_to is not None),
         before=[
             {"dead_letter_id": each, "stage": stage, "reason": reason, "failed_at": at.isoformat()}
             for each, stage, reason, at in before
@@ -70,8 +76,8 @@ def show(found: Deployment, dead_letter_id: str) -> Shown:
     )
 
 
-def record_of(found: Deployment, letter: Letter) -> dict[str, Any]:
-    """Return the event without names and addresses, its phone masked; raw bytes without possible phones."""
+def record_of(found: Deployment, letter: Letter, *, reveal: bool = False) -> dict[str, Any]:
+    """Return the event, impersonal unless `reveal`; of undecodable bytes, their number."""
     role = found.topology.role_of(letter.source_topic)
     schema = None if role is None else found.topology.topic(role).schema
     if letter.payload_erased_at is not None:
@@ -81,25 +87,25 @@ def record_of(found: Deployment, letter: Letter) -> dict[str, Any]:
     if letter.value is None:
         return {"value": "none: a tombstone, or too large for its letter (it is in its topic)"}
     if schema is None:
-        return {"undecodable": "its topic is not in this deployment", **raw(letter.value)}
+        return {"undecodable": "its topic is not in this deployment", **raw(letter.value, reveal)}
     try:
         event = codec(schema).decode(letter.value)
     except Undecodable as error:
-        return {"undecodable": error.reason, **raw(letter.value)}
-    detail: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(bytes,))
-    personal = detail.pop("personal", None)
-    if isinstance(personal, dict) and personal.get("phone"):
-        detail["phone"] = masked(personal["phone"])
-    if "day" in detail:
-        detail["day"] = (date(1970, 1, 1) + timedelta(days=detail["day"])).isoformat()
-    return detail
+        return {"undecodable": error.reason, **raw(letter.value, reveal)}
+    if not reveal:
+        return impersonal(event)
+    revealed: dict[str, Any] = msgspec.to_builtins(event)
+    return revealed
 
 
-def raw(value: bytes) -> dict[str, Any]:
+def raw(value: bytes, reveal: bool) -> dict[str, Any]:
+    """`value`: its number of bytes; with `reveal` its first ones, too."""
+    if not reveal:
+        return {"bytes": len(value), "hidden": "may hold personal data; --reveal shows it"}
     return {"bytes": len(value), "begins": text(value[:RAW_BYTES_SHOWN_MAX])}
 
 
 def text(value: bytes) -> str:
     """Return the bytes as text, with non-text bytes escaped."""
     shown = value.decode("utf-8", "backslashreplace")
-    return _DIGITS.sub(lambda found: masked(found[0]), "".join(c if c.isprintable() else "·" for c in shown))
+    return "".join(c if c.isprintable() else "·" for c in shown)

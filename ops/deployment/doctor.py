@@ -26,17 +26,21 @@ DETAIL_CHARACTERS_MAX = 200
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The result of one check. `detail`: what was found; `remedy`: what to do, empty if the check passed."""
+    """The result of one check. `detail`: what was found; `remedy`: what to do, empty if the check passed.
+
+    A `warning` is `ok`: the check passed, and an operator should look at something.
+    """
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
+    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check: `ask` returns what it found, or raises `Ailing` or any other exception.
+    """A check: `ask` returns what it found, or raises `Warned`, `Ailing` or any other exception.
 
     It runs only after the check named `needs` has passed.
     """
@@ -53,6 +57,10 @@ class Ailing(Exception):
     def __init__(self, detail: str, remedy: str = "") -> None:
         super().__init__(detail)
         self.remedy = remedy
+
+
+class Warned(Ailing):
+    """Everything serves, and someone should look at this."""
 
 
 START = "start it with `quizstream up` (or `make run`)"
@@ -86,6 +94,8 @@ def _find(check: Check, settings: Settings, known: dict[str, bool]) -> Finding:
         return Finding(check.name, False, f"not checked: {check.needs} does not answer", f"see {check.needs}")
     try:
         return Finding(check.name, True, check.ask(settings))
+    except Warned as warned:
+        return Finding(check.name, True, _one_line(warned), warned.remedy or check.remedy, warning=True)
     except Ailing as ailing:
         return Finding(check.name, False, _one_line(ailing), ailing.remedy or check.remedy)
     except Exception as error:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from ops.deployment.doctor import Ailing, Check
+from datetime import datetime
+from typing import cast
+
+from ops.dead_letters.letters import QUERIES
+from ops.deployment.doctor import Ailing, Check, Warned
 from ops.topics import command
 from pipeline.runtime.settings import Settings
 from pipeline.topology import loader
+from sinks.postgres.connect import connect
 from sinks.postgres.schema.migrate import applied, migrations, pending
+
+STATEMENT_TIMEOUT_MS = 3_000
 
 
 def _topics(settings: Settings) -> str:
@@ -25,7 +32,18 @@ def _tables(settings: Settings) -> str:
     return f"at migration {wanted[-1].version:04d}"
 
 
+def _dead_letters(settings: Settings) -> str:
+    with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
+        row = connection.execute(QUERIES["open_summary"]).fetchone()
+    count, at, stage, reason = cast(tuple[int, datetime | None, str, str], row)
+    if not count or at is None:
+        return "none is open"
+    newest = f"the newest of {at.isoformat(timespec='seconds')}: {stage}: {reason}"
+    raise Warned(f"{count:,} are open, {newest}")
+
+
 CHECKS = (
     Check("topics", _topics, "see `quizstream topology plan`, then `quizstream topology apply`", "kafka"),
     Check("tables", _tables, "run `python -m sinks.postgres.schema.migrate`", "postgres"),
+    Check("dead letters", _dead_letters, "see `quizstream dead-letters list`", "tables"),
 )

@@ -5,12 +5,12 @@ raises it; that becomes poison and the others go on. State that the first half p
 second, as if it had been written.
 """
 
+import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from pipeline.runtime.record import Output, Poison, Record
 from pipeline.stages.contract import Put, Stage, StageResult, StateReader
-
-REASON_CHARS_MAX = 500
 
 
 class OutputTooLarge(Exception):
@@ -92,4 +92,9 @@ class _Isolation:
 
 
 def _reason(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {exc}"[:REASON_CHARS_MAX]
+    """Kind and place, not the message: it may quote an answer or a name."""
+    if isinstance(exc, OutputTooLarge):
+        return f"{type(exc).__name__}: {exc}"
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(exc).__name__}{place}"

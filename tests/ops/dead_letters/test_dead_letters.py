@@ -132,6 +132,11 @@ def test_a_completion_that_died_in_a_stage_is_judged_once_and_written_to_once_af
     assert json.loads(told.stdout)["record"]["phone"] == "+55…01"
     assert "87650001" not in told.stdout
     assert "Segredo" not in told.stdout
+    assert "muito" not in told.stdout
+    revealed = pipeline.quizstream("dead-letters", "show", letter["dead_letter_id"], "--json", "--reveal")
+    assert json.loads(revealed.stdout)["record"]["personal"]["name"] == "Maria Segredo"
+    audited = "SELECT count(*) FROM audit_log WHERE action = 'dead_letter.reveal' AND subject = %s"
+    assert pipeline.value(audited, letter["dead_letter_id"]) == 1
     assert redriven(pipeline, "--reason", "outputtoolarge")["redriven"] == 1
     after = pipeline.settled()
 
@@ -184,8 +189,18 @@ def test_what_dies_each_time_counts_its_attempts_and_ends_in_quarantine(pipeline
     letters = listed(pipeline, "--topic", "completions")["letters"]
     assert {letter["stage"] for letter in letters} == {"qualify", "sink:completions"}
     shown = [pipeline.quizstream("dead-letters", "show", each["dead_letter_id"]).stdout for each in letters]
-    assert sum("no Avro" in one for one in shown) == 2
-    assert not any("98765" in one for one in shown)
+    assert not any("no Avro" in one or "98765" in one or "somebody" in one for one in shown)
+    assert sum("--reveal" in one for one in shown) == 2
+    revealed = [
+        pipeline.quizstream("dead-letters", "show", each["dead_letter_id"], "--reveal").stdout
+        for each in letters
+    ]
+    assert sum("call +55 11 98765-4321, no Avro" in one and "somebody" in one for one in revealed) == 2
+    doctor = pipeline.quizstream("doctor", "--json")
+    (found,) = [each for each in json.loads(doctor.stdout) if each["name"] == "dead letters"]
+    assert (found["ok"], found["warning"]) == (True, True)
+    assert found["detail"].startswith("4 are open, the newest of ")
+    assert found["remedy"] == "see `quizstream dead-letters list`"
     dry = redriven(pipeline, "--all", "--dry-run")
     assert (dry["total"], len(listed(pipeline)["letters"])) == (4, 4)
 

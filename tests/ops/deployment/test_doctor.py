@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.deployment.doctor import Ailing, Check, Finding, all_well, diagnose
+from ops.deployment.doctor import Ailing, Check, Finding, Warned, all_well, diagnose
 from ops.embedded.home import Home
 from ops.embedded.stack import ServerUrls
 from ops.processes import process_state
@@ -113,6 +113,16 @@ def test_a_check_is_not_asked_while_what_it_needs_does_not_answer(nowhere: Setti
     found = by_name(diagnose(nowhere, {}, [Check("topics", ask, "apply the topology", needs="kafka")]))
     assert asked == []
     assert found["topics"] == Finding("topics", False, "not checked: kafka does not answer", "see kafka")
+
+
+def test_a_warning_is_no_failure(nowhere: Settings) -> None:
+    def ask(_settings: Settings) -> str:
+        raise Warned("124 are open")
+
+    findings = diagnose(nowhere, {}, [Check("dead letters", ask, "look at them")])
+    finding = by_name(findings)["dead letters"]
+    assert finding == Finding("dead letters", True, "124 are open", "look at them", warning=True)
+    assert all_well([finding])
 
 
 def test_an_ailing_check_may_name_its_own_remedy(nowhere: Settings) -> None:
