@@ -9,8 +9,17 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from ingest_api.completions import answers, keys, parse
+from ingest_api.completions.key_memory import KeyMemory, fingerprint
 from ingest_api.http import body
-from ingest_api.http.problems import INVALID_EMAIL, INVALID_PHONE, NOT_READY, TOO_LONG, pointer, rejection
+from ingest_api.http.problems import (
+    INVALID_EMAIL,
+    INVALID_PHONE,
+    KEY_REUSED,
+    NOT_READY,
+    TOO_LONG,
+    pointer,
+    rejection,
+)
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.kafka.producer import Publisher
 from ingest_api.reference.loader import ReferenceData
@@ -72,6 +81,7 @@ class ReceiveCompletion:
         self._tokens = tokens
         self._stamp = stamp
         self._limits = answers.AnswerLimits(edge.answers_max, edge.answer_chars_max, edge.key_chars_max)
+        self._key_memory = KeyMemory(edge.key_memory)
         future_s = edge.submitted_future_max_s
         self._bounds = keys.TimeBounds(edge.submitted_past_max_h, "submitted_past_max_h", future_s)
         self._service_bounds = keys.TimeBounds(
@@ -93,13 +103,31 @@ class ReceiveCompletion:
         given = parse.answered(submission.answers)
         answers.check(given, scoring.questions, len(content), self._limits)
         self._publisher.require_open()
-        completion = self._completion(
-            scoring, submission, given, headers.get(b"idempotency-key"), self._bounds_of(caller)
+        key = keys.idempotency_key(
+            headers.get(b"idempotency-key"), parse.given(submission.completion_id), self._edge.key_chars_max
         )
-        await self._publisher.publish(
-            self._topic, completion.contact_id.encode(), self._codec.encode(completion)
-        )
+        completion = self._completion(scoring, submission, given, key, self._bounds_of(caller))
+        is_new = key is not None and self._remember(completion, parse.given(submission.score))
+        try:
+            await self._publisher.publish(
+                self._topic, completion.contact_id.encode(), self._codec.encode(completion)
+            )
+        except BaseException:
+            if is_new:
+                self._key_memory.forget(completion.completion_id)
+            raise
         return accepted(completion)
+
+    def _remember(self, completion: Completion, given_score: float | None) -> bool:
+        """Return whether the completion's id is new. Raises Rejection if its content was another one."""
+        content = fingerprint(completion.answers, completion.personal, given_score)
+        known = self._key_memory.remember(completion.completion_id, content)
+        if known is not None and known != content:
+            raise rejection(
+                KEY_REUSED,
+                f"completion {completion.completion_id} was accepted with another content under this key",
+            )
+        return known is None
 
     def _bounds_of(self, caller: Caller) -> keys.TimeBounds:
         return self._service_bounds if isinstance(caller, Service) else self._bounds
@@ -109,14 +137,11 @@ class ReceiveCompletion:
         scoring: Scoring,
         submission: parse.Submission,
         given: dict[str, Answer],
-        key_header: bytes | None,
+        key: str | None,
         bounds: keys.TimeBounds,
     ) -> Completion:
         stamp, quiz = self._stamp, scoring.quiz
         accepted_at = stamp.now_ms()
-        key = keys.idempotency_key(
-            key_header, parse.given(submission.completion_id), self._edge.key_chars_max
-        )
         submitted_at = keys.submitted_at(submission.submitted_at_ms, key, accepted_at, bounds)
         personal = personal_of(parse.given(submission.contact))
         contact_id = (

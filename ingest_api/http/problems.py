@@ -106,6 +106,12 @@ CONFLICTING_KEYS = Kind(
     "Two different idempotency keys",
     "Send the header or completion_id, or the same value in both.",
 )
+KEY_REUSED = Kind(
+    "key-reused",
+    422,
+    "The idempotency key was used for another content",
+    "Use a new key for a new completion; repeat a request with the same key and the same body.",
+)
 INVALID_PHONE = Kind(
     "invalid-phone",
     422,

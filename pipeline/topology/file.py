@@ -82,6 +82,11 @@ class Breaker(Strict, frozen=True):
     open_s: Seconds
 
 
+class KeyMemory(Strict, frozen=True):
+    entries_max: Annotated[int, msgspec.Meta(ge=2)]
+    age_s: Seconds
+
+
 class Edge(Strict, frozen=True):
     outputs: tuple[Role, ...]
     reference_data: tuple[Role, ...]
@@ -89,6 +94,7 @@ class Edge(Strict, frozen=True):
     answers_max: Positive
     answer_chars_max: Positive
     key_chars_max: Positive
+    key_memory: KeyMemory
     submitted_past_max_h: Positive
     submitted_past_max_h_service: Positive
     submitted_future_max_s: Positive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -26,6 +27,7 @@ from tests.support.edge import (
     settings_for,
     wait_ready,
 )
+from tests.support.sinks import counted
 
 DAY_MS = 86_400_000
 MIDNIGHT_MS = 20_780 * DAY_MS
@@ -110,6 +112,31 @@ def test_a_thousand_concurrent_posts_with_one_key_are_one_completion(edge: Edge)
     records = in_topic(edge, answers[0][1]["completion_id"])
     assert len(records) == 1000
     assert len({(record.day, record.contact_id, record.submitted_at) for record in records}) == 1
+
+
+def test_a_key_that_comes_again_with_another_content_is_refused_and_with_the_same_one_accepted(
+    edge: Edge,
+) -> None:
+    refused = counted("quizstream_edge_refused_total", problem="key-reused")
+    first = {"answers": {"color": "blue", "size": "L"}, "contact": {"phone": PHONE, "name": "Ana"}}
+    completion_id = accepted(edge.submit("survey", first, idempotency_key="reused"))
+    others: list[dict[str, Any]] = [
+        {**first, "answers": {"color": "red", "size": "L"}},
+        {**first, "answers": {"color": "blue"}},
+        {**first, "contact": {"phone": PHONE, "name": "Eva"}},
+        {**first, "score": 3},
+    ]
+    for other in others:
+        assert edge.submit("survey", other, idempotency_key="reused").problem == "key-reused"
+    turned = {"contact": first["contact"], "answers": {"size": "L", "color": "blue"}}
+    for same in (first, turned, {**first, "completion_id": "reused"}):
+        assert accepted(edge.submit("survey", same, idempotency_key="reused")) == completion_id
+    assert len(in_topic(edge, completion_id)) == 4
+    assert counted("quizstream_edge_refused_total", problem="key-reused") == refused + len(others)
+    # One key of two people, or of two quizzes, is two completions: their ids differ.
+    someone_else = {**first, "contact": {"phone": "+5511987654321"}}
+    assert accepted(edge.submit("survey", someone_else, idempotency_key="reused")) != completion_id
+    assert accepted(edge.submit("anything", first, idempotency_key="reused")) != completion_id
 
 
 def now_of(edge: Edge) -> int:

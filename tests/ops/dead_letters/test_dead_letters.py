@@ -129,6 +129,7 @@ def test_a_completion_that_died_in_a_stage_is_judged_once_and_written_to_once_af
     (letter,) = listed(pipeline, "--reason", "outputtoolarge")["letters"]
     assert (letter["stage"], letter["completion_id"], letter["attempts"]) == ("qualify", completion_id, 1)
     told = pipeline.quizstream("dead-letters", "show", letter["dead_letter_id"], "--json")
+    assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["record"]["phone"] == "+55…01"
     assert "87650001" not in told.stdout
     assert "Segredo" not in told.stdout
