@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -58,6 +59,7 @@ register_commands(app)
 
 def main() -> None:
     """Entry point."""
+    _print_utf8()
     try:
         app()
     except KeyboardInterrupt:
@@ -73,6 +75,13 @@ def main() -> None:
             raise
         print(f"quizstream: {line}", file=sys.stderr)
         sys.exit(CANNOT)
+
+
+def _print_utf8() -> None:
+    """JSON is UTF-8 and masked phones have an ellipsis, also where the locale is C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":
