@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import psycopg
+from sinks.postgres.backoff import Backoff
 
 from schemas.codec import codec
-from sinks.postgres.backoff import Backoff
 from sinks.postgres.connect import Connection
 from sinks.postgres.maintenance import Upkeep
 from sinks.postgres.tables import dead_letter_retention
