@@ -29,6 +29,7 @@ from ingest_api.reference.tokens import Tokens
 from ingest_api.webhooks.receive import ReceiveWebhook
 from ingest_api.webhooks.secrets import secrets_of
 from pipeline.runtime.reference_data import ReferenceDataFollower
+from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
@@ -48,6 +49,7 @@ LOOPBACK = {"127.0.0.1", "localhost"}
 def main(settings: Settings) -> int | None:
     """Serve until SIGTERM or SIGINT; then answer the requests in flight and return within 8 s."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    suppress_repeats()
     topology = load(settings.topology_file, settings.topic_namespace)
     address = urlsplit(settings.edge_url)
     # Clients use `edge_url`: unless that is a loopback address, the edge listens on every interface.

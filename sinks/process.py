@@ -14,6 +14,7 @@ from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime import health
 from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.clock import today
+from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
 from pipeline.runtime.stop_request import StopRequest
 from pipeline.topology.loader import load
@@ -174,4 +175,5 @@ def _refuse(line: str) -> int:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
+    suppress_repeats()
     exit_with_one_line("postgres-sink", lambda: main(Settings.from_env()))

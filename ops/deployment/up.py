@@ -27,6 +27,7 @@ from pipeline.errors import CannotStart, OperatorError
 from pipeline.runtime import health
 from pipeline.runtime.health import Readiness
 from pipeline.runtime.ports import Ports
+from pipeline.runtime.repeated_logs import suppress_repeats
 
 PROCESSES_READY_TIMEOUT_S = 90.0
 SIGNAL_SEEN_WITHIN_S = 1.0  # a signal just before a sleep does not end that sleep
@@ -128,6 +129,7 @@ def _log_to(path: Path) -> None:
     form = "%(asctime)s %(levelname)s %(name)s %(message)s"
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8")
     logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
+    suppress_repeats()
 
 
 def end_on_sigterm() -> None:

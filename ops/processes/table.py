@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ops.processes.supervisor import ProcessSpec
 from pipeline.errors import CannotStart, exit_with_one_line
+from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
 
 # Somebody waits for the edge; the others work through what lies in a log. Where all share two cores an answer
@@ -99,4 +100,5 @@ if __name__ == "__main__":
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
+    suppress_repeats()
     exit_with_one_line(sys.argv[1], lambda: run(sys.argv[1], Settings.from_env()))

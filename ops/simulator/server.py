@@ -20,6 +20,7 @@ from ops.simulator.record import Record
 from ops.simulator.send import Provider
 from ops.simulator.webhooks import Webhooks
 from pipeline.errors import exit_with_one_line
+from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
 
 LOOPBACK = {"127.0.0.1", "localhost"}
@@ -48,6 +49,7 @@ def main(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    suppress_repeats()
     seed = os.environ.get(SEED_VARIABLE)
     provider = build(settings, random.Random(int(seed) if seed else None))
     protocol: Any = BreakableProtocol

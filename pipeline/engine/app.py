@@ -29,6 +29,7 @@ from pipeline.engine.topic_check import TopicsNotReady, check_topics
 from pipeline.engine.transport import Consumer
 from pipeline.runtime.health import Readiness
 from pipeline.runtime.record import Output, Poison
+from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.stages.contract import Stage
 
 log = logging.getLogger(__name__)
@@ -267,6 +268,11 @@ class _Worker(faust.Worker):
         late.daemon = True
         late.start()
         super()._schedule_shutdown(number)
+
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        """Faust has set its own handlers."""
+        super().on_setup_root_logger(logger, level)
+        suppress_repeats()
 
 
 def run_app(app: faust.App, loglevel: str = "INFO") -> NoReturn:

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from pipeline.errors import exit_with_one_line
 from pipeline.runtime import health
+from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
@@ -52,6 +53,7 @@ def main(settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT, which end it within 10 s."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    suppress_repeats()
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the sender says the same, once
     topology = load(settings.topology_file, settings.topic_namespace)
     asyncio.run(_run(settings, topology))

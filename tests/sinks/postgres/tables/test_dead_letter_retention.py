@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import psycopg
-from sinks.postgres.backoff import Backoff
 
+from pipeline.runtime.backoff import Backoff
 from schemas.codec import codec
 from sinks.postgres.connect import Connection
 from sinks.postgres.maintenance import Upkeep
