@@ -35,7 +35,7 @@ def _agent(work: Work) -> StageAgent:
 def _watch(work: Work, stage: str) -> NoReturn:
     """Counts acked records: their outputs and changelog are acknowledged, their state is written."""
     meter = Meter(work)
-    ended = metrics.records.labels(stage)
+    ended = metrics.RECORDS.labels(stage)
     seen = 0
     while True:
         now = int(ended._value.get())

@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def _report(app: StreamApp, agents: list[StageAgent]) -> None:
-    done = [metrics.records.labels(agent.stage.name) for agent in agents]
+    done = [metrics.RECORDS.labels(agent.stage.name) for agent in agents]
     while True:
         time.sleep(REPORT_EVERY_S)
         records = sum(int(each._value.get()) for each in done)

@@ -22,7 +22,8 @@ from ops.embedded.stack import EmbeddedStack
 from ops.locate import Deployment
 from ops.monitoring import lag_metrics
 from ops.processes import table
-from ops.processes.supervisor import Metrics, Supervisor
+from ops.processes.metrics import Metrics
+from ops.processes.supervisor import Supervisor
 from pipeline.errors import CannotStart, OperatorError
 from pipeline.runtime import health
 from pipeline.runtime.health import Readiness

@@ -7,20 +7,14 @@ import threading
 from collections.abc import Callable
 
 from confluent_kafka import KafkaException
-from prometheus_client import Counter, Gauge
 
 from ops.locate import Deployment
+from ops.monitoring import metrics
 from ops.topics.lag import Lag, LagMeter
 
 EVERY_S = 5.0
 
 log = logging.getLogger(__name__)
-
-RECORDS = Gauge("quizstream_lag_records", "Records that a group has not read yet", ["group", "topic"])
-SECONDS = Gauge("quizstream_lag_seconds", "Age of the oldest record not read yet", ["group", "topic"])
-FAILURES = Counter(
-    "quizstream_lag_failures_total", "Failed measurements of the lag because the brokers did not answer"
-)
 
 
 def follow(found: Deployment) -> Callable[[], None]:
@@ -42,7 +36,7 @@ def _run(found: Deployment, stop: threading.Event) -> None:
         try:
             _show(meter.measure())
         except KafkaException as error:
-            FAILURES.inc()
+            metrics.LAG_FAILURES.inc()
             log.warning("cannot measure the lag, the brokers do not answer: %s; retrying", error)
             _show([])
         stop.wait(EVERY_S)
@@ -51,9 +45,9 @@ def _run(found: Deployment, stop: threading.Event) -> None:
 
 def _show(lags: list[Lag]) -> None:
     # A missing value is better than an outdated one.
-    RECORDS.clear()
-    SECONDS.clear()
+    metrics.LAG_RECORDS.clear()
+    metrics.LAG_SECONDS.clear()
     for lag in lags:
-        RECORDS.labels(lag.group, lag.topic).set(lag.records)
+        metrics.LAG_RECORDS.labels(lag.group, lag.topic).set(lag.records)
         if lag.seconds is not None:
-            SECONDS.labels(lag.group, lag.topic).set(lag.seconds)
+            metrics.LAG_SECONDS.labels(lag.group, lag.topic).set(lag.seconds)

@@ -23,10 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
-
 from ops.processes import process_state, tether
 from ops.processes.bounded_log import BoundedLog
+from ops.processes.metrics import Metrics
 from ops.processes.process_state import ProcessState, State
 from pipeline.runtime.backoff import Backoff
 
@@ -54,21 +53,6 @@ class ProcessSpec:
     ready: Callable[[], bool] | str | None = None
     cwd: Path | None = None
     niceness: int = 0
-
-
-class Metrics:
-    """Restarts and liveness by process name."""
-
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.restarts = Counter(
-            "quizstream_process_restarts_total",
-            "Starts of a process after its first",
-            ["process"],
-            registry=registry,
-        )
-        self.up = Gauge(
-            "quizstream_process_up", "1 while the process is ready", ["process"], registry=registry
-        )
 
 
 def restart_backoff() -> Backoff:

@@ -12,8 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 
-from prometheus_client import Counter
-
+from pipeline.campaigns import metrics
 from pipeline.campaigns.conditions import Subject, Test, compile_condition
 from pipeline.campaigns.index import FOREVER_MS, CampaignIndex, InForce
 from schemas.records import Campaign, Completion, Quiz
@@ -24,15 +23,6 @@ Compiled = tuple[Campaign, tuple[Test, ...]]
 
 EPOCH_CHANGES_MAX = 256  # starts and ends that share one index: at most so many candidates are out of force
 EPOCHS_KEPT_MAX = 8  # indexes kept a quiz; a replay walks through the past, the feed stays in the last
-
-late = Counter(
-    "quizstream_campaigns_late_total",
-    "Campaign versions that arrived after they came into force: what was judged in between stands.",
-)
-conflicting = Counter(
-    "quizstream_campaigns_conflicting_total",
-    "Campaign versions that arrived twice with different contents; the first is kept.",
-)
 
 
 class QuizCampaigns:
@@ -134,7 +124,7 @@ class CampaignBook:
             known = versions.get(campaign.version)
             if known is not None:
                 if known[0] != campaign:
-                    conflicting.inc()
+                    metrics.CONFLICTING.inc()
                     log.error(
                         "campaign %s version %d came again with other contents",
                         campaign.campaign_id,
@@ -148,7 +138,7 @@ class CampaignBook:
             self._changed = True
         late_ms = self._now_ms() - campaign.effective_at
         if self._live and late_ms > 0:
-            late.inc()
+            metrics.LATE.inc()
             log.warning(
                 "campaign %s version %d arrived %d ms after it came into force: completions judged "
                 "in between keep the verdict they have",

@@ -100,7 +100,7 @@ class StreamApp(faust.App):
     def on_rebalance_start(self) -> None:
         """Note that a rebalance has begun."""
         super().on_rebalance_start()
-        metrics.rebalances.inc()
+        metrics.REBALANCES.inc()
         self._rebalance_began_s = self._rebalance_began_s or monotonic()
 
     def on_rebalance_end(self) -> None:
@@ -108,7 +108,7 @@ class StreamApp(faust.App):
         super().on_rebalance_end()
         self._assigned_once = True
         if self._rebalance_began_s is not None:
-            metrics.recovery_seconds.observe(monotonic() - self._rebalance_began_s)
+            metrics.RECOVERY_SECONDS.observe(monotonic() - self._rebalance_began_s)
             self._rebalance_began_s = None
 
     def readiness(self) -> Readiness:
@@ -125,7 +125,7 @@ class StreamApp(faust.App):
         ]
         if self._consumer is not None:
             age_s = cast(Consumer, self._consumer).uncommitted_s()
-            metrics.uncommitted.set(age_s)
+            metrics.UNCOMMITTED.set(age_s)
             if age_s > UNCOMMITTED_S_MAX:
                 reasons.append(f"nothing committed for {age_s:.0f} s")
         return Readiness(tuple(reasons))

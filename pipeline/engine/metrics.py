@@ -6,50 +6,50 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _RECORDS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
 
 # Records and chunks that a stage has ended: all they caused is durable, and they are acked.
-records = Counter("quizstream_stream_records_total", "Records ended by a stage.", ["stage"])
-chunks = Counter("quizstream_stream_chunks_total", "Chunks ended by a stage.", ["stage"])
-outputs = Counter("quizstream_stream_outputs_total", "Records sent by a stage, repeats included.", ["stage"])
-chunk_records = Histogram(
+RECORDS = Counter("quizstream_stream_records_total", "Records ended by a stage.", ["stage"])
+CHUNKS = Counter("quizstream_stream_chunks_total", "Chunks ended by a stage.", ["stage"])
+OUTPUTS = Counter("quizstream_stream_outputs_total", "Records sent by a stage, repeats included.", ["stage"])
+CHUNK_RECORDS = Histogram(
     "quizstream_stream_chunk_records", "Records in a chunk.", ["stage"], buckets=_RECORDS
 )
 
 # Where a chunk's time goes.
-process_seconds = Histogram(
+PROCESS_SECONDS = Histogram(
     "quizstream_stream_process_seconds", "Pure processing of one chunk.", ["stage"], buckets=_SECONDS
 )
-deliver_seconds = Histogram(
+DELIVER_SECONDS = Histogram(
     "quizstream_stream_deliver_seconds",
     "Sending all that one chunk caused, until acknowledged.",
     ["stage"],
     buckets=_SECONDS,
 )
-write_seconds = Histogram(
+WRITE_SECONDS = Histogram(
     "quizstream_stream_write_seconds", "Writing one chunk's state.", ["stage"], buckets=_SECONDS
 )
 
 # What did not go as it should.
-poison = Counter("quizstream_stream_poison_total", "Records sent to the dead letters.", ["stage"])
-delivery_failures = Counter(
+POISON = Counter("quizstream_stream_poison_total", "Records sent to the dead letters.", ["stage"])
+DELIVERY_FAILURES = Counter(
     "quizstream_stream_delivery_failures_total", "Deliveries of a chunk that had to be repeated.", ["stage"]
 )
-abandoned = Counter(
+ABANDONED = Counter(
     "quizstream_stream_chunks_abandoned_total",
-    "Chunks left without an ack, since their partition went: another worker repeats them.",
+    "Chunks that ended without an ack after a rebalance; another worker repeats them.",
     ["stage"],
 )
-foreign_appends = Counter(
+FOREIGN_APPENDS = Counter(
     "quizstream_stream_changelog_foreign_appends_total",
-    "Chunks between whose changelog records and the last ones somebody else's lie.",
+    "Chunks whose changelog records follow records of another writer.",
     ["table"],
 )
 
 # The group.
-lag = Gauge(
+LAG = Gauge(
     "quizstream_stream_lag_records", "Records in the log after the last ended one.", ["topic", "partition"]
 )
-uncommitted = Gauge("quizstream_stream_uncommitted_seconds", "Age of the oldest ack that is not committed.")
-rebalances = Counter("quizstream_stream_rebalances_total", "Rebalances that this worker took part in.")
-recovery_seconds = Histogram(
+UNCOMMITTED = Gauge("quizstream_stream_uncommitted_seconds", "Age of the oldest ack that is not committed.")
+REBALANCES = Counter("quizstream_stream_rebalances_total", "Rebalances that this worker took part in.")
+RECOVERY_SECONDS = Histogram(
     "quizstream_stream_recovery_seconds",
     "From the start of a rebalance until records are processed again, tables recovered.",
     buckets=(*_SECONDS, 60, 120, 300, 600),

@@ -108,7 +108,7 @@ class StageRunner:
             try:
                 await self._run_chunk(chunk)
             except (Abandoned, NotOurs):
-                metrics.abandoned.labels(self.stage.name).inc()
+                metrics.ABANDONED.labels(self.stage.name).inc()
                 continue
             event.ack()
             reach("stream.acked")
@@ -137,16 +137,16 @@ class StageRunner:
         memory.survived(chunk.ref.last)
         reach("stream.written")
 
-        metrics.process_seconds.labels(name).observe(processed_s - began_s)
-        metrics.deliver_seconds.labels(name).observe(delivered_s - processed_s)
-        metrics.write_seconds.labels(name).observe(self._clock() - delivered_s)
-        metrics.records.labels(name).inc(len(records))
-        metrics.chunks.labels(name).inc()
-        metrics.chunk_records.labels(name).observe(len(records))
-        metrics.outputs.labels(name).inc(len(result.outputs))
-        metrics.poison.labels(name).inc(len(result.poison))
+        metrics.PROCESS_SECONDS.labels(name).observe(processed_s - began_s)
+        metrics.DELIVER_SECONDS.labels(name).observe(delivered_s - processed_s)
+        metrics.WRITE_SECONDS.labels(name).observe(self._clock() - delivered_s)
+        metrics.RECORDS.labels(name).inc(len(records))
+        metrics.CHUNKS.labels(name).inc()
+        metrics.CHUNK_RECORDS.labels(name).observe(len(records))
+        metrics.OUTPUTS.labels(name).inc(len(result.outputs))
+        metrics.POISON.labels(name).inc(len(result.poison))
         behind = self._highwater(chunk.ref.tp) - chunk.ref.last - 1
-        metrics.lag.labels(chunk.ref.tp.topic, partition).set(max(0, behind))
+        metrics.LAG.labels(chunk.ref.tp.topic, partition).set(max(0, behind))
 
     def _process(self, records: Sequence[Record], partition: int, memory: CrashMemory) -> StageResult:
         def read(table: str, keys: list[bytes]) -> list[bytes | None]:
@@ -183,7 +183,7 @@ class StageRunner:
                 self.failing_since = None
                 return delivered
             except DeliveryFailed:
-                metrics.delivery_failures.labels(self.stage.name).inc()
+                metrics.DELIVERY_FAILURES.labels(self.stage.name).inc()
                 self.failing_since = self.failing_since or self._clock()
             await self._sleep(next(delays_s))
             if not self._tracker().is_current(ref):
@@ -200,7 +200,7 @@ class StageRunner:
         store, changelog = self._tables[table]
         appended = Appended(*delivered[changelog, ref.tp.partition])
         if not store.write(ref.tp.partition, puts, ref.last, appended):
-            metrics.foreign_appends.labels(table).inc()
+            metrics.FOREIGN_APPENDS.labels(table).inc()
 
     async def _check_ours(self, ref: ChunkRef, since_s: float) -> None:
         """Raise `Abandoned` when the partition went meanwhile.

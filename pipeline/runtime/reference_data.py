@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
-from prometheus_client import Counter, Gauge
 
 from pipeline.errors import OperatorError
+from pipeline.runtime import metrics
 from pipeline.runtime.kafka_clients import standalone_consumer
 from pipeline.topology.model import Topic
 from schemas.codec import Codec, Undecodable
@@ -19,24 +19,6 @@ from schemas.codec import Codec, Undecodable
 log = logging.getLogger(__name__)
 
 Event = TypeVar("Event")
-
-# Labelled by the topic's role, which is the same in every deployment.
-EVENTS = Counter(
-    "quizstream_reference_data_events_total", "Reference data records read, tombstones included.", ["role"]
-)
-UNDECODABLE = Counter(
-    "quizstream_reference_data_undecodable_total",
-    "Reference data records skipped: no key, or not decodable.",
-    ["role"],
-)
-LAG = Gauge(
-    "quizstream_reference_data_lag_records",
-    "Reference data records in the topic that this process has not read yet.",
-    ["role"],
-)
-ERRORS = Counter(
-    "quizstream_reference_data_errors_total", "Kafka errors while following reference data.", ["role"]
-)
 
 POLL_S = 0.2
 RETRY_S = 0.1
@@ -86,7 +68,7 @@ class ReferenceDataFollower(Generic[Event]):
         self._caught_up = False
         self._lag_told_at = 0.0
         # There from the start: a rate does not see a first error that also brings its series.
-        for metric in (EVENTS, UNDECODABLE, ERRORS):
+        for metric in (metrics.REFERENCE_EVENTS, metrics.REFERENCE_UNDECODABLE, metrics.REFERENCE_ERRORS):
             metric.labels(topic.role)
         # From the earliest: where the topic was deleted and created again, all of it is in force.
         self._consumer = standalone_consumer(
@@ -190,23 +172,23 @@ class ReferenceDataFollower(Generic[Event]):
                 # The end of a log may be something else than a record, such as a transaction's marker.
                 self._reached(message.partition(), None)
             else:
-                ERRORS.labels(self._topic.role).inc()
+                metrics.REFERENCE_ERRORS.labels(self._topic.role).inc()
                 log.warning("reference data %s: %s", self._topic.role, error.str())
         self._tell_lag()
 
     def _hand_on(self, message: Message) -> None:
         role = self._topic.role
-        EVENTS.labels(role).inc()
+        metrics.REFERENCE_EVENTS.labels(role).inc()
         key: Any = message.key()
         value: Any = message.value()
         if key is None:
-            UNDECODABLE.labels(role).inc()
+            metrics.REFERENCE_UNDECODABLE.labels(role).inc()
             log.error("reference data %s: no key at %s/%s", role, message.partition(), message.offset())
             return
         try:
             event = None if value is None else self._codec.decode(value)
         except Undecodable as error:
-            UNDECODABLE.labels(role).inc()
+            metrics.REFERENCE_UNDECODABLE.labels(role).inc()
             log.error(
                 "reference data %s: %s at %s/%s", role, error.reason, message.partition(), message.offset()
             )
@@ -230,4 +212,4 @@ class ReferenceDataFollower(Generic[Event]):
             _, high = self._consumer.get_watermark_offsets(place, cached=True)
             if place.offset >= 0 and high >= 0:
                 lag += max(0, high - place.offset)
-        LAG.labels(self._topic.role).set(lag)
+        metrics.REFERENCE_LAG_RECORDS.labels(self._topic.role).set(lag)

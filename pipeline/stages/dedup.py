@@ -70,8 +70,8 @@ class Dedup:
                 passed += 1
             else:
                 outputs.append(Output(self._wiring.duplicates_topic, key, self._duplicate(match, holder)))
-        metrics.deliveries.inc(passed)
-        metrics.duplicates.inc(len(outputs) - passed)
+        metrics.DELIVERIES.inc(passed)
+        metrics.DUPLICATES.inc(len(outputs) - passed)
         return StageResult(outputs, puts, poison)
 
     def _duplicate(self, match: Match, first_completion_id: bytes) -> bytes:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from prometheus_client import Counter
 
-verdicts = Counter("quizstream_verdicts_total", "Completions judged for the first time.", ["verdict"])
-repeated_verdicts = Counter(
+VERDICTS = Counter("quizstream_verdicts_total", "Completions that got their first verdict.", ["verdict"])
+REPEATED_VERDICTS = Counter(
     "quizstream_verdicts_repeated_total", "Records read again whose remembered verdict was given again."
 )
-repeats = Counter(
+REPEATS = Counter(
     "quizstream_completions_repeated_total",
     "Records whose completion id was decided at another offset: nothing is counted or sent for them.",
 )
-forgotten = Counter(
+FORGOTTEN = Counter(
     "quizstream_completions_forgotten_total",
     "Records read again below what was decided, and no longer remembered: their verdict is durable already.",
 )
-versions_missing = Counter(
+VERSIONS_MISSING = Counter(
     "quizstream_campaign_versions_missing_total",
     "Remembered matches not repeated because their campaign version is not in the reference data.",
 )
-deliveries = Counter("quizstream_deliveries_total", "First matches of (campaign, contact), repetitions too.")
-duplicates = Counter("quizstream_duplicates_total", "Matches of (campaign, contact) after the first.")
+DELIVERIES = Counter("quizstream_deliveries_total", "First matches of (campaign, contact), repetitions too.")
+DUPLICATES = Counter("quizstream_duplicates_total", "Matches of (campaign, contact) after the first.")

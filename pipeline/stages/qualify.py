@@ -203,6 +203,16 @@ def outcome_of(
     )
 
 
+# Name in a batch's counts -> metric.
+COUNTERS = {
+    **{verdict: metrics.VERDICTS.labels(verdict) for verdict in ("limited", "matched", "unmatched")},
+    "repeated_verdicts": metrics.REPEATED_VERDICTS,
+    "repeats": metrics.REPEATS,
+    "forgotten": metrics.FORGOTTEN,
+    "versions_missing": metrics.VERSIONS_MISSING,
+}
+
+
 class _Batch:
     """What one call of the stage gathers."""
 
@@ -215,7 +225,4 @@ class _Batch:
 
     def count(self) -> None:
         for name, number in self.counts.items():
-            if name in ("limited", "matched", "unmatched"):
-                metrics.verdicts.labels(name).inc(number)
-            else:
-                getattr(metrics, name).inc(number)
+            COUNTERS[name].inc(number)

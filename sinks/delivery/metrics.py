@@ -13,82 +13,82 @@ class SenderMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.running = Gauge(
             "quizstream_sender_running",
-            "Calls in flight, results not durable included",
+            "Calls in flight, results not durable included.",
             ["number"],
             registry=registry,
         )
         self.queued = Gauge(
             "quizstream_sender_queued",
-            "Leased deliveries that wait for the pace",
+            "Leased deliveries that wait for the pace.",
             ["number"],
             registry=registry,
         )
         self.reservoir = Gauge(
             "quizstream_sender_reservoir",
-            "Calls that the rate window has room for",
+            "Calls that the rate window has room for.",
             ["number"],
             registry=registry,
         )
-        self.numbers = Gauge("quizstream_sender_numbers", "Sending numbers in use", registry=registry)
+        self.numbers = Gauge("quizstream_sender_numbers", "Sending numbers in use.", registry=registry)
         self.deliveries = Gauge(
             "quizstream_sender_deliveries",
-            "Deliveries that are waiting, leased or calling",
+            "Deliveries that are waiting, leased or calling.",
             ["state"],
             registry=registry,
         )
-        self.claimed = Counter("quizstream_sender_claimed", "Deliveries leased", registry=registry)
-        self.attempts = Counter("quizstream_sender_attempts", "Deliveries marked calling", registry=registry)
+        self.claimed = Counter("quizstream_sender_claimed", "Deliveries leased.", registry=registry)
+        self.attempts = Counter("quizstream_sender_attempts", "Deliveries marked calling.", registry=registry)
         self.not_marked = Counter(
             "quizstream_sender_not_marked",
-            "Leased deliveries that the mark refused, by the state they went to",
+            "Leased deliveries that could not be marked, by their new state.",
             ["state"],
             registry=registry,
         )
         self.outcomes = Counter(
-            "quizstream_sender_outcomes", "Ends of calls", ["outcome", "code"], registry=registry
+            "quizstream_sender_outcomes", "Ends of calls.", ["outcome", "code"], registry=registry
         )
         self.unlisted_codes = Counter(
             "quizstream_sender_unlisted_codes",
-            "Refusals with a code that the provider's package does not list",
+            "Refusals with a code that the provider's package does not list.",
             ["provider", "code"],
             registry=registry,
         )
         self.not_sendable = Counter(
             "quizstream_sender_not_sendable",
-            "Deliveries without a phone or a whole message",
+            "Deliveries without a phone or a whole message.",
             registry=registry,
         )
         self.unreachable = Counter(
             "quizstream_sender_unreachable",
-            "Connections that could not be opened",
+            "Connections that could not be opened.",
             ["number"],
             registry=registry,
         )
         self.number_losses = Counter(
-            "quizstream_sender_number_losses", "Numbers lost while in use", registry=registry
+            "quizstream_sender_number_losses", "Numbers lost while in use.", registry=registry
         )
         self.credentials_missing = Gauge(
             "quizstream_sender_credentials_missing",
-            "Credentials of active numbers that are not in the environment",
+            "Credentials of active numbers that are not in the environment.",
             registry=registry,
         )
         self.handed_back = Counter(
             "quizstream_sender_handed_back",
-            "Leases ended without a call: queue wait, number lost, stop",
+            "Leases ended without a call: queue wait, number lost, stop.",
             registry=registry,
         )
         self.reclaimed = Counter(
             "quizstream_sender_reclaimed",
-            "Expired leases, by the state they had",
+            "Expired leases, by the state they had.",
             ["state"],
             registry=registry,
         )
         self.database_errors = Counter(
-            "quizstream_sender_database_errors", "Failed transactions", ["step"], registry=registry
+            "quizstream_sender_database_errors", "Failed transactions.", ["step"], registry=registry
         )
         self.call_seconds = Histogram(
             "quizstream_sender_call_seconds",
-            "From the mark to the answer",
+            "From the mark to the answer.",
             buckets=SECONDS,
             registry=registry,
         )

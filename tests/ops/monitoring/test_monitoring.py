@@ -40,7 +40,7 @@ for name in ("pipeline.engine.metrics", "pipeline.runtime.reference_data", "pipe
     importlib.import_module(name)
 from sinks.delivery.metrics import SenderMetrics
 SenderMetrics()
-from ops.processes.supervisor import Metrics
+from ops.processes.metrics import Metrics
 Metrics()
 found = {}
 for collector, names in REGISTRY._collector_to_names.items():

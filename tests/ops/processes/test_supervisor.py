@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from ops.processes import process_state
+from ops.processes.metrics import Metrics
 from ops.processes.process_state import State
-from ops.processes.supervisor import HEALTHY_AFTER_S, Metrics, ProcessSpec, Supervisor
+from ops.processes.supervisor import HEALTHY_AFTER_S, ProcessSpec, Supervisor
 from pipeline.runtime.backoff import Backoff
 from tests.support.processes import still_there, wait_until
 

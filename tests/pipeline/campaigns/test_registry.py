@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.campaigns import registry as module
+from pipeline.campaigns import metrics, registry
 from pipeline.campaigns.conditions import Subject, compile_condition
 from pipeline.campaigns.index import InForce
 from pipeline.campaigns.intervals import Intervals
@@ -113,13 +113,13 @@ def test_the_newest_title_of_a_quiz_counts() -> None:
 
 def test_a_late_campaign_is_counted_once_the_stages_run(caplog: pytest.LogCaptureFixture) -> None:
     made = CampaignBook(now_ms=lambda: 1_000)
-    counted = module.late._value.get()
+    counted = metrics.LATE._value.get()
     made.apply(campaign("read at the start", effective_at=10))
     made.go_live()
     made.apply(campaign("in time", effective_at=1_000))
-    assert module.late._value.get() == counted
+    assert metrics.LATE._value.get() == counted
     made.apply(campaign("late", effective_at=400))
-    assert module.late._value.get() == counted + 1
+    assert metrics.LATE._value.get() == counted + 1
     assert "arrived 600 ms after" in caplog.text
 
 
@@ -202,8 +202,8 @@ def test_the_index_finds_what_the_definition_says(
 ) -> None:
     """Given any versions in any order, some of them after the first snapshot, and epochs of few changes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "EPOCH_CHANGES_MAX", 3)
-        patch.setattr(module, "EPOCHS_KEPT_MAX", 2)
+        patch.setattr(registry, "EPOCH_CHANGES_MAX", 3)
+        patch.setattr(registry, "EPOCHS_KEPT_MAX", 2)
         made = book(*known[:early])
         made.snapshot()
         for version in known[early:]:
