@@ -22,9 +22,9 @@ from pipeline.topology.model import Topology
 from schemas.codec import codec
 from sinks.delivery.webhooks import statuses
 from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
+from sinks.maintenance import Upkeep
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DeadLetters, producer
-from sinks.postgres.maintenance import Upkeep
 from sinks.postgres.outbox import Publisher
 from sinks.postgres.partitions import Bounds, Partitions
 from sinks.postgres.restore.guard import RestoreGuard

@@ -9,8 +9,8 @@ import psycopg
 
 from pipeline.runtime.backoff import Backoff
 from schemas.codec import codec
+from sinks.maintenance import Upkeep
 from sinks.postgres.connect import Connection
-from sinks.postgres.maintenance import Upkeep
 from sinks.postgres.tables import dead_letter_retention
 from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 from sinks.postgres.tables.dead_letters import DeadLetterArchive
