@@ -1,7 +1,7 @@
-"""What the sender does after a provider has refused a message: the same list for every provider.
+"""The sender's actions after a provider has rejected a message, the same for every provider.
 
-Each action says one thing: whose fault the refusal is, and therefore what has to wait, stop or fail. `name`
-is the text that the ledger stores.
+Each action states the cause of the rejection, and so what must wait, stop or fail. `name` is the text that
+the ledger stores.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""One HTTP/1.1 connection that carries one request at a time and always knows whether a byte of it was
-written.
+"""An HTTP/1.1 connection for one request at a time, which reports whether any byte of it was written.
 
-A general HTTP client hides the two facts that the ledger lives by: was anything written, and was it written
-once. Here the connection is opened before a delivery is marked, the last check of the time and the write
-are one uninterrupted step, and nothing is ever sent again.
+A general HTTP client hides what the ledger depends on: whether anything was written, and whether only once.
+Here the connection is opened before a delivery is marked, the last check of the time and the write are one
+uninterrupted step, and no request is sent again.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class EarlyStatuses(Protocol):
     def count_waiting(self, connection: Connection, /) -> int: ...
 
 
-class Upkeep:
+class Maintenance:
     """In a thread of its own; every step may run in several processes at once.
 
     `connect` returns a connection to a database at this code's schema, or raises.
@@ -82,7 +82,7 @@ class Upkeep:
                 raise
             self.holding = True
             wait_s = self._backoff.after_failure_s()
-            LOG.warning("upkeep: %s; again in %.1f s", describe(error), wait_s)
+            LOG.warning("table maintenance failed (%s); retrying in %.1f s", describe(error), wait_s)
             self._disconnect()
             return wait_s
         self._backoff.after_success()

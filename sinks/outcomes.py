@@ -1,6 +1,4 @@
-"""The outcome of one call to a provider, whichever it is. Only `Rejected`, `NotWritten` and `NotCalled` say
-that nothing was sent.
-"""
+"""The outcome of a call to any provider. Only `Rejected`, `NotWritten` and `NotCalled` mean not sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process `postgres-sink`: every sink, the outbox's publisher and the tables' upkeep, each a thread."""
+"""The process `postgres-sink`: every sink, the outbox publisher and table maintenance, each in a thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.topology.model import Topology
 from schemas.codec import codec
 from sinks.delivery.webhooks import statuses
 from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
-from sinks.maintenance import Upkeep
+from sinks.maintenance import Maintenance
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DeadLetters, producer
 from sinks.postgres.outbox import Publisher
@@ -45,7 +45,7 @@ STOP_MAX_S = 9.0  # a supervisor kills after ten
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One thread's task: `run` returns after the stop it is given, or raises what must end the process."""
+    """One thread's task: `run` returns after its stop is set, or raises an error that ends the process."""
 
     name: str
     run: Callable[[threading.Event], None]
@@ -53,7 +53,7 @@ class Work:
 
 
 class Workers:
-    """Threads that live and die together: when one fails all stop, and the process says why."""
+    """Threads that end together: when one fails, all stop, and the process reports the reason."""
 
     def __init__(self, works: list[Work], request: StopRequest) -> None:
         self._request = request
@@ -69,7 +69,7 @@ class Workers:
             thread.start()
 
     def wait(self) -> list[str]:
-        """Until a stop is requested or a thread fails, and then for the others; returns what failed."""
+        """Wait for a stop or a failed thread, then for the other threads; return the failures."""
         self._request.wait()
         self._stop.set()
         deadline = time.monotonic() + STOP_MAX_S
@@ -96,7 +96,7 @@ class Workers:
 
 
 def works(settings: Settings, topology: Topology) -> list[Work]:
-    """Everything that this process does, wired."""
+    """Return all tasks of this process, wired."""
 
     timeout_ms = topology.postgres.statement_timeout_ms
 
@@ -134,8 +134,8 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         guard=RestoreGuard(topology, kafka),
     )
     retention = DeadLetterRetention(topology.dead_letters)
-    connect_upkeep = connecting_to_current_schema("upkeep")
-    upkeep = Upkeep(topology.postgres, connect_upkeep, today, Backoff(), statuses, retention)
+    connect_for_it = connecting_to_current_schema("maintenance")
+    maintenance = Maintenance(topology.postgres, connect_for_it, today, Backoff(), statuses, retention)
     return [
         sink_work(Completions()),
         sink_work(Outcomes()),
@@ -144,12 +144,12 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         sink_work(ProviderStatuses(settings.contact_key), WebhookDecoder()),
         sink_work(DeadLetterArchive(topology)),
         Work("outbox", publisher.run, lambda: publisher.holding),
-        Work("upkeep", upkeep.run, lambda: upkeep.holding),
+        Work("maintenance", maintenance.run, lambda: maintenance.holding),
     ]
 
 
 def main(settings: Settings) -> int:
-    """Runs until SIGTERM or SIGINT (0), or until a part fails (1); the supervisor then starts it anew."""
+    """Run until SIGTERM or SIGINT (0), or until a thread fails (1); the supervisor then restarts it."""
     try:
         topology = load(settings.topology_file, settings.topic_namespace)
     except OperatorError as error:

@@ -5,7 +5,7 @@
 - Users (closed loop): so many connections, each with at most one request; a user thinks after each answer.
 
 It writes ready bytes to keep-alive connections from one loop: 25-30 us of CPU a request, and its CPU time is
-part of every result. Known generators are no alternative: wrk2, vegeta, k6 and oha are not in the package
+part of every result. Known generators do not fit: wrk2, vegeta, k6 and oha are not in the package
 index that installs this project, and Locust takes more CPU for a request than the edge.
 
 Reads a `Load` as JSON from stdin. Prints `begin <seconds since the epoch>`, then `done`; then the file `out`

@@ -27,7 +27,7 @@ def require_answered(*loads: Requests) -> None:
     refused = sum(each.result.refused for each in loads)
     if unanswered or refused:
         problems = "; ".join(problem for each in loads for problem in each.result.problems[:EXAMPLES_MAX])
-        raise CheckFailed(f"{unanswered:,} requests without a 202, {refused:,} of them refused: {problems}")
+        raise CheckFailed(f"{unanswered:,} requests without a 202, {refused:,} of them rejected: {problems}")
 
 
 def wait_until(

@@ -136,7 +136,7 @@ def check(requests: Requests, scene: Scene, judged: Judged, calls: Sequence[Call
     """By id: every 202 has its verdict, the right one; every match was called once, no other contact was."""
     result = requests.result
     if result.refused:
-        raise CheckFailed(f"{result.refused:,} requests were refused: {result.problems[:EXAMPLES_MAX]}")
+        raise CheckFailed(f"{result.refused:,} requests were rejected: {result.problems[:EXAMPLES_MAX]}")
     questionnaire = scene.questionnaire
     answered = {UUID(completion_id).bytes: number for number, completion_id in requests.ids()}
     if missing := answered.keys() - judged.seen_at.keys():

@@ -1,4 +1,4 @@
-"""`qualify` with so many campaigns, of which each completion matches about two, whatever their number."""
+"""`qualify` with a growing number of campaigns, of which each completion matches about two."""
 
 from __future__ import annotations
 

@@ -167,5 +167,5 @@ def _check(calls: Sequence[Call], messages: int) -> None:
     contacts = len({call.to for call in calls})
     if refused or len(calls) != messages or contacts != messages:
         raise CheckFailed(
-            f"{len(calls):,} calls to {contacts:,} contacts for {messages:,} messages, {refused:,} refused"
+            f"{len(calls):,} calls to {contacts:,} contacts for {messages:,} messages, {refused:,} rejected"
         )

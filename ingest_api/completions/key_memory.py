@@ -1,4 +1,4 @@
-"""A short memory of the idempotency keys in use, to refuse a key that comes again with another content.
+"""A short memory of idempotency keys in use, to reject a key that is repeated with other content.
 
 It belongs to one process and is bounded, so it proves a conflict and never the absence of one. A repeat that
 is not found is accepted, and is the same completion by its id.

@@ -1,4 +1,4 @@
-"""An event without what may say who somebody is: for commands whose output ends up in logs and tickets."""
+"""Removes personal data from an event, for commands whose output ends up in logs and tickets."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One verb a file; each takes its options, calls what does the work, and says how it went."""
+"""The commands, one verb per file; each parses its options, calls the module that works, and prints."""

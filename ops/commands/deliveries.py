@@ -47,7 +47,7 @@ def list_rows(
 ) -> None:
     """List deliveries, without --state those that wait for an operator: ambiguous and dead.
 
-    The oldest campaign month first, a page at a time. docs/delivery-states.md says what each state means.
+    The oldest campaign month first, a page at a time. docs/delivery-states.md describes the states.
 
     Exit codes: 0 listed, 2 something could not be read.
 
@@ -67,7 +67,7 @@ def list_rows(
     for one in given:
         if one not in (*DeliveryState, ALL_STATES):
             known = ", ".join((*DeliveryState, ALL_STATES))
-            typer.echo(f"There is no state {one!r}: choose of {known}.", err=True)
+            typer.echo(f"There is no state {one!r}: choose one of {known}.", err=True)
             raise typer.Exit(CANNOT)
     everything = ALL_STATES in given
     wanted = None if everything else [DeliveryState(one) for one in given] or NEEDS_AN_OPERATOR
@@ -123,7 +123,7 @@ def show(
 def resolve(
     id: Id,
     verdict: Annotated[Answer, typer.Option("--as", help="What you found at the provider.")],
-    reason: Annotated[str, typer.Option(help="How you know; no personal data.")],
+    reason: Annotated[str, typer.Option(help="How this is known; without personal data.")],
     checked_at_provider: Annotated[
         bool,
         typer.Option("--checked-at-provider", help="Required for not-sent: you have looked at the provider."),
@@ -178,7 +178,7 @@ def redrive(
 ) -> None:
     """Send dead and failed deliveries once more, after the cause is removed.
 
-    Only where it is certain that no call of it sent anything: every call was refused, not written, or
+    Only where it is certain that no call of it sent anything: every call was rejected, not written, or
     resolved as not-sent, and no status proves a message. Others are left, each with its reason. They wait
     with all their attempts again; stops, opt-outs and cancelled campaigns count as for every delivery.
 

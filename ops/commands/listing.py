@@ -1,4 +1,4 @@
-"""How a list is asked for and printed: a page at a time, as a table or as JSON."""
+"""Options and output of commands that list: a page at a time, as a table or as JSON."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def stop() -> int:
         return 0
     if not _ours(owner_pid):
         raise CannotStart(
-            f"Process {owner_pid} has ended, its servers are still stopping: wait a moment and try again."
+            f"Process {owner_pid} has ended, its servers are still stopping: repeat the command in a moment."
         )
     os.kill(owner_pid, signal.SIGTERM)
     deadline_s = time.monotonic() + STOP_TIMEOUT_S

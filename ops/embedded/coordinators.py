@@ -1,4 +1,4 @@
-"""Whether consumer groups can be served, which an open port does not say."""
+"""Checks that the brokers serve consumer groups, which an open port does not prove."""
 
 from __future__ import annotations
 

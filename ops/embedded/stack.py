@@ -1,4 +1,4 @@
-"""The three servers as one thing that starts, tells its addresses and stops."""
+"""Starts and stops the three servers together, and returns their addresses."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _edge(topology: Topology) -> Row:
                 ),
             ),
             Panel(
-                "Refused/s",
+                "Rejected/s",
                 "By problem type.",
                 (Query("sum by (problem) (rate(quizstream_edge_refused_total[1m]))", "{{problem}}"),),
                 unit="ops",

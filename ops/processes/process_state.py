@@ -1,4 +1,4 @@
-"""What the supervisor says about its processes in a file, so that `doctor` and tests can find them."""
+"""The supervisor's state file of its processes, read by `doctor` and tests."""
 
 from __future__ import annotations
 

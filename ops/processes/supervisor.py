@@ -1,12 +1,16 @@
 """Keeps the processes of one home running.
 
-A small one of ours. circus brings zmq, tornado and a control socket; supervisord has no parent-death signal,
-so that a killed supervisor leaves its children behind, and a linear back-off that never resets. Needed here,
-and all there is: children that cannot outlive us (`ops.processes.tether`), back-off that resets, restart
-counts as a metric, bounded logs, a state file, and pause, resume and kill by name for operators and fault
-tests.
+Established supervisors lack what is needed here: circus requires zmq, tornado and a control socket;
+supervisord has no parent-death signal, so that a killed supervisor leaves its children behind, and a linear
+back-off that never resets.
 
-One thread calls `step()` again and again. Only `pause` and `stop` wait for a process to end.
+This one has:
+
+- children that cannot outlive it (`ops.processes.tether`);
+- a back-off that resets, restart counts as a metric, log files with a limit, a state file;
+- pause, resume and kill by name, for operators and fault tests.
+
+One thread calls `step()` repeatedly. Only `pause` and `stop` wait for a process to end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Becomes another program that cannot outlive the process that asked for it.
+"""Becomes another program that cannot outlive the process that started it.
 
 Run as a plain script by `ops.processes.tether.spawn`, before the real program:
 `python -I -S tethered_exec.py OWNER_PID DEATH_SIGNAL NICENESS UID GID PROGRAM [ARGUMENT...]`, where `-` keeps

@@ -1,4 +1,4 @@
-"""Holds a request against what the Cloud API demands, and says no with the API's codes. Pure."""
+"""Checks a request against the rules of the Cloud API, and rejects it with the API's codes. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator's numbers for Prometheus, read from its state when asked."""
+"""The simulator's metrics, read from its state at each scrape."""
 
 from __future__ import annotations
 

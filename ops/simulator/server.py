@@ -1,6 +1,4 @@
-"""The process `simulator`: stands in for the provider where there is no account, and for its bad days in
-tests.
-"""
+"""The process `simulator`: replaces the provider in the demo, and its failures in tests."""
 
 from __future__ import annotations
 

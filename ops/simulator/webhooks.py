@@ -1,6 +1,4 @@
-"""What the provider tells the edge: statuses and inbound messages, late, doubled, out of order, signed,
-retried.
-"""
+"""The simulator's webhooks: statuses and inbound messages, signed, retried, late, repeated, out of order."""
 
 from __future__ import annotations
 

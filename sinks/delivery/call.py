@@ -1,12 +1,12 @@
-"""One number's calls, from tickets to results: connect, mark, call, record.
+"""The calls of one number, from tickets to results: connect, mark, call, record.
 
-The order is what the promise of the ledger rests on:
+The guarantees of the ledger depend on this order:
 
 1. A connection is open before anything is marked: an unreachable provider costs no attempt.
-2. The mark is durable before the call: a crash leaves a row that says "the provider may have been called".
-3. The call is made only if little time has passed since *before* the mark was requested: a process that slept
+2. The mark is durable before the call: after a crash the row shows that the provider may have been called.
+3. The call is made only if little time has passed since *before* the mark was requested: a suspended process
    does not call.
-4. The place in flight is free only when the result is durable: never more rows `calling` than places.
+4. A place in flight is free only when the result is durable: never more rows `calling` than places.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ class Calls:
             case Rejected(listed=False, code=code):
                 self._metrics.unlisted_codes.labels(self._provider.name, code).inc()
                 log.error(
-                    "attempt %s: provider %s refused with the unlisted code %s; the delivery failed",
+                    "attempt %s: provider %s rejected it with the unlisted code %s; the delivery failed",
                     result.attempt_id,
                     self._provider.name,
                     code,

@@ -1,8 +1,8 @@
-"""How many deliveries to lease at once, and which number gets each: sized to what the numbers can send soon.
+"""The size of a claim and its distribution over the numbers: what each number can send soon. Pure.
 
-A delivery that is leased and not called in time is handed back: two writes and two events for nothing. So a
-number asks for what its pace lets it begin within `CLAIM_AHEAD_S`, and within what is left of its own lease.
-Pure.
+A delivery that is leased and not called in time is returned: two writes and two events without effect. A
+number therefore requests only what it can start within `CLAIM_AHEAD_S` and within the rest of its own
+lease.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Group commit: what many tasks want to write at the same moment becomes one transaction."""
+"""Group commit: the concurrent writes of many tasks become one transaction."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every number the sender shows. Label `number` is the provider's phone number id, which is no personal
-data.
-"""
+"""All metrics of the sender. Label `number` is the provider's phone number id, which is not personal data."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ class SenderMetrics:
         )
         self.unlisted_codes = Counter(
             "quizstream_sender_unlisted_codes",
-            "Refusals with a code that the provider's package does not list.",
+            "Rejections with a code that the provider's package does not list.",
             ["provider", "code"],
             registry=registry,
         )

@@ -1,6 +1,6 @@
 """The one owner of a sender number: its queue and pace, its connections, its calls and its hand-backs.
 
-It reports to nobody: the sender looks at it, offers deliveries to it, and retires it.
+It has no callbacks: the sender reads its state, offers deliveries to it, and retires it.
 """
 
 from __future__ import annotations

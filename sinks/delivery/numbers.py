@@ -1,8 +1,8 @@
-"""Sending numbers: each is leased to one sender process at a time, under a fencing token that only grows.
+"""Sender numbers: each is leased to one sender process at a time, under a fencing token that only grows.
 
 The processes share the numbers equally (`shares.py`). Because a number has one user, its pace, its calls in
-flight and its order are plain facts of one process. The lease is renewed well before it ends; a process
-that could not renew stops using the number by its own clock, and the mark before each call checks again.
+flight and its order are the state of one process. The lease is renewed well before it ends; a process that
+cannot renew it stops using the number by its own clock, and the mark before each call checks it again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Deliveries whose `leased` event is not in its topic yet: they are not called yet.
+"""The publish gate: a delivery is not called before its `leased` event is in its topic.
 
-A restored ledger learns from that topic which deliveries may have been called (docs/dead_letters.md). Each
-delivery waits for its own event alone, whatever else the outbox holds.
+A restored ledger reads from that topic which deliveries may have been called (docs/dead_letters.md). Each
+delivery waits only for its own event, independent of other rows of the outbox.
 """
 
 from __future__ import annotations

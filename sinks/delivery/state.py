@@ -48,11 +48,11 @@ MEANINGS: Mapping[DeliveryState, str] = MappingProxyType(
         SENT: "accepted by the provider, which gave it a message id",
         DELIVERED: "on the recipient's device, by a status webhook",
         READ: "read by the recipient, by a status webhook",
-        FAILED: "refused for good: by the provider, or impossible to build",
+        FAILED: "rejected finally by the provider, or impossible to build",
         SUPPRESSED: "the contact opted out",
         CANCELLED: "its campaign was cancelled before the call",
         AMBIGUOUS: "the call has no known end; never called again by itself",
-        DEAD: "every attempt was refused or not written",
+        DEAD: "every attempt was rejected or not written",
     }
 )
 
@@ -65,15 +65,15 @@ class Event(StrEnum):
     MARKED = "marked"
     OPT_OUT_FOUND = "opt-out found"
     CANCELLATION_FOUND = "cancellation found"
-    MARK_REFUSED = "mark refused"
+    MARK_REFUSED = "mark rejected"
     HANDED_BACK = "handed back"
     NOT_SENDABLE = "not sendable"
     LEASE_EXPIRED = "lease expired"
     SENDER_LOST = "sender lost"
     ACCEPTED = "accepted"
     NOT_SENT = "not sent"
-    REFUSED = "refused"
-    REFUSED_OPT_OUT = "refused: opted out"
+    REFUSED = "rejected"
+    REFUSED_OPT_OUT = "rejected: opted out"
     ATTEMPTS_USED_UP = "attempts used up"
     NO_CLEAR_END = "no clear end"
     STATUS_SENT = "status sent"
@@ -120,8 +120,8 @@ RULES: tuple[Rule, ...] = (
     Rule(Event.LEASE_EXPIRED, (LEASED,), WAITING, "reclaim_leased", "its sender was lost before the mark"),
     Rule(Event.SENDER_LOST, (CALLING,), AMBIGUOUS, "reclaim_calling", "its sender was lost after the mark"),
     Rule(Event.ACCEPTED, _CALLED, SENT, "record_results", "the provider accepted the message"),
-    Rule(Event.NOT_SENT, _CALLED, WAITING, "record_results", "certainly not sent; tried again when due"),
-    Rule(Event.REFUSED, _CALLED, FAILED, "record_results", "the provider refuses this message for good"),
+    Rule(Event.NOT_SENT, _CALLED, WAITING, "record_results", "certainly not sent; retried when due"),
+    Rule(Event.REFUSED, _CALLED, FAILED, "record_results", "the provider rejects this message finally"),
     Rule(Event.REFUSED_OPT_OUT, _CALLED, SUPPRESSED, "record_results", "the provider reports an opt-out"),
     Rule(Event.ATTEMPTS_USED_UP, _CALLED, DEAD, "record_results", "the last attempt was not sent either"),
     Rule(Event.NO_CLEAR_END, (CALLING,), AMBIGUOUS, "record_results", "written, without a clear answer"),

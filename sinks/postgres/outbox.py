@@ -1,4 +1,4 @@
-"""What Kafka must be told about a change in Postgres: written in its transaction, published after it."""
+"""The outbox: events of changes in Postgres, written in their transaction and published to Kafka after it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sinks.postgres.queries import load_queries
 LOG = logging.getLogger(__name__)
 QUERIES = load_queries(Path(__file__).with_name("outbox.sql"))
 LEADER_LOCK_ID = 7_165_002
-LEAD_RETRY_S = 1.0  # how often a second publisher asks whether the first is gone
+LEAD_RETRY_S = 1.0  # how often a second publisher checks whether the first has ended
 MEASURE_EVERY_S = 5.0
 DEPTH_COUNTED_MAX = 100_000
 
@@ -70,15 +70,16 @@ class Guard(Protocol):
 
 
 def enqueue(connection: Connection, role: str, key: bytes, value: bytes | None) -> None:
-    """Within the transaction of the change. `role` is a topic of the topology, None a tombstone.
+    """Add an event, within the transaction of the change.
 
-    Lock the object that `key` stands for first: that keeps the order of its events.
+    - `role` is a topic of the topology; a value of None is a tombstone.
+    - Lock the object of `key` first: that keeps the order of its events.
     """
     connection.execute(QUERIES["enqueue"], [role, key, value])
 
 
 def enqueue_all(connection: Connection, role: str, events: Iterable[tuple[bytes, bytes]]) -> None:
-    """As `enqueue`, for many; in the order given."""
+    """Add many events like `enqueue`, in the order given."""
     rows = ((role, key, value) for key, value in events)
     copy_rows(connection, QUERIES["enqueue_copy"], ["text", "bytea", "bytea"], rows)
 
@@ -117,7 +118,7 @@ class Publisher:
         self.holding = True
 
     def run(self, stop: threading.Event) -> None:
-        """Returns after `stop`, the rows in hand published and deleted. Raises what waiting does not mend."""
+        """Run until `stop`; return with the current rows published and deleted. Raises lasting errors."""
         try:
             while not stop.is_set():
                 try:
@@ -131,7 +132,7 @@ class Publisher:
             self._release()
 
     def publish_once(self) -> int:
-        """One batch; returns how many rows it moved, 0 also where another process leads."""
+        """Publish one batch; return the number of rows, 0 also if another process leads."""
         connection = self._database()
         if not self._leads(connection):
             return 0
@@ -147,7 +148,7 @@ class Publisher:
         report = self._deliver(rows)
         done = _in_order(rows, report.failures)
         reach("outbox.delivered")
-        # Only now: a crash before this line sends the rows again.
+        # Not earlier: a crash before this line publishes the rows again.
         with connection.transaction():
             connection.execute(QUERIES["delete_rows"], [[row.id for row in done]])
             if self._guard is not None and report.ranges:
@@ -174,11 +175,11 @@ class Publisher:
         self._aside |= {row: until for row in rows if row.id in failures}
 
     def held_up(self) -> bool:
-        """Whether events wait all the same: a transaction that began before theirs is still open."""
+        """Return whether events must wait: a transaction that began before theirs is still open."""
         return self._database().execute(QUERIES["any_rows"]).fetchone() == (True,)
 
     def _round(self) -> float:
-        """Publishes a batch and says how long to wait for the next, in seconds."""
+        """Publish a batch; return the wait before the next one, in seconds."""
         moved = self.publish_once()
         self._measure()
         if not self.leading:
@@ -235,7 +236,7 @@ class Publisher:
             raise error
         cause = describe(error) if isinstance(error, psycopg.Error) else str(error)
         wait_s = self._backoff.after_failure_s()
-        LOG.warning("outbox: %s; again in %.1f s", cause, wait_s)
+        LOG.warning("cannot publish the outbox (%s); retrying in %.1f s", cause, wait_s)
         metrics.OUTBOX_SETBACKS.labels(type(error).__name__).inc()
         self.holding = True
         if isinstance(error, psycopg.Error):
@@ -248,7 +249,7 @@ class Publisher:
         return self._connection
 
     def _release(self) -> None:
-        """Ends the session, and with it the lead."""
+        """End the session, and with it the lead."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -1,4 +1,4 @@
-"""One page of a list that is read by key: no row is skipped or shown twice, whatever changes meanwhile."""
+"""A page of a list by key: no row is skipped or repeated, even if rows change meanwhile."""
 
 from __future__ import annotations
 

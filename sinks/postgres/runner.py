@@ -137,8 +137,8 @@ class Runner(Generic[Event]):
         for partition, (low, high) in bounds.items():
             if not low <= known[partition] <= high:
                 raise DataLoss(
-                    f"sink {self._sink.name}: {self._topic}[{partition}] goes on at {known[partition]}, but "
-                    f"the log holds {low} to {high}: records are lost. To accept that, delete this position "
+                    f"sink {self._sink.name}: {self._topic}[{partition}] continues at {known[partition]}, "
+                    f"but the topic has {low} to {high}: records are lost. To accept it, delete this offset "
                     "from the table sink_offsets"
                 )
         self._next = {partition: known[partition] for partition in bounds}

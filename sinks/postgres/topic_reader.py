@@ -1,4 +1,4 @@
-"""A sink's end of Kafka: membership in its group, and batches from the positions that it is told."""
+"""A sink's Kafka consumer: membership in its group, and batches from given offsets."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pipeline.runtime.topic_reader import record_of
 from pipeline.topology.model import Sink as SinkPlan
 
 LOG = logging.getLogger(__name__)
-# The broker gathers this much, or for this part of the batch's wait, before it answers a fetch: a fetch has a
-# cost of its own, here and there, and at the design rate every record would be one.
+# The broker collects this much, or for this part of the batch's wait, before it answers a fetch: a fetch
+# has a fixed cost on both sides, and at the design rate each record would be one.
 FETCH_BYTES_MIN = 262_144
 FETCH_WAIT_RATIO = 0.5
 WATERMARK_TIMEOUT_S = 5.0
-SLICE_RECORDS = 100  # how many are taken before the batch's size is looked at again
+SLICE_RECORDS = 100  # records taken between two checks of the batch's size
 BATCH_BYTES_MAX = 8_000_000
 
 
 class DataLoss(OperatorError):
-    """The log no longer holds what comes next: the process must stop, a person must decide."""
+    """The topic no longer has the next record: the process must stop, and an operator decides."""
 
 
 class Unreadable(Exception):
-    """Kafka cannot be read for now."""
+    """Kafka cannot be read at the moment."""
 
 
 class _Broker(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class _Statistics(msgspec.Struct, frozen=True):
 class LogReader:
     """Consumes one topic as a member of the sink's group; used by one thread.
 
-    Being assigned partitions gives nothing yet: records come after `start_at`, from the offsets given there.
+    After an assignment no record is returned before `start_at`, which sets the offsets.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LogReader:
         return not self._placed
 
     def bounds(self, partition: int) -> tuple[int, int]:
-        """First offset in the log and the one after the last, asked from the broker. Raises `Unreadable`."""
+        """Return the first offset and the one after the last, from the broker. Raises `Unreadable`."""
         try:
             low, high = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, partition), timeout=WATERMARK_TIMEOUT_S
@@ -104,10 +104,10 @@ class LogReader:
         self._consumer.consume(1, timeout=seconds)
 
     def take(self) -> list[Record]:
-        """The next records, as many as the plan's batch has, or those that came in the batch's wait.
+        """Return the next records: at most the plan's batch, or those that arrived in the batch's wait.
 
-        May be empty, and may end a hold of partitions or begin another: look at `must_start` before the
-        records are used. Raises `DataLoss` and `Unreadable`.
+        May be empty. May change the assignment: check `must_start` before using the records. Raises
+        `DataLoss` and `Unreadable`.
         """
         deadline = self._clock() + self._plan.batch_wait_ms_max / 1000
         records: list[Record] = []
@@ -124,7 +124,7 @@ class LogReader:
         return records
 
     def behind(self, next_offsets: Mapping[int, int]) -> dict[int, int]:
-        """Records in the log at and after the given offsets, as far as the last fetch saw it."""
+        """Return the number of records from the given offsets on, as of the last fetch."""
         lags = {}
         for partition, offset in next_offsets.items():
             _, high = self._consumer.get_watermark_offsets(
@@ -135,17 +135,17 @@ class LogReader:
         return lags
 
     def publish_positions(self, next_offsets: Mapping[int, int]) -> None:
-        """Tells the group what the tables hold, for lag views; nothing depends on its success."""
+        """Commit the tables' offsets to the group, for lag measurement; its success is not required."""
         try:
             self._consumer.commit(
                 offsets=[TopicPartition(self._topic, p, o) for p, o in next_offsets.items()],
                 asynchronous=True,
             )
         except KafkaException:
-            return  # the next one says more
+            return  # the next commit has a newer offset
 
     def close(self) -> None:
-        """Leaves the group, so that others get the partitions at once."""
+        """Leave the group, so that others get the partitions at once."""
         self._consumer.close()
 
     def _assign(self, offsets: Mapping[int, int]) -> None:

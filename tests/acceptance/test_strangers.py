@@ -37,7 +37,7 @@ def test_a_table_of_a_hundred_columns_with_names_in_any_script_gaps_and_bad_rows
 
     assert done.returncode == 1
     counts = json.loads(done.stdout)
-    assert (counts["rows"], counts["accepted"], counts["refused"]) == (5, 3, 2)
+    assert (counts["rows"], counts["accepted"], counts["rejected"]) == (5, 3, 2)
     refused = sorted(line for line in done.stderr.splitlines() if line.startswith("line "))
     assert [line.split(":")[0] for line in refused] == ["line 5", "line 6"]
     assert "has 1 cells, the header has 100" in refused[0]

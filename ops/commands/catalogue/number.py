@@ -37,7 +37,7 @@ def add(
 
     The secret itself is never stored: set the variable in the environment of `whatsapp-sender`.
 
-    Exit codes: 0 it is there, 2 refused (every reason is given) or not possible.
+    Exit codes: 0 it is there, 2 rejected (every reason is given) or not possible.
 
     Examples:
 
@@ -127,7 +127,7 @@ def hold(
 
 @number.command()
 def release(number_id: NumberId) -> None:
-    """End a hold, whoever made it, and a stop of this number: it sends again.
+    """End every hold and stop of this number: it sends again.
 
     Exit codes: 0 it may send, 2 there is no such number, or it could not be done.
 

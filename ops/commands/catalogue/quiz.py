@@ -25,7 +25,7 @@ def add(
 
       {quiz_id: feedback, tenant_id: acme, title: Feedback, questions: [{question_id: q1, right_answer: "4"}]}
 
-    Exit codes: 0 saved, 2 refused (every reason is given) or not possible.
+    Exit codes: 0 saved, 2 rejected (every reason is given) or not possible.
 
     Example:
 

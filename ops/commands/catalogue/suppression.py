@@ -27,7 +27,7 @@ Tenant = Annotated[str, typer.Option(help="Whose messages the contact does not g
 def add(
     phone: Phone,
     tenant: Tenant,
-    reason: Annotated[str, typer.Option(help="No personal data.")] = "asked for by the contact",
+    reason: Annotated[str, typer.Option(help="No personal data.")] = "requested by the contact",
 ) -> None:
     """Suppress a contact, also one that no completion came from yet: no call to it is begun from now on.
 
@@ -37,7 +37,7 @@ def add(
 
     Example:
 
-      quizstream suppression add "+55 47 98921-1984" --tenant acme --reason "asked for by e-mail"
+      quizstream suppression add "+55 47 98921-1984" --tenant acme --reason "requested by e-mail"
     """
     from ops.actor import actor
     from ops.locate import find
@@ -108,7 +108,7 @@ def import_file(
     tenant: Tenant,
     reason: Annotated[str, typer.Option(help="Of all of them; no personal data.")] = "imported list",
 ) -> None:
-    """Suppress everybody in a file. Lines that hold no phone are named and left; the others count.
+    """Suppress all contacts of a file. Lines without a valid phone are printed and skipped.
 
     The same file again changes nothing. Files of `suppression export` are taken as they are.
 

@@ -18,7 +18,7 @@ def add(
 ) -> None:
     """Make a tenant, or rename it. Its quizzes, campaigns and numbers come after it.
 
-    Exit codes: 0 it is there, 2 refused or not possible.
+    Exit codes: 0 it is there, 2 rejected or not possible.
 
     Example:
 

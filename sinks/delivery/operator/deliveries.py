@@ -1,4 +1,4 @@
-"""Deliveries as operators see them: in pages by key, and one with all that the ledger knows of it."""
+"""Deliveries for operators: pages by key, and one delivery with its whole ledger history."""
 
 from __future__ import annotations
 

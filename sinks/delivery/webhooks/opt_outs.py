@@ -1,4 +1,4 @@
-"""What people tell the provider's number: STOP becomes a suppression, before the next send."""
+"""Inbound messages to a sender number: STOP becomes a suppression, before the next send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a provider's status makes of a delivery: pure, with the same end in whatever order they come."""
+"""Merges a provider status into a delivery's state; the result does not depend on their order. Pure."""
 
 from __future__ import annotations
 

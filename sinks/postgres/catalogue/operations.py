@@ -1,4 +1,4 @@
-"""What operators do to the catalogue: each change and its entry in the audit log are one transaction.
+"""Operators' changes of the catalogue: each change and its entry in the audit log are one transaction.
 
 The command line and every other surface for operators call these functions. `actor` names who acts. An action
 that changes nothing leaves no entry.
@@ -67,7 +67,7 @@ def add_campaign(
 
 
 def end_campaign(connection: Connection, actor: str, campaign_id: str, now_ms: int) -> Campaign:
-    """Cancels it for good; returns its last version. Raises `UnknownCampaign`."""
+    """Cancel a campaign permanently; return its last version. Raises `UnknownCampaign`."""
     with connection.transaction():
         before = newest_campaign(connection, campaign_id)
         last = cancel_campaign(connection, campaign_id, now_ms)

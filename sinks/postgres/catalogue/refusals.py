@@ -1,4 +1,4 @@
-"""Why the catalogue does not take something."""
+"""The errors with which the catalogue rejects a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suppressions: contacts of a tenant to whom nothing is sent, asked for by the contact or by its tenant."""
+"""Suppressions: contacts of a tenant that receive no message, on request of the contact or of the tenant."""
 
 from __future__ import annotations
 

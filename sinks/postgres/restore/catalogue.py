@@ -1,9 +1,8 @@
 """Restores quizzes, campaigns and tokens that are newer in Kafka than in a restored catalogue.
 
-Versions are never changed, so a campaign that was saved after the copy must come back as it was: the next
-one saved would take its number. A campaign whose newest version the copy does not know, and which is not
-active, comes back as cancelled: whether it was cancelled or only ended cannot be told, and a message too few
-can be sent later.
+Versions are immutable, so a campaign that was saved after the copy is restored unchanged: the next one saved
+would take its number. A campaign whose newest version is missing in the copy and is not active is restored as
+cancelled: the topic does not distinguish cancelled from ended, and a missing message can be sent later.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
 
 
 def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str) -> int:
-    """Takes in what is newer than the tables, and says it once more, so that compaction keeps it.
+    """Store what is newer than the tables, and publish it again, so that compaction keeps it.
 
     Returns how many records were newer; idempotent. Raises KafkaException.
     """

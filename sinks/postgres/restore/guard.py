@@ -1,12 +1,12 @@
-"""Lets nobody send from a ledger that is older than what Kafka knows: a restored copy, a standby that lagged.
+"""Prevents sending from a ledger that is older than Kafka: a restored copy, or a standby that lagged.
 
-The publisher of the outbox is the only writer of delivery events, so whoever leads it can tell: what lies in
-that topic beyond the position kept in the tables is newer than the tables, or was published in the moment of
-a crash. It is read before anything else is published. Where it is newer, or where Kafka has seen the sinks
-further than the tables say, sending is held (`sending_stops`, scope 'recovery') until the sinks have read up
-to where the topics were, and then the history is put into the ledger. Sending needs a permit, which the
-leader renews; a permit counts only in the server and the tables it was granted for, so a restored copy is
-held from its first moment.
+- The outbox publisher is the only writer of delivery events. Events beyond the offset in the tables are newer
+  than the tables, or were published just before a crash. They are read before anything else is published.
+- If they are newer, or if Kafka has a newer offset of a sink than the tables, sending is stopped
+  (`sending_stops`, scope 'recovery') until the sinks have reached the ends of the topics. Then the history is
+  applied to the ledger.
+- Sending needs a permit, which the leader renews. A permit is valid only for the server and the tables for
+  which it was granted, so a restored copy never has one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Offset(NamedTuple):
 
 
 class RestoreGuard:
-    """Used by the one publisher that leads, with its connection. `clock` is monotonic, in seconds."""
+    """Used by the leading publisher, on its connection. `clock` is monotonic, in seconds."""
 
     def __init__(
         self, topology: Topology, bootstrap: str, clock: Callable[[], float] = time.monotonic
@@ -56,10 +56,10 @@ class RestoreGuard:
         self._recovering = False
 
     def verify(self, connection: Connection) -> None:
-        """Call it when the lead was won, before anything is published.
+        """Read the history; call it after winning the lead, before anything is published.
 
-        Returns with the history read and, where the tables are behind it, with sending held. Raises
-        KafkaException and psycopg.Error: then nothing is permitted.
+        Returns with sending stopped if the tables are older than the history. Raises KafkaException and
+        psycopg.Error; then no permit is granted.
         """
         self._renewed_at = float("-inf")
         newer = self._read_history(connection)
@@ -69,7 +69,7 @@ class RestoreGuard:
             return
         self._recovering = True
         LOG.warning(
-            "the tables are older than the topics (%d newer events; sinks behind: %s): sending is held",
+            "the tables are older than the topics (%d newer events; lagging sinks: %s): sending stops",
             newer,
             ", ".join(behind) or "none",
         )
@@ -93,7 +93,7 @@ class RestoreGuard:
         return all(moved)
 
     def renew(self, connection: Connection) -> None:
-        """Call it often while leading: renews the permit, or ends a recovery that has caught up."""
+        """Renew the permit, or end a recovery that has caught up; call it often while leading."""
         if self._clock() - self._renewed_at < RENEW_EVERY_S:
             return
         self._renewed_at = self._clock()
@@ -127,8 +127,8 @@ class RestoreGuard:
         connection.execute(QUERIES["set_position"], [self._topic.name, partition, offset])
 
     def _is_behind(self, connection: Connection, sink: Sink) -> bool:
-        """Whether Kafka has seen this sink further than its tables say."""
-        # Kafka first: the sinks run meanwhile, and move their tables before they tell Kafka.
+        """Return whether Kafka has a newer offset of this sink than its tables."""
+        # Kafka first: the sinks run meanwhile, and move their tables before they commit to Kafka.
         committed = self._committed(sink)
         kept = self._kept(connection, sink)
         return any(offset > kept[p] for p, offset in committed.items() if p in kept)
@@ -161,7 +161,11 @@ class RestoreGuard:
             connection.execute(QUERIES["end_recovery"])
         unplaced = history.unplaced(connection)
         metrics.UNPLACED.set(unplaced)
-        LOG.warning("recovery ended: %d deliveries put right, %d without a row", changed, unplaced)
+        LOG.warning(
+            "recovery ended: %d deliveries corrected, %d without a row; sending is permitted again",
+            changed,
+            unplaced,
+        )
         self._recovering = False
         return True
 

@@ -1,6 +1,7 @@
-"""The ledger's history in Kafka, taken into a ledger that was restored from an older copy.
+"""Applies the ledger's history from Kafka to a ledger that was restored from an older copy.
 
-While it is read it is only kept; it is applied at the end, when the sinks have opened every delivery again.
+Events are stored while they are read, and applied at the end, when the sinks have created every delivery
+again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class _Unplaced(NamedTuple):
 
 
 def keep(connection: Connection, records: Sequence[Record]) -> int:
-    """Keeps those events that are newer than their rows; returns how many there were. Commits nothing."""
+    """Store the events that are newer than their rows; return their number. Commits nothing."""
     events = [event for record in records if (event := _decoded(record)) is not None]
     ids = list({event.delivery_id for event in events})
     rows = fetch(connection, QUERIES["known_sequences"], _Known, [ids])
@@ -50,9 +51,9 @@ def keep(connection: Connection, records: Sequence[Record]) -> int:
 
 
 def apply(connection: Connection) -> int:
-    """Makes every delivery what it last was, or ambiguous where a call cannot be ruled out.
+    """Set every delivery to its last state, or to ambiguous if a call is possible; return the number changed.
 
-    Within the transaction that ends the recovery, with marks shut out. Returns how many were changed.
+    Called within the transaction that ends the recovery, while no delivery can be marked.
     """
     connection.execute(QUERIES["restore_suppressions"])
     connection.execute(QUERIES["restore_attempts"])
@@ -67,7 +68,7 @@ def apply(connection: Connection) -> int:
 
 
 def unplaced(connection: Connection) -> int:
-    """Deliveries of which Kafka holds a history, and the restored ledger no row."""
+    """Return the deliveries with events in Kafka and without a row in the restored ledger."""
     (row,) = fetch(connection, QUERIES["count_unplaced"], _Unplaced)
     return row.unplaced
 
@@ -76,7 +77,7 @@ def _decoded(record: Record) -> DeliveryEvent | None:
     try:
         return codec("delivery_event").decode(record.value)
     except Undecodable:
-        return None  # written by nobody of this project
+        return None  # not written by this project
 
 
 def _kept(event: DeliveryEvent) -> tuple[object, ...]:

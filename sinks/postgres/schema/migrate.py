@@ -23,12 +23,12 @@ _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
 class CannotMigrate(OperatorError):
-    """Why the database was left as it is; one line for an operator."""
+    """The database was not changed; the message is one line with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file of SQL. `checksum` is SHA-256, hex."""
+    """One SQL file. `checksum`: SHA-256, hex."""
 
     version: int
     name: str
@@ -37,7 +37,7 @@ class Migration:
 
 
 def migrations(directory: Path = MIGRATIONS) -> list[Migration]:
-    """All migrations in order. Raises `CannotMigrate` on a misnamed file or a gap in the numbers."""
+    """Return all migrations in order. Raises `CannotMigrate` for a misnamed file or a gap in the numbers."""
     found = []
     for path in sorted(directory.glob("*.sql")):
         match = _FILE_NAME.fullmatch(path.name)
@@ -47,22 +47,23 @@ def migrations(directory: Path = MIGRATIONS) -> list[Migration]:
         found.append(Migration(int(match[1]), match[2], hashlib.sha256(text.encode()).hexdigest(), text))
     for expected, migration in enumerate(found, start=1):
         if migration.version != expected:
-            raise CannotMigrate(f"migration {expected:04d} is missing or there twice")
+            raise CannotMigrate(f"migration {expected:04d} is missing or defined twice")
     return found
 
 
 def applied(database_url: str) -> list[Migration]:
-    """What the database has, in order (without the text); empty for a database that was never migrated."""
+    """Return the applied migrations in order (without the text); none for a database never migrated."""
     with connect(database_url, "migrate") as connection:
         return _applied(connection)
 
 
 def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
-    """Applies what is missing and returns it; an empty list when there was nothing to do.
+    """Apply the missing migrations and return them.
 
-    Creates the database first where it is absent. Safe to call from many processes at once. Each migration is
-    one transaction. Raises `CannotMigrate` when an applied file was changed since, when the database is newer
-    than this code, or when a statement fails.
+    - Creates the database if it does not exist.
+    - May be called by many processes at once; each migration is one transaction.
+    - Raises `CannotMigrate` if an applied file has changed, if the database is newer than this code, or if a
+      statement fails.
     """
     wanted = migrations(directory)
     _create_database_if_absent(database_url)
@@ -75,11 +76,11 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
 
 
 def pending(wanted: Sequence[Migration], present: Sequence[Migration]) -> list[Migration]:
-    """The migrations that the database lacks. Raises `CannotMigrate` when it has others than the files."""
+    """Return the missing migrations. Raises `CannotMigrate` if the database has others than the files."""
     if len(present) > len(wanted):
         newest = present[-1]
         raise CannotMigrate(
-            f"the database has migration {newest.version:04d}_{newest.name}, which this code does not know: "
+            f"the database has migration {newest.version:04d}_{newest.name}, which this code does not have: "
             "run newer code"
         )
     for ours, theirs in zip(wanted, present, strict=False):
@@ -92,7 +93,7 @@ def pending(wanted: Sequence[Migration], present: Sequence[Migration]) -> list[M
 
 
 def require_current(connection: Connection) -> None:
-    """Raises `CannotMigrate` unless the database is exactly at this code's schema."""
+    """Raise `CannotMigrate` unless the database is exactly at this code's schema."""
     missing = pending(migrations(), _applied(connection))
     if missing:
         raise CannotMigrate(
@@ -161,7 +162,7 @@ def _create_database(database_url: str, name: str) -> None:
 
 
 def _line(error: psycopg.Error) -> str:
-    """The server's own first line: it names no secret, because libpq keeps the password out of it."""
+    """Return the first line of the server's message, which never contains the password."""
     return (error.diag.message_primary or str(error)).strip().splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""Opens the delivery ledger's rows: the unique key of campaign and contact is the authority on duplicates."""
+"""Creates the ledger's rows; the primary key of campaign and contact decides what is a duplicate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TYPES = [
 
 
 class Deliveries:
-    """A match becomes a waiting delivery, or, where the contact has one already, a duplicate."""
+    """Stores a match as a waiting delivery, or as a duplicate if the contact already has one."""
 
     name = "deliveries"
 

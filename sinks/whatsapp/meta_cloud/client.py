@@ -1,6 +1,6 @@
-"""Meta's WhatsApp Cloud API: a rendered message to a request, an answer to an outcome.
+"""Meta's WhatsApp Cloud API: from a rendered message to a request, from an answer to an outcome.
 
-The API has no idempotency key. What cannot be proven is therefore said: see `outcome_of`.
+The API has no idempotency key, so an outcome that cannot be proven is ambiguous: see `outcome_of`.
 """
 
 from __future__ import annotations

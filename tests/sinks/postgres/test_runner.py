@@ -265,7 +265,7 @@ def test_a_position_that_the_log_no_longer_holds_stops_the_sink(corner: Corner) 
         admin = AdminClient({"bootstrap.servers": corner.bootstrap})
         admin.delete_records([TopicPartition(name, 0, kept_from)])[TopicPartition(name, 0)].result(DEADLINE_S)
 
-        with pytest.raises(DataLoss, match=rf"goes on at {position}, but the log holds {kept_from} to 10"):
+        with pytest.raises(DataLoss, match=rf"continues at {position}, but the topic has {kept_from} to 10"):
             corner.run_to_end(Completions())
 
     assert corner.rows(STORED) == []

@@ -79,7 +79,7 @@ def test_a_file_that_changed_after_it_was_applied_is_refused(
 def test_a_database_of_newer_code_is_refused(empty_database_url: str, directory: Path) -> None:
     migrate(empty_database_url, directory)
 
-    with pytest.raises(CannotMigrate, match="colours, which this code does not know: run newer code"):
+    with pytest.raises(CannotMigrate, match="colours, which this code does not have: run newer code"):
         migrate(empty_database_url)
 
 
@@ -143,7 +143,7 @@ def test_the_fifth_migration_runs_on_a_database_in_use_and_keeps_what_attempts_s
 def test_a_gap_in_the_numbers_is_refused(directory: Path) -> None:
     (directory / "0099_far.sql").write_text("SELECT 1")
 
-    with pytest.raises(CannotMigrate, match="missing or there twice"):
+    with pytest.raises(CannotMigrate, match="missing or defined twice"):
         migrations(directory)
 
 

@@ -9,7 +9,7 @@ import psycopg
 
 from pipeline.runtime.backoff import Backoff
 from schemas.codec import codec
-from sinks.maintenance import Upkeep
+from sinks.maintenance import Maintenance
 from sinks.postgres.connect import Connection
 from sinks.postgres.tables import dead_letter_retention
 from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
@@ -149,7 +149,7 @@ def test_the_scan_for_expired_payloads_uses_its_index(corner: Corner) -> None:
 def test_the_maintenance_thread_enforces_both(corner: Corner) -> None:
     keep(corner, 1, timedelta(days=8))
     topology = corner.topology
-    upkeep = Upkeep(
+    maintenance = Maintenance(
         topology.postgres,
         lambda: corner.connection,
         lambda: datetime.now(UTC).date(),
@@ -157,5 +157,5 @@ def test_the_maintenance_thread_enforces_both(corner: Corner) -> None:
         NoStatuses(),
         DeadLetterRetention(topology.dead_letters),
     )
-    upkeep._seldom(corner.connection)
+    maintenance._seldom(corner.connection)
     assert offsets(corner, "value IS NULL") == [1]
