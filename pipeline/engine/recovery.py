@@ -15,12 +15,25 @@ from faust.types import TP, EventT
 from mode import Service
 
 from pipeline.engine.consumer_thread import BatchApp
+from pipeline.engine.store import Unreadable, store_of
 
 QUIET_S = 1.0  # without events for so long, what remains is asked of the consumer instead
 
 
 class RecoveryFailed(Exception):
     """A table could not be brought up to its changelog."""
+
+
+class UnreadableState(RecoveryFailed):
+    """A changelog has records that cannot be read and that no later record of their key supersedes."""
+
+    def __init__(self, records: list[Unreadable]) -> None:
+        topic, partition, offset, why = records[0]
+        others = f"; {len(records) - 1} more follow" if len(records) > 1 else ""
+        super().__init__(
+            f"changelog {topic} partition {partition} offset {offset} cannot be read ({why}){others}; "
+            "a later record of the same key supersedes it: see docs/dead_letters.md"
+        )
 
 
 class StrictRecovery(Recovery):
@@ -33,6 +46,8 @@ class StrictRecovery(Recovery):
             try:
                 await self._take_event()
                 self._end_when_up_to_date()
+            except UnreadableState as exc:
+                cast(BatchApp, self.app).stop_process(exc)
             except Exception as exc:
                 cast(BatchApp, self.app).stop_process(RecoveryFailed(f"recovery of tables: {exc!r}"))
                 raise
@@ -78,10 +93,17 @@ class StrictRecovery(Recovery):
     def _end_when_up_to_date(self) -> None:
         if self.in_recovery and not self.need_recovery():
             self.flush_buffers()
+            self._require_readable()
             self._set_recovery_ended()
             self.signal_recovery_end.set()
         if not self.tables.standbys_ready and not self.standby_remaining_total():
             self.tables.on_standbys_ready()
+
+    def _require_readable(self) -> None:
+        tables = self.tables.values()
+        unreadable = [record for table in tables for record in store_of(table).unreadable()]
+        if unreadable:
+            raise UnreadableState(unreadable)
 
 
 class StrictTableManager(TableManager):

@@ -19,7 +19,7 @@ from faust.stores.base import Store
 from faust.tables.base import Collection
 from faust.types import TP, EventT
 
-from pipeline.engine.envelope import OFFSET_HEADER, payload, seal, source_offset
+from pipeline.engine.envelope import OFFSET_HEADER, CorruptEnvelope, payload, seal, source_offset
 from pipeline.engine.partition_db import PartitionDb
 
 
@@ -35,12 +35,22 @@ class Appended(NamedTuple):
     last: int
 
 
+class Unreadable(NamedTuple):
+    """A changelog record whose value is not an envelope."""
+
+    topic: str
+    partition: int
+    offset: int
+    why: str
+
+
 class BatchStore(Store[bytes, bytes]):
     """The databases of the assigned partitions of one table."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._dbs: dict[int, PartitionDb] = {}
+        self._unreadable: defaultdict[int, dict[bytes, Unreadable]] = defaultdict(dict)
 
     # -- for the runner
 
@@ -98,7 +108,8 @@ class BatchStore(Store[bytes, bytes]):
     ) -> None:
         """Take over changelog records: of each key the one with the highest source offset.
 
-        Raises `CorruptEnvelope` and what RocksDB raises; both must end the process.
+        A record that cannot be read is listed by `unreadable` until a later one of its key supersedes it, and
+        the position stays before it. Raises what RocksDB raises, which must end the process.
         """
         topic = self.table.changelog_topic.get_topic_name()
         by_partition: defaultdict[int, list[Any]] = defaultdict(list)
@@ -109,9 +120,13 @@ class BatchStore(Store[bytes, bytes]):
                 by_partition[event.message.partition].append(event.message)
         for partition, messages in by_partition.items():
             if partition in self._dbs:
-                self._apply(self._dbs[partition], messages)
+                self._apply(self._dbs[partition], messages, self._unreadable[partition])
 
-    def _apply(self, db: PartitionDb, messages: Sequence[Any]) -> None:
+    def unreadable(self) -> list[Unreadable]:
+        """Changelog records that cannot be read and were not superseded: the table lacks their keys."""
+        return [record for records in self._unreadable.values() for record in records.values()]
+
+    def _apply(self, db: PartitionDb, messages: Sequence[Any], unreadable: dict[bytes, Unreadable]) -> None:
         keys = [*dict.fromkeys(message.key for message in messages)]
         newest = {
             key: (source_offset(sealed) if sealed is not None else -1)
@@ -119,11 +134,18 @@ class BatchStore(Store[bytes, bytes]):
         }
         writes: dict[bytes, bytes | None] = {}
         for message in messages:
-            reflects = _reflects(message)
+            try:
+                reflects = _reflects(message)
+            except CorruptEnvelope as error:
+                place = (message.topic, message.partition, message.offset)
+                unreadable[message.key] = Unreadable(*place, str(error))
+                continue
+            unreadable.pop(message.key, None)
             if reflects >= newest[message.key]:
                 newest[message.key] = reflects
                 writes[message.key] = message.value
-        db.write(writes, max(db.position, messages[-1].offset))
+        reached = min([messages[-1].offset, *(record.offset - 1 for record in unreadable.values())])
+        db.write(writes, max(db.position, reached))
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -133,6 +155,7 @@ class BatchStore(Store[bytes, bytes]):
         ours = {tp.partition for tp in assigned if tp.topic == topic}
         for partition in self._dbs.keys() - ours:
             self._dbs.pop(partition).close()
+            self._unreadable.pop(partition, None)
         for partition in ours:
             self._open(partition)
 

@@ -136,7 +136,38 @@ def test_recovery_ends_with_the_highest_source_offset_of_each_key(
 
 def test_a_value_that_this_program_did_not_write_is_an_error(store: BatchStore) -> None:
     with pytest.raises(CorruptEnvelope):
-        apply(store, logged(0, b"a", b"short"))
+        source_offset(b"short")
+
+
+def test_a_changelog_record_that_cannot_be_read_is_named_and_the_position_stays_before_it(
+    store: BatchStore,
+) -> None:
+    apply(store, logged(0, b"a", seal(1, b"1")))
+    apply(store, logged(1, b"b", b"\xff\xff"), logged(2, b"c", seal(2, b"2")))
+    apply(store, logged(3, b"d", seal(3, b"3")))
+
+    (found,) = store.unreadable()
+    assert found[:3] == (CHANGELOG, 0, 1)
+    assert store.persisted_offset(TP0) == 0
+    assert store.get_many(0, [b"a", b"b", b"c", b"d"]) == [b"1", None, b"2", b"3"]
+
+
+@pytest.mark.parametrize(("repair", "value"), [(seal(0, b"again"), b"again"), (None, None)])
+def test_a_later_record_of_its_key_supersedes_it(
+    store: BatchStore, repair: bytes | None, value: bytes | None
+) -> None:
+    apply(store, logged(0, b"b", b"\xff\xff"), logged(1, b"c", seal(2, b"2")))
+    apply(store, logged(2, b"b", repair))
+
+    assert store.unreadable() == []
+    assert store.persisted_offset(TP0) == 2
+    assert store.get_many(0, [b"b", b"c"]) == [value, b"2"]
+
+
+def test_a_partition_that_went_takes_its_unreadable_records_along(store: BatchStore) -> None:
+    apply(store, logged(0, b"b", b"\xff\xff"))
+    asyncio.run(store.on_rebalance(set(), {TP0}, set()))
+    assert store.unreadable() == []
 
 
 def test_events_of_another_table_or_partition_are_left_out(store: BatchStore) -> None:

@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from ops.embedded.stack import ServerUrls
 from pipeline.engine.app import EXIT_UNRECOVERABLE
-from pipeline.engine.envelope import payload, source_offset
+from pipeline.engine.envelope import payload, seal, source_offset
 from tests.support.counting_worker import COUNT
 from tests.support.producer import make_producer
 
@@ -31,7 +31,7 @@ class Counting:
     """Topics of one test, what was written to them, and the workers on them."""
 
     def __init__(self, bootstrap: str, namespace: str, folder: Path) -> None:
-        self._bootstrap = bootstrap
+        self.bootstrap = self._bootstrap = bootstrap
         self._folder = folder
         self.group, self.source = f"{namespace}group", f"{namespace}source"
         self.changelog, self.dead_letters = f"{namespace}changelog", f"{namespace}dead"
@@ -235,11 +235,44 @@ def test_a_bad_record_and_a_lethal_one_go_to_the_dead_letters_and_the_rest_count
         assert deaths <= 3
 
     assert deaths == 3
-    assert sorted(letter.partition(b" ")[2] for letter in counting.dead()) == [
-        b"ValueError: bad",
-        b"the process died 3 times with this record in hand",
-    ]
+    raised, lethal = sorted(letter.partition(b" ")[2] for letter in counting.dead())
+    assert raised.startswith(b"ValueError at counting_worker.py:")
+    assert lethal == b"the process died 3 times with this record in hand"
     assert counting.counts() == counting.sent
+
+
+def test_a_changelog_record_that_cannot_be_read_stops_the_process_until_its_key_is_written_again(
+    counting: Counting, tmp_path: Path
+) -> None:
+    counting.send(1000)
+    worker = counting.start()
+    counting.wait_until_committed()
+    worker.terminate()
+    assert worker.wait(WAIT_S) == 0
+    producer = make_producer(counting.bootstrap)
+    offset = counting.ends(counting.changelog)[2]
+    producer.produce(counting.changelog, b"\xff\xff", b"a key of its own", partition=2)
+    producer.produce(counting.changelog, seal(0, COUNT.pack(0, -1)), b"another key", partition=2)
+    assert producer.flush(30) == 0
+
+    for name in ("a", "fresh"):  # with and without the table's files; twice, so that nothing is passed over
+        for _ in range(2):
+            assert counting.start(name).wait(WAIT_S) == EXIT_UNRECOVERABLE
+        lines = counting.log_of(name).read_text().splitlines()
+        said = [line for line in lines if "cannot be read" in line]
+        assert len(said) == 2
+        assert f"changelog {counting.changelog} partition 2 offset {offset} cannot be read" in said[0]
+        assert "see docs/dead_letters.md" in said[0]
+
+    producer.produce(counting.changelog, None, b"a key of its own", partition=2)
+    assert producer.flush(30) == 0
+    counting.send(500)
+    counting.start("fresh")
+    counting.wait_until_committed()
+    assert (
+        "CRITICAL"
+        not in counting.log_of("fresh").read_text().rpartition("cannot be read")[2].partition("\n")[2]
+    )
 
 
 def test_a_position_that_the_broker_does_not_hold_stops_the_process_with_one_clear_line(
