@@ -15,17 +15,22 @@ def up(
         int | None,
         typer.Option(help="Kafka brokers of a new home: 1 or 3. Later: as it was made."),
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Create the demo's tenants, quizzes, campaigns, numbers and token.")
+    ] = False,
 ) -> None:
     """Start the servers and every process, and return once they are ready.
 
-    Topics, tables and the demo seeds are created. With three brokers, one of them may fail without effect.
-    `quizstream down` stops everything.
+    Topics and tables are created, and with --demo the demo data, which sends to the simulator. Without it the
+    deployment is empty: docs/operations.md, "A deployment of your own", fills it by commands.
+
+    With three brokers, one of them may fail without effect. `quizstream down` stops everything.
 
     Exit codes: 0 all ready, 2 a server or process did not start (the last line is the reason).
 
     Examples:
 
-      quizstream up && quizstream replay answers.csv --quiz feedback-2026
+      quizstream up --demo && quizstream replay answers.csv --quiz feedback-2026
 
       quizstream up --foreground
 
@@ -34,4 +39,5 @@ def up(
     from ops.deployment import daemon
     from ops.deployment import up as foreground_up
 
-    raise typer.Exit(foreground_up.stay(brokers) if foreground else daemon.start(brokers))
+    start = foreground_up.stay if foreground else daemon.start
+    raise typer.Exit(start(brokers, demo=demo))

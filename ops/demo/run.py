@@ -28,7 +28,7 @@ def run(once: bool, brokers: int | None = None) -> int:
     end_on_sigterm()
     view = View()
     try:
-        with running(locate.find(), view, brokers) as everything:
+        with running(locate.find(), view, brokers, demo=True) as everything:
             wait_for_campaigns(everything.effective_at_ms, view)
             holds = demonstrate(everything.deployment, view)
             for name, address in addresses(everything.deployment):

@@ -11,6 +11,7 @@ import time
 
 import psutil
 
+from ops.deployment.prepare import DEMO_OPTION
 from ops.embedded.home import Home
 from ops.exits import CANNOT
 from pipeline.errors import CannotStart
@@ -21,7 +22,7 @@ POLL_S = 0.1
 READY = "ready"
 
 
-def start(brokers: int | None = None) -> int:
+def start(brokers: int | None = None, *, demo: bool = False) -> int:
     """Start everything and show the progress; return 0 once all is ready. It outlives this process.
 
     `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with.
@@ -29,9 +30,10 @@ def start(brokers: int | None = None) -> int:
     home = Home(Settings.from_env().home)
     home.prepare()
     log = home.logs / "up.log"
+    options = [*([] if brokers is None else [str(brokers)]), *([DEMO_OPTION] if demo else [])]
     with log.open("ab") as errors:
         child = subprocess.Popen(
-            [sys.executable, "-m", "ops.deployment.up", *([] if brokers is None else [str(brokers)])],
+            [sys.executable, "-m", "ops.deployment.up", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

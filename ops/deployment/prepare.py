@@ -1,37 +1,44 @@
-"""Creates topics, tables and the demo seeds on running servers: `python -m ops.deployment.prepare`.
+"""Creates topics and tables on running servers: `python -m ops.deployment.prepare`.
 
-Without a supervisor, a container runs it once before the other processes start.
+Without a supervisor, a container runs it once before the other processes start. With `--demo`, or
+QUIZSTREAM_DEMO=1, it also creates the demo data: never where real people receive messages.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 from ops import locate
 from ops.deployment.seed import seed
 from ops.errors import one_line
 from ops.locate import Deployment
 from ops.topics.command import apply
+from pipeline.errors import CannotStart
 from pipeline.runtime.backoff import Backoff
 from sinks.postgres.dead_letter_producer import producer
 from sinks.postgres.outbox import Publisher
 from sinks.postgres.schema.migrate import connect_current, migrate
 
+DEMO_OPTION = "--demo"
+DEMO_VARIABLE = "QUIZSTREAM_DEMO"
 HELD_UP_S_MAX = 20.0  # then the sink's publisher does it, once the transaction has ended
 HELD_UP_LOOK_S = 0.02
 
 
-def prepare(found: Deployment) -> int:
+def prepare(found: Deployment, *, demo: bool = False) -> int:
     """Create what is missing; return when every seeded campaign is in force, in ms since the epoch.
 
-    A second call changes nothing. Its exceptions are those of `ops.errors.one_line`.
+    Only `demo` seeds anything. A second call changes nothing. Its exceptions are those of
+    `ops.errors.one_line`.
     """
     settings = found.settings
     apply(found.topology, settings.kafka_bootstrap_servers, settings.replication_factor)
     migrate(settings.database_url)
-    effective_at_ms = seed(found)
+    effective_at_ms = seed(found) if demo else int(time.time() * 1000)
     publish(found)
     return effective_at_ms
 
@@ -59,9 +66,18 @@ def publish(found: Deployment) -> None:
         publisher.run(ended)  # gives the lead back
 
 
+def is_demo(arguments: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether the demo data was asked for. Raises CannotStart for arguments and values that are unknown."""
+    unknown = [argument for argument in arguments if argument != DEMO_OPTION]
+    value = env.get(DEMO_VARIABLE, "")
+    if unknown or value not in ("", "0", "1"):
+        raise CannotStart(f"usage: prepare [{DEMO_OPTION}], or {DEMO_VARIABLE}=1 (or 0)")
+    return DEMO_OPTION in arguments or value == "1"
+
+
 def main() -> int:
     try:
-        prepare(locate.find())
+        prepare(locate.find(), demo=is_demo(sys.argv[1:], os.environ))
     except Exception as error:
         line = one_line(error)
         if line is None:

@@ -14,7 +14,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from ops import locate
-from ops.deployment.prepare import prepare
+from ops.deployment.prepare import DEMO_OPTION, prepare
 from ops.deployment.view import View
 from ops.embedded.home import Home
 from ops.embedded.port_check import require_free
@@ -45,8 +45,10 @@ class Running:
 
 
 @contextmanager
-def running(found: Deployment, view: View, brokers: int | None = None) -> Iterator[Running]:
-    """Run everything inside the `with`; nothing runs after it. Raises CannotStart.
+def running(
+    found: Deployment, view: View, brokers: int | None = None, *, demo: bool = False
+) -> Iterator[Running]:
+    """Run everything inside the `with`; nothing runs after it. Raises CannotStart. `demo` seeds its data.
 
     `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with.
     """
@@ -66,8 +68,8 @@ def running(found: Deployment, view: View, brokers: int | None = None) -> Iterat
             replication_factor=max(found.settings.replication_factor, stack.brokers),
         )
         found = replace(found, settings=settings)
-        with view.doing("Topics, tables and the demo seeds"):
-            effective_at_ms = prepare(found)
+        with view.doing("Topics, tables and the demo seeds" if demo else "Topics and tables"):
+            effective_at_ms = prepare(found, demo=demo)
         with _supervised(found, home, ports, stack.inherited_fds, view) as supervisor:
             yield Running(found, supervisor, effective_at_ms)
     finally:
@@ -164,12 +166,12 @@ def serve_until_signal() -> None:
         return
 
 
-def stay(brokers: int | None = None) -> int:
+def stay(brokers: int | None = None, *, demo: bool = False) -> int:
     """Run in the foreground until Ctrl-C or SIGTERM; return the exit code."""
     end_on_sigterm()
     view = View()
     try:
-        with running(locate.find(), view, brokers) as everything:
+        with running(locate.find(), view, brokers, demo=demo) as everything:
             for name, address in addresses(everything.deployment):
                 view.say(f"{name:20} {address}")
             serve_until_signal()
@@ -181,13 +183,15 @@ def stay(brokers: int | None = None) -> int:
 def main() -> int:
     """The background process of `quizstream up`: prints its progress on stdout, with `ready` as last line.
 
-    Its optional argument is the number of Kafka brokers.
+    Its optional arguments are the number of Kafka brokers, and `--demo`.
     """
-    brokers = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    demo = DEMO_OPTION in sys.argv[1:]
+    given = [argument for argument in sys.argv[1:] if argument != DEMO_OPTION]
+    brokers = int(given[0]) if given else None
     end_on_sigterm()
     view = View()
     try:
-        with running(locate.find(), view, brokers):
+        with running(locate.find(), view, brokers, demo=demo):
             view.say("ready")
             sys.stdout.flush()
             nothing = os.open(os.devnull, os.O_WRONLY)

@@ -189,7 +189,7 @@ def test_a_file_that_is_not_utf_8_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    prepare(found)
+    prepare(found, demo=True)
     bad = tmp_path / "bad"
     bad.write_bytes(b'"caf\xe9"\n')
     given = tuple(str(bad) if argument == "BAD" else argument for argument in arguments)
@@ -202,7 +202,7 @@ def test_a_file_that_is_not_utf_8_is_one_line(
 def test_an_output_file_that_cannot_be_written_is_one_line(
     found: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    prepare(found)
+    prepare(found, demo=True)
     answers = tmp_path / "x.csv"
     answers.write_text("A1\n2\n")
     arguments = (str(answers), "--quiz", "bfi", "--accepted-out", str(tmp_path / "none" / "ids"))
@@ -246,7 +246,7 @@ def test_reconcile_answers_by_its_exit_code_and_as_json(story: Story) -> None:
 def test_people_who_are_made_up_are_not_written_to_by_a_real_provider(
     found: Deployment, tmp_path: Path
 ) -> None:
-    prepare(found)
+    prepare(found, demo=True)
     env = as_env(found.settings)
     (tmp_path / "x.csv").write_text("A1\n2\n")
     moved = "UPDATE sender_numbers SET base_url = 'https://graph.facebook.com' WHERE tenant_id = %s"

@@ -138,7 +138,12 @@ ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 @contextmanager
 def running_pipeline(
-    urls: ServerUrls, home: Path, namespace: str, more_env: Mapping[str, str] = MappingProxyType({})
+    urls: ServerUrls,
+    home: Path,
+    namespace: str,
+    more_env: Mapping[str, str] = MappingProxyType({}),
+    *,
+    demo: bool = True,
 ) -> Iterator[Pipeline]:
     name = f"acceptance_{namespace.strip('.')}"
     with psycopg.connect(urls.database_url, autocommit=True) as connection:
@@ -161,7 +166,7 @@ def running_pipeline(
         **more_env,
     }
     found = locate.find(env)
-    effective_at_ms = prepare(found)
+    effective_at_ms = prepare(found, demo=demo)
     env |= locate.as_env(found.settings)
     supervisor = Supervisor(table.specs(found.settings, env), home / "logs")
     try:

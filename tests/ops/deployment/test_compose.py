@@ -20,6 +20,7 @@ from pipeline.topology.loader import load
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEXT = (CHECKOUT / "docker-compose.yml").read_text()
+DEVELOPMENT = ("demo", "simulator")
 DEVELOPMENT_FOLDERS = ("ops/simulator", "ops/chaos", "benchmarks")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -148,11 +149,16 @@ def test_the_production_image_lacks_what_is_for_development_and_nothing_else() -
     assert re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)[-1] == ("application", "production")
 
 
+def test_demo_data_and_the_simulator_are_of_the_profile_development_alone() -> None:
+    assert SERVICES["demo"]["entrypoint"] == [*SERVICES["prepare"]["entrypoint"], "--demo"]
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"demo", "simulator"}
+
+
 def test_only_the_simulator_needs_the_development_image() -> None:
     for name, service in SERVICES.items():
         if "build" in service:
             development = name == "simulator"
             assert service["build"]["target"] == ("development" if development else "production")
-            assert service.get("profiles", []) == (["development"] if development else [])
+            assert service.get("profiles", []) == (["development"] if name in DEVELOPMENT else [])
             assert service["image"] == ("quizstream-development" if development else "quizstream")
         assert not any(other == "simulator" for other in service.get("depends_on", ())), name

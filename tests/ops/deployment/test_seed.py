@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from ops.demo import datasets
-from ops.deployment.prepare import prepare, publish
+from ops.deployment.prepare import DEMO_VARIABLE, is_demo, prepare, publish
 from ops.deployment.seed import SEEDS, SeedInvalid, read, seed
 from ops.locate import Deployment
+from pipeline.errors import CannotStart
 from sinks.postgres.catalogue.catalogue import QuizDraft
 
 # R's `psych` package, iqitems: the key of its documentation's example.
@@ -21,7 +22,7 @@ IQITEMS_KEY = ["4", "4", "4", "6", "6", "3", "4", "4", "5", "2", "2", "4", "3", 
 
 
 def test_seeding_twice_makes_no_second_version_and_publishes_nothing_more(found: Deployment) -> None:
-    effective_at_ms = prepare(found)
+    effective_at_ms = prepare(found, demo=True)
     with psycopg.connect(found.settings.database_url) as connection:
 
         def state() -> list[object]:
@@ -35,9 +36,33 @@ def test_seeding_twice_makes_no_second_version_and_publishes_nothing_more(found:
             return [connection.execute(query).fetchall() for query in queries]
 
         first = state()
-        assert prepare(found) == effective_at_ms
+        assert prepare(found, demo=True) == effective_at_ms
         assert state() == first
         assert first[-1] == [(0,)]
+
+
+def test_a_deployment_is_empty_unless_the_demo_is_asked_for(found: Deployment) -> None:
+    prepare(found)
+    with psycopg.connect(found.settings.database_url) as connection:
+        for table in ("tenants", "quizzes", "campaigns", "sender_numbers", "tokens", "outbox"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "demo"),
+    [([], "", False), ([], "0", False), (["--demo"], "", True), ([], "1", True), (["--demo"], "0", True)],
+)
+def test_the_demo_is_asked_for_by_an_option_or_a_variable(
+    arguments: list[str], value: str, demo: bool
+) -> None:
+    assert is_demo(arguments, {DEMO_VARIABLE: value}) == demo
+
+
+def test_another_argument_or_value_is_refused() -> None:
+    with pytest.raises(CannotStart):
+        is_demo(["--dmeo"], {})
+    with pytest.raises(CannotStart):
+        is_demo([], {DEMO_VARIABLE: "yes"})
 
 
 def test_what_an_older_transaction_holds_up_is_waited_for(found: Deployment) -> None:
