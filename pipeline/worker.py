@@ -35,7 +35,7 @@ from schemas.records import Campaign, Quiz
 
 log = logging.getLogger(__name__)
 
-WORKER_ID = "QUIZSTREAM_WORKER_ID"  # tells workers of one host apart: a number each, from 0
+WORKER_ID = "QUIZSTREAM_WORKER_ID"  # distinguishes workers of one host: a number each, from 0
 REFERENCE_DATA_TIMEOUT_S = 60.0
 CANNOT_START = 1
 
@@ -67,7 +67,7 @@ def _prepared(settings: Settings, worker_id: int, closing: ExitStack) -> StreamA
         problems = tuple(follower.problem for follower in followers if follower.problem is not None)
         return Readiness(app.readiness().reasons + problems)
 
-    # Further workers of one host take any port, and say which.
+    # Further workers of one host use any free port, and log it.
     observed = _observed(settings.ports.worker_metrics if worker_id == 0 else 0, ready)
     closing.callback(observed.stop)
     log.info("worker %d: metrics and health on port %d", worker_id, observed.port)
@@ -96,7 +96,7 @@ def _followers(
     settings: Settings, topology: Topology, book: CampaignBook, closing: ExitStack
 ) -> list[ReferenceDataFollower[Campaign] | ReferenceDataFollower[Quiz]]:
     def on_campaign(key: bytes, campaign: Campaign | None) -> None:
-        # A tombstone changes nothing: a replay matches with the versions that were in force.
+        # A tombstone has no effect: a replay matches with the versions that were in force.
         if campaign is not None:
             book.apply(campaign)
 
@@ -145,7 +145,7 @@ def _worker_id(env: Mapping[str, str]) -> int:
 
 
 def _held(datadir: Path) -> IO[bytes]:
-    """The datadir's lock, held until it is closed: two workers in one datadir would share a crash memory."""
+    """Lock the datadir until the file is closed: two workers in one datadir would share a crash memory."""
     try:
         datadir.mkdir(parents=True, exist_ok=True)
         lock = (datadir / "lock").open("wb")

@@ -1,7 +1,7 @@
-"""The schemas as they lie in this folder: the current one of each event, and every version that ever landed.
+"""The schemas in this folder: the current one of each event, and every version that ever landed.
 
 A schema's id is a function of the schema (SHA-256 of Avro's parsing canonical form), so that every process,
-and a registry filled from this folder, agrees on it without asking anybody.
+and a registry filled from this folder, computes the same id without a central service.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ EVENT_TYPES: Mapping[str, type] = {
 
 @dataclass(frozen=True)
 class Schema:
-    """One version of one event's schema. `text` is JSON for a registry; `parsed` is what fastavro takes."""
+    """One version of one event's schema. `text` is JSON for a registry; `parsed` is fastavro's form."""
 
     event: str
     schema_id: int
@@ -54,15 +54,15 @@ def schema_id_of(definition: Any) -> int:
 
 @cache
 def current(event: str) -> Schema:
-    """The schema that `event` is written with. Raises KeyError for a name that is no event."""
+    """The schema that `event` is written with. Raises KeyError for an unknown event."""
     if event not in EVENT_TYPES:
-        raise KeyError(f"no event is named {event!r}; there are {', '.join(EVENT_TYPES)}")
+        raise KeyError(f"unknown event {event!r}: use one of {', '.join(EVENT_TYPES)}")
     return read_schema(event, (FOLDER / f"{event}.avsc").read_text())
 
 
 @cache
 def landed(event: str) -> tuple[Schema, ...]:
-    """Every version of `event` that ever landed, oldest first; records of each may still lie in a topic."""
+    """Every version of `event` that ever landed, oldest first; a topic may still hold records of each."""
     return tuple(
         read_schema(event, (LANDED / event / f"{schema_id}.avsc").read_text())
         for schema_id in landed_order().get(event, ())
@@ -79,7 +79,7 @@ def landed_order() -> dict[str, list[int]]:
 
 @cache
 def by_id() -> Mapping[int, Schema]:
-    """Every schema of every event, by id: what a registry answers. ValueError where two share an id."""
+    """Every schema of every event, by id, as a registry serves them. ValueError if two share an id."""
     schemas: dict[int, Schema] = {}
     for event in EVENT_TYPES:
         for schema in (*landed(event), current(event)):
@@ -90,7 +90,7 @@ def by_id() -> Mapping[int, Schema]:
 
 
 def versions(event: str) -> Sequence[Schema]:
-    """Landed versions, then the current one if it has not landed: a registry's version n is at n - 1."""
+    """Landed versions, then the current one unless it landed: a registry's version n is at n - 1."""
     known = landed(event)
     now = current(event)
     return known if any(schema.schema_id == now.schema_id for schema in known) else (*known, now)
@@ -102,7 +102,7 @@ def read_schema(event: str, text: str) -> Schema:
         event=event,
         schema_id=schema_id_of(definition),
         text=json.dumps(definition, ensure_ascii=False),
-        # Logical types are for readers outside: here times stay integers, so nothing makes datetimes.
+        # Logical types are for other readers: here times stay integers, and no datetimes are created.
         parsed=parse_schema(_without_logical_types(definition)),
     )
 

@@ -1,4 +1,4 @@
-"""Events to bytes and back, in Confluent's wire format: 0x00, schema id (4 bytes, big-endian), Avro body.
+"""Encodes and decodes events in Confluent's wire format: 0x00, schema id (4 bytes, big-endian), Avro body.
 
 Measured on a completion with 25 answers: encode 17 us, decode 23 us, of which msgspec's share is 2 us each.
 """
@@ -22,7 +22,7 @@ HEADER = struct.Struct(">BI")
 
 
 class Undecodable(ValueError):
-    """Bytes that are no event of the expected name. `reason` holds nothing of the bytes: it may be logged."""
+    """Bytes that are not an event of the expected name. `reason` holds none of them: it may be logged."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -30,7 +30,7 @@ class Undecodable(ValueError):
 
 
 class Unencodable(ValueError):
-    """An event that its schema cannot carry, such as an integer of more than 64 bits. Shows no value."""
+    """An event that does not fit its schema, such as an integer of more than 64 bits. Holds no value."""
 
 
 class Codec(Generic[Event]):
@@ -63,9 +63,9 @@ class Codec(Generic[Event]):
         return out.getvalue()
 
     def decode(self, value: bytes | None) -> Event:
-        """Raises Undecodable, and nothing else, whatever the bytes are; reads landed versions, too.
+        """Raises Undecodable, and nothing else, for any bytes; reads landed versions, too.
 
-        A length that the bytes do not have is refused before anything of that size is made.
+        A length larger than the bytes is rejected before memory of that size is allocated.
         """
         if value is None:
             raise Undecodable("no value")
@@ -88,12 +88,12 @@ class Codec(Generic[Event]):
             raise
         except Exception as error:
             if schema_id != self.schema_id and schema_id not in self._older:
-                raise Undecodable(f"schema id {schema_id} is no version of {self.event}") from None
+                raise Undecodable(f"schema id {schema_id} is not a version of {self.event}") from None
             raise Undecodable(_kind(error)) from None
 
 
 def _kind(error: Exception) -> str:
-    """Says what is wrong without showing a value: fastavro and msgspec quote what they read."""
+    """The kind of error without any value: the messages of fastavro and msgspec quote values."""
     if isinstance(error, EOFError):
         return "ends too early"
     if isinstance(error, UnicodeError):
@@ -127,7 +127,7 @@ def codec(event: Literal["token"]) -> Codec[records.Token]: ...
 @overload
 def codec(event: str) -> Codec[Any]: ...
 def codec(event: str) -> Codec[Any]:
-    """The codec of an event by its name, made once. Raises KeyError for a name that is no event."""
+    """The codec of an event by its name, created once. Raises KeyError for an unknown event."""
     return _made(event)
 
 

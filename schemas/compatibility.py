@@ -1,8 +1,12 @@
-"""Whether everything that lies in the topics can still be read with what the schemas say now.
+"""Checks that the current schemas can read every record that topics may hold.
 
-`python -m schemas.compatibility` is what CI runs: every current schema has landed, and reads all that ever
-landed of its event. `--against REF` also refuses that a version which landed in REF is gone or changed here.
-`--land` writes the current schemas into `landed/`, where they can read what landed before.
+`python -m schemas.compatibility` runs in CI. It checks that
+
+- every current schema has landed;
+- every current schema reads all versions of its event that ever landed;
+- with `--against REF`: no version that landed in REF is missing or changed.
+
+`--land` writes the current schemas into `landed/`, if they can read what landed before.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ UNANSWERED = 2
 
 
 def reading_problems(reader: Schema, writer: Schema) -> list[str]:
-    """Why `reader` cannot read all that was written with `writer`; empty where it can."""
+    """The reasons why `reader` cannot read all records written with `writer`; empty if it can."""
     from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
     from avro.schema import parse
 
@@ -35,7 +39,7 @@ def reading_problems(reader: Schema, writer: Schema) -> list[str]:
 
 
 def problems() -> Iterator[str]:
-    """What is wrong with the schemas of this checkout, by itself."""
+    """The problems of the schemas of this checkout, without comparison."""
     try:
         catalogue.by_id()
     except ValueError as error:
@@ -66,26 +70,26 @@ def _unreadable(event: str) -> Iterator[str]:
 
 
 def problems_against(ref: str) -> Iterator[str]:
-    """What this checkout lacks of the versions that landed in `ref`; ValueError where git has no such ref."""
+    """Versions landed in `ref` that are missing or changed here; ValueError if git has no such ref."""
     _git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
     order_name = str(LANDED_ORDER.relative_to(_root()))
     names = _git("ls-tree", "-r", "--name-only", ref, "--", str(LANDED.relative_to(_root()))).split()
     if not names:
-        print(f"nothing had landed in {ref} yet: nothing to compare with")
+        print(f"no schema had landed in {ref}: nothing to compare with")
         return
     for name in names:
         path = _root() / name
         if name == order_name:
             continue
         if not path.exists():
-            yield f"{name}: landed in {ref} and is gone; records of it may still lie in a topic"
+            yield f"{name}: landed in {ref} and is missing; a topic may still hold records of it"
         elif _id_in(path.read_text()) != _id_in(_git("show", f"{ref}:{name}")):
-            yield f"{name}: is not what landed in {ref}"
+            yield f"{name}: differs from the version that landed in {ref}"
     before: dict[str, list[int]] = json.loads(_git("show", f"{ref}:{order_name}"))
     now = catalogue.landed_order()
     for event, ids in before.items():
         if now.get(event, [])[: len(ids)] != ids:
-            yield f"{order_name}: {event}: versions are only ever added at the end"
+            yield f"{order_name}: {event}: versions may only be added at the end"
 
 
 def land() -> list[str]:
@@ -146,7 +150,7 @@ def _git(*arguments: str) -> str:
     except FileNotFoundError:
         raise ValueError("git is not installed") from None
     if ran.returncode != 0:
-        raise ValueError(ran.stderr.strip() or "git does not know it")
+        raise ValueError(ran.stderr.strip() or "unknown to git")
     return ran.stdout
 
 

@@ -1,7 +1,7 @@
-"""The frozen Python type of each event; `schemas/*.avsc` is its wire form, `schemas.codec` the way between.
+"""The frozen Python type of each event; `schemas/*.avsc` is its wire form, `schemas.codec` converts.
 
-Times are integer milliseconds since the epoch (UTC), days are integer days since the epoch: what Avro's
-logical types carry, without a `datetime` a field on the hot path.
+Times are integer milliseconds since the epoch (UTC), days are integer days since the epoch: the values of
+Avro's logical types, without creating a `datetime` per field on the hot path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Answer = str | Int64 | float | bool | list[str]
 
 
 class Personal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything that says who somebody is; nothing outside this sub-record does."""
+    """All personal data of an event: no field outside this sub-record identifies a person."""
 
     phone: str | None = None  # canonical E.164
     name: str | None = None

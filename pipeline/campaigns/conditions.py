@@ -1,18 +1,18 @@
-"""What a campaign's conditions mean.
+"""The semantics of a campaign's conditions.
 
 A condition compares one field of a completion (`score`, `answered`, `answers.<question_id>`) with its values:
 
-- Numbers compare as numbers, whatever they travelled as: `"8"`, `8` and `8.0` are one value, and whole
-  numbers are exact however long. Text that is no plain decimal number compares as text, exactly, upper and
-  lower case apart.
+- Numbers compare as numbers, whatever their encoding: `"8"`, `8` and `8.0` are one value, and whole numbers
+  are exact at any length. Text that is not a plain decimal number compares as text, case-sensitive.
 - A boolean is the text `true` or `false`.
-- NaN and the infinities equal nothing and stand in no order.
+- NaN and the infinities equal nothing and have no order.
 - An answer of several choices equals each of its choices; only a single value has an order.
 - `lt`, `lte`, `gt`, `gte` hold between two numbers only.
 - A field without a value makes every operator false but `absent`.
 - `one_of` holds for any of its values, `ne` where `eq` would not.
-- A condition that cannot be judged (an operator without its value, a bound that is no number, an unknown
-  field) never holds, so that a mistake sends nothing. `problems` says so when the campaign is saved.
+- A condition that cannot be evaluated (an operator without its value, a bound that is not a number, an
+  unknown field) never holds, so that a mistake sends nothing. `problems` reports it when the campaign is
+  saved.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _VALUELESS: frozenset[Op] = frozenset(("exists", "absent"))
 
 
 def canonical(value: str | float | bool) -> Scalar | None:
-    """The value that comparisons use; None for NaN and infinities. Equal values are equal and hash alike."""
+    """The value that comparisons use; None for NaN and infinities. Equal values have equal hashes."""
     if isinstance(value, str):
         text = value.strip()
         if len(text) > DIGITS_MAX or (parts := _NUMERAL.fullmatch(text)) is None:
@@ -50,7 +50,7 @@ def canonical(value: str | float | bool) -> Scalar | None:
 
 
 class Subject:
-    """A completion as conditions see it: each field is made comparable once, and only when asked for."""
+    """The fields of a completion as comparable values, each converted once and only if needed."""
 
     __slots__ = ("_known", "completion")
 
@@ -59,7 +59,7 @@ class Subject:
         self._known: dict[str, tuple[Scalar, ...] | None] = {}
 
     def values(self, field: str) -> tuple[Scalar, ...] | None:
-        """None where the field has no value; empty where it has one that compares with nothing (NaN)."""
+        """None if the field has no value; empty if its value compares with nothing (NaN)."""
         try:
             return self._known[field]
         except KeyError:
@@ -84,7 +84,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A condition made ready to be judged many times."""
+    """A condition compiled for repeated evaluation."""
 
     field: str
     op: Op

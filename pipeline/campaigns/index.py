@@ -1,8 +1,8 @@
-"""Finds the campaigns whose conditions can hold, without asking each of them.
+"""Finds the campaigns whose conditions can hold, without evaluating each of them.
 
-Every campaign is filed under the one condition that fewest others share: an equality by its value, a range of
-numbers in a tree of ranges, else the mere presence of its field. What is found is a superset: the caller
-judges all conditions. Campaigns that have only `absent` conditions, or none, are found each time.
+Every campaign is indexed by the one condition that fewest others share: an equality by its value, a range of
+numbers in a tree of ranges, else the presence of its field. The result is a superset: the caller evaluates
+all conditions. Campaigns that have only `absent` conditions, or none, are in every result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INFINITY = float("inf")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InForce:
-    """A version of a campaign with the time it holds for: accepted_at in [from_ms, until_ms)."""
+    """A version of a campaign and its time in force: accepted_at in [from_ms, until_ms)."""
 
     campaign: Campaign
     tests: tuple[Test, ...]
@@ -87,7 +87,7 @@ def _sharing(entries: list[InForce]) -> Counter[tuple[str, Scalar]]:
 
 
 def _cost(test: Test, sharing: Counter[tuple[str, Scalar]], entries: int) -> float:
-    """How many entries a look-up by this condition would find, roughly."""
+    """An estimate of the number of entries that a look-up by this condition finds."""
     if test.op in ("eq", "one_of"):
         return max((sharing[test.field, target] for target in test.targets), default=0)
     if test.op == "absent":
@@ -98,7 +98,7 @@ def _cost(test: Test, sharing: Counter[tuple[str, Scalar]], entries: int) -> flo
 
 
 def _span(tests: tuple[Test, ...], field: str) -> tuple[float, float] | None:
-    """The range that all orders on `field` leave, ends included; None where nothing can be in it."""
+    """The range left by all order conditions on `field`, ends included; None if it is empty."""
     low: Number = -_INFINITY
     high: Number = _INFINITY
     for test in tests:

@@ -1,4 +1,4 @@
-"""Which of many number ranges hold a number: logarithmic in the ranges, linear in those found."""
+"""Finds the number ranges that hold a number: logarithmic in the ranges, linear in the result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a campaign says: refused when saved if it could come out empty or half filled, checked again at send.
+"""A campaign's message: checked when it is saved, and rendered and checked again for each contact.
 
-Both functions are pure. `check` holds a message against everything that can be known in advance; `render`
-fills in one contact's values and trusts nothing that `check` said: contacts and answers come from strangers.
+Both functions are pure. `check` rejects a message that could be empty or incomplete for some contact;
+`render` fills in one contact's values and does not rely on `check`: contacts and answers are untrusted input.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ IMAGE_URL_CHARS_MAX = 2048
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
-# What programs write where a person wrote nothing: never shown to anybody as a value.
+# Written by programs in place of a missing value: never shown as a value.
 NOTHING_WORDS = frozenset({"none", "null", "nan", "undefined"})
 
-# Letters by category, and blank to the eye.
+# Letters by category, but without a visible glyph.
 INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 PLACE = re.compile(r"\{([^{}]*)\}")
@@ -50,16 +50,16 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 class NotRenderable(msgspec.Struct, frozen=True):
-    """This contact cannot be sent this message; the reason names no personal data."""
+    """The message cannot be rendered for this contact; the reason holds no personal data."""
 
     reason: str
 
 
 def check(message: Message, quiz: Quiz | None) -> list[str]:
-    """Why the message must not be saved, one line a problem; empty if every contact gets a whole message.
+    """The problems that forbid saving the message, one line each; empty if it is complete for every contact.
 
-    `quiz` is the quiz whose completions it answers (call once for each of a campaign's); without one, nothing
-    about questions or a score is taken for granted.
+    `quiz` is the quiz whose completions it answers (call once for each of a campaign's); without one,
+    questions and a score may be missing.
     """
     problems = list(_check_kind(message))
     names = [variable.name for variable in message.variables]
@@ -74,11 +74,10 @@ def check(message: Message, quiz: Quiz | None) -> list[str]:
 
 
 def render(message: Message, variables: Mapping[str, str], personal: Personal) -> Rendered | NotRenderable:
-    """The message for one contact: nothing empty, nothing unfilled, trimmed, within the provider's sizes.
+    """The message for one contact: complete, not empty, trimmed, within the provider's sizes.
 
-    `variables` holds the values that do not come from personal data, by variable name. A value that shows
-    nothing, or holds a brace (a place of somebody else's template language), counts as missing: the fallback
-    takes its place.
+    `variables` holds the values that do not come from personal data, by variable name. A blank value, or
+    one with a brace (a place of another template language), counts as missing: the fallback replaces it.
     """
     values: dict[str, str] = {}
     for variable in message.variables:
@@ -94,7 +93,7 @@ def render(message: Message, variables: Mapping[str, str], personal: Personal) -
 
 
 def is_blank(text: str) -> bool:
-    """True where a reader sees nothing: spaces, controls, zero-width and filler characters only."""
+    """True for text without a visible character: spaces, controls, zero-width and filler characters."""
     return all(unicodedata.category(c)[0] in "ZC" or c in INVISIBLE_LETTERS for c in text)
 
 
@@ -105,7 +104,7 @@ def _check_kind(message: Message) -> list[str]:
         if not TEMPLATE_NAME.match(name) or len(name) > TEMPLATE_NAME_CHARS_MAX:
             problems.append("a template needs its name at the provider (a-z, 0-9, _)")
         if not LANGUAGE.match(message.language):
-            problems.append(f'language "{message.language}" is no code like pt_BR')
+            problems.append(f'language "{message.language}" is not a code like pt_BR')
         if message.text is not None:
             problems.append("the text of a template is kept by the provider: leave text out")
     elif message.template is not None:
@@ -128,11 +127,11 @@ def _check_image_url(url: str | None) -> list[str]:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError:
-        return ["image_url is no URL"]
+        return ["image_url is not a URL"]
     if any(c.isspace() or c in "{}" for c in url) or not host:
-        return ["image_url is no URL"]
+        return ["image_url is not a URL"]
     if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK_HOSTS):
-        return ["image_url must be https: the provider fetches nothing else"]
+        return ["image_url must be https: the provider fetches no other scheme"]
     return []
 
 
@@ -154,7 +153,7 @@ def _check_variable(variable: Variable, quiz: Quiz | None) -> list[str]:
             )
     if variable.fallback is not None:
         if _usable(variable.fallback) is None:
-            problems.append(f'variable "{variable.name}": the fallback shows nothing or holds a brace')
+            problems.append(f'variable "{variable.name}": the fallback is blank or holds a brace')
     elif _may_be_missing(variable.source, quiz):
         problems.append(
             f'variable "{variable.name}": {variable.source} may be missing, so it needs a fallback'
@@ -168,7 +167,7 @@ def _check_places(message: Message, names: set[str]) -> list[str]:
         return [f'variable "{name}" is not used' for name in sorted(names)]
     problems = []
     if is_blank(text):
-        problems.append("the text is empty: leave it out or say something")
+        problems.append("the text is empty: leave it out or write one")
     places = PLACE.findall(text)
     problems += [f"{{{place}}} has no variable of that name" for place in sorted(set(places) - names)]
     problems += [f'variable "{name}" is not used' for name in sorted(names - set(places))]
@@ -179,7 +178,7 @@ def _check_places(message: Message, names: set[str]) -> list[str]:
     if len(shortest) > _text_chars_max(message):
         problems.append(f"the text is longer than {_text_chars_max(message)} characters")
     if not _encodes(text):
-        problems.append("the text holds half a character")
+        problems.append("the text holds a lone surrogate")
     return problems
 
 
@@ -228,7 +227,7 @@ def _text_chars_max(message: Message) -> int:
 def _render_template(message: Message, values: Mapping[str, str]) -> Rendered | NotRenderable:
     if not message.template:
         return NotRenderable("the template has no name")
-    # The provider refuses line breaks, tabs and more than four spaces in a row inside a parameter.
+    # The provider rejects line breaks, tabs and more than four spaces in a row inside a parameter.
     parameters = tuple(" ".join(values[variable.name].split()) for variable in message.variables)
     if any(len(parameter) > TEMPLATE_PARAMETER_CHARS_MAX for parameter in parameters):
         return NotRenderable(f"a template parameter is longer than {TEMPLATE_PARAMETER_CHARS_MAX} characters")
@@ -249,7 +248,7 @@ def _render_text(message: Message, values: Mapping[str, str]) -> Rendered | NotR
     if is_blank(text):
         return NotRenderable("the text is empty")
     if "{" in text or "}" in text or not _encodes(text):
-        return NotRenderable("the text holds a brace that was not filled, or half a character")
+        return NotRenderable("the text holds a brace that was not filled, or a lone surrogate")
     if len(text) > _text_chars_max(message):
         return NotRenderable(f"the text is longer than {_text_chars_max(message)} characters")
     return Rendered(message.kind, text=text, image_url=message.image_url if message.kind == "image" else None)

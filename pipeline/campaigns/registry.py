@@ -1,4 +1,4 @@
-"""Every version of every campaign, in memory, and which of them were in force at a moment.
+"""Every version of every campaign, in memory, and the versions in force at a given time.
 
 One thread follows the reference data and calls `CampaignBook.apply`; stages take an immutable `Campaigns` for
 each batch with `CampaignBook.snapshot`. Only quizzes whose campaigns changed are indexed again, by the next
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 Compiled = tuple[Campaign, tuple[Test, ...]]
 
-EPOCH_CHANGES_MAX = 256  # starts and ends that share one index: at most so many candidates are out of force
-EPOCHS_KEPT_MAX = 8  # indexes kept a quiz; a replay walks through the past, the feed stays in the last
+EPOCH_CHANGES_MAX = 256  # starts and ends in one index: at most so many of its candidates are not in force
+EPOCHS_KEPT_MAX = 8  # indexes kept per quiz: a replay passes through all, live traffic uses the last
 
 
 class QuizCampaigns:
@@ -57,7 +57,7 @@ class QuizCampaigns:
 
 
 class Campaigns:
-    """What was known of campaigns at one moment of the process; never changes."""
+    """An immutable snapshot of the campaigns that the process has read."""
 
     __slots__ = ("_quizzes", "_titles", "_versions")
 
@@ -85,7 +85,7 @@ class Campaigns:
         return [found[campaign_id] for campaign_id in sorted(found)] if len(found) > 1 else [*found.values()]
 
     def in_force(self, quiz_id: str, accepted_at: int) -> list[Campaign]:
-        """All campaigns that a completion accepted then (ms) is held against. Linear: for tests."""
+        """All campaigns in force for a completion accepted then (ms). Linear: for tests."""
         quiz = self._quizzes.get(quiz_id)
         return [] if quiz is None else quiz.in_force(accepted_at)
 
@@ -113,11 +113,11 @@ class CampaignBook:
         self._live = False
 
     def go_live(self) -> None:
-        """From now on an event that comes after its campaign came into force is late."""
+        """From now on count events that arrive after their campaign came into force as late."""
         self._live = True
 
     def apply(self, campaign: Campaign) -> None:
-        """A version is kept forever, and the first contents of a version win."""
+        """Add a version. Versions are kept forever; the first contents of a version are kept."""
         tests = tuple(compile_condition(condition) for condition in campaign.conditions)
         with self._lock:
             versions = self._versions.setdefault(campaign.campaign_id, {})
@@ -126,7 +126,7 @@ class CampaignBook:
                 if known[0] != campaign:
                     metrics.CONFLICTING.inc()
                     log.error(
-                        "campaign %s version %d came again with other contents",
+                        "campaign %s version %d arrived again with other contents: the first is kept",
                         campaign.campaign_id,
                         campaign.version,
                     )
@@ -140,8 +140,8 @@ class CampaignBook:
         if self._live and late_ms > 0:
             metrics.LATE.inc()
             log.warning(
-                "campaign %s version %d arrived %d ms after it came into force: completions judged "
-                "in between keep the verdict they have",
+                "campaign %s version %d arrived %d ms after it came into force: completions decided "
+                "in between keep their verdicts",
                 campaign.campaign_id,
                 campaign.version,
                 late_ms,
@@ -154,7 +154,7 @@ class CampaignBook:
                 self._changed = True
 
     def snapshot(self) -> Campaigns:
-        """All that has been applied so far. Costs nothing while nothing changes."""
+        """The campaigns applied so far. Costs nothing while nothing changes."""
         if not self._changed:
             return self._snapshot
         with self._lock:

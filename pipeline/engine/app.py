@@ -1,4 +1,4 @@
-"""The Faust app of the stream: which settings, which tables, one agent a stage, and when it is ready."""
+"""The Faust app of the stream: its settings, its tables, one agent per stage, and its readiness."""
 
 import asyncio
 import logging
@@ -39,13 +39,14 @@ QUEUED_CHUNKS_MAX = 8  # of one agent; the fetcher waits while it is full
 HEARTBEAT_S_MAX = 1.0
 SUSPICIOUS_SESSION_RATIO = 0.5
 HEARTBEAT_WAIT_RATIO = 1.5
-UNCOMMITTED_S_MAX = 30.0  # acks that lie longer without a commit make the process not ready
+UNCOMMITTED_S_MAX = 30.0  # acks that are older and not committed make the process not ready
 RECOVERY_BUFFER_RECORDS = 1000
+CRASH_FOLDER = "in-hand"  # an old word: running workers have their files in this folder
 STOP_S_MAX = 9.0  # a supervisor kills after ten
 
 
 class StageAgent(msgspec.Struct, frozen=True):
-    """A stage with its place in the topology: physical names and partition counts."""
+    """A stage with its topics and changelogs: physical names and partition counts."""
 
     stage: Stage
     source: str
@@ -54,7 +55,7 @@ class StageAgent(msgspec.Struct, frozen=True):
 
 
 class StreamSettings(msgspec.Struct, frozen=True):
-    """How the stream runs in one process."""
+    """The settings of the stream in one process."""
 
     group: str
     bootstrap_servers: str
@@ -72,7 +73,7 @@ class StreamSettings(msgspec.Struct, frozen=True):
 
 
 class StreamApp(faust.App):
-    """Faust's app, with what the batch transport needs and what an operator wants to know."""
+    """Faust's app, with the settings of the batch transport and the process's readiness."""
 
     batch_topics: frozenset[str] = frozenset()
     chunk_limits: ChunkLimits = ChunkLimits()
@@ -82,13 +83,13 @@ class StreamApp(faust.App):
 
     @cached_property
     def flow_control(self) -> FlowControl:
-        """Whether chunks flow into the streams."""
+        """Open while chunks flow into the streams."""
         return FlowControl(loop=self.loop)
 
     def stop_process(self, reason: BaseException) -> NoReturn:
-        """End the process at once: no ack, no commit, no farewell to the group.
+        """End the process at once: without another ack or commit, and without leaving the group.
 
-        Whatever went wrong, what was acked before is right, and what was not will be repeated.
+        Safe after any error: what was acked before is durable, and the rest is repeated.
         """
         log.critical("the stream stops: %s", reason, exc_info=None if reason.args else reason)
         for handler in logging.getLogger().handlers:
@@ -98,13 +99,13 @@ class StreamApp(faust.App):
         os._exit(EXIT_UNRECOVERABLE)
 
     def on_rebalance_start(self) -> None:
-        """Note that a rebalance has begun."""
+        """Record that a rebalance has begun."""
         super().on_rebalance_start()
         metrics.REBALANCES.inc()
         self._rebalance_began_s = self._rebalance_began_s or monotonic()
 
     def on_rebalance_end(self) -> None:
-        """Note that tables are recovered and records are processed again."""
+        """Record that tables are recovered and records are processed again."""
         super().on_rebalance_end()
         self._assigned_once = True
         if self._rebalance_began_s is not None:
@@ -132,7 +133,7 @@ class StreamApp(faust.App):
 
 
 class Deliveries(NamedTuple):
-    """How a runner sends."""
+    """The producer of a runner, and the conversion of poison records to dead letters."""
 
     producer: Producer
     dead_letter: Callable[[Poison], Output]
@@ -144,7 +145,7 @@ def build_app(
     deliveries: Deliveries,
     before_start: Callable[[], Awaitable[None]] | None = None,
 ) -> StreamApp:
-    """Make the app. `before_start` ends before the first record; if it raises, the process ends."""
+    """Build the app. `before_start` returns before the first record; if it raises, the process ends."""
     app = StreamApp(
         settings.group,
         broker=[URL(f"{settings.transport}://{s.strip()}") for s in settings.bootstrap_servers.split(",")],
@@ -155,7 +156,7 @@ def build_app(
         autodiscover=False,
         web_enabled=False,
         topic_disable_leader=True,
-        # Topics are made from the topology; Faust would guess partitions and settings.
+        # Topics are created from the topology; Faust would choose partitions and settings itself.
         topic_allow_declare=False,
         topic_partitions=max(agent.partitions for agent in agents),
         table_standby_replicas=0,
@@ -187,7 +188,7 @@ async def _start(
 
 
 class _Once:
-    """Runs a hook once, for however many wait for it."""
+    """Runs a hook once, however many callers wait for it."""
 
     def __init__(self, hook: Callable[[], Awaitable[None]]) -> None:
         self._hook = hook
@@ -215,7 +216,7 @@ def _declare(
         tracker=lambda: cast(Consumer, app.consumer).tracker,
         highwater=lambda tp: app.consumer.highwater(cast(TP, tp)),
         dead_letter=deliveries.dead_letter,
-        crash_dir=settings.datadir / "in-hand",
+        crash_dir=settings.datadir / CRASH_FOLDER,
         limits=Limits(
             output_bytes_max=settings.output_bytes_max,
             suspicious_s=settings.session_timeout_s * SUSPICIOUS_SESSION_RATIO,
@@ -260,10 +261,10 @@ def _raw_topic(app: StreamApp, name: str, partitions: int) -> Any:
 
 
 class _Worker(faust.Worker):
-    """Ends in time also where the brokers do not answer: Faust's own stop waits for them without end."""
+    """Stops within `STOP_S_MAX` even if the brokers do not answer: Faust's own stop waits without end."""
 
     def _schedule_shutdown(self, number: signal.Signals) -> None:
-        # What was acked is durable and the rest is repeated, so that ending at once harms nothing.
+        # What was acked is durable and the rest is repeated, so ending at once loses nothing.
         late = threading.Timer(STOP_S_MAX, os._exit, [EXIT_UNRECOVERABLE])
         late.daemon = True
         late.start()
@@ -276,7 +277,7 @@ class _Worker(faust.Worker):
 
 
 def run_app(app: faust.App, loglevel: str = "INFO") -> NoReturn:
-    """Run until SIGTERM or SIGINT; ends the process. The chunk in hand may end, within its time-out.
+    """Run until SIGTERM or SIGINT; ends the process. The chunk in flight may end, within its time-out.
 
     Exit code 0 after a signal, something else after a crash.
     """

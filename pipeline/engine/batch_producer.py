@@ -1,8 +1,8 @@
-"""One confluent-kafka producer for batch work: send a batch, wait until all of it is acknowledged.
+"""A producer for batches: sends a batch and waits until all of it is acknowledged.
 
-librdkafka does the work in its own threads. One thread of ours serves the delivery reports, which are
-counted; the last one of a batch wakes the event loop. So a batch costs one hand-over between threads, and a
-record one callback.
+librdkafka works in its own threads. One thread of this module serves the delivery reports and counts them;
+the last report of a batch wakes the event loop. So a batch costs one hand-over between threads, and a record
+costs one callback.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ QUEUE_RECORDS_MAX = 200_000
 QUEUE_KBYTES_MAX = 128 << 10
 POLL_S = 0.5  # without reports; bounds how long closing takes
 FULL_QUEUE_WAIT_S = 0.01
-RECORD_OVERHEAD_BYTES = 512  # what Kafka adds to a record's key and value, generously
+RECORD_OVERHEAD_BYTES = 512  # upper bound of what Kafka adds to a record's key and value
 
 PERMANENT = frozenset(
     {
@@ -55,7 +55,7 @@ class Outgoing(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """Where the records of one topic and partition went: how many, and the first and the last offset."""
+    """Records written to one topic and partition: their number, and their first and last offset."""
 
     records: int
     first: int
@@ -63,15 +63,15 @@ class Delivered(NamedTuple):
 
 
 class DeliveryFailed(Exception):
-    """Records of a batch were not acknowledged. Sending the whole batch again may help."""
+    """Records of a batch were not acknowledged in time. Sending the whole batch again may succeed."""
 
 
-class DeliveryRefused(Exception):
-    """Records of a batch were refused for a reason that does not pass. Sending again does not help."""
+class DeliveryRejected(Exception):
+    """Records of a batch were rejected for a permanent reason. Sending them again does not succeed."""
 
 
 class _Batch:
-    """Counts the reports of one batch; they all come from the one thread that serves them."""
+    """Counts the delivery reports of one batch; all of them come from one thread."""
 
     def __init__(self, missing: int) -> None:
         self._missing = missing
@@ -82,11 +82,11 @@ class _Batch:
         self._delivered: dict[tuple[str, int], Delivered] = {}
 
     async def wait(self) -> dict[tuple[str, int], Delivered]:
-        """Wait for the last report. It comes within the delivery time-out, one way or the other."""
+        """Wait for the last report: each comes within the delivery time-out, as a success or a failure."""
         await self._complete
         if self._failed:
             reasons = "; ".join(f"{count} times {reason}" for reason, count in self._failed.items())
-            raise (DeliveryRefused if self._permanent else DeliveryFailed)(reasons)
+            raise (DeliveryRejected if self._permanent else DeliveryFailed)(reasons)
         return self._delivered
 
     def report(self, error: KafkaError | None, message: Message) -> None:
@@ -99,7 +99,7 @@ class _Batch:
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        if not self._complete.done():  # whoever waited may have been cancelled
+        if not self._complete.done():  # the waiting task may have been cancelled
             self._complete.set_result(None)
 
     def report_offset(self, error: KafkaError | None, message: Message) -> None:
@@ -142,9 +142,9 @@ class BatchProducer:
     ) -> dict[tuple[str, int], Delivered]:
         """Send a batch; returns once all of it is acknowledged.
 
-        Returns where the `positioned` records went. Raises `DeliveryFailed` when some were not acknowledged
-        in time and `DeliveryRefused` when some never will be; either way others of the batch may have been
-        written.
+        Returns the offsets of the `positioned` records. Raises `DeliveryFailed` when some were not
+        acknowledged in time and `DeliveryRejected` when some never will be; in both cases other records of
+        the batch may have been written.
         """
         if not records and not positioned:
             return {}
@@ -177,7 +177,7 @@ class BatchProducer:
             self._producer.poll(POLL_S)
 
     def close(self, timeout_s: float) -> None:
-        """Wait for what is under way, at most so long. Call it from another thread than the event loop's."""
+        """Wait at most `timeout_s` for records in flight. Must not be called in the event loop's thread."""
         self._producer.flush(timeout_s)
         self._closing.set()
         self._reports.join()

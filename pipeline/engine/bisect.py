@@ -1,8 +1,8 @@
-"""Calls a stage so that one bad record costs that record, not its chunk.
+"""Bisects a chunk that makes a stage fail, so that a poison record costs that record and not its chunk.
 
-Pure. A stage that raises is called again with the halves of what it was given, down to the one record that
-raises it; that becomes poison and the others go on. State that the first half puts is visible to the
-second, as if it had been written.
+Pure. A stage that raises is called again with each half of its records, down to the single record that makes
+it raise. That record becomes poison; the others are processed. State that the first half puts is visible to
+the second, as if it had been written.
 """
 
 import traceback
@@ -14,11 +14,11 @@ from pipeline.stages.contract import Put, Stage, StageResult, StateReader
 
 
 class OutputTooLarge(Exception):
-    """An output that no broker would take: its record is poison, whatever the stage thinks of it."""
+    """An output larger than a broker accepts: its record is poison, though the stage did not fail."""
 
 
 class StateUnreadable(Exception):
-    """The state could not be read, for the reason in `__cause__`. It says nothing of the records."""
+    """The state could not be read, for the reason in `__cause__`. The records are not the cause."""
 
 
 def process(
@@ -26,15 +26,15 @@ def process(
 ) -> StageResult:
     """Process the units one after the other, and join the results.
 
-    Raises `StateUnreadable`, and `MemoryError`, which says more of the machine than of the record.
+    Raises `StateUnreadable`, and `MemoryError`, of which a record is rarely the cause.
     """
-    isolation = _Isolation(stage, read, output_bytes_max)
+    bisection = _Bisection(stage, read, output_bytes_max)
     for unit in units:
-        isolation.process(unit)
-    return StageResult(isolation.outputs, isolation.puts, isolation.poison)
+        bisection.process(unit)
+    return StageResult(bisection.outputs, bisection.puts, bisection.poison)
 
 
-class _Isolation:
+class _Bisection:
     def __init__(self, stage: Stage, read: StateReader, output_bytes_max: int) -> None:
         self._stage = stage
         self._read_stored = read

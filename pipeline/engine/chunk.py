@@ -1,7 +1,6 @@
-"""A chunk: consecutive records of one partition that travel through Faust as one message.
+"""A chunk: consecutive records of one partition that pass through Faust as one message.
 
-Faust's cost is per message, not per byte (67 us a record one by one, 3.5 us in chunks), so this is what makes
-it fast here.
+Faust's cost is per message, not per byte: 67 us a record one by one, 3.5 us in chunks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,19 +10,19 @@ from pipeline.engine.offset_tracker import ChunkRef
 from pipeline.runtime.record import Record
 from pipeline.runtime.redrive_headers import Headers, redriven
 
-CHUNK_RECORDS_MAX = 1000  # bounds what is repeated after a crash, and the time between two looks at the loop
+CHUNK_RECORDS_MAX = 1000  # bounds the repeats after a crash, and how long the event loop is blocked
 CHUNK_BYTES_MAX = 1 << 20  # keys and values; a single larger record is a chunk of its own
 
 
 class ChunkLimits(NamedTuple):
-    """How large a chunk may become."""
+    """The largest size of a chunk."""
 
     records_max: int = CHUNK_RECORDS_MAX
     bytes_max: int = CHUNK_BYTES_MAX
 
 
 class FetchedRecord(Protocol):
-    """What is used of aiokafka's `ConsumerRecord`."""
+    """The fields of aiokafka's `ConsumerRecord` that are used."""
 
     @property
     def topic(self) -> str: ...
@@ -58,7 +57,7 @@ class Chunk:
         return f"<Chunk {ref.tp.topic}[{ref.tp.partition}] {ref.first}-{ref.last}>"
 
     def records(self) -> list[Record]:
-        """The records as a stage gets them."""
+        """The records in the form that a stage receives."""
         return [
             Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, redriven(r.headers))
             for r in self.fetched
@@ -66,7 +65,7 @@ class Chunk:
 
 
 def cut(fetched: Sequence[FetchedRecord], limits: ChunkLimits) -> Iterator[Sequence[FetchedRecord]]:
-    """Cut what was fetched of one partition into pieces within the limits, leaving nothing out."""
+    """Split the fetched records of one partition into pieces within the limits, without leaving one out."""
     start = size_bytes = 0
     for index, record in enumerate(fetched):
         record_bytes = len(record.key or b"") + len(record.value or b"")

@@ -1,10 +1,10 @@
-"""The consumer's thread: it owns where each partition is read, and notices when records are missing.
+"""The consumer's thread: sets the offset at which each partition is read, and detects missing records.
 
-aiokafka runs in a thread of its own, so that heartbeats go on while a stage computes. Every jump of a
-position is made here, and told to the tracker *before* it happens; records leave here together with the
-epoch they were read in. So no record from before a jump can pass for one from after it.
+aiokafka runs in a thread of its own, so that heartbeats continue while a stage computes. Every jump of a
+partition is made here, and recorded in the tracker *before* it happens; records leave this thread together
+with the epoch in which they were read. So a record from before a jump is never taken for one from after it.
 
-A batch partition only ever jumps to what is committed (or to its beginning): an epoch that began further on
+A batch partition jumps only to its committed offset, or to its beginning: an epoch that began after that
 could commit past chunks of the epoch before it.
 """
 
@@ -23,27 +23,27 @@ from faust.types import TP
 from pipeline.engine.chunk import ChunkLimits, FetchedRecord
 from pipeline.engine.offset_tracker import Tracker
 
-POLL_RECORDS_MAX = 10_000  # one hand-over to the main thread: bounds memory, shares its cost
-# The broker gathers this much, or for this long, before it answers a fetch: both a fetch and a chunk have a
-# cost of their own, whatever they hold. It is what each stage adds to the delay of a record at most.
+POLL_RECORDS_MAX = 10_000  # of one hand-over to the main thread: bounds its memory, and shares its cost
+# The broker answers a fetch once it has this much, or after this long: a fetch and a chunk have a fixed cost.
+# Each stage adds at most this wait to the delay of a record.
 FETCH_BYTES_MIN = 65_536
 FETCH_WAIT_MS = 50
-IDLE_WAIT_S = 0.02  # how long a fetch rests when there is nothing it may fetch
+IDLE_WAIT_S = 0.02  # between two attempts to fetch while no partition may be fetched
 
 
 class PositionLost(Exception):
-    """The broker does not hold the record at a partition's position any more."""
+    """The broker no longer has the record at the offset where a partition is to be read."""
 
     def __init__(self, tp: TP, position: int, first: int, end: int) -> None:
         super().__init__(
-            f"data loss: {tp.topic}[{tp.partition}] should go on at offset {position}, but the broker "
-            f"holds {first} to {end}. Find out what was lost and why (retention too short? another topic?), "
+            f"data loss: {tp.topic}[{tp.partition}] must be read from offset {position}, but the broker has "
+            f"{first} to {end}. Find the lost records and the cause (retention too short, topic recreated), "
             f"then set the group's offset by hand"
         )
 
 
 class BatchApp(Protocol):
-    """What the transport asks of the app besides Faust's own."""
+    """The attributes of the app that the transport uses, besides Faust's."""
 
     batch_topics: frozenset[str]
     chunk_limits: ChunkLimits
@@ -70,8 +70,8 @@ class ConsumerThread(AIOKafkaConsumerThread):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # The offset that must come next. A batch partition that is not in here has not been positioned since
-        # it was assigned, and is not read.
+        # The offset that must come next. A batch partition without an entry has not been sought since it was
+        # assigned, and is not read.
         self._next: dict[TP, int] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -82,7 +82,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return consumer
 
     def revoking(self, tps: Iterable[TP]) -> None:
-        """Refuse from now on what was fetched so far, and read no more of it."""
+        """Make what was fetched so far invalid, and read no more of these partitions."""
         for tp in tps:
             self.tracker.moved(tp)
             self._next.pop(tp, None)
@@ -102,8 +102,8 @@ class ConsumerThread(AIOKafkaConsumerThread):
             if not self.consumer.flow_active or fetcher._subscriptions.reassignment_in_progress:
                 await asyncio.sleep(IDLE_WAIT_S)
                 return {}
-            # The given set belongs to the main thread and changes under us; and aiokafka takes an empty one
-            # for "all partitions".
+            # The given set belongs to the main thread, which changes it meanwhile; aiokafka reads an empty
+            # set as "all partitions".
             wanted = frozenset(tp for tp in tuple(active_partitions or ()) if self._is_positioned(tp))
             if wanted and (fetch := await self._drain(fetcher, wanted)):
                 return fetch
@@ -116,7 +116,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
             waiter = fetcher._create_fetch_waiter()
             done, _ = await asyncio.wait([waiter], timeout=remaining_s)
             if done:
-                waiter.result()  # raises what only the background fetch saw, such as a missing permission
+                waiter.result()  # raises errors of the background fetch, such as a missing permission
             else:
                 waiter.cancel()
 
@@ -125,7 +125,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
 
     async def _drain(self, fetcher: Any, wanted: frozenset[TP]) -> Fetch:
         with fetcher._subscriptions.fetch_context():
-            # Without a time-out this does not suspend, so no jump comes between the records and their epochs.
+            # Without a time-out this does not suspend, so no jump happens between records and epochs.
             drained = await fetcher.fetched_records(wanted, timeout=0, max_records=POLL_RECORDS_MAX)
         fetch: Fetch = {}
         unexpected: list[tuple[TP, int, int]] = []
@@ -142,9 +142,9 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return fetch
 
     async def _check_nothing_lost(self, unexpected: Sequence[tuple[TP, int, int]]) -> None:
-        # A gap alone says nothing: compaction and the ends of transactions leave some. But aiokafka is told
-        # to begin at the earliest where there is no offset, and silently does so, too, when one is out of
-        # range.
+        # A gap alone is no loss: compaction and the ends of transactions leave gaps. But aiokafka begins at
+        # the earliest record where there is no offset, and does the same, without an error, where the offset
+        # is out of range.
         consumer = self._ensure_consumer()
         begins = await consumer.beginning_offsets([tp for tp, _, _ in unexpected])
         for tp, position, first in unexpected:
@@ -153,9 +153,9 @@ class ConsumerThread(AIOKafkaConsumerThread):
                 raise PositionLost(tp, position, begins[tp], ends[tp])
 
     async def seek_batches_to_committed(self) -> dict[TP, int | None]:
-        """Position all assigned partitions of the batch topics: where committed, else at their beginning.
+        """Seek all assigned partitions of the batch topics to the committed offset, else to the beginning.
 
-        Returns the committed offsets. Raises `PositionLost` when the broker does not hold one.
+        Returns the committed offsets. Raises `PositionLost` when the broker does not have one.
         """
         return cast("dict[TP, int | None]", await self.call_thread(self._seek_batches_to_committed))
 
@@ -191,20 +191,20 @@ class ConsumerThread(AIOKafkaConsumerThread):
         self._jump(ensure_TP(partition), offset)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit; `False` when the group has moved on, in which case somebody else goes on from before.
+        """Commit; `False` when the group has a newer generation: another member reads from the offset before.
 
-        Faust means to do so, but compares with a message that aiokafka breaks over lines, and crashes.
+        Faust intends the same, but compares with a message that aiokafka breaks over lines, and crashes.
         """
         consumer = self._ensure_consumer()
-        ours = {
+        assigned = {
             TopicPartition(*tp): OffsetAndMetadata(offset, "")
             for tp, offset in offsets.items()
             if tp in self.assignment()
         }
         try:
-            await consumer.commit(ours)
+            await consumer.commit(assigned)
         except (CommitFailedError, IllegalStateError) as exc:
-            self.log.info("Not committed, since the group has moved on: %s", type(exc).__name__)
+            self.log.info("offsets not committed (%s): the group has a newer generation", type(exc).__name__)
             return False
         except Exception as exc:
             self.log.exception("Committing raised exception: %r", exc)
@@ -212,17 +212,17 @@ class ConsumerThread(AIOKafkaConsumerThread):
             return False
         now_s = monotonic()
         self.tp_last_committed_at.update(dict.fromkeys(offsets, now_s))
-        return bool(ours)
+        return bool(assigned)
 
     def highwater(self, tp: TP) -> int:
-        """The offset after the last record of a partition; 0 when it is not known or not ours any more."""
+        """The offset after the last record of a partition; 0 when it is unknown or not assigned any more."""
         try:
             return super().highwater(tp) or 0
         except IllegalStateError:
             return 0
 
     async def read_again(self, undelivered: Mapping[TP, tuple[int, int]]) -> None:
-        """Go back to the (epoch, offset) of partitions read singly, unless they have jumped since."""
+        """Seek partitions that are read by record back to (epoch, offset), unless they jumped since."""
         await self.call_thread(self._read_again, undelivered)
 
     async def _read_again(self, undelivered: Mapping[TP, tuple[int, int]]) -> None:

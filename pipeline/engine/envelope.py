@@ -1,9 +1,8 @@
 """A table's value in RocksDB and in the changelog: the source offset that it reflects, then the payload.
 
-The offset is that of the last record of the chunk which wrote the value: the value then holds all that the
-records up to there did to its key. Workers that handle one partition one after the other can append to its
-changelog in another order than they should (a worker that was stopped and continues appends late). Whoever
-recovers keeps the highest.
+The offset is that of the last record of the chunk that wrote the value: the value reflects all records of its
+key up to there. Two workers that own one partition one after the other may append to its changelog in the
+wrong order (a worker that was stopped and continues appends late). Recovery keeps the highest offset.
 """
 
 import struct
@@ -13,7 +12,7 @@ OFFSET_HEADER = "source-offset"  # a tombstone has no value to hold the offset
 
 
 class CorruptEnvelope(Exception):
-    """A value that is too short to hold an offset: it was not written by this program."""
+    """A value too short to hold an offset: it was not written by this program."""
 
 
 def seal(source_offset: int, payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Everything that the stream's processes count. The names are used by dashboards and alerts."""
+"""Metrics of the stream's processes. Dashboards and alerts use their names."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -19,7 +19,7 @@ PROCESS_SECONDS = Histogram(
 )
 DELIVER_SECONDS = Histogram(
     "quizstream_stream_deliver_seconds",
-    "Sending all that one chunk caused, until acknowledged.",
+    "Sending the records of one chunk until all are acknowledged.",
     ["stage"],
     buckets=_SECONDS,
 )
@@ -51,6 +51,6 @@ UNCOMMITTED = Gauge("quizstream_stream_uncommitted_seconds", "Age of the oldest 
 REBALANCES = Counter("quizstream_stream_rebalances_total", "Rebalances that this worker took part in.")
 RECOVERY_SECONDS = Histogram(
     "quizstream_stream_recovery_seconds",
-    "From the start of a rebalance until records are processed again, tables recovered.",
+    "Time from the start of a rebalance until tables are recovered and records are processed again.",
     buckets=(*_SECONDS, 60, 120, 300, 600),
 )

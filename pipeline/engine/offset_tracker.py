@@ -1,17 +1,17 @@
-"""Which chunks of which partition are done, and so how far a partition may be committed.
+"""Tracks which chunks of each partition are done, and so the offset that may be committed.
 
-Pure: no Faust, no clock, no I/O. Kafka commits one number a partition, but work is handed out in chunks that
-can be in flight when partitions move, and that can be cut elsewhere when they are read again. Two rules keep
-a commit from ever passing a record that nobody processed:
+Pure: no Faust, no clock, no I/O. Kafka commits one offset per partition, but work is handed out in chunks
+that can be in flight when partitions move, and that can have other bounds when they are read again. Two rules
+keep a commit from passing an unprocessed record:
 
-1. A chunk is registered when it is *fetched*, before anybody may drop it. A chunk that gets lost on its way
-   to the stage is never done, and so holds the commit back until the partition is read again.
-2. Every chunk belongs to one *epoch* of its partition. Whenever a partition's position jumps (assignment,
-   revocation, seek) a new epoch begins. Chunks read before it are refused, and once the partition is
-   forgotten or read again, acks of the epochs before mean nothing.
+1. A chunk is registered when it is *fetched*, before any component can drop it. A chunk that is lost on its
+   way to the stage is never done, and so holds the commit back until the partition is read again.
+2. Every chunk belongs to one *epoch* of its partition. Whenever a partition's read offset jumps (assignment,
+   revocation, seek) a new epoch begins. Chunks read before it are not accepted, and once the partition is
+   forgotten or read again, acks of earlier epochs have no effect.
 
-Gaps between chunks (compacted topics, transaction markers) need no bookkeeping: what is not in the log was
-never handed out.
+Gaps between chunks (compacted topics, transaction markers) need no bookkeeping: an offset without a record
+was never handed out.
 """
 
 from collections import deque
@@ -33,7 +33,7 @@ class Partition(Protocol):
 
 
 class ChunkRef(NamedTuple):
-    """Names one fetched chunk: the offsets of its first and last record, and the epoch they were read in."""
+    """Identifies one fetched chunk: the offsets of its first and last record, and the epoch of their read."""
 
     tp: Partition
     epoch: int
@@ -56,17 +56,17 @@ class _Pending(msgspec.Struct):
 
 
 class ChunkLost(Exception):
-    """A stage takes a chunk before an earlier one of its partition, which then got lost on its way."""
+    """A stage begins a chunk before an earlier one of its partition: the earlier one was lost on its way."""
 
 
 class OutOfOrder(Exception):
-    """A chunk starts before the end of the one before it, within one epoch: somebody moved unseen."""
+    """A chunk starts before the end of the one before it, within one epoch: a jump was not recorded."""
 
 
 class Tracker:
     """Offsets that are safe to commit.
 
-    For one thread, except that `moved` and `epoch` may also be called from the thread that moves positions.
+    For one thread, except that `moved` and `epoch` may also be called from the consumer's thread.
     """
 
     def __init__(self) -> None:
@@ -75,21 +75,21 @@ class Tracker:
         self._epoch_numbers = count(1)
 
     def moved(self, tp: Partition) -> None:
-        """Begin a new epoch: the partition's position jumps, or stops being ours. Call it *before* the jump.
+        """Begin a new epoch: the partition jumps, or is revoked. Call it *before* the jump.
 
-        What was registered still counts until the partition is read again or forgotten: it was read in one
-        piece from a committed position, so committing what is done of it is right.
+        Registered chunks still count until the partition is read again or forgotten: they were read without a
+        gap from a committed offset, so committing those that are done is safe.
         """
         self._epochs[tp] = next(self._epoch_numbers)
 
     def epoch(self, tp: Partition) -> int:
-        """The current epoch. Take it together with the records, so that no jump can come between."""
+        """The current epoch. Read it together with the records, with no jump in between."""
         return self._epochs.get(tp, 0)
 
     def fetched(self, tp: Partition, epoch: int, first: int, last: int) -> ChunkRef | None:
-        """Register a chunk as handed out; `None` when its epoch is over, and it must not be processed.
+        """Register a chunk as handed out; `None` when its epoch is over: it must not be processed.
 
-        Raises `OutOfOrder` when chunks overlap within an epoch: the caller missed a jump.
+        Raises `OutOfOrder` when chunks overlap within an epoch: a jump was not recorded.
         """
         if epoch != self.epoch(tp):
             return None
@@ -108,9 +108,9 @@ class Tracker:
         return self._find(ref) is not None
 
     def begin(self, ref: ChunkRef) -> bool:
-        """Say that a stage takes the chunk in hand; `False` when it is not ours any more and must be left.
+        """Mark the chunk as in flight; `False` when its partition was revoked: it must not be processed.
 
-        Raises `ChunkLost`: nothing would be committed any more until the partition is read again.
+        Raises `ChunkLost`: nothing would be committed until the partition is read again.
         """
         entry = self._find(ref)
         if entry is None or entry.done:
@@ -124,19 +124,19 @@ class Tracker:
         return True
 
     def done(self, ref: ChunkRef) -> bool:
-        """Ack: all that the chunk caused is durable. `False` when the ack came too late to mean anything."""
+        """Ack: the chunk's effects are durable. `False` when the ack came too late and has no effect."""
         entry = self._find(ref)
         if entry is None:
             return False
         entry.done = True
         return True
 
-    def in_hand(self) -> list[ChunkRef]:
-        """The chunks that a stage has begun and not ended."""
+    def in_flight(self) -> list[ChunkRef]:
+        """The chunks that a stage has begun and not finished."""
         return [e.ref for p in self._pending.values() for e in p.entries if e.begun and not e.done]
 
     def committable(self, tp: Partition) -> int | None:
-        """The offset to commit: one past the last record before which all is done; `None` when nothing is."""
+        """The offset to commit: one past the last record up to which all is done; `None` when nothing is."""
         pending = self._pending.get(tp)
         if pending is None:
             return None
@@ -145,14 +145,14 @@ class Tracker:
         return pending.done_to
 
     def unacked(self, tp: Partition) -> int:
-        """How many offsets are handed out and not done (gaps within chunks included)."""
+        """The number of offsets that are handed out and not done (gaps within chunks included)."""
         pending = self._pending.get(tp)
         if pending is None:
             return 0
         return sum(e.ref.last - e.ref.first + 1 for e in pending.entries if not e.done)
 
     def partitions(self) -> list[Partition]:
-        """The partitions of which anything was handed out."""
+        """The partitions of which chunks were handed out."""
         return list(self._pending)
 
     def forget(self, tps: Iterable[Partition]) -> None:
@@ -165,7 +165,7 @@ class Tracker:
         pending = self._pending.get(ref.tp)
         if pending is None or pending.epoch != ref.epoch:
             return None
-        # A stage takes chunks in order, so the one in question is nearly always the first.
+        # A stage takes chunks in order, so the one looked for is nearly always the first.
         for entry in pending.entries:
             if entry.ref == ref:
                 return entry

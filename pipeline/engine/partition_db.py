@@ -1,12 +1,11 @@
-"""The RocksDB database of one partition of one table: batch reads, and writes that are whole or not at all.
+"""The RocksDB database of one partition of one table: batch reads and atomic batch writes.
 
-Keys are prefixed, so that the changelog's position lies beside the data, in the same write, and so that
-there is room for an index. (Expiry would be one: `EXPIRY + hour + key`, written in the same batch as the
-value; a range scan up to the present hour finds what to delete. RocksDB's compaction filters cannot be
-written in Python.)
+Keys are prefixed, so that the changelog's position is in the same write as the data, and so that an index can
+be added. (Expiry would be one: `EXPIRY + hour + key`, written in the same batch as the value; a range scan up
+to the current hour finds what to delete. RocksDB's compaction filters cannot be written in Python.)
 
-Writes go to the log of the operating system, not to the disk: a killed process loses nothing, a machine that
-loses power loses a tail of whole writes, which the changelog gives back.
+Writes are not synced to disk: a killed process loses nothing; a machine that loses power loses the last whole
+writes, which are read again from the changelog.
 """
 
 import shutil
@@ -32,7 +31,7 @@ BLOCK_CACHE_BYTES = 32 << 20  # of all databases of the process together; RocksD
 WRITE_BUFFER_BYTES = 8 << 20
 WRITE_BUFFERS_MAX = 2
 BLOOM_BITS_PER_KEY = 10
-# Most keys that are looked for are new. Without a filter of its own each look-up walks the write buffer, too:
+# Most keys that are looked up are new. Without its own filter the write buffer is searched at each look-up:
 # 1.8 us a key instead of 0.7 with a million keys.
 WRITE_BUFFER_BLOOM_RATIO = 0.1  # of the buffer's size
 KEYS_PER_HASH_SLOT = 0.75  # of a block's own index of its keys
@@ -70,7 +69,7 @@ class PartitionDb:
     """An open database. Only one process and one instance at a time can have it open."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create it; one that is damaged is made anew, since the changelog has it all."""
+        """Open or create it. A corrupt one is deleted and created again: the changelog restores it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = Rdict(str(path), _options())
@@ -89,7 +88,7 @@ class PartitionDb:
         return cast("list[bytes | None]", self._db.get([DATA + key for key in keys]))
 
     def write(self, values: Mapping[bytes, bytes | None], position: int) -> None:
-        """Write values (`None` deletes) and the changelog's position, all or nothing."""
+        """Write values (`None` deletes) and the changelog's position, atomically."""
         batch = WriteBatch(raw_mode=True)
         for key, value in values.items():
             if value is None:

@@ -1,8 +1,8 @@
-"""Reading changelogs back, without going on after an error.
+"""Reads changelogs into tables; an error ends the process.
 
-Faust's reader logs an exception and goes on with what it has: a table with holes, which gives wrong
-verdicts for as long as it lives. Here an error ends the process. Events of changelogs that are not being
-recovered any more are left out; Faust would put them into whatever table came before.
+Faust's reader logs an exception and continues: the table then lacks entries, and gives wrong verdicts until
+it is recovered again. Events of changelogs that are not being recovered any more are skipped; Faust would
+apply them to the table of the event before.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from mode import Service
 from pipeline.engine.consumer_thread import BatchApp
 from pipeline.engine.store import Unreadable, store_of
 
-QUIET_S = 1.0  # without events for so long, what remains is asked of the consumer instead
+QUIET_S = 1.0  # without events for so long, the consumer's position shows whether records remain
 
 
 class RecoveryFailed(Exception):
-    """A table could not be brought up to its changelog."""
+    """A table could not be recovered to the end of its changelog."""
 
 
 class UnreadableState(RecoveryFailed):
@@ -81,7 +81,7 @@ class StrictRecovery(Recovery):
                 self._last_flush_at = monotonic()
 
     async def _skip_to_positions(self) -> None:
-        """Count as read what lies at a changelog's end without being a record: emptied batches, markers."""
+        """Count offsets without a record at a changelog's end as read: emptied batches, markers."""
         for tp in self._behind():
             position = await self.app.consumer.position(tp)
             if position is not None and position > self.active_highwaters[tp]:

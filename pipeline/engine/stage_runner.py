@@ -1,12 +1,12 @@
-"""The one thin runner: takes chunks from Faust, calls a stage, makes durable what it says, and acks last.
+"""Runs a stage: takes chunks from Faust, processes them, makes the results durable, and acks last.
 
-The order is the whole point, and is in `StageRunner._run_chunk`:
+The order is in `StageRunner._run_chunk`:
 
     process -> deliver outputs, dead letters and changelog -> all acknowledged -> write state -> ack
 
-A process that dies anywhere in between processes the chunk again; stages are made for that. Nothing here
-lets an exception out past the ack: Faust would go on with the next chunk. A chunk is repeated in place,
-left to another worker, or the process ends.
+A process that dies in between processes the chunk again, and a repeated chunk gives the same results. No
+exception may skip a chunk, since Faust would continue with the next one. A chunk that fails is repeated in
+place, or left to another worker, or the process ends.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from pipeline.engine.chunk import Chunk
 from pipeline.engine.crash_memory import DEATHS_MAX, CrashMemory
 from pipeline.engine.envelope import OFFSET_HEADER, offset_bytes, seal
 from pipeline.engine.offset_tracker import ChunkRef, Tracker
-from pipeline.engine.store import Appended, BatchStore, NotOurs
+from pipeline.engine.store import Appended, BatchStore, NotAssigned
 from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
 from pipeline.runtime.record import Output, Poison, Record
@@ -37,7 +37,7 @@ RETRY_JITTER_RATIO = 0.3
 
 
 class Producer(Protocol):
-    """What the runner needs of `pipeline.engine.batch_producer.BatchProducer`."""
+    """The method of `pipeline.engine.batch_producer.BatchProducer` that the runner uses."""
 
     async def deliver(
         self, records: Sequence[Outgoing], positioned: Sequence[Outgoing] = ()
@@ -48,21 +48,21 @@ class Limits(msgspec.Struct, frozen=True):
     """Bounds of a runner."""
 
     output_bytes_max: int
-    # A chunk that took longer, stopped time included, may not be ours any more: then there must be time for a
-    # heartbeat to fail before anything is sent or written.
+    # After a chunk that took longer, stopped time included, the partition may be another worker's: before
+    # anything is sent or written the runner waits until a heartbeat could fail.
     suspicious_s: float
     heartbeat_wait_s: float
 
 
 class StateTable(NamedTuple):
-    """A table of the stage: where its values are, and the physical name of its changelog."""
+    """A table of the stage: its store, and the physical name of its changelog."""
 
     store: BatchStore
     changelog: str
 
 
 class Abandoned(Exception):
-    """The chunk's partition is not ours any more: whoever has it now reads the chunk again."""
+    """The chunk's partition was revoked: the worker that has it now reads the chunk again."""
 
 
 class StageRunner:
@@ -84,7 +84,7 @@ class StageRunner:
         rng: random.Random | None = None,
     ) -> None:
         self.stage = stage
-        self.failing_since: float | None = None  # deliveries fail since; for readiness
+        self.failing_since: float | None = None  # when sends began to fail; for readiness
         self._tables = tables
         self._producer = producer
         self._tracker = tracker
@@ -99,7 +99,7 @@ class StageRunner:
 
     async def run(self, stream: Any) -> None:
         """Run until cancelled. An exception must end the process: Faust would skip the chunk."""
-        # Without `noack` Faust acks in a `finally`, also what failed or was cancelled.
+        # Without `noack` Faust acks in a `finally`, including chunks that failed or were cancelled.
         events: AsyncIterator[Any] = stream.noack().events()
         async for event in events:
             chunk: Chunk = event.value
@@ -107,7 +107,7 @@ class StageRunner:
                 continue
             try:
                 await self._run_chunk(chunk)
-            except (Abandoned, NotOurs):
+            except (Abandoned, NotAssigned):
                 metrics.ABANDONED.labels(self.stage.name).inc()
                 continue
             event.ack()
@@ -124,14 +124,14 @@ class StageRunner:
         processed_s = self._clock()
         reach("stream.processed")
 
-        await self._check_ours(chunk.ref, began_s)
+        await self._check_assigned(chunk.ref, began_s)
         checked_s = self._clock()
         values = _last_of_each(result)
         delivered = await self._deliver(chunk.ref, result, values)
         delivered_s = self._clock()
         reach("stream.delivered")
 
-        await self._check_ours(chunk.ref, checked_s)
+        await self._check_assigned(chunk.ref, checked_s)
         for table, puts in values.items():
             self._write(table, puts, chunk.ref, delivered)
         memory.survived(chunk.ref.last)
@@ -156,11 +156,11 @@ class StageRunner:
         try:
             result = process(self.stage, memory.units(plan), read, self._limits.output_bytes_max)
         except StateUnreadable as exc:
-            if isinstance(exc.__cause__, NotOurs):
+            if isinstance(exc.__cause__, NotAssigned):
                 raise exc.__cause__ from None
             raise
         given_up = [
-            Poison(record, f"the process died {DEATHS_MAX} times with this record in hand", self.stage.name)
+            Poison(record, f"the process died {DEATHS_MAX} times with this record in flight", self.stage.name)
             for record in plan.given_up
         ]
         return StageResult(result.outputs, result.puts, result.poison + given_up)
@@ -168,7 +168,7 @@ class StageRunner:
     async def _deliver(
         self, ref: ChunkRef, result: StageResult, values: Mapping[str, Mapping[bytes, bytes | None]]
     ) -> Mapping[tuple[str, int], Delivered]:
-        """Send everything, for as long as it takes. Raises `DeliveryRefused`, `Abandoned`."""
+        """Send everything, with retries until it is acknowledged. Raises `DeliveryRejected`, `Abandoned`."""
         outputs = [*result.outputs, *map(self._dead_letter, result.poison)]
         records = [Outgoing(output.topic, output.key, output.value) for output in outputs]
         changelog = [
@@ -202,12 +202,11 @@ class StageRunner:
         if not store.write(ref.tp.partition, puts, ref.last, appended):
             metrics.FOREIGN_APPENDS.labels(table).inc()
 
-    async def _check_ours(self, ref: ChunkRef, since_s: float) -> None:
-        """Raise `Abandoned` when the partition went meanwhile.
+    async def _check_assigned(self, ref: ChunkRef, since_s: float) -> None:
+        """Raise `Abandoned` when the partition was revoked meanwhile.
 
-        While a partition is going, its chunk in hand may still end. But a process that was stopped
-        (SIGSTOP, a paused machine) learns only from its first heartbeat that the partition has been
-        another's for long.
+        While a partition is being revoked, its chunk in flight may still end. But a process that was stopped
+        (SIGSTOP, a paused machine) detects only by its first heartbeat that another worker has the partition.
         """
         tracker = self._tracker()
         was_stopped = self._clock() - since_s > self._limits.suspicious_s

@@ -1,4 +1,4 @@
-"""Whether the topics that a stage needs are there, with the partitions that it counts on."""
+"""Checks that the topics of the stages exist, with the partition counts of the topology."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,13 @@ ANSWER_TIMEOUT_S = 30.0
 
 
 class TopicsNotReady(OperatorError):
-    """Topics are missing or have other partition counts. The message names each, and says what to do."""
+    """Topics are missing or have other partition counts. The message has each topic and the remedy."""
 
 
 def check_topics(bootstrap_servers: str, partitions: Mapping[str, int]) -> None:
-    """Compare the cluster with the partition count wanted of each topic. Raises `TopicsNotReady`.
+    """Compare the cluster with the required partition count of each topic. Raises `TopicsNotReady`.
 
-    A table only works when its changelog has exactly its source's partitions: a key's state lies in the
+    A table works only if its changelog has exactly its source's partitions: a key's state is in the
     partition of its records. Blocks; raises `KafkaException` when no broker answers.
     """
     found = admin_client(bootstrap_servers).list_topics(timeout=ANSWER_TIMEOUT_S).topics

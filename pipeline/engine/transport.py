@@ -72,20 +72,22 @@ from pipeline.engine.consumer_thread import BatchApp, ConsumerThread, Fetch, Pos
 from pipeline.engine.offset_tracker import Tracker
 from pipeline.runtime.crash_points import reach
 
-IN_HAND_WAIT_S_MAX = 5.0  # a rebalance or stop waits so long for the chunk in hand; then it will be repeated
+IN_FLIGHT_WAIT_S_MAX = (
+    5.0  # a rebalance or stop waits so long for the chunk in hand; then it will be repeated
+)
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
-    """Ends epochs in the consumer's thread, before the main thread can hear of the rebalance."""
+    """Ends epochs in the consumer's thread, before the main thread is notified of the rebalance."""
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> Any:
-        """Refuse what was fetched, then go on as usual."""
+        """End the epochs of revoked partitions, then run Faust's own handler."""
         cast(ConsumerThread, self._thread).revoking(ensure_TP(tp) for tp in revoked)
         return super().on_partitions_revoked(revoked)
 
 
 class _ReadOffsets(dict[TP, int | None]):
-    """Faust's record of what it read. For chunks it stays empty: epochs tell what is old, offsets cannot."""
+    """Faust's read offsets. Empty for batch topics: epochs show which chunks are old, offsets cannot."""
 
     def __init__(self, batch_topics: frozenset[str]) -> None:
         super().__init__()
@@ -100,7 +102,7 @@ class _ReadOffsets(dict[TP, int | None]):
 
 
 class Consumer(driver.Consumer):
-    """Yields chunks, and commits what the tracker says."""
+    """Yields chunks, and commits the offsets of the tracker."""
 
     RebalanceListener: ClassVar[type[driver.ConsumerRebalanceListener]] = RebalanceListener
     _thread: ConsumerThread
@@ -119,15 +121,15 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Watch for streams that stand still. No stream reads a changelog: Faust would complain of each."""
+        """Watch streams for progress. No stream reads a changelog: Faust would warn about each."""
         if tp.topic in self.batch_app.batch_topics:
             super().verify_event_path(now, tp)
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Do nothing: a full queue holds the fetcher up; pausing partitions makes it sleep a second."""
+        """Do nothing: a full queue blocks the fetcher; pausing partitions makes it sleep a second."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109
-        """Yield what was fetched, a chunk or record of each partition in turn.
+        """Yield fetched chunks and records, one of each partition in turn.
 
         All chunks are registered with the tracker before the first is yielded, so that one which is never
         delivered holds the commit back.
@@ -189,7 +191,7 @@ class Consumer(driver.Consumer):
         )
 
     async def _read_again(self, undelivered: dict[TP, tuple[int, int]]) -> None:
-        """Nearly always a rebalance has ended the epochs, and will seek. Otherwise nothing may be skipped."""
+        """Read undelivered records again, unless a rebalance ended their epochs: it seeks by itself."""
         here = {tp: at for tp, at in undelivered.items() if at[0] == self.tracker.epoch(tp)}
         single = {tp: at for tp, at in here.items() if tp.topic not in self.batch_app.batch_topics}
         if single:
@@ -198,7 +200,7 @@ class Consumer(driver.Consumer):
             await self.perform_seek()
 
     async def perform_seek(self) -> None:
-        """Seek the batch topics' partitions to what is committed, or to their beginning."""
+        """Seek the batch topics' partitions to the committed offset, or to their beginning."""
         try:
             committed = await self._thread.seek_batches_to_committed()
         except PositionLost as exc:
@@ -207,10 +209,10 @@ class Consumer(driver.Consumer):
         self._committed_offset.update(committed)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Do nothing: what is not in the log was never handed out."""
+        """Do nothing: an offset without a record was never handed out."""
 
     def ack(self, message: Message) -> bool:
-        """Count a chunk as done. `False` when the ack came too late to mean anything: it will be repeated."""
+        """Count a chunk as done. `False` when the ack came too late: the chunk is repeated."""
         chunk = cast(object, message.value)
         if not isinstance(chunk, Chunk):
             return super().ack(message)
@@ -223,7 +225,7 @@ class Consumer(driver.Consumer):
         return counts
 
     def uncommitted_s(self) -> float:
-        """How long acks have been lying here without a commit; callable from any thread."""
+        """Age of the oldest ack without a commit; callable from any thread."""
         since_s = self._uncommitted_since_s
         return 0.0 if since_s is None else monotonic() - since_s
 
@@ -233,7 +235,7 @@ class Consumer(driver.Consumer):
         committed = await super()._commit_offsets(offsets, start_new_transaction)
         reach("stream.committed")
         if not committed:
-            # Refused, since the group has moved on: nothing of it counts as committed.
+            # Rejected, since the group has a newer generation: none of it counts as committed.
             self._uncommitted_since_s = since_s
             for tp in offsets:
                 self._committed_offset.pop(tp, None)
@@ -247,13 +249,13 @@ class Consumer(driver.Consumer):
         return self.tracker.committable(tp)
 
     async def wait_empty(self) -> None:
-        """Let the chunk in hand end, for a limited time, then commit what is done.
+        """Wait for the chunk in flight, for a limited time, then commit what is done.
 
-        Faust calls it (`stream_wait_empty`) before partitions go and before it stops, when no further
-        chunk can be begun.
+        Faust calls it (`stream_wait_empty`) before partitions are revoked and before it stops, when no
+        further chunk can be begun.
         """
-        deadline_s = monotonic() + IN_HAND_WAIT_S_MAX
-        while self.tracker.in_hand() and (remaining_s := deadline_s - monotonic()) > 0:
+        deadline_s = monotonic() + IN_FLIGHT_WAIT_S_MAX
+        while self.tracker.in_flight() and (remaining_s := deadline_s - monotonic()) > 0:
             self._chunk_ended.clear()
             try:
                 await asyncio.wait_for(self._chunk_ended.wait(), remaining_s)
@@ -263,7 +265,7 @@ class Consumer(driver.Consumer):
             pass
 
     async def _commit_now(self) -> bool:
-        # A commit that is under way may have been computed before the last ack.
+        # A commit in flight may have been computed before the last ack.
         if await self.maybe_wait_for_commit_to_finish():
             return False
         await self.commit()
@@ -277,6 +279,6 @@ class Consumer(driver.Consumer):
 
 
 class Transport(driver.Transport):
-    """Faust finds it by the scheme `batch`."""
+    """Selected by the scheme `batch`."""
 
     Consumer: ClassVar[type[ConsumerT]] = Consumer

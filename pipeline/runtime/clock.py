@@ -1,7 +1,7 @@
-"""What time it is, in the one place where a process asks. Free when unsteered.
+"""The wall clock of a process. Without an offset file it is the system's clock, at no cost.
 
-`QUIZSTREAM_CLOCK_OFFSET_FILE` names a file that holds a number of seconds: by so much the clock of this
-process is wrong, for as long as the file says so. Only fault runs set it. Monotonic clocks never jump.
+`QUIZSTREAM_CLOCK_OFFSET_FILE` names a file with a number of seconds that is added to the clock while the file
+exists. Only fault runs set it. Monotonic clocks are not affected.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ VARIABLE = "QUIZSTREAM_CLOCK_OFFSET_FILE"
 
 
 def clock_ns(env: Mapping[str, str] = os.environ) -> Callable[[], int]:
-    """Nanoseconds since the epoch: the system's own clock unless the variable is set."""
+    """A function for nanoseconds since the epoch: the system's clock unless the variable is set."""
     file = env.get(VARIABLE)
-    return _steered(Path(file)) if file else time.time_ns
+    return _with_offset(Path(file)) if file else time.time_ns
 
 
-def _steered(file: Path) -> Callable[[], int]:
-    def wrong_ns() -> int:
+def _with_offset(file: Path) -> Callable[[], int]:
+    def offset_ns() -> int:
         return time.time_ns() + round(_offset_s(file) * 1e9)
 
-    return wrong_ns
+    return offset_ns
 
 
 def _offset_s(file: Path) -> float:
-    """No file, or one that is being written: the clock is right."""
+    """0 where there is no file, or one that is being written."""
     try:
         return float(file.read_text())
     except (OSError, ValueError):
@@ -40,15 +40,15 @@ _now_ns = clock_ns()
 
 
 def now_ms() -> int:
-    """Since the epoch."""
+    """Milliseconds since the epoch."""
     return _now_ns() // 1_000_000
 
 
 def now_s() -> float:
-    """Since the epoch."""
+    """Seconds since the epoch."""
     return _now_ns() / 1e9
 
 
 def today() -> date:
-    """In UTC."""
+    """The day in UTC."""
     return datetime.fromtimestamp(now_s(), UTC).date()

@@ -1,8 +1,8 @@
-"""Named places where a process can be made to die or stop, for fault tests. Free when unarmed.
+"""Named places where fault tests make a process die or stop. They cost nothing when unarmed.
 
-`QUIZSTREAM_CRASH_POINTS="sender.marked:stop,sender.called:kill:3"`: at the third time that `sender.called`
-is reached the process kills itself; at the first time that `sender.marked` is reached it stops (SIGSTOP)
-until somebody continues it.
+`QUIZSTREAM_CRASH_POINTS="sender.marked:stop,sender.called:kill:3"`: the third time that `sender.called` is
+reached the process kills itself; the first time that `sender.marked` is reached it stops (SIGSTOP) until it
+receives SIGCONT.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from pipeline.errors import OperatorError
 
 VARIABLE = "QUIZSTREAM_CRASH_POINTS"
 
-# Every name that code may reach, and what is durable there. A test holds this table against the code.
+# Every name that code may reach, and the effects that are durable there. A test compares it with the code.
 POINTS: Mapping[str, str] = {
     "edge.before_produce": "nothing of the request",
     "edge.produced": "nothing; the record is in the client's queue",
     "edge.reported": "the record is in the log, the 202 is not written",
     "stream.begun": "nothing of the chunk",
-    "stream.processed": "nothing of the chunk; all of it is judged in memory",
+    "stream.processed": "nothing of the chunk; it is processed in memory",
     "stream.outputs_sent": "perhaps some of the chunk's outputs, none of its changelog records",
-    "stream.sent": "perhaps some of the chunk's outputs and changelog records, no report has come",
+    "stream.sent": "perhaps some of the chunk's outputs and changelog records; no report received",
     "stream.delivered": "the chunk's outputs and changelog records",
     "stream.written": "the chunk's state too; the chunk is not acked",
     "stream.acked": "the chunk's outputs and state; its offset is not committed",
     "stream.before_commit": "outputs and state of every acked chunk",
     "stream.committed": "the offsets too",
     "sink.taken": "nothing of the batch",
-    "sink.moved": "nothing: the transaction that moved the positions is open",
-    "sink.copying": "nothing: rows are on their way, their COPY has not ended",
-    "sink.refused": "dead letters of the batch, not its rows and positions",
-    "sink.written": "nothing: rows and positions of a batch are written, their transaction is open",
-    "sink.committed": "rows and positions, Kafka's group offset is behind",
-    "sink.published": "rows and positions; the group's offset is on its way",
+    "sink.moved": "nothing: the transaction that moved the offsets is open",
+    "sink.copying": "nothing: the COPY of the rows has not ended",
+    "sink.refused": "dead letters of the batch, not its rows and offsets",
+    "sink.written": "nothing: rows and offsets of a batch are written, their transaction is open",
+    "sink.committed": "rows and offsets in the tables; the group's committed offset is behind",
+    "sink.published": "rows and offsets in the tables; the group's commit is in flight",
     "outbox.read": "the events, in the table only",
     "outbox.produced": "the events in the table, perhaps some in their topic",
     "outbox.delivered": "the events in their topic, and still in the table",
@@ -48,10 +48,10 @@ POINTS: Mapping[str, str] = {
     "sender.marking": "rows are leased: the transaction that marks them calling is open",
     "sender.marked": "rows are calling, no byte was written",
     "sender.requested": "rows are calling, the request is with the kernel",
-    "sender.called": "the provider answered, the answer is not written down",
-    "sender.recording": "as before: the transaction that writes the answer down is open",
-    "sender.recorded": "the answer is written down",
-    "sender.reclaimed": "rows of lost senders are taken back",
+    "sender.called": "the provider answered, the answer is not recorded",
+    "sender.recording": "as before: the transaction that records the answer is open",
+    "sender.recorded": "the answer is recorded",
+    "sender.reclaimed": "rows of lost senders are reclaimed",
 }
 
 
@@ -81,7 +81,7 @@ ACTIONS: Mapping[str, Callable[[], None]] = {"stop": _stop, "kill": _kill, "exit
 
 
 def parse(armed: str) -> dict[str, _Arm]:
-    """`point:action[:n]`, comma-separated; n is the visit that counts, from 1."""
+    """Parse `point:action[:n]`, comma-separated; the action runs at the n-th visit, from 1."""
     arms = {}
     for entry in filter(None, (part.strip() for part in armed.split(","))):
         name, _, rest = entry.partition(":")
@@ -110,7 +110,7 @@ def _armed_reach(arms: dict[str, _Arm]) -> Callable[[str], None]:
 
 
 def _reach_unarmed(name: str) -> None:
-    """Nothing is armed: nothing happens."""
+    """No effect: no point is armed."""
 
 
 reach: Callable[[str], None] = (

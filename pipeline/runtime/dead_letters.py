@@ -1,4 +1,4 @@
-"""Records that could not be processed: kept whole, with where they came from and why, to be redriven."""
+"""Dead letters: records that could not be processed, kept whole with place and reason, for redrive."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ REASON_CHARS_MAX = 1000
 
 
 def dead_letter(record: Record, stage: str, reason: str, attempts: int, now_ms: int) -> DeadLetter:
-    """The dead letter of `record`; the same record given up twice by one stage has one id.
+    """The dead letter of `record`; the same record and stage have the same id each time.
 
-    `reason` is shown to operators and holds no personal data; the record lies in the personal part.
+    `reason` is shown to operators and holds no personal data; the record is in the personal part.
     """
     return DeadLetter(
         dead_letter_id=dead_letter_id(record.topic, record.partition, record.offset, stage),
@@ -22,7 +22,7 @@ def dead_letter(record: Record, stage: str, reason: str, attempts: int, now_ms: 
         source_partition=record.partition,
         source_offset=record.offset,
         stage=stage,
-        # A lone surrogate, as in a file name within an error, would make the letter itself unencodable.
+        # A lone surrogate, as in a file name within an error, would make the dead letter unencodable.
         reason=reason[:REASON_CHARS_MAX].encode("utf-8", "backslashreplace").decode(),
         attempts=attempts,
         failed_at=now_ms,
@@ -33,7 +33,7 @@ def dead_letter(record: Record, stage: str, reason: str, attempts: int, now_ms: 
 
 
 def dead_letter_output(topic: Topic, letter: DeadLetter) -> Output:
-    """What to send to `topic`, the dead letters' own."""
+    """The record to send to `topic`, the topic of dead letters."""
     return Output(
         topic=topic.name,
         key=dead_letter_key(letter.source_topic, letter.source_partition),

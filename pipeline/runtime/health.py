@@ -1,4 +1,4 @@
-"""What a process without a web server of its own shows: `/metrics`, `/health/live` and `/health/ready`."""
+"""Serves `/metrics`, `/health/live` and `/health/ready` for processes without a web server."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 log = logging.getLogger(__name__)
 
-HOST_ENV = "QUIZSTREAM_METRICS_HOST"  # in a container, where loopback reaches nobody, it is 0.0.0.0
+HOST_ENV = "QUIZSTREAM_METRICS_HOST"  # 0.0.0.0 in a container, whose loopback is unreachable from outside
 LOOPBACK = "127.0.0.1"
-REQUEST_TIMEOUT_S = 5.0  # a client that sends nothing keeps a thread no longer
+REQUEST_TIMEOUT_S = 5.0  # a client that sends nothing occupies a thread at most so long
 REQUESTS_AT_ONCE_MAX = 8
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Ready where there is no reason against it. Reasons are for operators: no secrets, no personal data."""
+    """Ready if there are no reasons against it. Reasons are for operators: no secrets, no personal data."""
 
     reasons: tuple[str, ...] = ()
 
@@ -35,7 +35,7 @@ class Readiness:
 
 @dataclass(frozen=True)
 class Observed:
-    """A running server. `port` is the real one, also where 0 was asked for."""
+    """A running server. `port` is the bound port, also if port 0 was requested."""
 
     port: int
     stop: Callable[[], None]
@@ -47,10 +47,10 @@ def serve(
     host: str | None = None,
     registry: CollectorRegistry = REGISTRY,
 ) -> Observed:
-    """Serve until `stop`, from daemon threads. Raises OSError where the port is taken.
+    """Serve until `stop`, from daemon threads. Raises OSError if the port is in use.
 
     `ready` is called for each request of `/health/ready`, from a thread of this server, and must not block;
-    what it raises is shown as "not ready". `host` is by default the environment's, else loopback.
+    an exception is shown as "not ready". `host` is by default the environment's, else loopback.
     """
 
     class Handler(_Handler):
@@ -119,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return self.readiness()
         except Exception as error:
-            log.exception("observe: readiness could not be told")
-            return Readiness((f"readiness could not be told: {type(error).__name__}",))
+            log.exception("observe: the readiness check failed")
+            return Readiness((f"the readiness check failed: {type(error).__name__}",))
 
     def _reply_json(self, status: int, body: dict[str, Any]) -> None:
         self._reply(status, "application/json", json.dumps(body).encode())
@@ -133,4 +133,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A scrape every few seconds is no news."""
+        """No log line: a scrape comes every few seconds."""

@@ -8,7 +8,7 @@ from pipeline.runtime.redrive_headers import Redriven
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record as it lies in the log; key and value are undecoded. `redriven` where it was dead before."""
+    """One record of the log; key and value are undecoded. `redriven` if it was a dead letter before."""
 
     topic: str
     partition: int
@@ -20,7 +20,7 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def attempts(self) -> int:
-        """How often it will have been given up if it is given up now."""
+        """The number of its dead letters if it becomes one now."""
         return 1 if self.redriven is None else self.redriven.attempts + 1
 
 
@@ -33,7 +33,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Poison(msgspec.Struct, frozen=True):
-    """A record that cannot be processed, and why: `reason` is shown to an operator, so no personal data."""
+    """A record that cannot be processed. `reason` is shown to an operator: no personal data."""
 
     record: Record
     reason: str

@@ -1,7 +1,7 @@
-"""How a record that comes back from the dead letters says so: in headers, which nothing else looks at.
+"""Headers of redriven records, which no other code reads.
 
-A redriven record is produced again, byte for byte, to the partition that it came from. Its headers carry how
-often it was given up already, so that a new dead letter counts on and names the one before.
+A redriven record is produced again, byte for byte, to its original partition. Its headers hold the number of
+its dead letters so far, so that a new dead letter continues the count and names the one before.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import msgspec
 DEAD_LETTER_HEADER = "quizstream-dead-letter"
 ATTEMPTS_HEADER = "quizstream-attempts"
 REASON_HEADER = "quizstream-reason"
-ATTEMPTS_MAX = 2**31 - 1  # of the dead letter's schema; more is no header of ours
+ATTEMPTS_MAX = 2**31 - 1  # of the dead letter's schema; a larger number is not from this program
 
 Headers = Sequence[tuple[str, str | bytes | None]] | Mapping[str, str | bytes | None]
 
 
 class Redriven(msgspec.Struct, frozen=True):
-    """The dead letter that a record was taken from, and how often it was given up until then (from 1)."""
+    """The dead letter of a redriven record, and the number of its dead letters until then (from 1)."""
 
     dead_letter_id: str
     attempts: int
 
 
 def headers_of(dead_letter_id: str, attempts: int, reason: str) -> list[tuple[str, bytes]]:
-    """What a redriven record travels with; the reason is for people who look at the topic."""
+    """The headers of a redriven record; the reason is for people who inspect the topic."""
     return [
         (DEAD_LETTER_HEADER, dead_letter_id.encode()),
         (ATTEMPTS_HEADER, b"%d" % attempts),
@@ -35,7 +35,7 @@ def headers_of(dead_letter_id: str, attempts: int, reason: str) -> list[tuple[st
 
 
 def redriven(headers: Headers | None) -> Redriven | None:
-    """What a record's headers say; None where it was never redriven, or for headers that make no sense."""
+    """The redrive in a record's headers; None if it was never redriven or the headers are not valid."""
     if not headers:
         return None
     found = {name: value for name, value in dict(headers).items() if isinstance(value, bytes)}

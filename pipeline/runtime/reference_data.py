@@ -26,13 +26,13 @@ BATCH_MAX = 500
 LAG_EVERY_S = 1.0
 METADATA_TIMEOUT_S = 10.0
 
-# A topic that was made a moment ago may have a leader that does not know of it yet.
+# The leader of a new topic may not have its metadata yet.
 SETTLING = frozenset(
     (
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.OFFSET_NOT_AVAILABLE,  # a new leader that its followers have not asked yet
+        KafkaError.OFFSET_NOT_AVAILABLE,  # a new leader before the first fetch of its followers
     )
 )
 
@@ -42,12 +42,12 @@ class ReferenceDataNotRead(OperatorError):
 
 
 class ReferenceDataFollower(Generic[Event]):
-    """Reads one compacted topic from its beginning, in every process for itself: no group, no commits.
+    """Reads one compacted topic from its beginning, in each process: no group, no commits.
 
-    `on_event(key, event)` is called in the order of each partition: by `read_to_end` in the caller's
-    thread, after `start` in the follower's own. A tombstone is `None`. Records that cannot be decoded are
-    counted and skipped.
-    What `on_event` raises ends the following: `problem` then says so, and the process must not stay ready.
+    - `on_event(key, event)` is called in the order of each partition: by `read_to_end` in the caller's
+      thread, after `start` in the follower's own. A tombstone is `None`.
+    - Records that cannot be decoded are counted and skipped.
+    - An exception of `on_event` ends the following: `problem` is set, and the process must not stay ready.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ReferenceDataFollower(Generic[Event]):
         self._problem: str | None = None
         self._behind: dict[int, int] = {}  # partition -> offset to reach
         self._caught_up = False
-        self._lag_told_at = 0.0
+        self._lag_set_at = 0.0
         # There from the start: a rate does not see a first error that also brings its series.
         for metric in (metrics.REFERENCE_EVENTS, metrics.REFERENCE_UNDECODABLE, metrics.REFERENCE_ERRORS):
             metric.labels(topic.role)
@@ -77,7 +77,7 @@ class ReferenceDataFollower(Generic[Event]):
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything was read that the topic held when reading began."""
+        """Whether all records are read that the topic held when reading began."""
         return self._caught_up
 
     @property
@@ -88,7 +88,7 @@ class ReferenceDataFollower(Generic[Event]):
         return None if self._caught_up else f"reference data {self._topic.role}: not read yet"
 
     def read_to_end(self, timeout_s: float) -> None:
-        """Return once everything was handed on that the topic held at the call; call it once, before `start`.
+        """Return once all records are handed on that the topic held at the call. Call once, before `start`.
 
         Raises ReferenceDataNotRead where the brokers are unreachable, the topic is missing, or time runs out.
         """
@@ -107,14 +107,14 @@ class ReferenceDataFollower(Generic[Event]):
         self._caught_up = True
 
     def start(self) -> None:
-        """Follow in a daemon thread, from where `read_to_end` came to."""
+        """Follow in a daemon thread, from the offsets that `read_to_end` reached."""
         self._thread = threading.Thread(
             target=self._follow, name=f"reference-data-{self._topic.role}", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """Return once nothing will be handed on any more. May be called twice."""
+        """Return once no more events are handed on. May be called twice."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -122,7 +122,7 @@ class ReferenceDataFollower(Generic[Event]):
         self._consumer.close()
 
     def _ends(self, give_up_at: float) -> dict[int, int]:
-        """Where each partition that holds anything ends now."""
+        """The current end of each partition that is not empty."""
         while True:
             timeout_s = min(max(give_up_at - time.monotonic(), 0.1), METADATA_TIMEOUT_S)
             try:
@@ -162,19 +162,19 @@ class ReferenceDataFollower(Generic[Event]):
 
     def _take(self) -> None:
         first = self._consumer.poll(POLL_S)
-        # One call for many: consume() alone would wait for BATCH_MAX of them or the time-out.
+        # poll() for the first: consume() alone would wait for BATCH_MAX records or the time-out.
         for message in [] if first is None else [first, *self._consumer.consume(BATCH_MAX, 0)]:
             error = message.error()
             if error is None:
                 self._hand_on(message)
                 self._reached(message.partition(), cast(int, message.offset()) + 1)
             elif error.code() == KafkaError._PARTITION_EOF:
-                # The end of a log may be something else than a record, such as a transaction's marker.
+                # The last offsets of a log may have no record, such as a transaction's marker.
                 self._reached(message.partition(), None)
             else:
                 metrics.REFERENCE_ERRORS.labels(self._topic.role).inc()
                 log.warning("reference data %s: %s", self._topic.role, error.str())
-        self._tell_lag()
+        self._set_lag()
 
     def _hand_on(self, message: Message) -> None:
         role = self._topic.role
@@ -202,11 +202,11 @@ class ReferenceDataFollower(Generic[Event]):
         if end is not None and (position is None or position >= end):
             del self._behind[partition]
 
-    def _tell_lag(self) -> None:
+    def _set_lag(self) -> None:
         now = time.monotonic()
-        if now - self._lag_told_at < LAG_EVERY_S:
+        if now - self._lag_set_at < LAG_EVERY_S:
             return
-        self._lag_told_at = now
+        self._lag_set_at = now
         lag = 0
         for place in self._consumer.position(self._consumer.assignment()):
             _, high = self._consumer.get_watermark_offsets(place, cached=True)

@@ -1,6 +1,6 @@
-"""What differs between two places that run the same code: URLs, ports, secrets.
+"""Settings that differ between two deployments of the same code: URLs, ports, secrets.
 
-Everything else is `topology.yaml`.
+All other settings are in `topology.yaml`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.runtime.ports import LOOPBACK, Ports
 
 BROKERS_CHOICES = (1, 3)  # of an embedded stack: two would stop at the loss of either
 
-# Known to everybody who reads this file: they serve the embedded stack on loopback and nothing else.
+# Public, since they are in this file: only for the embedded stack on loopback.
 DEVELOPMENT_CONTACT_KEY = "quizstream-development-contact-key"
 DEVELOPMENT_WEBHOOK_SECRET = "quizstream-development-webhook-secret"
 DEVELOPMENT_SERVICE_TOKEN = "quizstream-development-service-token"
@@ -91,7 +91,7 @@ def _positive(env: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _embedded_database_url(home: Path, ports: Ports) -> str:
-    """The URL, with its password, that the embedded PostgreSQL leaves in its home at each start."""
+    """The URL, with its password, that the embedded PostgreSQL writes to its home at each start."""
     try:
         return (home / "database.url").read_text().strip()
     except OSError:
@@ -99,7 +99,7 @@ def _embedded_database_url(home: Path, ports: Ports) -> str:
 
 
 def _embedded_brokers(home: Path) -> int:
-    """How many Kafka brokers the embedded stack of this home has, by the file that its first start leaves."""
+    """The number of brokers of the embedded stack of this home, from the file that its first start writes."""
     try:
         brokers = int((home / "kafka.brokers").read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the pipeline remembers of one contact: which completions it decided, and how.
+"""The memory of one contact: the completions that were decided, and their verdicts.
 
 The bytes are msgpack arrays; a field appended later, with a default, still reads older bytes.
 """
@@ -11,7 +11,7 @@ from schemas.records import MatchedCampaign
 
 
 class Allowed(msgspec.Struct, frozen=True, array_like=True):
-    """A completion that was within the windows, and the campaigns (id, version) that it matched."""
+    """A completion within the windows, and the campaigns (id, version) that it matched."""
 
     accepted_at: int
     completion_id: str
@@ -25,7 +25,7 @@ class Allowed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Limited(msgspec.Struct, frozen=True, array_like=True):
-    """A completion that a window had no room for; `reason` names the window."""
+    """A completion over a limit; `reason` names the full window."""
 
     accepted_at: int
     completion_id: str
@@ -35,7 +35,7 @@ class Limited(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ContactMemory(msgspec.Struct, array_like=True):
-    """Both lists are in the order of decision. Changed in place while a batch is judged, so never shared."""
+    """Both lists are in the order of decision. Changed in place during a batch, so never shared."""
 
     decided_to: int = -1  # the highest offset judged
     allowed: list[Allowed] = []
@@ -45,13 +45,13 @@ class ContactMemory(msgspec.Struct, array_like=True):
         for entry in reversed(self.allowed):
             if entry.completion_id == completion_id:
                 return entry
-        for refused in reversed(self.limited):
-            if refused.completion_id == completion_id:
-                return refused
+        for limited in reversed(self.limited):
+            if limited.completion_id == completion_id:
+                return limited
         return None
 
     def remember(self, entry: Allowed | Limited, allowed_max: int, limited_max: int) -> None:
-        """Forgets the earliest decided beyond `allowed_max` and `limited_max`."""
+        """Add an entry; drop the earliest decided beyond `allowed_max` and `limited_max`."""
         self.decided_to = max(self.decided_to, entry.offset)
         if isinstance(entry, Allowed):
             self.allowed.append(entry)
@@ -61,7 +61,7 @@ class ContactMemory(msgspec.Struct, array_like=True):
             del self.limited[:-limited_max]
 
     def newest_ms(self) -> int:
-        """The latest acceptance remembered; only of a memory that holds something."""
+        """The latest acceptance remembered. The memory must not be empty."""
         allowed = [entry.accepted_at for entry in self.allowed]
         return max(allowed + [entry.accepted_at for entry in self.limited])
 

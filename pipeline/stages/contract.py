@@ -1,8 +1,9 @@
-"""What a stage is: a pure function over a batch of records of one partition.
+"""The contract of a stage: a pure function over a batch of records of one partition.
 
-A stage never talks to Kafka, never reads a clock and never commits. It is given records and a view of its
-own state, and returns what is to be sent and written. `pipeline.engine.stage_runner` makes that durable, in
-the only safe order, and is free to call a stage again with the same records.
+- A stage does not use Kafka, reads no clock and commits nothing.
+- It receives records and a view of its own state, and returns records to send and values to write.
+- `pipeline.engine.stage_runner` makes the result durable, in the only safe order.
+- A stage may be called again with the same records.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ class Put(msgspec.Struct, frozen=True):
 
 
 class StageResult(msgspec.Struct, frozen=True):
-    """All that one batch causes. Of several puts to one key the last counts."""
+    """The effects of one batch. Of several puts to one key the last counts."""
 
     outputs: list[Output]
     puts: list[Put]
@@ -44,10 +45,11 @@ class Stage(Protocol):
     tables: tuple[str, ...]
 
     def process(self, records: Sequence[Record], read: StateReader) -> StageResult:
-        """Say what `records` (one partition, rising offsets, at least one) cause.
+        """The effects of `records`: one partition, rising offsets, at least one.
 
-        Pure but for `read`, and must be safe to call again, with the same records, a part of them or more
-        of them. A record that it can tell to be bad becomes `Poison`; an exception makes the runner look
-        for the one record that raises it, which then becomes `Poison` too.
+        - Pure except for `read`.
+        - Must be safe to call again with the same records, some of them, or more of them.
+        - A record that the stage recognises as bad becomes `Poison`.
+        - After an exception the runner bisects the records; the one that raises becomes `Poison`, too.
         """
         ...

@@ -1,7 +1,8 @@
-"""Lets the first match of (campaign, contact) pass; the others are duplicates, each with the first one.
+"""Makes a delivery of the first match of (campaign, contact), and duplicates of the others.
 
-The state of a key is the completion id that was first. The same id read again is the same delivery again: a
-crash between sending and remembering repeats the delivery, never picks another. The ledger is the authority.
+The state of a key is the completion id of the first match; each duplicate names it. The same id read again is
+the same delivery again: a crash between sending and writing state repeats the delivery and never chooses
+another. The ledger is the authority.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from schemas.records import Duplicate, Match
 
 
 class Wiring(msgspec.Struct, frozen=True):
-    """What the topology says of this stage: physical topic names."""
+    """The stage's settings from the topology: physical topic names and its table."""
 
     deliveries_topic: str
     duplicates_topic: str
@@ -48,7 +49,7 @@ class Dedup:
                 continue
             key = match_key(match.campaign_id, match.contact_id)
             if record.key != key or record.value is None:
-                # Another key lies in another partition, away from what was first there.
+                # Another key is in another partition, without the state of the first match.
                 poison.append(Poison(record, "the key is not the match's campaign|contact", self.name))
             else:
                 decoded.append((record, key, record.value, match))
@@ -65,7 +66,7 @@ class Dedup:
                 first[key] = completion_id
                 puts.append(Put(self._wiring.table, key, completion_id))
             if holder is None or holder == completion_id:
-                # The bytes as they came: a delivery is its match.
+                # The same bytes: a delivery is its match.
                 outputs.append(Output(self._wiring.deliveries_topic, key, value))
                 passed += 1
             else:

@@ -1,7 +1,8 @@
-"""Sliding windows over what a contact was allowed, in event time.
+"""Sliding windows over the allowed completions of a contact, in event time.
 
-A completion accepted at t is held against the completions allowed in (t - window, t], so its verdict does not
-depend on when it is judged. Over the limit is a verdict, never a drop; what was limited fills no window.
+A completion accepted at t is compared with the completions allowed in (t - window, t], so its verdict does
+not depend on the time of processing. Over the limit is a verdict, never a drop; limited completions fill no
+window.
 """
 
 from __future__ import annotations

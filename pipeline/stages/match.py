@@ -29,7 +29,7 @@ class Unmatched(msgspec.Struct, frozen=True):
 
 
 def match(completion: Completion, campaigns: Campaigns) -> Matched | Unmatched:
-    """A function of the completion and of the campaigns in force at its acceptance."""
+    """The campaigns in force at the completion's acceptance whose conditions hold."""
     if completion.personal.phone is None:
         return Unmatched(NO_PHONE)
     holding = campaigns.holding(completion)
@@ -84,7 +84,7 @@ def variables(completion: Completion, campaign: Campaign, quiz_title: str | None
 
 
 def _shown(value: Answer) -> str:
-    """As a person writes it: whole numbers without a fraction, choices with commas; empty for nothing."""
+    """A readable form: whole numbers without a fraction, choices with commas; empty for no value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

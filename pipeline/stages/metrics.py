@@ -1,4 +1,4 @@
-"""What the stages count: written once a batch, never a record."""
+"""Metrics of the stages, updated once per batch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ REPEATED_VERDICTS = Counter(
 )
 REPEATS = Counter(
     "quizstream_completions_repeated_total",
-    "Records whose completion id was decided at another offset: nothing is counted or sent for them.",
+    "Records whose completion id was decided at another offset: a client's retry, without effects.",
 )
 FORGOTTEN = Counter(
     "quizstream_completions_forgotten_total",
-    "Records read again below what was decided, and no longer remembered: their verdict is durable already.",
+    "Records read again that are no longer remembered: their verdict is durable already.",
 )
 VERSIONS_MISSING = Counter(
     "quizstream_campaign_versions_missing_total",

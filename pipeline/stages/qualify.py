@@ -35,7 +35,7 @@ LIMITED_REMEMBERED_MAX = 256  # bounds the memory of a contact that is over its 
 
 
 class Wiring(msgspec.Struct, frozen=True):
-    """What the topology says of this stage: physical topic names and limits."""
+    """The stage's settings from the topology: physical topic names, its table and limits."""
 
     outcomes_topic: str
     matches_topic: str
@@ -68,7 +68,7 @@ class Qualify:
         self._wiring = wiring
         self._campaigns = campaigns
         self._steps = (LimitStep(windows), MatchStep()) if steps is None else tuple(steps)
-        # Longer than a window between what is remembered and what lies below it: this is not the same log.
+        # A record below the decided offsets, yet newer than all of them by a window: not the same log.
         self._other_log_ms = 1000 * max(windows.contact.window_s, windows.contact_quiz.window_s)
         self._completions = codec("completion")
         self._outcomes = codec("outcome")
@@ -84,7 +84,7 @@ class Qualify:
                 poison.append(Poison(record, error.reason, self.name))
                 continue
             if record.key != completion.contact_id.encode():
-                # Another key lies in another partition, away from the contact's memory.
+                # Another key is in another partition, without the contact's memory.
                 poison.append(Poison(record, "the key is not the completion's contact id", self.name))
             else:
                 judged.append((record, completion))
@@ -103,7 +103,9 @@ class Qualify:
                 batch.counts["repeated_verdicts"] += 1
             elif record.offset <= memory.decided_to:
                 if completion.accepted_at > memory.newest_ms() + self._other_log_ms:
-                    reason = "below what was decided, yet newer: its topic was made anew under a kept state"
+                    reason = (
+                        "below the decided offsets, yet newer: the topic was recreated and the state kept"
+                    )
                     poison.append(Poison(record, reason, self.name))
                 else:
                     batch.counts["forgotten"] += 1
@@ -147,7 +149,7 @@ class Qualify:
         )
 
     def _emit(self, record: Record, completion: Completion, entry: Allowed | Limited, batch: _Batch) -> None:
-        """The same outputs for the same record and entry, whether the verdict is new or remembered."""
+        """Add the outputs of a verdict: the same for a new verdict and for a remembered one."""
         verdict: Verdict
         if isinstance(entry, Limited):
             verdict, reason, matched = "limited", entry.reason, []
@@ -187,7 +189,7 @@ def outcome_of(
     reason: str,
     campaigns: list[MatchedCampaign],
 ) -> Outcome:
-    """The verdict on the completion that lies there."""
+    """The outcome of the completion at this place of the log."""
     return Outcome(
         completion_id=completion.completion_id,
         tenant_id=completion.tenant_id,
@@ -214,7 +216,7 @@ COUNTERS = {
 
 
 class _Batch:
-    """What one call of the stage gathers."""
+    """The outputs and counts of one call of the stage."""
 
     __slots__ = ("campaigns", "counts", "outputs")
 

@@ -1,4 +1,4 @@
-"""What types cannot say of `topology.yaml`: that its sections agree with each other."""
+"""Checks of `topology.yaml` across its sections, which types cannot express."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from schemas.catalogue import EVENT_TYPES
 
 DEAD_LETTER = "dead_letter"
 PERSONAL_DATA_RETENTION_H_MAX = 168  # docs/guarantees.md
-ENVELOPE_BYTES = 65_536  # the most that an event has around a body that came from outside
+ENVELOPE_BYTES = 65_536  # upper bound of what an event adds to a body from outside
 
 
 def problem(file: TopologyFile) -> str | None:
-    """The first thing that is wrong, as `place: what`; None where the file is whole."""
+    """The first problem, as `place: problem`; None for a valid file."""
     return next(problems(file), None)
 
 
@@ -121,7 +121,7 @@ def _tables(file: TopologyFile) -> Iterator[str]:
 
 
 def _ends(file: TopologyFile) -> Iterator[str]:
-    """Every topic has somebody who writes it and somebody who reads it."""
+    """Every topic has a writer and a reader."""
     changelogs = {table.changelog for table in file.tables.values()}
     written = {*file.edge.outputs, *file.outbox.outputs, *changelogs}
     read = {*file.edge.reference_data, *changelogs, *(sink.source for sink in file.sinks.values())}
@@ -130,9 +130,9 @@ def _ends(file: TopologyFile) -> Iterator[str]:
         read.update((agent.source, *agent.reference_data))
     for role, topic in file.topics.items():
         if role not in written and not topic.writers:
-            yield f"topics.{role}: nobody writes it; add it to an agent's, the edge's or the outbox's outputs"
+            yield f"topics.{role}: no writer; add it to an agent's, the edge's or the outbox's outputs"
         if role not in read and not topic.readers:
-            yield f"topics.{role}: nobody reads it; give it an agent, a sink or readers"
+            yield f"topics.{role}: no reader; give it an agent, a sink or readers"
 
 
 def _repeated(section: str, key: str, entries: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _repeated(section: str, key: str, entries: Iterable[tuple[str, str]]) -> Ite
     for name, value in entries:
         other = first.setdefault(value, name)
         if other != name:
-            yield f"{section}.{name}.{key}: {value} is {section}.{other}'s"
+            yield f"{section}.{name}.{key}: {value} is also in {section}.{other}"
 
 
 def _times(file: TopologyFile) -> Iterator[str]:

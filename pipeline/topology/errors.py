@@ -6,4 +6,4 @@ from pipeline.errors import OperatorError
 
 
 class TopologyError(OperatorError):
-    """One line for the operator: which place of the file is wrong, and why."""
+    """An error in the topology file: one line with the place and the problem."""

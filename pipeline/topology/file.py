@@ -1,6 +1,6 @@
-"""What `topology.yaml` may hold: its types, from which `topology.schema.json` is made for editors.
+"""The types of `topology.yaml`, from which `topology.schema.json` is generated for editors.
 
-`python -m pipeline.topology.file` writes that file anew.
+`python -m pipeline.topology.file` writes that file again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-# What Kafka takes for a topic or group, less the room that a namespace needs.
+# The names that Kafka accepts for topics and groups, less the length of a namespace.
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,180}$")]
 Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A section of the file: a key that is not of it is an error, never a setting that does nothing."""
+    """A section of the file. An unknown key is an error, so that no setting is without effect."""
 
 
 class TopicFile(Strict, frozen=True):
     name: Name
-    key: str  # what the key is made of: for readers of the file
+    key: str  # the fields of the key: documentation
     partitions: Positive
     retention_h: Positive | None = None
     compact: bool = False
@@ -36,8 +36,8 @@ class TopicFile(Strict, frozen=True):
     changelog_of: Role | None = None
     personal_data: bool = False
     record_bytes_max: Positive = 1_048_576  # after compression, headers included
-    readers: tuple[str, ...] = ()  # who reads it outside this file
-    writers: tuple[str, ...] = ()  # who writes it outside this file
+    readers: tuple[str, ...] = ()  # readers outside this file
+    writers: tuple[str, ...] = ()  # writers outside this file
 
 
 class TableFile(Strict, frozen=True):

@@ -17,7 +17,7 @@ NAMESPACE = re.compile(r"[a-zA-Z0-9._-]{0,60}")
 
 
 def load(path: Path, namespace: str = "") -> Topology:
-    """Read and check the file; `namespace` is put in front of every topic and group.
+    """Read and check the file; `namespace` is the prefix of every topic and group.
 
     Raises TopologyError, one line with the place: `topology.yaml: agents.qualify.source: no topic "x"`.
     """

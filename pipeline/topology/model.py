@@ -1,4 +1,4 @@
-"""The topology as every process uses it: from a role ("completions") to a topic, a group, a limit."""
+"""The topology in the form that processes use: look-up of topics, groups and limits by role."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Topology(msgspec.Struct, frozen=True):
         return max(topic.record_bytes_max for topic in self.topics.values())
 
     def role_of(self, topic_name: str) -> str | None:
-        """The role of a physical topic name; None for a topic that is not of this deployment."""
+        """The role of a physical topic name; None for a topic of another deployment."""
         return next((topic.role for topic in self.topics.values() if topic.name == topic_name), None)
 
 

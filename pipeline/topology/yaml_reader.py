@@ -1,4 +1,4 @@
-"""Bytes of `topology.yaml` to its types, and no more: `topology_checks` holds sections against each other."""
+"""Reads the bytes of `topology.yaml` into its types; `checks` compares its sections."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ SECTIONS: dict[str, type] = {"topics": TopicFile, "tables": TableFile, "agents":
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without the two things that make a file say something else than it seems to."""
+    """YAML without aliases and repeated keys, which make a file differ from its appearance."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
-            raise TopologyError(f"line {line}: no aliases, write it out")
+            raise TopologyError(f"line {line}: aliases are not supported: write the value out")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise TopologyError(f"line {key.start_mark.line + 1}: {key.value!r} is here twice")
+                raise TopologyError(f"line {key.start_mark.line + 1}: {key.value!r} occurs twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def read(path: Path) -> TopologyFile:
-    """Raises TopologyError where the file is missing, too large, no YAML, or not of its types."""
+    """Raises TopologyError for a file that is missing, too large, not YAML, or not of its types."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)

@@ -104,8 +104,8 @@ HEAD, BODY = VALUE[: HEADER.size], VALUE[HEADER.size :]
         (VALUE[:4], "shorter than a header"),
         (b"\x01" + VALUE[1:], "first byte is 1, not 0"),
         (b"{" + VALUE[1:], "first byte is 123, not 0"),
-        (HEADER.pack(0, 7) + BODY, "schema id 7 is no version of completion"),
-        (codec("token").encode(EVENT_TYPES["token"]("h", "t", 1)), "is no version of completion"),
+        (HEADER.pack(0, 7) + BODY, "schema id 7 is not a version of completion"),
+        (codec("token").encode(EVENT_TYPES["token"]("h", "t", 1)), "is not a version of completion"),
         (VALUE + b"\0", "bytes left over"),
         (HEAD + b"\x04\xff\xfe" + BODY, "text is not UTF-8"),
     ],
@@ -174,7 +174,7 @@ def test_a_reason_shows_nothing_of_the_record() -> None:
 
 
 def test_nothing_is_an_event_by_another_name() -> None:
-    with pytest.raises(KeyError, match="no event is named 'nothing'"):
+    with pytest.raises(KeyError, match="unknown event 'nothing'"):
         codec("nothing")
 
 

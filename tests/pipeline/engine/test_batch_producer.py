@@ -8,7 +8,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ops.embedded.stack import ServerUrls
-from pipeline.engine.batch_producer import BatchProducer, Delivered, DeliveryFailed, DeliveryRefused, Outgoing
+from pipeline.engine.batch_producer import (
+    BatchProducer,
+    Delivered,
+    DeliveryFailed,
+    DeliveryRejected,
+    Outgoing,
+)
 
 
 @pytest.fixture
@@ -44,14 +50,14 @@ def test_an_empty_batch_is_delivered_at_once(stack: ServerUrls) -> None:
 def test_a_missing_topic_is_refused(stack: ServerUrls, namespace: str) -> None:
     producer = BatchProducer(stack.kafka_bootstrap, 1_000, {"topic.metadata.propagation.max.ms": 100})
 
-    with pytest.raises(DeliveryRefused, match=f"{namespace}nowhere"):
+    with pytest.raises(DeliveryRejected, match=f"{namespace}nowhere"):
         asyncio.run(producer.deliver([Outgoing(f"{namespace}nowhere", None, b"v")]))
 
 
 def test_a_record_that_the_broker_finds_too_large_is_refused(stack: ServerUrls, topic: str) -> None:
     producer = BatchProducer(stack.kafka_bootstrap, 8_000_000, {"compression.type": "none"})
 
-    with pytest.raises(DeliveryRefused):
+    with pytest.raises(DeliveryRejected):
         asyncio.run(producer.deliver([Outgoing(topic, None, b"x" * 2_000_000)]))
 
 

@@ -111,13 +111,13 @@ def test_only_begun_chunks_are_in_hand() -> None:
     tracker = Tracker()
     ref = tracker.fetched(TP0, 0, 0, 9)
     assert ref is not None
-    assert tracker.in_hand() == []
+    assert tracker.in_flight() == []
 
     assert tracker.begin(ref)
-    assert tracker.in_hand() == [ref]
+    assert tracker.in_flight() == [ref]
 
     tracker.done(ref)
-    assert tracker.in_hand() == []
+    assert tracker.in_flight() == []
     assert not tracker.begin(ref)
 
 

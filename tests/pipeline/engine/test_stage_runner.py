@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline.engine.batch_producer import Delivered, DeliveryFailed, DeliveryRefused, Outgoing
+from pipeline.engine.batch_producer import Delivered, DeliveryFailed, DeliveryRejected, Outgoing
 from pipeline.engine.chunk import Chunk
 from pipeline.engine.envelope import OFFSET_HEADER, seal
 from pipeline.engine.offset_tracker import Tracker
 from pipeline.engine.stage_runner import Limits, StageRunner, StateTable
-from pipeline.engine.store import Appended, NotOurs
+from pipeline.engine.store import Appended, NotAssigned
 from pipeline.runtime.record import Output, Poison, Record
 from pipeline.stages.contract import Put, StageResult, StateReader
 
@@ -82,7 +82,7 @@ class World:
 
     def get_many(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         if not self.owned:
-            raise NotOurs
+            raise NotAssigned
         return [self.stored.get(key) for key in keys]
 
     def write(self, partition: int, values: Any, reflects: int, appended: Appended) -> bool:
@@ -164,9 +164,9 @@ def test_a_failed_delivery_is_repeated_as_a_whole_before_anything_is_written(tmp
 
 
 def test_a_refused_delivery_gets_out_before_write_and_ack(tmp_path: Path) -> None:
-    world = World(tmp_path, [DeliveryRefused("no such topic")])
+    world = World(tmp_path, [DeliveryRejected("no such topic")])
 
-    with pytest.raises(DeliveryRefused):
+    with pytest.raises(DeliveryRejected):
         world.run((0, 4))
 
     assert world.steps == ["process", "deliver"]

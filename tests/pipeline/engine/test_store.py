@@ -19,7 +19,7 @@ from pipeline.engine.envelope import (
     seal,
     source_offset,
 )
-from pipeline.engine.store import Appended, BatchStore, NotOurs
+from pipeline.engine.store import Appended, BatchStore, NotAssigned
 
 CHANGELOG = "changelog"
 TP0 = TP(CHANGELOG, 0)
@@ -180,9 +180,9 @@ def test_events_of_another_table_or_partition_are_left_out(store: BatchStore) ->
 def test_a_partition_that_went_can_neither_be_read_nor_written(store: BatchStore) -> None:
     asyncio.run(store.on_rebalance(set(), {TP0}, set()))
 
-    with pytest.raises(NotOurs):
+    with pytest.raises(NotAssigned):
         store.get_many(0, [b"a"])
-    with pytest.raises(NotOurs):
+    with pytest.raises(NotAssigned):
         store.write(0, {b"a": b"1"}, reflects=1, appended=None)
 
 

@@ -237,7 +237,7 @@ def test_a_bad_record_and_a_lethal_one_go_to_the_dead_letters_and_the_rest_count
     assert deaths == 3
     raised, lethal = sorted(letter.partition(b" ")[2] for letter in counting.dead())
     assert raised.startswith(b"ValueError at counting_worker.py:")
-    assert lethal == b"the process died 3 times with this record in hand"
+    assert lethal == b"the process died 3 times with this record in flight"
     assert counting.counts() == counting.sent
 
 

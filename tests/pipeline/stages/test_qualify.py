@@ -152,12 +152,12 @@ def test_what_is_forgotten_is_not_judged_again() -> None:
     assert [outcome.source_offset for outcome in outcomes(log)] == [2, 3, 4]
 
 
-def test_a_topic_made_anew_under_a_kept_state_is_dead_letters_and_no_silence() -> None:
+def test_a_topic_recreated_under_a_kept_state_is_dead_letters_and_no_silence() -> None:
     log = stage_log()
     log.run([record(completion(1), 100)])
     log.run([record(completion(2, accepted_at=NOON_MS + 3_600_000), 0)])
     assert [poison.record.offset for poison in log.poison] == [0]
-    assert "made anew" in log.poison[0].reason
+    assert "recreated" in log.poison[0].reason
 
 
 def test_a_memory_smaller_than_a_window_is_refused() -> None:
