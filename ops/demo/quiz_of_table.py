@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 from ops.demo.answer_table import AnswerTable, HeaderInvalid
 from schemas.records import Question, Quiz
@@ -23,7 +25,7 @@ def quiz_for(database_url: str, table: AnswerTable, quiz_id: str, tenant_id: str
                 if connection.execute(catalogue.QUERIES["tenant_exists"], [tenant_id]).fetchone() is None:
                     catalogue.save_tenant(connection, tenant_id, tenant_id)
                 questions = [Question(question_id=name) for name in table.questions]
-                draft = QuizDraft(quiz_id, tenant_id, table.path.stem or quiz_id, questions)
+                draft = QuizDraft(quiz_id, tenant_id, _title(table.path) or quiz_id, questions)
                 return catalogue.save_quiz(connection, draft, int(time.time() * 1000))
     asked = {question.question_id for question in known.questions}
     strange = [name for name in table.questions if name not in asked]
@@ -42,3 +44,8 @@ def quiz_named(database_url: str, quiz_id: str) -> Quiz:
     if known is None:
         raise HeaderInvalid(f"There is no quiz {quiz_id}.")
     return known
+
+
+def _title(path: Path) -> str:
+    """The file's name as text: where the locale is not UTF-8, Python keeps its other bytes as surrogates."""
+    return os.fsencode(path.stem).decode("utf-8", "replace")

@@ -66,7 +66,7 @@ class Pipeline:
         return reconcile(self.found, accepted, SETTLE_TIMEOUT_S)
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.found.settings.database_url) as connection:
+        with psycopg.connect(self.found.settings.database_url, options=ISO_TIMES) as connection:
             return connection.execute(query, parameters).fetchall()
 
     def value(self, query: str, *parameters: object) -> Any:
@@ -132,6 +132,8 @@ def until(holds: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None
         time.sleep(0.05)
 
 
+# Of the test itself: the database has other settings.
+ISO_TIMES = "-c datestyle=ISO -c timezone=UTC"
 # A machine without UTF-8: no process may leave an encoding to it.
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
