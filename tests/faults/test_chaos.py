@@ -21,7 +21,7 @@ RATE_PER_S = 60.0
 
 
 @pytest.mark.xdist_group("faults")
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_a_fixed_and_a_random_seed_hold(tmp_path: Path) -> None:
     random_seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbelow(2**31))
     print(f"{SEED_VARIABLE}={random_seed}")

@@ -11,7 +11,7 @@ from tests.faults.live_feed import run
 WORKERS = 6
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_no_commit_passes_an_unprocessed_record_while_partitions_move(
     stack: ServerUrls, tmp_path: Path
 ) -> None:
@@ -27,7 +27,7 @@ def test_no_commit_passes_an_unprocessed_record_while_partitions_move(
 
 
 @pytest.mark.full  # how soon it shows depends on the machine; `make live-feed` requires it
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_faust_own_gap_bookkeeping_is_caught(stack: ServerUrls, tmp_path: Path) -> None:
     result = run(stack.kafka_bootstrap, "faust-gaps", 120, WORKERS, 4, tmp_path, until_caught=True)
 

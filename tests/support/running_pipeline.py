@@ -30,9 +30,9 @@ from ops.processes import table
 from ops.processes.supervisor import Supervisor
 from tests.support.ports import free_ports
 
-READY_TIMEOUT_S = 90.0
-SETTLE_TIMEOUT_S = 120.0
-COMMAND_TIMEOUT_S = 180.0
+READY_TIMEOUT_S = 300.0  # a bound on a hang, not a promise
+SETTLE_TIMEOUT_S = 400.0
+COMMAND_TIMEOUT_S = 500.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _altered(admin: AdminClient, asked: list[ConsumerGroupTopicPartitions]) -> b
     return True
 
 
-def until(holds: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+def until(holds: Callable[[], bool], what: str, timeout_s: float = 240.0) -> None:
     """Waits for a state, not for a time."""
     deadline_s = time.monotonic() + timeout_s
     while not holds():

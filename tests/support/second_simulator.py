@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.support.ports import free_ports
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 240.0
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from sinks.postgres.sink import Arrival, Sink, WriteReport
 from sinks.postgres.topic_reader import LogReader
 from tests.support.ports import free_ports
 
-DEADLINE_S = 30.0
+DEADLINE_S = 150.0
 TOPOLOGY_FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
 
 

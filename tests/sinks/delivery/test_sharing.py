@@ -42,7 +42,7 @@ def calls_by_number(world: World) -> Counter[str]:
     return Counter(call["number"] for call in world.calls())
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_four_processes_share_twelve_numbers_and_one_that_is_killed_is_replaced(world: World) -> None:
     """Every number sends, from equal shares; after SIGKILL its numbers send again; nothing twice."""
     numbers = [world.number(f"55110000020{n:02d}", messages_per_s=2) for n in range(NUMBERS)]
@@ -81,7 +81,7 @@ def test_four_processes_share_twelve_numbers_and_one_that_is_killed_is_replaced(
     assert set(world.taken_by_recipient().values()) == {1}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_a_process_that_joins_gets_its_share_after_the_calls_in_flight(world: World) -> None:
     """The holder finishes the calls of what it gives up, hands its queue back and ends the lease itself."""
     numbers = [world.number(f"55110000030{n:02d}") for n in range(4)]
@@ -103,7 +103,7 @@ def test_a_process_that_joins_gets_its_share_after_the_calls_in_flight(world: Wo
     assert second.poll() is None
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_a_number_with_fifteen_messages_a_minute_leases_no_more_than_it_sends(world: World) -> None:
     world.number(messages_per_minute=15)
     world.deliveries(world.campaign(), 1000)
