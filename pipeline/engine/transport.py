@@ -37,6 +37,7 @@ and when an override is missing here.
 | `App.on_rebalance_start` | app | readiness and metrics |
 | `App.on_rebalance_end` | app | readiness and metrics |
 | `Worker._schedule_shutdown` | app | ends in time where Faust waits for brokers without end |
+| `Worker.on_setup_root_logger` | app | suppresses repeated lines in the handlers that Faust made |
 | `TableManager.recovery` | recovery | selects `StrictRecovery` |
 | `Recovery._slurp_changelogs` | recovery | an error ends the process: Faust logs it and keeps the holes |
 | `Store.persisted_offset` | store | the position in the database, never None |

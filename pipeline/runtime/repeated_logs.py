@@ -24,7 +24,7 @@ SWEEP_EVERY_S = 5.0
 KINDS_MAX = 500  # remembered at once; beyond it lines of new kinds pass
 KIND_CHARS_MAX = 300
 
-_VARYING = re.compile(r"\d+(?:\.\d+)?(?=\s?(?:ms|s|identical)\b)")
+_VARYING = re.compile(r"\d+(?:\.\d+)?\s?(?=m?s\b)|, \d+ identical error\(s\) suppressed")
 _DECISION = "repeat_decision"
 
 Kind = tuple[str, int, str]
@@ -84,7 +84,7 @@ class RepeatFilter(logging.Filter):
 
     def _decide(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        kind = (record.name, record.levelno, _VARYING.sub("#", message)[:KIND_CHARS_MAX])
+        kind = (record.name, record.levelno, _VARYING.sub("", message)[:KIND_CHARS_MAX])
         now_s = self._clock()
         with self._lock:
             episode = self._episodes.get(kind)

@@ -31,7 +31,7 @@ def silent(_line: str) -> None:
 
 
 def test_a_jar_with_other_content_than_the_lock_says_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match=r"org\.example:example:1\.0 .* refused"):
+    with pytest.raises(CannotStart, match=r"org\.example:example:1\.0 .* rejected"):
         provide([JAR], tmp_path, silent, Mirror(b"something else"))
     assert not (tmp_path / JAR.file_name).exists()
 

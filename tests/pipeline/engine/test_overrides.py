@@ -53,6 +53,7 @@ EXPECTED: dict[str, str | None] = {
     "App.on_rebalance_start": "self",
     "App.on_rebalance_end": "self",
     "Worker._schedule_shutdown": "self, signal",
+    "Worker.on_setup_root_logger": "self, logger, level",
     "TableManager.recovery": None,
     "Recovery._slurp_changelogs": None,  # a `Service.task`
     "Store.persisted_offset": "self, tp",

@@ -89,6 +89,14 @@ def test_lines_that_differ_in_more_than_a_duration_all_pass(log: Log) -> None:
     ]
 
 
+def test_a_line_with_librdkafkas_own_count_of_repeats_is_the_same_line(log: Log) -> None:
+    line = "FAIL: Connection refused (after %s)"
+    log.logger.error(line, "0ms in state CONNECT")
+    log.logger.error(line, "0ms in state CONNECT, 1 identical error(s) suppressed")
+    log.logger.error(line, "12ms in state CONNECT, 30 identical error(s) suppressed")
+    assert log.lines == ["FAIL: Connection refused (after 0ms in state CONNECT)"]
+
+
 def test_lines_below_a_warning_always_pass(log: Log) -> None:
     for _ in range(3):
         log.logger.info("partition made")
