@@ -17,7 +17,7 @@ from ops.exits import NO, OK
 
 PARTS: tuple[type[msgspec.Struct], ...] = (
     *(plans.E2e, plans.Compare, plans.Edge, plans.Stages, plans.Sink, plans.Sender),
-    *(plans.Peers, plans.Growth, plans.Workers, plans.Storage, plans.Recovery),
+    *(plans.Peers, plans.Growth, plans.Workers, plans.Storage, plans.Recovery, plans.Expiry),
 )
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 END = """

@@ -133,6 +133,17 @@ class Recovery(Struct, frozen=True):
     port_base: int = PORT_BASE
 
 
+class Expiry(Struct, frozen=True):
+    """Anonymous completions whose times move on by a quarter of the tables' retention with each round.
+
+    Passes when the worker's keys, its folder and the changelog on the broker's disk stop growing.
+    """
+
+    records: int = 50_000
+    rounds: int = 20
+    port_base: int = PORT_BASE
+
+
 class Growth(Struct, frozen=True):
     """CPU of a record against campaigns, keys in the tables and partitions: every curve flat within 20 %.
 

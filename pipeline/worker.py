@@ -87,6 +87,7 @@ def stage_agents(topology: Topology, campaigns: Callable[[], Campaigns]) -> list
             source=agent.source.name,
             partitions=agent.source.partitions,
             changelogs={table.name: table.changelog.name for table in agent.tables},
+            retentions_h={table.name: table.retention_h for table in agent.tables},
         )
         for agent in topology.agents.values()
     ]

@@ -45,8 +45,11 @@ def as_received(scene: Scene, numbers: Iterable[int], contact_key: bytes, at_ms:
         )
 
 
-def fill(bootstrap: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
-    """Writes topic, key and value of each. Raises LoadBroken unless all are acknowledged."""
+def fill(bootstrap: str, records: Iterable[tuple[str, bytes, bytes]], at_ms: int = 0) -> None:
+    """Writes topic, key and value of each, all of that time, by default now.
+
+    Raises LoadBroken unless all are acknowledged.
+    """
     producer = idempotent_producer(
         bootstrap,
         "quizstream-bench",
@@ -63,7 +66,7 @@ def fill(bootstrap: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
     for topic, key, value in records:
         while True:
             try:
-                producer.produce(topic, value, key, on_delivery=report)
+                producer.produce(topic, value, key, on_delivery=report, timestamp=at_ms)
                 break
             except BufferError:
                 producer.poll(FULL_POLL_S)

@@ -13,6 +13,7 @@ from pipeline.stages.contract import StageResult, StateReader
 from pipeline.topology.model import Topology
 
 OUTPUT_BYTES_MAX = 1_048_576
+LOG_START_AGE_S_MAX = 0.2  # `bench expiry` deletes records in seconds, not in hours
 
 
 class Empty:
@@ -39,6 +40,7 @@ def stage_app(
         ChunkLimits(stream.chunk_records_max, stream.chunk_bytes_max),
         session_timeout_s=stream.session_timeout_s,
         commit_interval_s=stream.commit_interval_s,
+        log_start_age_s_max=LOG_START_AGE_S_MAX,
     )
     return build_app(settings, agents, Deliveries(BatchProducer(bootstrap, OUTPUT_BYTES_MAX), _no_poison))
 

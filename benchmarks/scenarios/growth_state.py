@@ -89,7 +89,7 @@ class OnState:
         """As the stage runner does it, without the writes to the brokers."""
         result = self._stage.process(records, lambda _table, keys: self._store.get_many(partition, keys))
         values = {put.key: put.value for put in result.puts}
-        self._store.write(partition, values, records[-1].offset, None)
+        self._store.write(partition, values, records[-1].offset, None, records[-1].timestamp_ms)
         return len(records)
 
 
@@ -164,7 +164,7 @@ class Table(NamedTuple):
             for first in range(0, len(numbers), FILL_KEYS):
                 some = numbers[first : first + FILL_KEYS]
                 values: dict[bytes, bytes | None] = dict(map(self.entry, some))
-                store.write(partition, values, reflects=first, appended=None)
+                store.write(partition, values, reflects=first, appended=None, at_ms=ACCEPTED_AT_MS)
 
 
 DEDUP = Table(DELIVERED, delivered_entry, dedup)

@@ -31,11 +31,15 @@ STOP_TIMEOUT_S = 30.0
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """`records`: of both stages, acknowledged. `cpu_s`: of all threads since the process began."""
+    """`records`: of both stages, acknowledged; `keys`: in all tables.
+
+    `cpu_s`: of all threads since the process began.
+    """
 
     ready: bool = False
     records: int = 0
     cpu_s: float = 0.0
+    keys: int = 0
 
 
 class Worker:
@@ -98,7 +102,8 @@ def _report(app: StreamApp, agents: list[StageAgent]) -> None:
     while True:
         time.sleep(REPORT_EVERY_S)
         records = sum(int(each._value.get()) for each in done)
-        progress = Progress(not app.readiness().reasons, records, time.process_time())
+        keys = sum(int(sample.value) for family in metrics.KEYS.collect() for sample in family.samples)
+        progress = Progress(not app.readiness().reasons, records, time.process_time(), keys)
         sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
         sys.stdout.buffer.flush()
 

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
+from pipeline.topology.file import SEGMENT_H_MAX
 from pipeline.topology.model import Topic, Topology
 
 HOUR_MS = 3_600_000
-# Only closed segments are deleted: records outlive their retention by at most the time span of a segment.
-SEGMENT_H_MAX = 24
+# Only closed segments are compacted. A changelog has a tombstone for each key that expires.
+CHANGELOG_SEGMENT_BYTES = 64 << 20
 
 
 class TopicState(msgspec.Struct, frozen=True):
@@ -112,6 +113,9 @@ def config(topic: Topic, replication_factor: int) -> dict[str, str]:
     if topic.retention_h is not None:
         settings["retention.ms"] = str(topic.retention_h * HOUR_MS)
         settings["segment.ms"] = str(min(SEGMENT_H_MAX, topic.retention_h) * HOUR_MS)
+    if topic.changelog_of is not None:
+        settings["segment.ms"] = str(SEGMENT_H_MAX * HOUR_MS)
+        settings["segment.bytes"] = str(CHANGELOG_SEGMENT_BYTES)
     return settings
 
 

@@ -42,6 +42,7 @@ HEARTBEAT_WAIT_RATIO = 1.5
 UNCOMMITTED_S_MAX = 30.0  # acks that are older and not committed make the process not ready
 RECOVERY_BUFFER_RECORDS = 1000
 CRASH_FOLDER = "in-hand"  # an old word: running workers have their files in this folder
+HOUR_MS = 3_600_000
 STOP_S_MAX = 9.0  # a supervisor kills after ten
 
 
@@ -52,6 +53,7 @@ class StageAgent(msgspec.Struct, frozen=True):
     source: str
     partitions: int
     changelogs: Mapping[str, str]  # of each of the stage's tables
+    retentions_h: Mapping[str, int] = {}  # a table without one keeps its keys for ever
 
 
 class StreamSettings(msgspec.Struct, frozen=True):
@@ -64,6 +66,7 @@ class StreamSettings(msgspec.Struct, frozen=True):
     chunk_limits: ChunkLimits = ChunkLimits()
     session_timeout_s: float = 10.0
     commit_interval_s: float = 1.0
+    log_start_age_s_max: float = 10.0
     transport: str = "batch"  # the scheme of a `faust.transports` entry
 
     @property
@@ -205,10 +208,18 @@ def _declare(
 ) -> StageRunner:
     stage = agent.stage
     tables = {
-        name: StateTable(store_of(_table(app, name, agent.changelogs[name], agent.partitions)), changelog)
+        name: StateTable(
+            store_of(_table(app, name, agent.changelogs[name], agent.partitions)),
+            changelog,
+            agent.retentions_h[name] * HOUR_MS if name in agent.retentions_h else None,
+        )
         for name, changelog in agent.changelogs.items()
         if name in stage.tables
     }
+
+    async def log_start(tp: Any) -> int:
+        return int((await app.consumer.earliest_offsets(cast(TP, tp)))[tp])
+
     runner = StageRunner(
         stage,
         tables=tables,
@@ -221,7 +232,9 @@ def _declare(
             output_bytes_max=settings.output_bytes_max,
             suspicious_s=settings.session_timeout_s * SUSPICIOUS_SESSION_RATIO,
             heartbeat_wait_s=settings.heartbeat_s * HEARTBEAT_WAIT_RATIO,
+            log_start_age_s_max=settings.log_start_age_s_max,
         ),
+        log_start=log_start,
     )
 
     async def body(stream: Any) -> None:

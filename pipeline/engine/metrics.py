@@ -43,6 +43,19 @@ FOREIGN_APPENDS = Counter(
     ["table"],
 )
 
+# The tables.
+KEYS = Gauge(
+    "quizstream_stream_table_keys", "Keys in a table's partition of this worker.", ["table", "partition"]
+)
+EXPIRED = Counter(
+    "quizstream_stream_table_keys_expired_total", "Keys deleted after their retention.", ["table"]
+)
+EXPIRY_HELD = Gauge(
+    "quizstream_stream_table_expiry_held_ratio",
+    "1 while keys past their retention stay, as the source topic still has their records.",
+    ["table", "partition"],
+)
+
 # The group.
 LAG = Gauge(
     "quizstream_stream_lag_records", "Records in the log after the last ended one.", ["topic", "partition"]

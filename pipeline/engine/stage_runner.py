@@ -4,14 +4,19 @@ The order is in `StageRunner._run_chunk`:
 
     process -> deliver outputs, dead letters and changelog -> all acknowledged -> write state -> ack
 
+Keys of the stage's tables that have expired are deleted with the next chunk of their partition: tombstones
+are delivered with its changelog, and the deletions are in its write. So expiry needs no task of its own and
+no further wait, and follows the time of the records: a worker that is behind does not forget ahead of them.
+
 A process that dies in between processes the chunk again, and a repeated chunk gives the same results. No
 exception may skip a chunk, since Faust would continue with the next one. A chunk that fails is repeated in
 place, or left to another worker, or the process ends.
 """
 
 import asyncio
+import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
@@ -25,15 +30,19 @@ from pipeline.engine.chunk import Chunk
 from pipeline.engine.crash_memory import DEATHS_MAX, CrashMemory
 from pipeline.engine.envelope import OFFSET_HEADER, offset_bytes, seal
 from pipeline.engine.offset_tracker import ChunkRef, Tracker
-from pipeline.engine.store import Appended, BatchStore, NotAssigned
+from pipeline.engine.store import NOTHING_DUE, Appended, BatchStore, Due, NotAssigned
 from pipeline.runtime.backoff import Backoff
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.crash_points import reach
 from pipeline.runtime.record import Output, Poison, Record
 from pipeline.stages.contract import Stage, StageResult
 
+log = logging.getLogger(__name__)
+
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 10.0
 RETRY_JITTER_RATIO = 0.3
+EXPIRED_PER_RECORD_MAX = 2  # keys deleted with a chunk: more than it can add, so that expiry keeps up
 
 
 class Producer(Protocol):
@@ -52,13 +61,18 @@ class Limits(msgspec.Struct, frozen=True):
     # anything is sent or written the runner waits until a heartbeat could fail.
     suspicious_s: float
     heartbeat_wait_s: float
+    log_start_age_s_max: float = 10.0  # of the source's first offset; an older one only lets keys stay longer
 
 
 class StateTable(NamedTuple):
-    """A table of the stage: its store, and the physical name of its changelog."""
+    """A table of the stage: its store, the physical name of its changelog, and how long it keeps a key.
+
+    `retention_ms` counts from the time of the key's last written record; None keeps keys for ever.
+    """
 
     store: BatchStore
     changelog: str
+    retention_ms: int | None = None
 
 
 class Abandoned(Exception):
@@ -79,6 +93,8 @@ class StageRunner:
         dead_letter: Callable[[Poison], Output],
         crash_dir: Path,
         limits: Limits,
+        log_start: Callable[[Any], Awaitable[int]],
+        now_ms: Callable[[], int] = now_ms,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Any] = asyncio.sleep,
         rng: random.Random | None = None,
@@ -93,6 +109,10 @@ class StageRunner:
         self._crash_dir = crash_dir
         self._crash_memories: dict[int, CrashMemory] = {}
         self._limits = limits
+        self._log_start = log_start
+        self._log_starts: dict[Any, tuple[int, float]] = {}  # of a partition: its first offset, read when
+        self._held: dict[tuple[str, Any], int] = {}  # the start at which no entry of a table could be used
+        self._now_ms = now_ms
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -124,16 +144,20 @@ class StageRunner:
         processed_s = self._clock()
         reach("stream.processed")
 
+        values = _last_of_each(result)
+        at_ms = max(record.timestamp_ms for record in records)
+        due = await self._due(chunk.ref, at_ms, len(records), values)
         await self._check_assigned(chunk.ref, began_s)
         checked_s = self._clock()
-        values = _last_of_each(result)
-        delivered = await self._deliver(chunk.ref, result, values)
+        delivered = await self._deliver(chunk.ref, result, values, due)
         delivered_s = self._clock()
         reach("stream.delivered")
 
         await self._check_assigned(chunk.ref, checked_s)
-        for table, puts in values.items():
-            self._write(table, puts, chunk.ref, delivered)
+        for table in {**values, **due}:
+            self._write(
+                table, values.get(table, {}), chunk.ref, delivered, at_ms, due.get(table, NOTHING_DUE)
+            )
         memory.survived(chunk.ref.last)
         reach("stream.written")
 
@@ -165,8 +189,51 @@ class StageRunner:
         ]
         return StageResult(result.outputs, result.puts, result.poison + given_up)
 
+    async def _due(
+        self, ref: ChunkRef, at_ms: int, records: int, values: Mapping[str, Mapping[bytes, bytes | None]]
+    ) -> dict[str, Due]:
+        """What has expired of each table, less the keys that the chunk writes. Tables without any are absent.
+
+        Time is the records' own, at most the clock's: an edge whose clock is ahead must not expire keys.
+        """
+        found: dict[str, Due] = {}
+        partition = ref.tp.partition
+        for name, table in self._tables.items():
+            if table.retention_ms is None:
+                continue
+            before_ms = min(at_ms, self._now_ms()) - table.retention_ms
+            if not table.store.has_due(partition, before_ms):
+                continue
+            log_start = await self._log_start_of(ref.tp)
+            if self._held.get((name, ref.tp)) == log_start:
+                continue  # the oldest entry could not be used at this start either
+            due = table.store.due(partition, before_ms, log_start, EXPIRED_PER_RECORD_MAX * records)
+            metrics.EXPIRY_HELD.labels(name, partition).set(due.held)
+            if due.held and not due.entries:
+                self._held[name, ref.tp] = log_start
+            if due.entries:
+                puts = values.get(name, {})
+                keys = {key: offset for key, offset in due.keys.items() if key not in puts}
+                found[name] = due._replace(keys=keys)
+        return found
+
+    async def _log_start_of(self, tp: Any) -> int:
+        """The first offset that the source's partition has, as of at most `log_start_age_s_max` ago."""
+        offset, at_s = self._log_starts.get(tp, (0, float("-inf")))
+        if self._clock() - at_s > self._limits.log_start_age_s_max:
+            try:
+                offset = await self._log_start(tp)
+            except Exception as exc:  # without it nothing expires, and everything else goes on
+                log.warning("the first offset of %s is unknown (%r); no key of it expires now", tp, exc)
+            self._log_starts[tp] = offset, self._clock()
+        return offset
+
     async def _deliver(
-        self, ref: ChunkRef, result: StageResult, values: Mapping[str, Mapping[bytes, bytes | None]]
+        self,
+        ref: ChunkRef,
+        result: StageResult,
+        values: Mapping[str, Mapping[bytes, bytes | None]],
+        due: Mapping[str, Due],
     ) -> Mapping[tuple[str, int], Delivered]:
         """Send everything, with retries until it is acknowledged. Raises `DeliveryRejected`, `Abandoned`."""
         outputs = [*result.outputs, *map(self._dead_letter, result.poison)]
@@ -175,6 +242,11 @@ class StageRunner:
             _changelog_record(self._tables[table].changelog, ref, key, value)
             for table, puts in values.items()
             for key, value in puts.items()
+        ]
+        changelog += [
+            _tombstone(self._tables[table].changelog, ref, key, reflects)
+            for table, expired in due.items()
+            for key, reflects in expired.keys.items()
         ]
         delays_s = self._retry_delays_s()
         while True:
@@ -196,11 +268,15 @@ class StageRunner:
         puts: Mapping[bytes, bytes | None],
         ref: ChunkRef,
         delivered: Mapping[tuple[str, int], Delivered],
+        at_ms: int,
+        due: Due,
     ) -> None:
-        store, changelog = self._tables[table]
-        appended = Appended(*delivered[changelog, ref.tp.partition])
-        if not store.write(ref.tp.partition, puts, ref.last, appended):
+        store, changelog, _ = self._tables[table]
+        records = delivered.get((changelog, ref.tp.partition))  # None: only entries of the index are dropped
+        appended = None if records is None else Appended(*records)
+        if not store.write(ref.tp.partition, puts, ref.last, appended, at_ms, due):
             metrics.FOREIGN_APPENDS.labels(table).inc()
+        metrics.EXPIRED.labels(table).inc(len(due.keys))
 
     async def _check_assigned(self, ref: ChunkRef, since_s: float) -> None:
         """Raise `Abandoned` when the partition was revoked meanwhile.
@@ -237,5 +313,9 @@ def _last_of_each(result: StageResult) -> dict[str, dict[bytes, bytes | None]]:
 
 def _changelog_record(topic: str, ref: ChunkRef, key: bytes, value: bytes | None) -> Outgoing:
     if value is None:
-        return Outgoing(topic, key, None, ref.tp.partition, ((OFFSET_HEADER, offset_bytes(ref.last)),))
+        return _tombstone(topic, ref, key, ref.last)
     return Outgoing(topic, key, seal(ref.last, value), ref.tp.partition)
+
+
+def _tombstone(topic: str, ref: ChunkRef, key: bytes, reflects: int) -> Outgoing:
+    return Outgoing(topic, key, None, ref.tp.partition, ((OFFSET_HEADER, offset_bytes(reflects)),))

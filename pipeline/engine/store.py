@@ -11,6 +11,7 @@ this worker has not read: another worker may have appended them while this one w
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ from faust.stores.base import Store
 from faust.tables.base import Collection
 from faust.types import TP, EventT
 
+from pipeline.engine import metrics
 from pipeline.engine.envelope import OFFSET_HEADER, CorruptEnvelope, payload, seal, source_offset
-from pipeline.engine.partition_db import PartitionDb
+from pipeline.engine.partition_db import PartitionDb, Written
 
 
 class NotAssigned(Exception):
@@ -32,6 +34,20 @@ class Appended(NamedTuple):
     records: int
     first: int
     last: int
+
+
+class Due(NamedTuple):
+    """Keys that have expired, with the source offset that each reflects, and their entries in the index.
+
+    `held`: the source topic still has records of further keys that are old enough.
+    """
+
+    keys: Mapping[bytes, int]
+    entries: Sequence[bytes]
+    held: bool
+
+
+NOTHING_DUE = Due({}, (), held=False)
 
 
 class Unreadable(NamedTuple):
@@ -50,32 +66,77 @@ class BatchStore(Store[bytes, bytes]):
         super().__init__(*args, **kwargs)
         self._dbs: dict[int, PartitionDb] = {}
         self._unreadable: defaultdict[int, dict[bytes, Unreadable]] = defaultdict(dict)
+        self._absent: defaultdict[int, set[bytes]] = defaultdict(set)  # read since the last write
 
     # -- for the runner
 
     def get_many(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of the keys as a stage wrote them. Raises `NotAssigned`."""
-        return [
-            None if sealed is None else payload(sealed) for sealed in self._owned(partition).get_many(keys)
-        ]
+        values = self._owned(partition).get_many(keys)
+        self._absent[partition].update(
+            key for key, sealed in zip(keys, values, strict=True) if sealed is None
+        )
+        return [None if sealed is None else payload(sealed) for sealed in values]
 
     def write(
-        self, partition: int, values: Mapping[bytes, bytes | None], reflects: int, appended: Appended | None
+        self,
+        partition: int,
+        values: Mapping[bytes, bytes | None],
+        reflects: int,
+        appended: Appended | None,
+        at_ms: int,
+        due: Due = NOTHING_DUE,
     ) -> bool:
         """Write the values of a chunk together with the changelog's position. Raises `NotAssigned`.
 
-        `reflects` is the offset of the chunk's last record. `False` when another worker has appended to the
-        changelog in between: the values are written, but the position stays, and the next recovery reads
-        from there.
+        `reflects` is the offset of the chunk's last record, `at_ms` the time of its latest; each key was read
+        before, so that keys are counted without a second look-up. The keys of `due` are deleted, unless
+        `values` has them. `False` when another worker has appended to the changelog in between: the values
+        are written, but the position stays, and the next recovery reads from there.
         """
         db = self._owned(partition)
+        absent = self._absent.pop(partition, ())
+        added = sum((key in absent) for key, value in values.items() if value is not None)
+        added -= sum((key not in absent) for key, value in values.items() if value is None)
         sealed = {key: None if value is None else seal(reflects, value) for key, value in values.items()}
+        for key in due.keys:
+            if key not in sealed:
+                sealed[key] = None
+                added -= 1
         contiguous = appended is None or (
             appended.first == db.position + 1 and appended.last == db.position + appended.records
         )
         position = appended.last if contiguous and appended is not None else db.position
-        db.write(sealed, position)
+        written = Written(at_ms, reflects, -1 if appended is None else appended.last)
+        db.write(sealed, position, written, added, due.entries)
+        self._count(partition, db)
         return contiguous
+
+    def has_due(self, partition: int, before_ms: int) -> bool:
+        """Whether keys may have expired. Cheap; raises `NotAssigned`."""
+        return self._owned(partition).has_due(before_ms)
+
+    def due(self, partition: int, before_ms: int, log_start: int, keys_max: int) -> Due:
+        """Keys last written before `before_ms` whose records the source topic has deleted.
+
+        `log_start`: the first offset that the source's partition still has. Without its records a key cannot
+        be asked for by a rewind. At least one entry of the index, and about `keys_max` keys. Raises
+        `NotAssigned`.
+        """
+        db = self._owned(partition)
+        entries = db.due(before_ms, keys_max)
+        usable = [*takewhile(lambda entry: entry.reflects < log_start, entries)]
+        newest = {key: entry.reflects for entry in usable for key in entry.keys}
+        keys: dict[bytes, int] = {}
+        for key, sealed in zip(newest, db.get_many([*newest]), strict=True):
+            # A value that reflects a later offset was written again since, and has a later entry.
+            if sealed is not None and (reflects := source_offset(sealed)) <= newest[key]:
+                keys[key] = reflects
+        return Due(keys, [entry.place for entry in usable], len(usable) < len(entries))
+
+    def keys_of(self, partition: int) -> int:
+        """The number of keys of one partition. Raises `NotAssigned`."""
+        return self._owned(partition).keys
 
     def items_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values of one partition, for tests and inspection. Raises `NotAssigned`."""
@@ -110,6 +171,7 @@ class BatchStore(Store[bytes, bytes]):
         A record that cannot be read is listed by `unreadable` until a later one of its key supersedes it, and
         the position stays before it. Raises what RocksDB raises, which must end the process.
         """
+        self._absent.clear()
         topic = self.table.changelog_topic.get_topic_name()
         by_partition: defaultdict[int, list[Any]] = defaultdict(list)
         for event in batch:
@@ -130,6 +192,7 @@ class BatchStore(Store[bytes, bytes]):
             key: (source_offset(sealed) if sealed is not None else -1)
             for key, sealed in zip(keys, db.get_many(keys), strict=True)
         }
+        present = {key for key, offset in newest.items() if offset >= 0}
         writes: dict[bytes, bytes | None] = {}
         for message in messages:
             try:
@@ -143,7 +206,15 @@ class BatchStore(Store[bytes, bytes]):
                 newest[message.key] = reflects
                 writes[message.key] = message.value
         reached = min([messages[-1].offset, *(record.offset - 1 for record in unreadable.values())])
-        db.write(writes, max(db.position, reached))
+        added = sum((value is not None) - (key in present) for key, value in writes.items())
+        offsets = [source_offset(value) for value in writes.values() if value is not None]
+        at_ms = max(round(message.timestamp * 1000) for message in messages)  # Faust has seconds
+        written = Written(at_ms, max(offsets, default=0), messages[-1].offset)
+        db.write(writes, max(db.position, reached), written, added)
+        self._count(messages[-1].partition, db)
+
+    def _count(self, partition: int, db: PartitionDb) -> None:
+        metrics.KEYS.labels(self.table_name, partition).set(db.keys)
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -154,6 +225,8 @@ class BatchStore(Store[bytes, bytes]):
         for partition in self._dbs.keys() - owned:
             self._dbs.pop(partition).close()
             self._unreadable.pop(partition, None)
+            self._absent.pop(partition, None)
+            metrics.KEYS.remove(self.table_name, partition)
         for partition in owned:
             self._open(partition)
 
@@ -186,6 +259,7 @@ class BatchStore(Store[bytes, bytes]):
     def _open(self, partition: int) -> PartitionDb:
         if partition not in self._dbs:
             self._dbs[partition] = PartitionDb(self._folder / str(partition))
+            self._count(partition, self._dbs[partition])
         return self._dbs[partition]
 
     def _owned(self, partition: int) -> PartitionDb:

@@ -37,7 +37,7 @@ class Limited(msgspec.Struct, frozen=True, array_like=True):
 class ContactMemory(msgspec.Struct, array_like=True):
     """Both lists are in the order of decision. Changed in place during a batch, so never shared."""
 
-    decided_to: int = -1  # the highest offset judged
+    decided_to: int = -1  # the highest offset judged, or known to be a repeat
     allowed: list[Allowed] = []
     limited: list[Limited] = []
 

@@ -99,6 +99,10 @@ class Qualify:
             if entry is not None:
                 if entry.offset != record.offset:
                     batch.counts["repeats"] += 1
+                    if record.offset > memory.decided_to:
+                        # The memory must outlive this record, too, which may be redriven or repeated in turn.
+                        memory.decided_to = record.offset
+                        changed[record.key] = memory
                     continue
                 batch.counts["repeated_verdicts"] += 1
             elif record.offset <= memory.decided_to:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from pipeline.topology.file import TopologyFile
+from pipeline.topology.file import SEGMENT_H_MAX, TopicFile, TopologyFile
 from schemas.catalogue import EVENT_TYPES
 
 DEAD_LETTER = "dead_letter"
@@ -21,6 +21,7 @@ def problem(file: TopologyFile) -> str | None:
 def problems(file: TopologyFile) -> Iterator[str]:
     dangling = list(_dangling(file))
     yield from dangling
+    yield from _personal_data(file)
     if not dangling:
         yield from _topics(file)
         yield from _tables(file)
@@ -29,7 +30,6 @@ def problems(file: TopologyFile) -> Iterator[str]:
     yield from _repeated("topics", "name", ((role, topic.name) for role, topic in file.topics.items()))
     yield from _repeated("sinks", "group", ((name, sink.group) for name, sink in file.sinks.items()))
     yield from _times(file)
-    yield from _personal_data(file)
 
 
 def _dangling(file: TopologyFile) -> Iterator[str]:
@@ -118,6 +118,24 @@ def _tables(file: TopologyFile) -> Iterator[str]:
             )
         if not changelog.compact:
             yield f"topics.{table.changelog}.compact: a changelog is compacted"
+        replayable_h = _replayable_h(file, source)
+        if table.retention_h <= replayable_h:
+            yield (
+                f"tables.{name}.retention_h: must be longer than {replayable_h}, in which a record of "
+                f"{owners[0].source} can come again: read again, redriven, or repeated by its client"
+            )
+
+
+def _replayable_h(file: TopologyFile, source: TopicFile) -> int:
+    """How long after a record of the topic the next record about the same key can still be a repeat of it.
+
+    A record is read as late as its topic keeps it, becomes a dead letter then, and is redriven as late as the
+    dead letter's payload is kept. A client repeats what it kept. A repeat counts as the key's last record.
+    """
+    letters = [topic.retention_h or 0 for topic in file.topics.values() if topic.schema == DEAD_LETTER]
+    kept_h = (source.retention_h or 0) + SEGMENT_H_MAX
+    redriven_h = max(letters, default=0) + SEGMENT_H_MAX + file.dead_letters.payload_retention_h
+    return max(kept_h + redriven_h, file.edge.submitted_past_max_h)
 
 
 def _ends(file: TopologyFile) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+# Only closed segments are deleted: records outlive their retention by at most the time span of a segment.
+SEGMENT_H_MAX = 24
 JSON_SCHEMA_FILE = Path(__file__).resolve().parent / "topology.schema.json"
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -42,6 +44,7 @@ class TopicFile(Strict, frozen=True):
 
 class TableFile(Strict, frozen=True):
     changelog: Role
+    retention_h: Positive  # of a key, after its last record
 
 
 class AgentFile(Strict, frozen=True):

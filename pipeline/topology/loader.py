@@ -50,7 +50,9 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
         )
         for role, topic in file.topics.items()
     }
-    tables = {name: Table(name, topics[table.changelog]) for name, table in file.tables.items()}
+    tables = {
+        name: Table(name, topics[table.changelog], table.retention_h) for name, table in file.tables.items()
+    }
     return Topology(
         namespace=namespace,
         topics=topics,

@@ -39,6 +39,7 @@ class Topic(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True):
     name: str
     changelog: Topic
+    retention_h: int
 
 
 class Agent(msgspec.Struct, frozen=True):

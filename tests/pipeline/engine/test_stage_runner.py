@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.engine.batch_producer import Delivered, DeliveryFailed, DeliveryRejected, Outgoing
 from pipeline.engine.chunk import Chunk
-from pipeline.engine.envelope import OFFSET_HEADER, seal
+from pipeline.engine.envelope import OFFSET_HEADER, offset_bytes, seal
 from pipeline.engine.offset_tracker import Tracker
 from pipeline.engine.stage_runner import Limits, StageRunner, StateTable
-from pipeline.engine.store import Appended, NotAssigned
+from pipeline.engine.store import NOTHING_DUE, Appended, Due, NotAssigned
 from pipeline.runtime.record import Output, Poison, Record
 from pipeline.stages.contract import Put, StageResult, StateReader
 
@@ -43,19 +43,25 @@ class World:
         self.now_s = 0.0
         self.stored: dict[bytes, bytes] = {}
         self.owned = True
+        self.expired_ms: dict[
+            bytes, int
+        ] = {}  # keys of the table that expire, by the time of their last write
+        self.log_start, self.now_ms, self.record_ms = 100, 1_000_000, 0
         self.on_deliver: Callable[[], object] = lambda: None
         self.on_sleep: Callable[[], object] = lambda: None
         self.process: Callable[[Sequence[Record], StateReader], StageResult] = echo
         stage: Any = SimpleNamespace(name="s", tables=("t",), process=self._process)
         self.runner = StageRunner(
             stage,
-            tables={"t": StateTable(self, "changelog")},  # type: ignore[arg-type]
+            tables={"t": StateTable(self, "changelog", retention_ms=1_000)},  # type: ignore[arg-type]
             producer=self,
             tracker=lambda: self.tracker,
             highwater=lambda tp: 0,
             dead_letter=lambda poison: Output("dead", b"", poison.reason.encode()),
             crash_dir=tmp_path,
             limits=Limits(output_bytes_max=1000, suspicious_s=SUSPICIOUS_S, heartbeat_wait_s=1.0),
+            log_start=self._log_start,
+            now_ms=lambda: self.now_ms,
             clock=lambda: self.now_s,
             sleep=self._sleep,
             rng=random.Random(0),
@@ -78,16 +84,38 @@ class World:
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if outcome is not None:
             raise outcome
-        return {("changelog", 0): Delivered(len(positioned), 7, 6 + len(positioned))}
+        return {("changelog", 0): Delivered(len(positioned), 7, 6 + len(positioned))} if positioned else {}
 
     def get_many(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         if not self.owned:
             raise NotAssigned
         return [self.stored.get(key) for key in keys]
 
-    def write(self, partition: int, values: Any, reflects: int, appended: Appended) -> bool:
-        self.log.append(("write", dict(values), reflects, appended))
+    def has_due(self, partition: int, before_ms: int) -> bool:
+        return bool(self.expired_ms) and before_ms > min(self.expired_ms.values())
+
+    def due(self, partition: int, before_ms: int, log_start: int, keys_max: int) -> Due:
+        self.log.append(("due", before_ms, log_start, keys_max))
+        keys = {key: 3 for key, at_ms in self.expired_ms.items() if at_ms < before_ms and log_start > 3}
+        return Due(keys, [b"entry"] if keys else [], held=not keys)
+
+    def write(
+        self,
+        partition: int,
+        values: Any,
+        reflects: int,
+        appended: Appended | None,
+        at_ms: int,
+        due: Due = NOTHING_DUE,
+    ) -> bool:
+        self.log.append(
+            ("write", dict(values), reflects, appended, *([dict(due.keys)] if due.entries else []))
+        )
         return True
+
+    async def _log_start(self, tp: Any) -> int:
+        self.log.append("log start")
+        return self.log_start
 
     def run(self, *chunks: tuple[int, int]) -> None:
         """Run the runner over chunks given by their first and last offset, then end the stream."""
@@ -99,7 +127,13 @@ class World:
         for ref in refs:
             fetched = [
                 SimpleNamespace(
-                    topic="in", partition=0, offset=o, timestamp=0, key=b"k%d" % o, value=b"v", headers=()
+                    topic="in",
+                    partition=0,
+                    offset=o,
+                    timestamp=self.record_ms,
+                    key=b"k%d" % o,
+                    value=b"v",
+                    headers=(),
                 )
                 for o in range(ref.first, ref.last + 1)
             ]
@@ -270,3 +304,53 @@ def test_a_stage_reads_what_is_stored(world: World) -> None:
     world.run((0, 0))
 
     assert seen == [b"before", None]
+
+
+def test_expired_keys_are_deleted_with_the_next_chunk_in_its_delivery_and_its_write(world: World) -> None:
+    world.expired_ms, world.record_ms = {b"old": 500, b"k": 500, b"young": 2_500}, 3_000
+    world.run((0, 4))
+
+    assert world.log[2] == ("due", 2_000, 100, 10)
+    (_, _, changelog) = world.log[3]
+    tombstone = Outgoing("changelog", b"old", None, 0, ((OFFSET_HEADER, offset_bytes(3)),))
+    assert changelog == [Outgoing("changelog", b"k", seal(4, b"v"), partition=0), tombstone]
+    assert world.log[4] == ("write", {b"k": b"v"}, 4, Appended(2, 7, 8), {b"old": 3})
+    assert world.steps == ["process", "log start", "due", "deliver", "write", "ack"]
+
+
+def test_the_time_of_expiry_is_that_of_the_records_but_never_ahead_of_the_clock(world: World) -> None:
+    """A worker that is behind keeps what it still needs; an edge whose clock is ahead expires nothing."""
+    world.expired_ms, world.record_ms, world.now_ms = {b"old": 1_500}, 2_000, 10**9
+    world.run((0, 4))
+    assert "due" not in world.steps
+    world.record_ms, world.now_ms = 10**9, 2_000
+    world.run((5, 9))
+    assert "due" not in world.steps
+
+
+def test_keys_stay_while_the_source_topic_has_their_records_and_cost_nothing_meanwhile(world: World) -> None:
+    world.expired_ms, world.record_ms, world.log_start = {b"old": 500}, 3_000, 3
+    world.run((0, 4), (5, 9), (10, 14))
+    assert [step for step in world.steps if step in ("log start", "due")] == ["log start", "due"]
+
+    world.log_start, world.now_s = 4, 61.0
+    world.run((15, 19))
+    assert ("write", {b"k": b"v"}, 19, Appended(2, 7, 8), {b"old": 3}) in world.log
+
+
+def test_an_unknown_log_start_expires_nothing_and_stops_nothing(world: World) -> None:
+    async def unknown(tp: Any) -> int:
+        raise TimeoutError
+
+    world.runner._log_start = unknown
+    world.expired_ms, world.record_ms = {b"old": 500}, 3_000
+    world.run((0, 4))
+    assert world.steps == ["process", "due", "deliver", "write", "ack"]
+
+
+def test_entries_of_keys_that_were_written_again_are_dropped_without_a_record(world: World) -> None:
+    world.process = lambda records, read: StageResult([], [], [])
+    world.expired_ms, world.record_ms = {b"old": 500}, 3_000
+    world.due = lambda *_: Due({}, [b"entry"], held=False)  # type: ignore[method-assign]
+    world.run((0, 4))
+    assert ("write", {}, 4, None, {}) in world.log

@@ -88,6 +88,18 @@ def test_one_completion_a_thousand_times_counts_once() -> None:
     assert verdicts(log)[-1] == ("matched", "")
 
 
+def test_a_repeat_renews_the_memory_once_and_a_rewind_does_not() -> None:
+    """A memory expires so long after its last record, repeats included: a repeat may be redriven in turn."""
+    log = stage_log()
+    stage = log.stage
+    first, again = record(completion(1), 0), record(completion(1), 7)
+    log.run([first])
+    (put,) = stage.process([again], log.read).puts
+    assert decode(put.value).decided_to == 7
+    log.run([again])
+    assert stage.process([first, again], log.read).puts == []
+
+
 def test_without_a_phone_windows_count_and_nobody_is_written_to() -> None:
     log = stage_log()
     log.run([record(completion(number, phone=None), number) for number in range(3)])
