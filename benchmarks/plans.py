@@ -140,7 +140,7 @@ class Expiry(Struct, frozen=True):
     """
 
     records: int = 50_000
-    rounds: int = 20
+    rounds: int = 40
     port_base: int = PORT_BASE
 
 

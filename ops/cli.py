@@ -27,6 +27,7 @@ from ops.commands.reconcile import reconcile
 from ops.commands.replay import replay
 from ops.commands.run import run
 from ops.commands.sending import resume_sending, stop_sending
+from ops.commands.state import state
 from ops.commands.topology import topology
 from ops.commands.up import up
 from ops.exits import CANNOT, INTERRUPTED
@@ -52,7 +53,7 @@ app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command("audit-log")(audit_log)
 app.command()(capacity)
-for group in (tenant, quiz, campaign, number, token, suppression, deliveries, dead_letters):
+for group in (tenant, quiz, campaign, number, token, suppression, deliveries, dead_letters, state):
     app.add_typer(group)
 register_commands(app)
 

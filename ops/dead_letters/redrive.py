@@ -133,8 +133,12 @@ class _Run:
         reports: list[tuple[Letter, KafkaError | None]] = []
         pending = 0
         for letter in letters:
-            if self._topology.role_of(letter.source_topic) is None:
+            role = self._topology.role_of(letter.source_topic)
+            if role is None:
                 self._leave("its topic is not in this deployment")
+                continue
+            if self._topology.topic(role).changelog_of is not None:
+                self._leave("it is a changelog's record, which `state repair` superseded")
                 continue
             key, value = letter.key, letter.value
             if value is None:

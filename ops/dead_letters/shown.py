@@ -86,6 +86,11 @@ def record_of(found: Deployment, letter: Letter, *, reveal: bool = False) -> dic
         return {"erased": f"{at}, after {hours} h: a redrive works only while its topic still has the record"}
     if letter.value is None:
         return {"value": "none: a tombstone, or too large for its letter (it is in its topic)"}
+    if role is not None and found.topology.topic(role).changelog_of is not None:
+        return {
+            "undecodable": "a changelog's record, superseded by `state repair`",
+            **raw(letter.value, reveal),
+        }
     if schema is None:
         return {"undecodable": "its topic is not in this deployment", **raw(letter.value, reveal)}
     try:

@@ -32,7 +32,7 @@ class UnreadableState(RecoveryFailed):
         others = f"; {len(records) - 1} more follow" if len(records) > 1 else ""
         super().__init__(
             f"changelog {topic} partition {partition} offset {offset} cannot be read ({why}){others}; "
-            "a later record of the same key supersedes it: see docs/dead_letters.md"
+            f"repair it: quizstream state repair --topic {topic} --partition {partition} --offset {offset}"
         )
 
 

@@ -112,6 +112,7 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("dead-letters", "list"): (),
     ("dead-letters", "show"): (NO_ID,),
     ("dead-letters", "redrive"): ("--all",),
+    ("state", "repair"): ("--topic", "delivered_changelog", "--partition", "0", "--offset", "0"),
 }
 DATABASE_READERS = set(READERS) - {
     *(("run",), ("up",), ("doctor",), ("process",), ("topology",), ("lag",), ("capacity",), ("reconcile",)),

@@ -16,7 +16,7 @@ ROUNDS = 12
 def test_a_workers_keys_stop_growing_when_their_retention_is_over(stack: ServerUrls, tmp_path: Path) -> None:
     """Given some thousand of them over three times the retention, on a real broker and worker.
 
-    `quizstream bench expiry` does the same with a million, and judges folder and changelog, too.
+    `quizstream bench expiry` does the same with two million, and judges folder and changelog, too.
     """
     kafka = Broker(stack.kafka_bootstrap, 0, tmp_path)
 
