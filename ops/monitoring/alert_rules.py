@@ -23,22 +23,19 @@ class Alert:
 
 def alerts(topology: Topology) -> tuple[Alert, ...]:
     limits = topology.alerts
-    # A sum over no series has no value, and would remove the value of the whole expression.
+    # A sum over no series has no value, and would remove the value of the whole expression. Where the stream
+    # completes no records at all, any dead letter of a sink is above every ratio.
     dead_ratio = (
         "((sum(rate(quizstream_stream_poison_total[5m])) or vector(0))"
         " + (sum(rate(quizstream_sink_dead_letters_total[5m])) or vector(0)))"
-        " / sum(rate(quizstream_stream_records_total[5m]))"
+        " / (sum(rate(quizstream_stream_records_total[5m])) or vector(0))"
     )
     refused_calls = (
         'sum(rate(quizstream_sender_outcomes_total{outcome!="sent"}[5m])) / '
         "sum(rate(quizstream_sender_outcomes_total[5m]))"
     )
-    # increase() is 0 for a counter whose first sample is 1: a series without a past counts by itself.
     unlisted = "quizstream_sender_unlisted_codes_total"
-    unlisted_codes = (
-        f"sum by (provider, code) (increase({unlisted}[1h])) > 0"
-        f" or sum by (provider, code) ({unlisted} unless {unlisted} offset 1h) > 0"
-    )
+    undecodable = "quizstream_reference_data_undecodable_total"
     return (
         Alert(
             "QuizstreamLagRecords",
@@ -106,7 +103,7 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
         ),
         Alert(
             "QuizstreamUnlistedProviderCode",
-            unlisted_codes,
+            _counted_within(unlisted, "1h", by="provider, code"),
             0,
             "warning",
             "{{ $labels.provider }} rejects messages with the unlisted code {{ $labels.code }}",
@@ -130,7 +127,7 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
         ),
         Alert(
             "QuizstreamOutboxWithoutLeader",
-            "sum(quizstream_outbox_leader) < 1",
+            "(sum(quizstream_outbox_leader) or vector(0)) < 1",
             120,
             "critical",
             "no process publishes the outbox",
@@ -138,12 +135,20 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
         ),
         Alert(
             "QuizstreamFactsBad",
-            "increase(quizstream_reference_data_undecodable_total[15m]) > 0",
+            _counted_within(undecodable, "15m", by="process, role"),
             0,
             "critical",
             "{{ $labels.process }} cannot decode a record of {{ $labels.role }}",
             "Find partition and offset in its log; save the quiz, campaign or token again.",
         ),
+    )
+
+
+def _counted_within(counter: str, window: str, by: str) -> str:
+    """The counter has grown, also where its first sample shows it already: increase() is 0 then."""
+    return (
+        f"sum by ({by}) (increase({counter}[{window}])) > 0"
+        f" or sum by ({by}) ({counter} unless {counter} offset {window}) > 0"
     )
 
 

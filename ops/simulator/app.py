@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -114,6 +114,7 @@ async def _gone(receive: Receive) -> None:
 def _control(provider: Provider) -> Starlette:
     registry = CollectorRegistry()
     registry.register(SimulatorCollector(provider))
+    ProcessCollector(registry=registry)
 
     async def calls(request: Request) -> Response:
         since, limit = _whole(request, "since", 0), _whole(request, "limit", CALLS_PAGE_MAX)

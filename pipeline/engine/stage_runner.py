@@ -116,6 +116,9 @@ class StageRunner:
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()
+        # There from the start: a rate does not see a first event that also brings its series.
+        for metric in (metrics.RECORDS, metrics.POISON, metrics.DELIVERY_FAILURES, metrics.ABANDONED):
+            metric.labels(stage.name)
 
     async def run(self, stream: Any) -> None:
         """Run until cancelled. An exception must end the process: Faust would skip the chunk."""

@@ -36,7 +36,7 @@ from sinks.delivery.rows import (
     StopTemplate,
     SuppressContact,
 )
-from sinks.delivery.state import OPEN, DeliveryState
+from sinks.delivery.state import AMBIGUOUS, OPEN, DeliveryState
 from sinks.delivery.statements import statement
 from sinks.postgres.named_rows import named
 
@@ -83,9 +83,9 @@ class _Definition(NamedTuple):
     definition: Any
 
 
-class _Held(NamedTuple):
+class _Count(NamedTuple):
     state: str
-    held: int
+    found: int
 
 
 class Ledger:
@@ -238,11 +238,11 @@ class Ledger:
             rows = await _fetch(connection, "unpublished_events", _Id, parameters)
         return {row.id for row in rows}
 
-    async def held_counts(self) -> dict[str, int]:
-        """How many deliveries are waiting, leased and calling."""
+    async def open_counts(self) -> dict[str, int]:
+        """How many deliveries are waiting, leased and calling, and how many are in doubt."""
         async with self._pool.connection() as connection:
-            found = {row.state: row.held for row in await _fetch(connection, "held_counts", _Held, {})}
-        return {state.value: found.get(state, 0) for state in OPEN}
+            found = {row.state: row.found for row in await _fetch(connection, "open_counts", _Count, {})}
+        return {state.value: found.get(state, 0) for state in (*OPEN, AMBIGUOUS)}
 
 
 async def _publish(connection: AsyncConnection[tuple[Any, ...]], rows: Sequence[Changed]) -> Iterable[int]:

@@ -30,7 +30,7 @@ class SenderMetrics:
         self.numbers = Gauge("quizstream_sender_numbers", "Sending numbers in use.", registry=registry)
         self.deliveries = Gauge(
             "quizstream_sender_deliveries",
-            "Deliveries that are waiting, leased or calling.",
+            "Deliveries that are waiting, leased, calling or ambiguous.",
             ["state"],
             registry=registry,
         )

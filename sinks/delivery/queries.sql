@@ -336,11 +336,13 @@ WHERE this.number_id = %(number_id)s
   AND n.provider = this.provider AND n.base_url = this.base_url AND n.credential = this.credential
   AND n.state = 'active';
 
--- held_counts --
+-- open_counts --
 -- Only states with an index of their own: asked every few seconds, however large the ledger grows.
-SELECT state, count(*) AS held FROM deliveries WHERE state IN ('leased', 'calling') GROUP BY state
+SELECT state, count(*) AS found FROM deliveries WHERE state IN ('leased', 'calling') GROUP BY state
 UNION ALL
-SELECT 'waiting', count(*) FROM deliveries WHERE state = 'waiting';
+SELECT 'waiting', count(*) FROM deliveries WHERE state = 'waiting'
+UNION ALL
+SELECT 'ambiguous', count(*) FROM deliveries WHERE state = 'ambiguous';
 
 -- shut_out_marks --
 -- Waits for the marks under way, and holds off new ones, until this transaction ends.

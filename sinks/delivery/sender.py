@@ -289,7 +289,7 @@ class Sender:
         self._metrics.reclaimed.labels(DeliveryState.CALLING).inc(calling)
 
     async def _count(self) -> None:
-        for state, count in (await self._ledger.held_counts()).items():
+        for state, count in (await self._ledger.open_counts()).items():
             self._metrics.deliveries.labels(state).set(count)
 
 

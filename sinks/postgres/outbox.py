@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -180,8 +181,8 @@ class Publisher:
 
     def _round(self) -> float:
         """Publish a batch; return the wait before the next one, in seconds."""
+        self._measure()  # first: the age counts most while nothing can be published
         moved = self.publish_once()
-        self._measure()
         if not self.leading:
             return LEAD_RETRY_S
         return 0.0 if moved == self._topology.outbox.batch_max else self._topology.outbox.poll_ms / 1000
@@ -255,6 +256,10 @@ class Publisher:
             self._connection = None
         self.leading = self._verified = False
         metrics.OUTBOX_LEADER.set(0)
+        # A missing value is better than an outdated one, which would raise its alert for ever.
+        metrics.OUTBOX_DEPTH.set(math.nan)
+        metrics.OUTBOX_AGE_S.set(math.nan)
+        self._measured_at = float("-inf")
 
 
 def _in_order(rows: Sequence[Row], failures: Mapping[int, str]) -> list[Row]:

@@ -33,6 +33,7 @@ Event = TypeVar("Event")
 LOG = logging.getLogger(__name__)
 HOLD_STEP_S = 0.2  # upper bound of the delay of a stop while the sink waits for a server
 LAG_EVERY_S = 1.0
+STEPS = ("undecodable", "out_of_bounds", "unwritable")  # at which a record may become a dead letter
 IDLE_LOOK_EVERY_S = 3.0  # how often a sink without records reads its offsets from the tables
 
 
@@ -79,6 +80,10 @@ class Runner(Generic[Event]):
         self._lag_shown_at = float("-inf")
         self._looked_at = float("-inf")
         self._holding = True  # until the first access to the database
+        # There from the start: a rate does not see a first event that also brings its series.
+        metrics.RECORDS.labels(sink.name)
+        for step in STEPS:
+            metrics.REFUSED.labels(sink.name, step)
 
     @property
     def holding(self) -> bool:

@@ -18,6 +18,7 @@ from ops.monitoring import alert_rules, dashboard, generate
 from ops.topics.lag import readers
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
+from tests.support.promtool import require_promtool
 
 TOPOLOGY = load(Path(__file__).resolve().parents[3] / "topology.yaml")
 
@@ -126,6 +127,12 @@ def test_every_agent_and_every_sink_has_its_lag_on_the_dashboard() -> None:
         *(("sink", name) for name in TOPOLOGY.sinks),
     }
     assert len({(one.group, one.topic) for one in found}) == len(found)
+
+
+def test_prometheus_itself_reads_the_configuration_and_the_rules() -> None:
+    file = generate.FOLDER / "prometheus" / "prometheus.yml"
+    checked = subprocess.run([require_promtool(), "check", "config", file], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_thresholds_are_those_of_the_topology() -> None:

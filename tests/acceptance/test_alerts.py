@@ -1,0 +1,386 @@
+"""Every alert has data in a run where its condition holds, and every panel shows something: real scrapes.
+
+Each condition is made with real processes. `promtool` then evaluates the rule file that Prometheus loads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from ops.embedded.stack import ServerUrls
+from ops.monitoring import dashboard
+from ops.monitoring.generate import FOLDER
+from ops.processes.table import health_urls
+from ops.topics.command import apply
+from pipeline.runtime.settings import Settings
+from pipeline.topology.loader import load
+from tests.support import edge as edges
+from tests.support.ports import free_ports
+from tests.support.producer import make_producer
+from tests.support.promtool import NAME, Expected, Run, evaluate
+from tests.support.running_pipeline import Pipeline, until
+from tests.support.scrapes import Scrape, scrape, together
+from tests.support.sender_world import World
+
+pytestmark = pytest.mark.xdist_group("acceptance")
+
+RULES = FOLDER / "prometheus" / "alerts.yml"
+NOWHERE = "127.0.0.1:9"  # nobody listens
+GARBAGE = b"no Avro at all"
+PANELS = dashboard.rows(load(Settings.from_env({}).topology_file))
+
+# Alert -> the runs below in which its condition holds.
+CONDITIONS: dict[str, tuple[str, ...]] = {
+    "QuizstreamLagRecords": ("lag",),
+    "QuizstreamLagSeconds": ("lag",),
+    "QuizstreamLagUnknown": ("brokers_gone",),
+    "QuizstreamProcessDown": ("down",),
+    "QuizstreamProcessRestarts": ("restarts",),
+    "QuizstreamEdgeErrors": ("edge_without_kafka",),
+    "QuizstreamDeadLetters": ("dead_letters", "dead_letters_without_stream"),
+    "QuizstreamSendErrors": ("calls_that_fail",),
+    "QuizstreamUnlistedProviderCode": ("calls_that_fail",),
+    "QuizstreamAmbiguousDeliveries": ("calls_that_fail",),
+    "QuizstreamOutboxStuck": ("outbox_without_kafka",),
+    "QuizstreamOutboxWithoutLeader": ("outbox_standby_alone", "no_sink"),
+    "QuizstreamFactsBad": ("unreadable_reference_data",),
+}
+GIVE_UP_S = 100.0  # a bound on a hang, not a promise
+EVALUATED_AFTER_S = 90  # beyond an alert's own duration
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def test_every_alert_has_a_run_in_which_its_condition_holds() -> None:
+    assert set(CONDITIONS) == set(alerts())
+
+
+def test_every_alert_has_data_while_its_condition_holds_and_none_before(
+    pipeline: Pipeline, stack: ServerUrls, database_url: str, namespace: str, tmp_path: Path
+) -> None:
+    scenes = [
+        lambda: lagging(stack, namespace, tmp_path),
+        lambda: brokers_gone(tmp_path),
+        lambda: edge_without_kafka(tmp_path),
+        lambda: unreadable_reference_data(stack, f"{namespace}r", tmp_path),
+        lambda: senders_and_outbox(database_url, tmp_path),
+        lambda: dead_letters(pipeline),
+    ]
+    runs: dict[str, Run] = {}
+    with ThreadPoolExecutor(3) as pool:
+        for found in pool.map(lambda scene: scene(), scenes):
+            runs |= found
+
+    rules = alerts()
+    panels = [(panel.title, query.expr) for row in PANELS for panel in row.panels for query in panel.queries]
+    everything = Run(
+        None, (together(run.during[0] for run in runs.values()), together(run.last for run in runs.values()))
+    )
+    for name, expr in [*panels, *((alert, rule["expr"]) for alert, rule in rules.items())]:
+        assert missing_in(expr, everything) == [], f"{name}: nobody exports it"
+
+    expectations = []
+    for alert, names in CONDITIONS.items():
+        expr = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
+        inputs = rules[alert]["expr"]
+        after_s = int(rules[alert]["for"].removesuffix("s")) + EVALUATED_AFTER_S
+        for name in names:
+            run = runs[name]
+            expectations.append(Expected(f"{alert}: {name}", expr, run, after_s, inputs=inputs))
+            if run.before is not None:
+                quiet = Expected(f"{alert}: before {name}", expr, run, -30, data=False, inputs=inputs)
+                expectations.append(quiet)
+    expectations += [Expected(f"panel {title}", expr, everything, 120) for title, expr in panels]
+    assert evaluate(RULES, expectations, tmp_path) == ""
+
+
+SELECTOR = re.compile(rf"({NAME.pattern})(?:\{{([^}}]*)\}})?")
+MATCHER = re.compile(r'(\w+)(=~|!=|=)"([^"]*)"')
+
+
+def missing_in(expr: str, run: Run) -> list[str]:
+    """Selectors of the expression that no scraped series of the run fulfils; those in `absent` need none."""
+    wanted = re.sub(r"absent\([^)]*\)", "", expr)
+    return [
+        found[0]
+        for found in SELECTOR.finditer(wanted)
+        if not any(_fits(found, name, dict(labels)) for name, labels in run.last.values)
+    ]
+
+
+def _fits(selector: re.Match[str], name: str, labels: dict[str, str]) -> bool:
+    tests: dict[str, Callable[[str, str], bool]] = {
+        "=": lambda has, asked: has == asked,
+        "!=": lambda has, asked: has != asked,
+        "=~": lambda has, asked: re.fullmatch(asked, has) is not None,
+    }
+    return name == selector[1] and all(
+        tests[how](labels.get(label, ""), asked) for label, how, asked in MATCHER.findall(selector[2] or "")
+    )
+
+
+@contextmanager
+def process(name: str, folder: Path, **env: str) -> Iterator[Callable[[], Scrape]]:
+    """A process of the product under ports of its own; yields what scrapes it, and kills it at the end."""
+    ports = free_ports()
+    own = {key: value for key, value in os.environ.items() if not key.startswith("QUIZSTREAM_")}
+    own |= {"QUIZSTREAM_HOME": str(folder), "QUIZSTREAM_PORT_BASE": str(ports.base)} | env
+    settings = Settings.from_env(own)
+    urls = {"lag": f"http://127.0.0.1:{ports.supervisor_metrics}"} | {
+        each: url.removesuffix("/health/ready") for each, url in health_urls(settings).items()
+    }
+    command = ["ops.monitoring.lag_exporter"] if name == "lag" else ["ops.processes.table", name]
+    log_file = folder / f"{name}-{ports.base}.log"
+    with log_file.open("wb") as log:
+        running = subprocess.Popen([sys.executable, "-m", *command], env=own, stdout=log, stderr=log)
+
+    def scraped() -> Scrape:
+        return scrape(name, f"{urls[name]}/metrics")
+
+    try:
+        until(lambda: scraped().value("up") == 1, f"{name} serves its metrics ({log_file})")
+        yield scraped
+    finally:
+        running.kill()
+        running.wait()
+
+
+def once(scraped: Callable[[], Scrape], holds: Callable[[Scrape], bool], what: str) -> Scrape:
+    """The first scrape for which it holds."""
+    found: list[Scrape] = []
+
+    def holds_now() -> bool:
+        found[:] = [scraped()]
+        return holds(found[0])
+
+    until(holds_now, what, GIVE_UP_S)
+    return found[0]
+
+
+def produce(bootstrap: str, topic: str, partitions: int, values: list[bytes], at_ms: int = 0) -> None:
+    producer = make_producer(bootstrap)
+    for position, value in enumerate(values):
+        producer.produce(topic, value, b"key", position % partitions, timestamp=at_ms)
+    assert producer.flush(60) == 0
+
+
+def lagging(stack: ServerUrls, namespace: str, folder: Path) -> dict[str, Run]:
+    """Nobody reads, and more lies in a topic than the threshold, older than the threshold."""
+    file = folder / "lag-topology.yaml"
+    plain = Settings.from_env({}).topology_file.read_text()
+    file.write_text(re.sub(r"partitions: \d+", "partitions: 1", plain))
+    topology = load(file, namespace)
+    apply(topology, stack.kafka_bootstrap, 1)
+    env = {**stack.as_env(), "QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_NAMESPACE": namespace}
+    limits = topology.alerts
+    with process("lag", folder, **env) as scraped:
+        before = once(scraped, lambda now: now.value("quizstream_lag_records") == 0, "no lag")
+        old_ms = int((time.time() - limits.lag_s_max - 60) * 1000)
+        completions = topology.topic("completions").name
+        produce(stack.kafka_bootstrap, completions, 1, [b"x"] * (limits.lag_records_max + 1), old_ms)
+        during = once(scraped, lambda now: bool(now.value("quizstream_lag_records")), "lag")
+    return {"lag": Run(before, (during,))}
+
+
+def brokers_gone(folder: Path) -> dict[str, Run]:
+    """An exporter that reaches no broker, which is killed and started again, and then stays away."""
+    starts = []
+    for _ in range(5):
+        with process("lag", folder, KAFKA_BOOTSTRAP_SERVERS=NOWHERE) as scraped:
+            starts.append(scraped())
+    first = starts[0]
+    address = {dict(labels)["instance"] for _, labels in first.values}.pop()
+    down = scrape("lag", f"http://{address}/metrics")
+    # One target, whatever port each start had.
+    same = [_at_one_address(each) for each in starts]
+    return {
+        "brokers_gone": Run(None, (first,)),
+        "restarts": Run(same[0], tuple(same)),
+        "down": Run(first, (down,)),
+    }
+
+
+def _at_one_address(one: Scrape) -> Scrape:
+    def moved(series: Any) -> Any:
+        return series[0], tuple((key, "lag" if key == "instance" else value) for key, value in series[1])
+
+    values = {moved(series): value for series, value in one.values.items()}
+    return Scrape(values, frozenset(map(moved, one.counters)))
+
+
+def edge_without_kafka(folder: Path) -> dict[str, Run]:
+    def post(count: int, scraped: Callable[[], Scrape]) -> Scrape:
+        address = {dict(labels)["instance"] for _, labels in scraped().values}.pop()
+        for _ in range(count):
+            url = f"http://{address}/quiz/bfi/completions"
+            request = urllib.request.Request(url, b'{"answers": {}}', {"Content-Type": "application/json"})
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request)
+            assert refused.value.code == 503
+        return once(
+            scraped, lambda now: bool(now.value("quizstream_edge_produce_errors_total")), "Kafka errors"
+        )
+
+    with process("edge", folder, KAFKA_BOOTSTRAP_SERVERS=NOWHERE) as scraped:
+        return {"edge_without_kafka": Run(scraped(), (post(3, scraped), post(3, scraped)))}
+
+
+def unreadable_reference_data(stack: ServerUrls, namespace: str, folder: Path) -> dict[str, Run]:
+    """The record lies in the topic before the process starts: its first scrape shows it already."""
+    settings = edges.settings_for(stack.kafka_bootstrap, namespace)
+    topology = edges.prepare(settings)
+    produce(stack.kafka_bootstrap, topology.topic("quizzes").name, 1, [GARBAGE])
+    env = {**stack.as_env(), "QUIZSTREAM_NAMESPACE": namespace}
+    with process("edge", folder, **env) as scraped:
+        name = "quizstream_reference_data_undecodable_total"
+        return {
+            "unreadable_reference_data": Run(
+                None, (once(scraped, lambda now: now.value(name) == 1, "the record is counted"),)
+            )
+        }
+
+
+def senders_and_outbox(database_url: str, folder: Path) -> dict[str, Run]:
+    world = World(database_url, folder / "world")
+    try:
+        return _calls_that_fail(world) | _outbox(world, folder)
+    finally:
+        world.close()
+
+
+def _calls_that_fail(world: World) -> dict[str, Run]:
+    def scraped() -> Scrape:
+        return scrape("whatsapp-sender", f"http://127.0.0.1:{world.metrics_port}/metrics")
+
+    def fail(count: int) -> Scrape:
+        failed = world.states().get("failed", 0)
+        world.deliveries(campaign, count)
+        world.wait_until(lambda: world.states().get("failed", 0) == failed + count)
+        return scraped()
+
+    world.number()
+    campaign = world.campaign()
+    world.simulator()
+    sender = world.sender()
+    world.deliveries(campaign)
+    world.wait_until(lambda: world.states() == {"sent": 1})
+    before = once(
+        scraped, lambda now: now.value("quizstream_sender_deliveries", state="waiting") == 0, "gauges"
+    )
+    world.rule("reset", count=1)
+    world.deliveries(campaign)
+    world.wait_until(lambda: world.states().get("ambiguous") == 1)
+    sender.terminate()
+    sender.wait()
+    world.rule("error", code=999_999, status=400)
+    world.sender()  # counts at its start what the other one left
+    # A table that is not there is what a sender sees of a database in trouble.
+    once(scraped, lambda now: bool(now.value("quizstream_sender_numbers")), "a number is leased")
+    during = fail(2)
+    world.db.execute("ALTER TABLE sender_processes RENAME TO moved_away")
+    database_errors = "quizstream_sender_database_errors_total"
+    once(scraped, lambda now: bool(now.value(database_errors)), "database errors")
+    world.db.execute("ALTER TABLE moved_away RENAME TO sender_processes")
+    return {"calls_that_fail": Run(before, (during, fail(3)))}
+
+
+def _outbox(world: World, folder: Path) -> dict[str, Run]:
+    """A publisher that leads and reaches no broker, and a second one that waits for the lead."""
+    world.db.execute("DELETE FROM outbox")
+    env = {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "DATABASE_URL": world.database_url}
+    age, leads = "quizstream_outbox_age_seconds", "quizstream_outbox_leader"
+    with ExitStack() as processes:
+        leader = processes.enter_context(process("postgres-sink", folder, **env))
+        before = once(leader, lambda now: now.value(leads) == 1, "a leader")
+        world.db.execute(
+            "INSERT INTO outbox (topic, key, value, created_at)"
+            " VALUES ('delivery_events', 'k', 'v', now() - interval '2 minutes')"
+        )
+        stuck = once(
+            leader,
+            lambda now: bool(now.value("quizstream_outbox_setbacks_total")) and (now.value(age) or 0) > 60,
+            "the age of the outbox, while Kafka is unavailable",
+        )
+        standby = processes.enter_context(process("postgres-sink", folder, **env))()
+    nobody = Scrape({series: 0.0 for series in before.values if series[0] == "up"}, frozenset())
+    return {
+        "outbox_without_kafka": Run(before, (stuck,)),
+        "outbox_standby_alone": Run(before, (standby,)),
+        "no_sink": Run(before, (nobody,)),
+    }
+
+
+def dead_letters(pipeline: Pipeline) -> dict[str, Run]:
+    """Garbage among the completions, twice: the stream and the archive each make dead letters of it."""
+    settings, completions = pipeline.found.settings, pipeline.found.topology.topic("completions")
+    urls = {
+        name: url.replace("/health/ready", "/metrics")
+        for name, url in health_urls(settings).items()
+        if name != "edge"
+    } | {"edge": f"{settings.edge_url}/metrics"}
+
+    def everything() -> Scrape:
+        return together(scrape(name, url) for name, url in urls.items())
+
+    def sinks_alone() -> Scrape:
+        return scrape("postgres-sink", urls["postgres-sink"])
+
+    poison, refused = "quizstream_stream_poison_total", "quizstream_sink_dead_letters_total"
+
+    def more(count: int) -> tuple[Scrape, Scrape]:
+        now = everything()
+        wanted = {name: (now.value(name) or 0) + count for name in (poison, refused)}
+        values = [GARBAGE] * count
+        produce(settings.kafka_bootstrap_servers, completions.name, completions.partitions, values)
+        found = once(
+            everything,
+            lambda seen: all((seen.value(name) or 0) >= value for name, value in wanted.items()),
+            "the dead letters are counted",
+        )
+        return found, sinks_alone()
+
+    before, before_alone = everything(), sinks_alone()
+    _one_message(pipeline)
+    once(everything, lambda now: bool(now.value("quizstream_statuses_merged_total")), "a status")
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE '%sink completions%'"
+        )
+    once(everything, lambda now: bool(now.value("quizstream_sink_setbacks_total")), "a setback")
+    pipeline.all_ready()
+    pairs = [more(20), more(20)]
+    return {
+        "dead_letters": Run(before, tuple(found for found, _ in pairs)),
+        "dead_letters_without_stream": Run(before_alone, tuple(alone for _, alone in pairs)),
+    }
+
+
+def _one_message(pipeline: Pipeline) -> None:
+    """A completion that a demo campaign matches."""
+    body = json.dumps(
+        {"answers": {"O1": 6, "gender": 1, "age": 20}, "contact": {"phone": "+5511987650099", "name": "Ana"}}
+    )
+    url = f"{pipeline.found.settings.edge_url}/quiz/bfi/completions"
+    request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        assert response.status == 202
