@@ -178,7 +178,7 @@ def redrive(
     Stages and sinks treat a record that they have processed as a repeat, so it has no second effect. A record
     that fails again becomes a new letter with one more attempt; a record that was redriven too often
     (topology.yaml: dead_letters.redrives_max) is quarantined. An interrupted redrive continues when it is
-    started again.
+    started again. The audit log gets an entry for each step.
 
     Exit codes: 0 all redriven, 1 some quarantined or left, 2 not possible.
 
@@ -191,6 +191,7 @@ def redrive(
     import msgspec
     from rich.console import Console
 
+    from ops.actor import actor
     from ops.dead_letters import redrive as work
     from ops.deployment.view import View
     from ops.locate import find
@@ -218,7 +219,7 @@ def redrive(
                 advance("letters")
             before = done
 
-        report = work.redrive(found, which, limit, tell)
+        report = work.redrive(found, actor(), which, limit, tell)
     if json:
         print(msgspec.json.encode(report).decode())
     else:

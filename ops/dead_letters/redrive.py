@@ -2,7 +2,8 @@
 
 A step is published, acknowledged by all replicas, then marked in the table. After a crash between the two,
 that step is published again, and stages and sinks treat it as a repeat. A marked letter is never published
-again, so a new redrive continues where an interrupted one ended.
+again, so a new redrive continues where an interrupted one ended. Marks and the entry in the audit log are one
+transaction for each step.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pipeline.errors import OperatorError
 from pipeline.runtime.redrive_headers import headers_of
 from pipeline.runtime.topic_reader import RecordLookup
 from pipeline.topology.model import Topology
+from sinks.postgres import audit_log
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered, producer
 
@@ -28,6 +30,7 @@ Progress = Callable[[int, int], None]
 """Called after each step with the letters done and all there are to do."""
 
 
+ACTION = "dead_letter.redrive"
 _GONE = "its record is no longer in its topic"
 
 
@@ -59,7 +62,11 @@ def plan(found: Deployment, which: Which) -> list[Group]:
 
 
 def redrive(
-    found: Deployment, which: Which, limit: int | None = None, progress: Progress = lambda _done, _all: None
+    found: Deployment,
+    actor: str,
+    which: Which,
+    limit: int | None = None,
+    progress: Progress = lambda _done, _all: None,
 ) -> Report:
     """Return once every selected letter is published, quarantined or left.
 
@@ -79,7 +86,19 @@ def redrive(
         chosen, began = counted(connection, parameters)
         chosen = chosen if limit is None else min(chosen, limit)
         insist = which.state != "open"
-        run = _Run(connection, sender, source, found.topology, insist)
+        detail = {
+            "stage": which.stage,
+            "topic": which.topic,
+            "since": which.since,
+            "until": which.until,
+            "quarantined_too": insist,
+        }
+
+        def audit(**counts: int) -> None:
+            # Without the searched reason: it may be a name.
+            audit_log.record(connection, actor, ACTION, which.id or "several", **counts, **detail)
+
+        run = _Run(connection, sender, source, found.topology, insist, audit)
         done = 0
         for letters in _steps(connection, parameters, began, found.topology, limit):
             run.step(letters)
@@ -96,13 +115,20 @@ def _steps(
 
 class _Run:
     def __init__(
-        self, connection: Connection, sender: Producer, source: RecordLookup, topology: Topology, insist: bool
+        self,
+        connection: Connection,
+        sender: Producer,
+        source: RecordLookup,
+        topology: Topology,
+        insist: bool,
+        audit: Callable[..., None],
     ) -> None:
         self._connection = connection
         self._producer = sender
         self._source = source
         self._topology = topology
         self._insist = insist
+        self._audit = audit
         self._sent: set[tuple[str, int, int]] = set()
         self.redriven = 0
         self.records = 0
@@ -113,10 +139,6 @@ class _Run:
         redrives_max = self._topology.dead_letters.redrives_max
         # `attempts` counts the first failure too.
         spent = [letter for letter in letters if not self._insist and letter.attempts > redrives_max]
-        if spent:
-            ids = [letter.dead_letter_id for letter in spent]
-            self._connection.execute(QUERIES["mark_quarantined"], {"ids": ids})
-            self.quarantined += len(spent)
         given_up = {letter.dead_letter_id for letter in spent}
         to_send = {
             letter.place: letter
@@ -124,9 +146,17 @@ class _Run:
             if letter.dead_letter_id not in given_up and letter.place not in self._sent
         }
         sent = self._send(list(to_send.values()))
-        self.redriven += self._mark([letter.place for letter in sent])
+        with self._connection.transaction():  # begun after the calls, which take longer than one may be idle
+            if spent:
+                ids = [letter.dead_letter_id for letter in spent]
+                self._connection.execute(QUERIES["mark_quarantined"], {"ids": ids})
+            redriven = self._mark([letter.place for letter in sent])
+            if spent or redriven:
+                self._audit(redriven=redriven, records=len(sent), quarantined=len(spent))
         self._sent.update(letter.place for letter in sent)
+        self.redriven += redriven
         self.records += len(sent)
+        self.quarantined += len(spent)
 
     def _send(self, letters: Sequence[Letter]) -> list[Letter]:
         """Publish a step; return the acknowledged letters. Raises NotDelivered if a later retry may help."""

@@ -106,6 +106,13 @@ class Rule(NamedTuple):
 
 
 _CALLED = (CALLING, AMBIGUOUS)
+# What a replayed webhook has proven before the history is applied stands, with a new sequence.
+_RESTORED_FROM = {
+    SENT: (*NOT_ACCEPTED, SENT),
+    DELIVERED: tuple(state for state in ANY if state is not READ),
+    READ: ANY,
+    FAILED: (*NOT_ACCEPTED, SENT),
+}
 _UNPROVEN = (WAITING, LEASED, CALLING, AMBIGUOUS, SUPPRESSED, CANCELLED, DEAD)
 
 RULES: tuple[Rule, ...] = (
@@ -172,7 +179,7 @@ RULES: tuple[Rule, ...] = (
     *(
         Rule(
             Event(f"restored as {target}"),
-            ANY if target in (DELIVERED, READ, FAILED) else NOT_ACCEPTED,
+            _RESTORED_FROM.get(target, NOT_ACCEPTED),
             target,
             "restore_deliveries",
             "leased, calling or ambiguous at last" if target is AMBIGUOUS else "its newest event",

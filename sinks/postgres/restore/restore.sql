@@ -85,10 +85,15 @@ ON CONFLICT DO NOTHING;
 
 -- restore_deliveries --
 -- Leased or calling when it was last heard of: it may have been called since, and nobody can know. What a replayed
--- webhook has proven in the meantime stands.
+-- webhook has proven in the meantime stands: a status never goes backwards. Its sequence moves on all the same, past
+-- those that were published before the loss. (The condition is written twice: it must see the locked row.)
 UPDATE deliveries AS d
-SET state = CASE WHEN r.unsure THEN 'ambiguous' ELSE r.state END,
-    reason = CASE WHEN r.unsure THEN %(unsure)s ELSE r.reason END,
+SET state = CASE WHEN d.state = 'read' OR d.state = 'delivered' AND r.state <> 'read'
+                   OR d.state = 'sent' AND r.state NOT IN ('delivered', 'read', 'failed') THEN d.state
+                 WHEN r.unsure THEN 'ambiguous' ELSE r.state END,
+    reason = CASE WHEN d.state = 'read' OR d.state = 'delivered' AND r.state <> 'read'
+                    OR d.state = 'sent' AND r.state NOT IN ('delivered', 'read', 'failed') THEN d.reason
+                  WHEN r.unsure THEN %(unsure)s ELSE r.reason END,
     sequence = r.sequence + 1,
     attempts = r.attempts,
     attempt_id = coalesce(r.attempt_id, d.attempt_id),
@@ -100,7 +105,6 @@ SET state = CASE WHEN r.unsure THEN 'ambiguous' ELSE r.state END,
 FROM (SELECT *, state IN ('leased', 'calling', 'ambiguous') AS unsure FROM recovered_deliveries) AS r
 WHERE d.delivery_id = r.delivery_id
   AND d.sequence < r.sequence
-  AND NOT (d.state IN ('sent', 'delivered', 'read') AND r.state NOT IN ('delivered', 'read', 'failed'))
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
           d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
           d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;

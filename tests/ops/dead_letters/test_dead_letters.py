@@ -139,6 +139,8 @@ def test_a_completion_that_died_in_a_stage_is_judged_once_and_written_to_once_af
     audited = "SELECT count(*) FROM audit_log WHERE action = 'dead_letter.reveal' AND subject = %s"
     assert pipeline.value(audited, letter["dead_letter_id"]) == 1
     assert redriven(pipeline, "--reason", "outputtoolarge")["redriven"] == 1
+    audited = "SELECT detail->>'records' FROM audit_log WHERE action = 'dead_letter.redrive'"
+    assert pipeline.rows(audited) == [("1",)]
     after = pipeline.settled()
 
     assert after.ok, after.breaches
@@ -241,11 +243,16 @@ def test_a_redrive_that_is_broken_off_goes_on_where_it_was(pipeline: Pipeline) -
         raise Broken
 
     with pytest.raises(Broken):
-        work.redrive(pipeline.found, which, progress=broken)
+        work.redrive(pipeline.found, "ada", which, progress=broken)
     first = records(pipeline, "matches", lambda value: value in junk)
     assert first == len(junk) + BATCH
-    rest = work.redrive(pipeline.found, Which(topic="matches", until=None), limit=2 * BATCH)
+    rest = work.redrive(pipeline.found, "bob", Which(topic="matches", until=None), limit=2 * BATCH)
     pipeline.settled()
+    audited = (
+        "SELECT actor, (detail->>'records')::int FROM audit_log"
+        " WHERE action = 'dead_letter.redrive' AND detail->>'topic' = 'matches' ORDER BY audit_id"
+    )
+    assert pipeline.rows(audited) == [("ada", BATCH), ("bob", BATCH), ("bob", BATCH)]
 
     assert rest.records == 2 * BATCH
     assert records(pipeline, "matches", lambda value: value in junk) == 2 * len(junk)

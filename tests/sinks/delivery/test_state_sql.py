@@ -173,6 +173,14 @@ def test_a_statement_makes_the_transitions_of_the_table(world: World, name: str)
     }
 
 
+def test_a_restored_delivery_that_a_webhook_has_proven_stays_proven(world: World) -> None:
+    """Given the history 'delivered' of a delivery that a replayed webhook has set to 'read' meanwhile."""
+    (contact,) = world.deliveries(world.campaign(), state=DeliveryState.READ)
+    rows = [row for (row,) in restore(world, contact)]
+    assert {row.state for row in rows} == {DeliveryState.READ}
+    assert {row.sequence for row in rows} == {100}  # past every sequence that was published
+
+
 def assert_event(row: DeliveryChange) -> None:
     """The one builder takes what every statement returns."""
     key, value = event_of(row)
