@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime.settings import Settings
 from sinks.postgres.connect import Connection, connect
+from sinks.postgres.schema import online_indexes
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_ID = 7_165_001  # of the advisory lock; any number that nothing else of the project uses
@@ -61,7 +62,8 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
     """Apply the missing migrations and return them.
 
     - Creates the database if it does not exist.
-    - May be called by many processes at once; each migration is one transaction.
+    - May be called by many processes at once; each migration is one transaction. Indexes that it created on
+      a partitioned table alone are then built partition by partition, while the tables are in use.
     - Raises `CannotMigrate` if an applied file has changed, if the database is newer than this code, or if a
       statement fails.
     """
@@ -72,6 +74,9 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
         missing = pending(wanted, _applied(connection))
         for migration in missing:
             _apply(connection, migration)
+        # Without the lock: who waits for it holds a snapshot, which the builds would wait for.
+        connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_ID])
+        online_indexes.build(connection)
         return missing
 
 
