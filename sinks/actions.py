@@ -74,6 +74,17 @@ class FailCampaign:
 
 
 @dataclass(frozen=True, slots=True)
+class FailMessage:
+    """The provider rejects the content of this message, which may be due to this recipient's own data.
+
+    Only this delivery fails. The campaign stops once the topology's `sender.rejected_alike_max` different
+    recipients in a row were rejected with the same code.
+    """
+
+    name: Literal["fail_message"] = "fail_message"
+
+
+@dataclass(frozen=True, slots=True)
 class FailRecipient:
     """This recipient cannot get this message."""
 
@@ -87,4 +98,14 @@ class Suppress:
     name: Literal["suppress"] = "suppress"
 
 
-Action = Throttle | WaitForPair | Retry | HoldNumber | HoldTemplate | FailCampaign | FailRecipient | Suppress
+Action = (
+    Throttle
+    | WaitForPair
+    | Retry
+    | HoldNumber
+    | HoldTemplate
+    | FailCampaign
+    | FailMessage
+    | FailRecipient
+    | Suppress
+)

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sinks.actions import Action
 
 CODE_CHARS_MAX = 64  # a code is a label of metrics and a column of the ledger
+MESSAGE_ID_CHARS_MAX = 255  # the longest known ones have about 100
+TEXT_CHARS_MAX = 65_536
+
+
+def plain(text: str) -> str:
+    """The text as PostgreSQL and UTF-8 can store it: without NUL, with lone surrogates replaced."""
+    return text[:TEXT_CHARS_MAX].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def message_id_of(told: str) -> str:
+    """A provider's id of a message as the ledger stores it, in answers and in webhooks alike.
+
+    Of one that is too long the beginning and a digest of the whole stay, so that different ids stay so.
+    """
+    if len(told) > MESSAGE_ID_CHARS_MAX:
+        digest = hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        told = f"{told[: MESSAGE_ID_CHARS_MAX - len(digest) - 1]}#{digest}"
+    return plain(told)
 
 
 @dataclass(frozen=True)
@@ -47,14 +66,10 @@ class NotCalled:
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """At least one byte was written and nothing proves what became of it.
-
-    `slow_down`: the answer looks like a limit or a refusal of every call, so the number pauses.
-    """
+    """At least one byte was written and nothing proves what became of it."""
 
     detail: str
     code: str | None = None
-    slow_down: bool = False
 
 
 Outcome = Sent | Rejected | NotWritten | NotCalled | Ambiguous

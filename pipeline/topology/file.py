@@ -143,6 +143,7 @@ class Sender(Strict, frozen=True):
     retry_base_s: Seconds
     retry_max_s: Seconds
     retry_jitter_ratio: Ratio
+    rejected_alike_max: Positive
     poll_ms: Positive
 
 

@@ -64,7 +64,11 @@ class Shared:
     def policy(self) -> RetryPolicy:
         settings = self.settings
         return RetryPolicy(
-            settings.attempts_max, settings.retry_base_s, settings.retry_max_s, settings.retry_jitter_ratio
+            settings.attempts_max,
+            settings.retry_base_s,
+            settings.retry_max_s,
+            settings.retry_jitter_ratio,
+            settings.rejected_alike_max,
         )
 
 
@@ -269,8 +273,6 @@ class Calls:
                     self._provider.name,
                     code,
                 )
-            case Ambiguous(slow_down=True):
-                self._back_off(0.0)
             case _:
                 return
 

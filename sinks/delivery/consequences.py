@@ -10,19 +10,28 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from sinks import actions
-from sinks.delivery.rows import Attempt, HoldNumber, Result, StopScope, StopTemplate, SuppressContact
+from sinks.delivery.rows import (
+    Attempt,
+    HoldNumber,
+    RejectedAlike,
+    Result,
+    StopScope,
+    StopTemplate,
+    SuppressContact,
+)
 from sinks.delivery.state import AMBIGUOUS, DEAD, FAILED, SENT, SUPPRESSED, WAITING
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The topology's `sender.retry_*` and `attempts_max`."""
+    """The topology's `sender.retry_*`, `attempts_max` and `rejected_alike_max`."""
 
     attempts_max: int
     base_s: float
     max_s: float
     jitter_ratio: float
+    rejected_alike_max: int = 10  # recipients in a row, with one code: then their campaign stops
 
     def backoff_s(self, attempts: int, rng: random.Random) -> float:
         """Seconds to wait after `attempts` calls: exponential, bounded, with jitter on both sides."""
@@ -62,9 +71,11 @@ def _acted(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random
             return Result(key, attempt_id, WAITING, "rejected", reason, due_in_s=wait_s, counted=False)
         case actions.WaitForPair(factor, attempts_max):
             pair_wait_s = float(factor ** (min(attempt.attempts, attempts_max) - 1))
+            pair_wait_s = max(pair_wait_s, refusal.retry_after_s)
             return _again(attempt, "rejected", reason, attempts_max, policy, rng, pair_wait_s)
         case actions.Retry(attempts_max, after_s):
             attempts_max = attempts_max or policy.attempts_max
+            after_s = max(after_s, refusal.retry_after_s)
             return _again(attempt, "rejected", reason, attempts_max, policy, rng, after_s)
         case actions.HoldNumber(state, scope):
             hold = HoldNumber(attempt.number_id, state, reason, whole_account=scope == "account")
@@ -79,6 +90,11 @@ def _acted(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random
         case actions.FailCampaign():
             stop = StopScope(f"campaign:{key.campaign_id}", reason)
             return Result(key, attempt_id, FAILED, "rejected", reason, effects=(stop,))
+        case actions.FailMessage():
+            alike = RejectedAlike(
+                key.campaign_id, key.contact_id, refusal.code, reason, policy.rejected_alike_max
+            )
+            return Result(key, attempt_id, FAILED, "rejected", reason, effects=(alike,))
         case actions.FailRecipient():
             return Result(key, attempt_id, FAILED, "rejected", reason)
         case actions.Suppress():

@@ -30,6 +30,7 @@ from sinks.delivery.rows import (
     Leased,
     Marked,
     NotMarked,
+    RejectedAlike,
     Result,
     Settled,
     StopScope,
@@ -162,13 +163,17 @@ class Ledger:
                 out.append(NotMarked(row.state, row.reason))
         return out
 
-    async def record(self, results: Sequence[Result]) -> None:
-        """Writes down what became of calls, and what follows from it. Writing the same again changes
-        nothing.
+    async def record(self, results: Sequence[Result]) -> list[str]:
+        """Writes down what became of calls, and what follows from it; returns the campaigns that it stopped
+        because their recipients were rejected alike. Writing the same again changes nothing.
         """
+        stopped: list[str] = []
         async with self._pool.connection() as connection, connection.transaction():
+            accepted = {one.key.campaign_id for one in results if one.state == DeliveryState.SENT}
+            if accepted:
+                await connection.execute(statement("forget_rejections"), {"campaigns": sorted(accepted)})
             for effect in (effect for result in results for effect in result.effects):
-                await _apply(connection, effect)
+                stopped += await _apply(connection, effect)
             rows = await _fetch(
                 connection,
                 "record_results",
@@ -196,6 +201,7 @@ class Ledger:
             )
             await _publish(connection, rows)
             reach("sender.recording")
+        return stopped
 
     async def settle(self, settled: Sequence[Settled]) -> None:
         """Ends leases without a call, where they are still ours."""
@@ -261,8 +267,21 @@ async def _fetch(
         return await (await cursor.execute(statement(name), parameters)).fetchall()
 
 
-async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -> None:
+async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -> list[str]:
+    """Returns the campaign that it stopped for rejections alike, if it did."""
     match effect:
+        case RejectedAlike(campaign_id, contact_id, code, reason, recipients_max):
+            stop_reason = f"{recipients_max} recipients in a row were rejected alike, the last with: {reason}"
+            parameters = {
+                "campaign_id": campaign_id,
+                "contact_id": contact_id,
+                "code": code,
+                "recipients_max": recipients_max,
+                "reason": stop_reason,
+            }
+            await connection.execute(statement("count_rejection"), parameters)
+            found = await connection.execute(statement("stop_rejected_campaign"), parameters)
+            return [campaign_id] if found.rowcount == 1 else []
         case SuppressContact(tenant_id, contact_id, reason):
             await connection.execute(
                 statement("suppress_contacts"),
@@ -280,6 +299,7 @@ async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -
                 statement("hold_account" if whole_account else "hold_number"),
                 {"number_id": number_id, "state": state, "reason": reason},
             )
+    return []
 
 
 def _keys(keys: Sequence[Key]) -> dict[str, Any]:

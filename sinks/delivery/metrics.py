@@ -51,6 +51,11 @@ class SenderMetrics:
             ["provider", "code"],
             registry=registry,
         )
+        self.campaigns_stopped = Counter(
+            "quizstream_sender_campaigns_stopped",
+            "Campaigns stopped after sender.rejected_alike_max rejections alike in a row.",
+            registry=registry,
+        )
         self.not_sendable = Counter(
             "quizstream_sender_not_sendable",
             "Deliveries without a phone or a whole message.",

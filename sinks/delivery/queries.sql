@@ -322,18 +322,47 @@ WHERE c.tenant_id = %(tenant_id)s
   AND v.definition -> 'message' ->> 'template' = %(template)s
 ON CONFLICT DO NOTHING;
 
+-- count_rejection --
+-- At most as many rows as the limit, a campaign and a code: more of them would say nothing new.
+INSERT INTO campaign_rejections (campaign_id, code, contact_id)
+SELECT %(campaign_id)s, %(code)s, %(contact_id)s
+WHERE %(recipients_max)s > (
+    SELECT count(*) FROM campaign_rejections AS r WHERE r.campaign_id = %(campaign_id)s AND r.code = %(code)s
+)
+ON CONFLICT DO NOTHING;
+
+-- stop_rejected_campaign --
+INSERT INTO sending_stops (scope, reason)
+SELECT 'campaign:' || %(campaign_id)s, %(reason)s
+WHERE %(recipients_max)s <= (
+    SELECT count(*) FROM campaign_rejections AS r WHERE r.campaign_id = %(campaign_id)s AND r.code = %(code)s
+)
+ON CONFLICT DO NOTHING;
+
+-- forget_rejections --
+-- Asked with every accepted message; the table is nearly always empty.
+DELETE FROM campaign_rejections AS r
+USING (
+    SELECT campaign_id, code, contact_id
+    FROM campaign_rejections
+    WHERE campaign_id = ANY (%(campaigns)s)
+    FOR UPDATE SKIP LOCKED
+) AS past
+WHERE r.campaign_id = past.campaign_id AND r.code = past.code AND r.contact_id = past.contact_id;
+
 -- hold_number --
 UPDATE sender_numbers
 SET state = %(state)s, reason = %(reason)s
 WHERE number_id = %(number_id)s AND state = 'active';
 
 -- hold_account --
--- Numbers that share provider, address and credential share their account.
+-- A tenant's numbers that share provider, address and credential share their account. Another tenant's never do: one
+-- access token may serve accounts of several tenants, and what one owes is no reason to stop the others.
 UPDATE sender_numbers AS n
 SET state = %(state)s, reason = %(reason)s
 FROM sender_numbers AS this
 WHERE this.number_id = %(number_id)s
-  AND n.provider = this.provider AND n.base_url = this.base_url AND n.credential = this.credential
+  AND n.tenant_id = this.tenant_id AND n.provider = this.provider AND n.base_url = this.base_url AND n.credential = this.credential
   AND n.state = 'active';
 
 -- open_counts --
@@ -352,6 +381,10 @@ LOCK TABLE sending_stops IN EXCLUSIVE MODE;
 INSERT INTO sending_stops (scope, reason) VALUES (%(scope)s, %(reason)s) ON CONFLICT DO NOTHING;
 
 -- resume_scope --
+-- A campaign's rejections are counted from the start again.
+WITH forgotten AS (
+    DELETE FROM campaign_rejections WHERE 'campaign:' || campaign_id = %(scope)s
+)
 DELETE FROM sending_stops WHERE scope = %(scope)s;
 
 -- resume_number --

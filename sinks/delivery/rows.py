@@ -104,7 +104,21 @@ class HoldNumber:
     whole_account: bool
 
 
-Effect = SuppressContact | StopScope | StopTemplate | HoldNumber
+@dataclass(frozen=True, slots=True)
+class RejectedAlike:
+    """One more recipient whose message was rejected with `code`; at `recipients_max` the campaign stops.
+
+    A message of the campaign that is accepted starts the count anew.
+    """
+
+    campaign_id: str
+    contact_id: str
+    code: str
+    reason: str
+    recipients_max: int
+
+
+Effect = SuppressContact | StopScope | StopTemplate | HoldNumber | RejectedAlike
 
 
 @dataclass(frozen=True, slots=True)

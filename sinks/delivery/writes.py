@@ -75,8 +75,16 @@ class Writes:
 
     async def _record(self, results: Sequence[Result]) -> Sequence[None]:
         try:
-            await self._ledger.record(results)
+            stopped = await self._ledger.record(results)
         except DATABASE_ERRORS:
             self._metrics.database_errors.labels("record").inc()
             raise
+        for campaign_id in stopped:
+            self._metrics.campaigns_stopped.inc()
+            log.error(
+                "campaign %s: stopped, because its recipients are rejected alike: correct its message, then"
+                " `quizstream resume-sending --campaign %s`",
+                campaign_id,
+                campaign_id,
+            )
         return [None] * len(results)

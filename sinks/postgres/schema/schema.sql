@@ -40,6 +40,12 @@ ALTER TABLE public.audit_log ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE public.campaign_rejections (
+    campaign_id text NOT NULL,
+    code text NOT NULL,
+    contact_id text NOT NULL
+);
+
 CREATE TABLE public.campaign_versions (
     campaign_id text NOT NULL,
     version integer NOT NULL,
@@ -316,6 +322,9 @@ CREATE TABLE public.tokens (
 
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
+
+ALTER TABLE ONLY public.campaign_rejections
+    ADD CONSTRAINT campaign_rejections_pkey PRIMARY KEY (campaign_id, code, contact_id);
 
 ALTER TABLE ONLY public.campaign_versions
     ADD CONSTRAINT campaign_versions_pkey PRIMARY KEY (campaign_id, version);

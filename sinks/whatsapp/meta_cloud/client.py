@@ -5,11 +5,15 @@ The API has no idempotency key, so an outcome that cannot be proven is ambiguous
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from pipeline.campaigns.message import Rendered
+from sinks.actions import Throttle
 from sinks.connection import Endpoint, Line, Lines, NoReply, NothingWritten, Reply
 from sinks.outcomes import (
     CODE_CHARS_MAX,
@@ -19,15 +23,20 @@ from sinks.outcomes import (
     Outcome,
     Rejected,
     Sent,
+    message_id_of,
+    plain,
 )
 from sinks.provider import Answer, CredentialMissing
 from sinks.whatsapp.meta_cloud.codes import action_of, is_listed, meaning_of
+from sinks.whatsapp.meta_cloud.json_body import code_of, decoded_object
 
 API_VERSION = "v23.0"  # where the number's base URL names none
 DETAIL_CHARS_MAX = 200
 USAGE_HEADER = "x-business-use-case-usage"
-# Without the error envelope they prove nothing about this message, but the next call would end the same way.
-SLOW_DOWN_STATUSES = frozenset({401, 403, 404, 429})
+RETRY_AFTER_MAX_S = 86_400.0
+# Whoever answers so, the API or a gateway before it, has not taken the message: not signed in, no such
+# address, elsewhere, too many calls. The next call would end the same way, so the number pauses.
+REJECTED_UNREAD = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 429})
 
 
 class CloudApi:
@@ -88,8 +97,8 @@ def body_of(to: str, message: Rendered, attempt_id: str) -> bytes:
 
 
 def outcome_of(answer: Answer) -> Outcome:
-    """No byte written, a code listed as a refusal, or an unlisted code with a 4xx status and the whole error
-    envelope: not sent. All else proves nothing.
+    """Not sent: no byte written; a code that is listed as a rejection; any code with a 4xx status and the
+    whole error envelope; a status of `REJECTED_UNREAD`, with any body. All else proves nothing.
     """
     match answer:
         case NothingWritten(detail, too_late=True):
@@ -98,39 +107,71 @@ def outcome_of(answer: Answer) -> Outcome:
             return NotWritten(detail)
         case NoReply(detail):
             return Ambiguous(detail)
-    content = _object(answer.body)
+    content = decoded_object(answer.body)
     error = content.get("error")
+    if isinstance(error, dict) and (rejection := _rejection(answer, error)) is not None:
+        return rejection
+    if answer.status in REJECTED_UNREAD:
+        detail = f"HTTP {answer.status} without an error code: the call was rejected before it was read"
+        return Rejected(Throttle("number"), "", detail, _retry_after_s(answer.headers))
     if isinstance(error, dict):
-        return _refusal(answer, error)
+        return _ambiguous(answer, error)
     messages = content.get("messages")
     if answer.status == 200 and isinstance(messages, list) and messages and isinstance(messages[0], dict):
         message_id = messages[0].get("id")
-        if isinstance(message_id, str) and message_id:
-            return Sent(message_id)
-    return Ambiguous(
-        f"HTTP {answer.status} with neither a message id nor an error code",
-        slow_down=answer.status in SLOW_DOWN_STATUSES,
+        if isinstance(message_id, str) and (stored := message_id_of(message_id)):
+            return Sent(stored)
+    return Ambiguous(f"HTTP {answer.status} with neither a message id nor an error code")
+
+
+def _rejection(reply: Reply, error: dict[str, Any]) -> Rejected | None:
+    code = code_of(error.get("code"))
+    action = None if code is None else action_of(code, reply.status)
+    if code is None or action is None or not (_is_rejection(code) or _is_envelope(error)):
+        return None
+    wait_s = max(_regain_s(reply.headers.get(USAGE_HEADER)), _retry_after_s(reply.headers))
+    return Rejected(action, _shown(code), _detail(code, error), wait_s, listed=is_listed(code))
+
+
+def _ambiguous(reply: Reply, error: dict[str, Any]) -> Ambiguous:
+    code = code_of(error.get("code"))
+    if code is None:
+        return Ambiguous(f"HTTP {reply.status} with an error without a code")
+    return Ambiguous(_detail(code, error), _shown(code))
+
+
+def _detail(code: int, error: dict[str, Any]) -> str:
+    data = error.get("error_data")
+    said = data.get("details") if isinstance(data, dict) else None
+    return plain(
+        f"{_shown(code)} {meaning_of(code)}: {said or error.get('message') or ''}"[:DETAIL_CHARS_MAX]
     )
 
 
-def _refusal(reply: Reply, error: dict[str, Any]) -> Outcome:
-    code = error.get("code")
-    if not isinstance(code, int) or isinstance(code, bool):
-        return Ambiguous(f"HTTP {reply.status} with an error without a code")
-    data = error.get("error_data")
-    said = data.get("details") if isinstance(data, dict) else None
-    detail = f"{code} {meaning_of(code)}: {said or error.get('message') or ''}"[:DETAIL_CHARS_MAX]
-    shown = str(code)[:CODE_CHARS_MAX]
-    action = action_of(code, reply.status)
-    if action is None or not (is_listed(code) or _is_envelope(error)):
-        return Ambiguous(detail, shown)
-    regain_s = _regain_s(reply.headers.get(USAGE_HEADER))
-    return Rejected(action, shown, detail, regain_s, listed=is_listed(code))
+def _shown(code: int) -> str:
+    return str(code)[:CODE_CHARS_MAX]
+
+
+def _is_rejection(code: int) -> bool:
+    """True for a code that is listed as a rejection, with any HTTP status."""
+    return action_of(code, None) is not None
 
 
 def _is_envelope(error: dict[str, Any]) -> bool:
     """True for the API's own error: a gateway between it and this side may answer with something like it."""
     return isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    """Seconds that `Retry-After` asks for, at most a day: a number, or a time later than the answer's own."""
+    asked = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", asked, re.ASCII):
+        return min(float(asked), RETRY_AFTER_MAX_S)
+    try:
+        until, now = parsedate_to_datetime(asked), parsedate_to_datetime(headers.get("date", ""))
+        return min(max(0.0, (until - now).total_seconds()), RETRY_AFTER_MAX_S)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def _regain_s(usage: str | None) -> float:
@@ -140,20 +181,12 @@ def _regain_s(usage: str | None) -> float:
     if usage is None:
         return 0.0
     minutes = 0.0
-    for entries in _object(usage.encode()).values():
+    for entries in decoded_object(usage.encode()).values():
         for entry in entries if isinstance(entries, list) else ():
             regain = entry.get("estimated_time_to_regain_access") if isinstance(entry, dict) else None
             if isinstance(regain, int | float) and not isinstance(regain, bool):
                 minutes = max(minutes, regain)
-    return min(minutes, 24 * 60) * 60
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        content = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return min(minutes * 60, RETRY_AFTER_MAX_S)
 
 
 def _host(endpoint: Endpoint) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from sinks.actions import (
     Action,
     FailCampaign,
+    FailMessage,
     FailRecipient,
     HoldNumber,
     HoldTemplate,
@@ -24,7 +25,7 @@ DAY_S = 86_400.0
 PAIR_FACTOR = 4.0  # the provider's: 4^X seconds
 PAIR_ATTEMPTS_MAX = 8  # 4^7 s: four and a half hours after the first
 
-# None: the answer does not say that the message was dropped, whatever its HTTP status.
+# None: an error of the provider's own: ambiguous with a 5xx status, a rejection with a 4xx one.
 _TABLE: Mapping[int, tuple[Action | None, str]] = {
     4: (Throttle("app"), "too many calls of this app"),
     80007: (Throttle("account"), "too many calls of this account"),
@@ -53,15 +54,15 @@ _TABLE: Mapping[int, tuple[Action | None, str]] = {
     131045: (HoldNumber("stopped"), "number not registered (certificate)"),
     132015: (HoldTemplate(), "template paused"),
     132016: (HoldTemplate(), "template disabled"),
-    100: (FailCampaign(), "invalid parameter"),
-    131008: (FailCampaign(), "required parameter missing"),
-    131009: (FailCampaign(), "parameter value not valid"),
-    132000: (FailCampaign(), "wrong number of template parameters"),
+    100: (FailMessage(), "invalid parameter"),
+    131008: (FailMessage(), "required parameter missing"),
+    131009: (FailMessage(), "parameter value not valid"),
+    132000: (FailMessage(), "wrong number of template parameters"),
     132001: (FailCampaign(), "template does not exist"),
-    132005: (FailCampaign(), "template text too long"),
+    132005: (FailMessage(), "template text too long"),
     132007: (FailCampaign(), "template breaks a policy"),
-    132012: (FailCampaign(), "template parameter of the wrong form"),
-    131053: (FailCampaign(), "media could not be used"),
+    132012: (FailMessage(), "template parameter of the wrong form"),
+    131053: (FailMessage(), "media could not be used"),
     131026: (FailRecipient(), "undeliverable to this recipient"),
     130472: (FailRecipient(), "recipient is part of an experiment"),
     131047: (FailRecipient(), "outside the 24 h window: use a template"),
@@ -77,13 +78,16 @@ UNLISTED = FailRecipient()  # of a code that is not listed: refused, nobody know
 def action_of(code: int, http_status: int | None) -> Action | None:
     """The action for an answer with this code in the error envelope; None if the answer is ambiguous.
 
-    A code that is not listed is a refusal with a 4xx status only.
+    A code without an action, or one that is not listed, is a rejection with a 4xx status only.
     """
     if code in PERMISSION_CODES:
         return HoldNumber("paused")
-    if code in _TABLE:
-        return _TABLE[code][0]
-    return UNLISTED if http_status is not None and 400 <= http_status < 500 else None
+    listed = _TABLE.get(code)
+    if listed is not None and listed[0] is not None:
+        return listed[0]
+    if http_status is None or not 400 <= http_status < 500:
+        return None
+    return UNLISTED if listed is None else Retry()
 
 
 def is_listed(code: int) -> bool:

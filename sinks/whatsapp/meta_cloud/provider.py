@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from sinks.actions import Action
 from sinks.connection import Lines
 from sinks.outcomes import Outcome
 from sinks.provider import Answer, Client, Limits
 from sinks.whatsapp.meta_cloud import client, codes
+from sinks.whatsapp.meta_cloud.json_body import code_of
 
 MIB = 1_048_576
 
@@ -31,7 +30,8 @@ class MetaCloud:
         return client.outcome_of(answer)
 
     def action_of(self, code: str, http_status: int | None) -> Action | None:
-        return codes.action_of(int(code), http_status) if re.fullmatch(r"-?\d+", code) else None
+        number = code_of(code)
+        return None if number is None else codes.action_of(number, http_status)
 
 
 PROVIDER = MetaCloud()

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from sinks.actions import Suppress
+from sinks.outcomes import message_id_of, plain
 from sinks.webhook import (
     NotAWebhook,
     OptOut,
@@ -23,6 +22,7 @@ from sinks.webhook import (
     WebhookRequest,
 )
 from sinks.whatsapp.meta_cloud.codes import action_of
+from sinks.whatsapp.meta_cloud.json_body import code_of, decoded
 
 STOP_WORDS = frozenset({"stop", "parar", "sair"})
 TEXT_CHARS_MAX = 40  # a longer text that begins with a stop word is a sentence, not an order
@@ -58,8 +58,8 @@ class CloudApiWebhooks:
     def account_of(self, body: bytes) -> str | None:
         """The number, else the business account, that the first entry is about."""
         try:
-            entry = msgspec.json.decode(body)["entry"][0]
-        except (ValueError, RecursionError, LookupError, TypeError):
+            entry = decoded(body)["entry"][0]
+        except (ValueError, LookupError, TypeError):
             return None
         for account in (_number_of(entry), _at(entry, "id")):
             if isinstance(account, str) and 0 < len(account) <= ACCOUNT_CHARS_MAX and account.isalnum():
@@ -90,8 +90,8 @@ def _at(value: Any, key: str | int) -> Any:
 def parse(body: bytes, received_at_ms: int) -> Webhook:
     """Raises `NotAWebhook` for what is no JSON object with entries, and for nothing else."""
     try:
-        envelope = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        envelope = decoded(body)
+    except ValueError:
         raise NotAWebhook("the webhook's body is not JSON") from None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("entry"), list):
         raise NotAWebhook("the webhook's body has no list of entries")
@@ -124,7 +124,7 @@ def _objects(found: object) -> list[dict[str, Any]]:
 
 
 def _status(part: Mapping[str, Any], received_at_ms: int) -> Status | None:
-    message_id, status = _text(part.get("id")), _text(part.get("status"))
+    message_id, status = message_id_of(_text(part.get("id"))), _text(part.get("status"))
     if not message_id or not status:
         return None
     return Status(
@@ -137,9 +137,9 @@ def _status(part: Mapping[str, Any], received_at_ms: int) -> Status | None:
 
 
 def _error(part: Mapping[str, Any]) -> StatusError:
-    code = str(part.get("code"))
+    code = code_of(part.get("code"))
     return StatusError(
-        code if re.fullmatch(r"\d{1,9}", code) else "",
+        "" if code is None else str(code),
         _text(part.get("title") or part.get("message"))[:TITLE_CHARS_MAX],
     )
 
@@ -156,7 +156,7 @@ def _stop_text(message: Mapping[str, Any], number_id: str) -> OptOut | None:
     sender = _text(message.get("from"))
     if word is None or not sender:
         return None
-    reply_to = _inner(message, "context", "id")
+    reply_to = message_id_of(_inner(message, "context", "id"))
     return OptOut(sender, number_id, f"wrote {word.upper()}", reply_to or None)
 
 
@@ -182,8 +182,7 @@ def _inner(part: object, *path: str) -> str:
 
 
 def _text(found: object) -> str:
-    # A NUL is valid JSON, and nothing that Postgres can keep.
-    return found.replace("\x00", "") if isinstance(found, str) else ""
+    return plain(found) if isinstance(found, str) else ""
 
 
 def _time_ms(found: object, received_at_ms: int) -> int:

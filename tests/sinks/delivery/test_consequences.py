@@ -20,6 +20,7 @@ from sinks.delivery.rows import (
     HoldNumber,
     Key,
     Leased,
+    RejectedAlike,
     Result,
     StopScope,
     StopTemplate,
@@ -120,8 +121,20 @@ def test_what_is_wrong_with_the_number_holds_the_number_and_harms_no_delivery(
     assert (hold.number_id, hold.state, hold.whole_account) == ("5511", state, account)
 
 
-@pytest.mark.parametrize("code", [100, 131008, 131009, 132000, 132001, 132012, 131053])
-def test_what_is_wrong_with_the_message_stops_its_campaign(code: int) -> None:
+@pytest.mark.parametrize("code", [100, 131008, 131009, 132000, 132005, 132012, 131053])
+def test_what_may_be_wrong_with_one_message_only_fails_that_one_and_is_counted(code: int) -> None:
+    result = after(code)
+    assert result.state == "failed"
+    assert result.effects == (RejectedAlike("spring", "c" * 32, str(code), "no", POLICY.rejected_alike_max),)
+
+
+@pytest.mark.parametrize("code", [131057, 131056, 131000])
+def test_a_retry_waits_as_long_as_the_provider_asks(code: int) -> None:
+    assert after(code, retry_after_s=9_000).due_in_s == 9_000
+
+
+@pytest.mark.parametrize("code", [132001, 132007])
+def test_what_is_wrong_with_every_message_stops_its_campaign(code: int) -> None:
     result = after(code)
     assert (result.state, result.effects) == ("failed", (STOP,))
 

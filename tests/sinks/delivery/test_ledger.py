@@ -19,9 +19,11 @@ from sinks.delivery.pool import Pool, open_pool
 from sinks.delivery.rows import (
     NUMBER_LOST,
     Attempt,
+    HoldNumber,
     Leased,
     Marked,
     NotMarked,
+    RejectedAlike,
     Result,
     Settled,
     StopScope,
@@ -412,5 +414,71 @@ def test_a_stop_waits_for_the_marks_under_way(world: World) -> None:
         answer = await desk.mark(leased)
         assert isinstance(answer, NotMarked)
         assert world.state(contact)[0] == "waiting"
+
+    story(world, tell)
+
+
+def rejected(leased: Leased, attempt_id: UUID, code: str = "131009") -> Result:
+    """Refused for its content; three different recipients in a row stop the campaign."""
+    campaign, contact = leased.key.campaign_id, leased.key.contact_id
+    alike = RejectedAlike(campaign, contact, code, f"{code} not valid", 3)
+    return Result(
+        leased.key, attempt_id, DeliveryState.FAILED, "rejected", "not valid", code=code, effects=(alike,)
+    )
+
+
+def test_one_persons_rejection_stops_nobody_else_and_several_in_a_row_stop_their_campaign(
+    world: World,
+) -> None:
+    campaign = world.campaign()
+    world.deliveries(campaign, 9)
+
+    async def tell(desk: Desk) -> None:
+        leased = await desk.claim()
+        attempts = [uuid4() for _ in leased]
+        for one, attempt_id in zip(leased, attempts, strict=True):
+            assert isinstance(await desk.mark(one, attempt_id), Marked)
+        results = [rejected(one, attempt_id) for one, attempt_id in zip(leased, attempts, strict=True)]
+
+        assert await desk.ledger.record([results[0], results[0]]) == []
+        assert await desk.ledger.record([results[1], rejected(leased[2], attempts[2], "132000")]) == []
+        assert stop_switch.stops(world.db) == []
+        sent = Result(leased[3].key, attempts[3], DeliveryState.SENT, "sent", provider_message_id="wamid.1")
+        await desk.ledger.record([sent])
+        assert await desk.ledger.record(results[4:6]) == []
+        assert await desk.ledger.record(results[6:8]) == [campaign]
+        (stop,) = stop_switch.stops(world.db)
+        assert stop.reason == "3 recipients in a row were rejected alike, the last with: 131009 not valid"
+
+        stop_switch.resume_sending(world.db, stop.scope)
+        assert await desk.ledger.record([results[8]]) == []
+        assert stop_switch.stops(world.db) == []
+
+    story(world, tell)
+
+
+def test_a_billing_error_stops_the_numbers_of_its_tenant_alone_and_the_first_reason_stays(
+    world: World,
+) -> None:
+    world.tenant("other")
+    world.number("2001")
+    world.number("2002")
+    world.number("2003", "other")
+    world.deliveries(world.campaign(), 2)
+
+    async def tell(desk: Desk) -> None:
+        for reason in ("131042 unpaid", "131031 locked"):
+            leased = (await desk.claim(limit=1))[0]
+            hold = HoldNumber("2001", "stopped", reason, whole_account=True)
+            await desk.ledger.record(
+                [Result(leased.key, uuid4(), DeliveryState.WAITING, "rejected", effects=(hold,))]
+            )
+        rows = world.db.execute("SELECT number_id, state, reason FROM sender_numbers ORDER BY 1").fetchall()
+        assert rows == [
+            ("2001", "stopped", "131042 unpaid"),
+            ("2002", "stopped", "131042 unpaid"),
+            ("2003", "active", ""),
+            (NUMBER, "stopped", "131042 unpaid"),
+        ]
 
     story(world, tell)

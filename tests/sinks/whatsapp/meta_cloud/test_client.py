@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from pipeline.campaigns.message import Rendered
 from sinks.connection import Endpoint, Lines, NoReply, NothingWritten, Reply
-from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Rejected, Sent
+from sinks.outcomes import MESSAGE_ID_CHARS_MAX, Ambiguous, NotCalled, NotWritten, Rejected, Sent
 from sinks.provider import CredentialMissing
-from sinks.whatsapp.meta_cloud.client import CloudApi, body_of, outcome_of
+from sinks.whatsapp.meta_cloud.client import REJECTED_UNREAD, CloudApi, body_of, outcome_of
 from sinks.whatsapp.meta_cloud.provider import PROVIDER
+from sinks.whatsapp.meta_cloud.webhook import parse
 
 
 def test_a_text() -> None:
@@ -69,13 +70,42 @@ def test_a_listed_refusal_is_one_with_any_http_status(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [(code, status) for code in (131000, 131016, 2, 133004) for status in (400, 429, 500, 503)]
+    [(code, status) for code in (131000, 131016, 2, 133004) for status in (500, 503)]
     + [(999999, 500), (999999, 503), (999999, 200), (999999, 399)],
 )
 def test_a_code_that_does_not_say_not_sent_is_ambiguous(code: int, status: int) -> None:
     answer = outcome_of(refused(code, status))
     assert isinstance(answer, Ambiguous)
     assert answer.code == str(code)
+
+
+@pytest.mark.parametrize("code", [131000, 131016, 2, 133004])
+@pytest.mark.parametrize("status", [400, 404, 429])
+def test_an_error_of_the_providers_own_with_a_4xx_status_is_a_rejection_worth_a_retry(
+    code: int, status: int
+) -> None:
+    answer = outcome_of(refused(code, status))
+    assert isinstance(answer, Rejected)
+    assert (answer.code, answer.action.name, answer.listed) == (str(code), "retry", True)
+
+
+# Of the open clients' lists (docs/providers.md), and one that nobody knows.
+UNLISTED = [3, 33, 130497, 131021, 131030, 131037, 131044, 131051, 131052, 131062, 131063, 132008, 132018]
+UNLISTED += [132069, 133016, 135000, 137000, 987654]
+
+
+@pytest.mark.parametrize("code", UNLISTED)
+def test_a_refusal_with_the_envelope_is_not_sent_whatever_its_code(code: int) -> None:
+    answer = outcome_of(refused(code))
+    assert isinstance(answer, Rejected)
+    assert answer.code == str(code)
+
+
+@pytest.mark.parametrize("code", ["131056", "131056.0", 131056.0, " 131056 "])
+def test_a_code_is_read_as_text_and_as_float(code: object) -> None:
+    answer = outcome_of(refused(code))
+    assert isinstance(answer, Rejected)
+    assert (answer.code, answer.action.name) == ("131056", "wait_for_pair")
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 499])
@@ -95,16 +125,62 @@ def test_a_code_that_is_not_listed_is_a_refusal_with_a_4xx_status(status: int) -
     ],
 )
 def test_an_unlisted_code_without_the_whole_envelope_is_ambiguous(error: dict[str, object]) -> None:
-    assert isinstance(outcome_of(Reply(404, json.dumps({"error": error}).encode())), Ambiguous)
+    assert isinstance(outcome_of(Reply(400, json.dumps({"error": error}).encode())), Ambiguous)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 429])
-def test_a_refusal_of_every_call_without_the_envelope_is_ambiguous_and_slows_the_number_down(
-    status: int,
-) -> None:
-    answer = outcome_of(Reply(status, b""))
-    assert isinstance(answer, Ambiguous)
-    assert answer.slow_down
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 401, 403, 404, 429])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error": {"code": null}}', b'{"error": {"code": 7}}'])
+def test_a_call_that_was_not_let_through_is_not_sent_and_the_number_pauses(status: int, body: bytes) -> None:
+    answer = outcome_of(Reply(status, body, {"retry-after": "30"}))
+    assert isinstance(answer, Rejected)
+    assert (answer.action.name, answer.retry_after_s, answer.listed) == ("throttle_number", 30, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits_s"),
+    [
+        ("7", 7),
+        ("1.5", 1.5),
+        ("999999999", 86_400),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", 60),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", 0),
+        ("soon", 0),
+        ("-5", 0),
+        ("Sun, 99 Nov 1994", 0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_time_and_is_bounded(asked: str, waits_s: float) -> None:
+    headers = {"retry-after": asked, "date": "Sun, 06 Nov 1994 08:49:37 GMT"}
+    for reply in (Reply(429, b"", headers), refused(130429, 429, headers)):
+        answer = outcome_of(reply)
+        assert isinstance(answer, Rejected)
+        assert answer.retry_after_s == waits_s
+
+
+def test_a_message_id_is_bounded_and_stays_different_from_others() -> None:
+    def sent(message_id: str) -> str:
+        answer = outcome_of(Reply(200, json.dumps({"messages": [{"id": message_id}]}).encode()))
+        assert isinstance(answer, Sent)
+        return answer.provider_message_id
+
+    assert sent("wamid.\x001") == "wamid.1"
+    assert sent("wamid.\ud800") == "wamid.?"
+    first, second = sent("w" * 5_000 + "1"), sent("w" * 5_000 + "2")
+    assert len(first) == MESSAGE_ID_CHARS_MAX
+    assert first != second
+    assert parse(_status_of("w" * 5_000 + "1"), 0).statuses[0].message_id == first
+
+
+def _status_of(message_id: str) -> bytes:
+    value = {"statuses": [{"id": message_id, "status": "sent"}]}
+    return json.dumps({"entry": [{"changes": [{"value": value}]}]}).encode()
+
+
+def test_the_text_of_an_error_can_be_stored() -> None:
+    error = {"message": "no\x00 \ud83d", "type": "OAuthException", "code": 100}
+    answer = outcome_of(Reply(400, json.dumps({"error": error}).encode()))
+    assert isinstance(answer, Rejected)
+    assert answer.detail == "100 invalid parameter: no ?"
 
 
 def test_the_audit_calls_not_sent_what_the_sender_does() -> None:
@@ -127,8 +203,10 @@ def test_the_audit_calls_not_sent_what_the_sender_does() -> None:
         Reply(200, b'{"messages":[{"id":7}]}'),
         Reply(200, b"[]"),
         Reply(201, b'{"messages":[{"id":"wamid.1"}]}'),
-        Reply(404, b"no such path"),
-        refused("131056"),
+        Reply(400, b"no such path"),
+        refused("13x"),
+        refused(1.5),
+        refused([131056]),
         refused(None),
         refused(True),
     ],
@@ -145,7 +223,8 @@ def test_what_the_line_knows_is_kept() -> None:
 
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_no_answer_whatever_breaks_the_reading(status: int, body: bytes) -> None:
-    assert isinstance(outcome_of(Reply(status, body)), Ambiguous)
+    expected = Rejected if status in REJECTED_UNREAD else Ambiguous
+    assert isinstance(outcome_of(Reply(status, body)), expected)
 
 
 def test_the_provider_may_say_how_long_to_wait() -> None:
