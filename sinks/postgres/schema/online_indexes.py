@@ -2,7 +2,8 @@
 
 PostgreSQL builds an index of a partitioned table only with all its writers waiting. A migration contains
 `CREATE INDEX ... ON ONLY`, which takes a moment; here each partition's part is built concurrently with
-writers, and attached. The index becomes valid with its last part. Interrupted, it continues with the next call.
+writers, and attached. The index becomes valid with its last part. An interrupted call is continued by the
+next one.
 """
 
 from __future__ import annotations
