@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PARTS = ("ingest_api", "sinks", "ops", "benchmarks")
+PARTS = ("schemas", "pipeline", "ingest_api", "sinks", "ops", "benchmarks")
 DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "ARCHITECTURE.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
 # Word or phrase that is not written -> what to write instead.

@@ -2,7 +2,7 @@
 
 A condition compares one field of a completion (`score`, `answered`, `answers.<question_id>`) with its values:
 
-- Numbers compare as numbers, whatever their encoding: `"8"`, `8` and `8.0` are one value, and whole numbers
+- Numbers compare as numbers in every encoding: `"8"`, `8` and `8.0` are one value, and whole numbers
   are exact at any length. Text that is not a plain decimal number compares as text, case-sensitive.
 - A boolean is the text `true` or `false`.
 - NaN and the infinities equal nothing and have no order.
@@ -132,7 +132,7 @@ def compile_condition(condition: Condition) -> Test:
 
 
 def problems(conditions: Sequence[Condition], question_ids: frozenset[str] | None = None) -> list[str]:
-    """Why these conditions must be refused when a campaign is saved, a line each; empty where they are sound.
+    """Why these conditions must be rejected when a campaign is saved, a line each; empty where sound.
 
     `question_ids` are the questions of the campaign's quizzes; None leaves them unchecked.
     """

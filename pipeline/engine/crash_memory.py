@@ -7,8 +7,8 @@ would otherwise repeat without end.
 - If the file is found at a start, its records are processed one by one.
 - A record that was in flight at the third death becomes a dead letter.
 
-The file covers the pure processing only, not the delivery: a kill while the brokers are unreachable is no
-evidence against a record. No fsync: the file must outlive the process, not the machine.
+The file covers the pure processing only, not the delivery: a kill while the brokers are unreachable does
+not count against a record. No fsync: the file must outlive the process, not the machine.
 """
 
 import os

@@ -30,7 +30,7 @@ and when an override is missing here.
 | `AIOKafkaConsumerThread._create_worker_consumer` | consumer_thread | settings that Faust lacks (3) |
 | `AIOKafkaConsumerThread.seek` | consumer_thread | begins an epoch before the jump |
 | `AIOKafkaConsumerThread._seek_wait` | consumer_thread | begins an epoch before the jump |
-| `AIOKafkaConsumerThread._commit` | consumer_thread | a commit of an old generation is no crash (4) |
+| `AIOKafkaConsumerThread._commit` | consumer_thread | a commit of an old generation does not crash (4) |
 | `AIOKafkaConsumerThread.highwater` | consumer_thread | 0 for a partition that is not assigned any more |
 | `FlowControlEvent.resume` | flow_control | empties the queues once, not at each call |
 | `App.flow_control` | app | selects `FlowControl` |

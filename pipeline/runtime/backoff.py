@@ -1,4 +1,4 @@
-"""How long to wait before something that failed is tried again: the one back-off of every process."""
+"""The wait before the retry of something that failed: the one back-off of every process."""
 
 from __future__ import annotations
 

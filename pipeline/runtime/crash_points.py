@@ -33,7 +33,7 @@ POINTS: Mapping[str, str] = {
     "sink.taken": "nothing of the batch",
     "sink.moved": "nothing: the transaction that moved the offsets is open",
     "sink.copying": "nothing: the COPY of the rows has not ended",
-    "sink.refused": "dead letters of the batch, not its rows and offsets",
+    "sink.rejected": "dead letters of the batch, not its rows and offsets",
     "sink.written": "nothing: rows and offsets of a batch are written, their transaction is open",
     "sink.committed": "rows and offsets in the tables; the group's committed offset is behind",
     "sink.published": "rows and offsets in the tables; the group's commit is in flight",

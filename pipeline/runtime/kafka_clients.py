@@ -14,7 +14,7 @@ What all clients share:
 - With a `logger` librdkafka's messages go to it. Without one it logs nothing: what fails is raised.
 
 What all producers share: acknowledgement by all in-sync replicas, idempotence, lz4, and the partitioner of
-Java's clients, so that a key lies in the same partition whoever produced it. `record_bytes_max` is the
+Java's clients, so that a key lies in the same partition from every producer. `record_bytes_max` is the
 topology's (`Topology.record_bytes_max`): librdkafka's own limit of 1 MB is less than a dead letter may have.
 
 The stages consume with aiokafka, inside Faust: `pipeline.engine.app` and `pipeline.engine.consumer_thread`.
@@ -129,8 +129,8 @@ def standalone_consumer(
 ) -> Consumer:
     """A consumer that joins no group and commits nothing. It reports the end of each partition as an event.
 
-    `group` is a group whose committed offsets are asked for; librdkafka requires a name in any case.
-    `from_earliest` reads on from the first record where the offset asked for is out of range; otherwise that
+    `group` is a group whose committed offsets are read; librdkafka requires a name in any case.
+    `from_earliest` reads on from the first record where the requested offset is out of range; otherwise that
     is an error. With `fetch_bytes_max` little is fetched ahead: for readers of single records.
     """
     properties = _consuming(bootstrap_servers, group or f"{client_id}.none", logger) | {

@@ -237,7 +237,7 @@ class Runner(Generic[Event]):
         if not together:
             return
         self._refuse(f"sink:{self._sink.name}", together)
-        reach("sink.refused")
+        reach("sink.rejected")
         for step, some in refused.items():
             metrics.REFUSED.labels(self._sink.name, step).inc(len(some))
 

@@ -31,7 +31,7 @@ PROCESS_OF = {
 # The visit that kills: from 1 on, so that a process dies with work in hand and not always at its first.
 VISITS_MAX = 5
 # Reached once at each start of the process: a later visit would take too long to come.
-FIRST_VISIT = {"sender.numbers_leased", "sink.refused"}
+FIRST_VISIT = {"sender.numbers_leased", "sink.rejected"}
 
 ONE_OF_EACH = ("edge.reported", "stream.delivered", "sink.written", "sender.called")
 
@@ -73,7 +73,7 @@ def kill_at(scenario: Scenario, points: tuple[str, ...], accepted: Path, seed: i
             ]
 
         def all_killed() -> bool:
-            if "sink.refused" in points:
+            if "sink.rejected" in points:
                 poison.more()
             return not missed()
 
