@@ -25,9 +25,9 @@ from pipeline.topology.file import Sender as SenderSettings
 from sinks.actions import FailRecipient, HoldNumber, Throttle
 from sinks.connection import CannotConnect, Line, Lines
 from sinks.delivery.consequences import RetryPolicy, consequence
-from sinks.delivery.limiter import Limiter, Ticket
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.numbers import Number
+from sinks.delivery.pacing.limiter import Limiter, Ticket
 from sinks.delivery.rows import NUMBER_LOST, Attempt, Leased, Marked, NotMarked, Result, Settled
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.writes import DATABASE_ERRORS, Writes

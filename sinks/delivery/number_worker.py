@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from sinks.connection import Endpoint, Lines
 from sinks.delivery.call import Calls, Sendable, Shared
-from sinks.delivery.claims import Room, room_of
-from sinks.delivery.limiter import Limiter, Pace
 from sinks.delivery.numbers import Number
+from sinks.delivery.pacing.claims import Room, room_of
+from sinks.delivery.pacing.limiter import Limiter, Pace
 from sinks.delivery.rows import Leased, Settled
 from sinks.delivery.state import DeliveryState
 from sinks.providers import provider_named

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import AsyncConnection
 
 from pipeline.runtime.crash_points import reach
-from sinks.delivery.limiter import Pace
+from sinks.delivery.pacing.limiter import Pace
+from sinks.delivery.pacing.shares import Candidate, Process, share_of
 from sinks.delivery.pool import Pool
-from sinks.delivery.shares import Candidate, Process, share_of
 from sinks.delivery.statements import statement
 from sinks.postgres.named_rows import named
 

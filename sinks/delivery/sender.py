@@ -14,11 +14,11 @@ from pipeline.campaigns.message import NotRenderable, render
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.delivery.call import Sendable, Shared
-from sinks.delivery.claims import by_least_wait, claim_size
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.number_worker import LEASES_LEFT_MIN_RATIO, NumberWorker
 from sinks.delivery.numbers import Number, Numbers
+from sinks.delivery.pacing.claims import by_least_wait, claim_size
 from sinks.delivery.publish_gate import Assigned, PublishGate
 from sinks.delivery.rows import Leased, Settled
 from sinks.delivery.state import DeliveryState

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sinks.delivery.limiter import Limiter
+from sinks.delivery.pacing.limiter import Limiter
 
 CLAIM_AHEAD_S = (
     2.0  # covers a poll, the claim and the way of its events to Kafka, with the queue still filled

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.delivery.claims import Room, by_least_wait, claim_size, room_of
-from sinks.delivery.limiter import Limiter, Pace, Ticket
+from sinks.delivery.pacing.claims import Room, by_least_wait, claim_size, room_of
+from sinks.delivery.pacing.limiter import Limiter, Pace, Ticket
 
 POLL_S = 0.1
 PUBLISHED_AFTER_S = 0.3  # from a claim until its events are in Kafka

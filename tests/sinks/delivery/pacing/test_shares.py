@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.delivery.shares import Candidate, Process, Share, share_of
+from sinks.delivery.pacing.shares import Candidate, Process, Share, share_of
 
 PROVIDERS = ("meta-cloud",)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sinks.delivery.limiter import Limiter, Pace, Ticket
+from sinks.delivery.pacing.limiter import Limiter, Pace, Ticket
 
 MESSAGES_PER_S = 8
 IN_FLIGHT_MAX = 3
