@@ -118,6 +118,14 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "They are never resent automatically: wait for the provider's status, or look them up there.",
         ),
         Alert(
+            "QuizstreamSendingHeld",
+            "max by (reason) (quizstream_sender_held) > 0",
+            300,
+            "warning",
+            "nothing is sent: {{ $labels.reason }}",
+            "Run `quizstream doctor`: its check of sending has the cause and the remedy.",
+        ),
+        Alert(
             "QuizstreamOutboxStuck",
             f"max(quizstream_outbox_age_seconds) > {limits.lag_s_max:g}",
             120,

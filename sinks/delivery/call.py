@@ -12,6 +12,7 @@ The guarantees of the ledger depend on this order:
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,15 +21,26 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.campaigns.message import Rendered
+from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.actions import FailRecipient, HoldNumber, Throttle
 from sinks.connection import CannotConnect, Line, Lines
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.metrics import SenderMetrics
-from sinks.delivery.numbers import Number
+from sinks.delivery.numbers import ROUNDS_PER_LEASE, Number
 from sinks.delivery.pacing.limiter import Limiter, Ticket
-from sinks.delivery.rows import NUMBER_LOST, Attempt, Leased, Marked, NotMarked, Result, Settled
+from sinks.delivery.rows import (
+    NUMBER_LOST,
+    NUMBER_PAUSED,
+    Attempt,
+    Leased,
+    Marked,
+    NotMarked,
+    PauseNumbers,
+    Result,
+    Settled,
+)
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.writes import DATABASE_ERRORS, Writes
 from sinks.outcomes import Ambiguous, NotCalled, Outcome, Rejected, Sent
@@ -36,8 +48,9 @@ from sinks.provider import Client, Provider
 
 log = logging.getLogger(__name__)
 
-BACKOFF_BASE_S = 0.5  # first pause of a number after a throttle or a failed connection
+BACKOFF_FIRST_S = 0.5  # first pause of a number after a throttle or a failed connection
 BACKOFF_MAX_S = 60.0
+BACKOFF_JITTER_RATIO = 0.4  # the numbers of an account are throttled at the same moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,8 @@ class Calls:
         self._settings = shared.settings
         self._policy = shared.policy
         self._metrics = shared.metrics
-        self._backoffs = 0  # throttles or failed connections since the last answer
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S, BACKOFF_JITTER_RATIO, shared.rng)
+        self._pause_s = 0.0  # of the last throttle or failed connection
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_provider: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -190,6 +204,9 @@ class Calls:
                     self._lines.give(line)
                     self._limiter.untaken()
                     self.number_lost = self.number_lost or reason == NUMBER_LOST
+                    if reason == NUMBER_PAUSED:  # by another process: the next lease says for how long
+                        round_s = self._settings.number_lease_s / ROUNDS_PER_LEASE
+                        self._limiter.pause_until(self._shared.clock() + round_s)
 
     async def _unmark(self, attempts: Sequence[Attempt]) -> None:
         """The commit of a mark is unknown; no call was made: give back what may be marked or leased."""
@@ -226,7 +243,7 @@ class Calls:
         self._metrics.call_seconds.observe(self._shared.clock() - began_at)
         self._limiter.ended()
         result = consequence(attempt, outcome, self._policy, self._shared.rng)
-        self._heed(outcome, result)
+        result = self._heed(outcome, result)
         await self._shared.writes.record(result)
         reach("sender.recorded")
         self._limiter.freed()
@@ -252,16 +269,18 @@ class Calls:
             return await self._client.find(attempt_id, timeout_s=timeout_s) or outcome
         return outcome
 
-    def _heed(self, outcome: Outcome, result: Result) -> None:
-        """What a single outcome says about the number."""
+    def _heed(self, outcome: Outcome, result: Result) -> Result:
+        """What a single outcome says about the number; the result with what others have to know of it."""
         self._metrics.outcomes.labels(result.outcome, str(result.code or "")).inc()
         if result.state != DeliveryState.SENT:
             log.warning("attempt %s: %s: %s", result.attempt_id, result.state, result.reason)
         match outcome:
             case Sent():
-                self._backoffs = 0
-            case Rejected(Throttle(), retry_after_s=retry_after_s):
-                self._back_off(retry_after_s)
+                self._backoff.after_success()
+            case Rejected(Throttle(scope), retry_after_s=retry_after_s):
+                pause_s = self._back_off(retry_after_s)
+                pause = PauseNumbers(self._number_id, pause_s, whole_account=scope != "number")
+                return dataclasses.replace(result, effects=(*result.effects, pause))
             case Rejected(HoldNumber()):
                 self.number_lost = True
                 self.wake.set()
@@ -274,13 +293,15 @@ class Calls:
                     code,
                 )
             case _:
-                return
+                pass
+        return result
 
     def _back_off(self, at_least_s: float) -> float:
-        """Pauses the number; returns for how many seconds."""
+        """Pauses the number for a while; returns for how many seconds nothing should be called.
+
+        A longer pause is the ledger's to keep: there an operator may end it.
+        """
         if not self._limiter.paused:  # the calls of one moment count once
-            self._backoffs += 1
-        pause_s = min(BACKOFF_BASE_S * 2.0 ** min(self._backoffs - 1, 16), BACKOFF_MAX_S)
-        pause_s = max(at_least_s, pause_s * self._shared.rng.uniform(0.8, 1.2))
-        self._limiter.pause_until(self._shared.clock() + pause_s)
-        return pause_s
+            self._pause_s = self._backoff.after_failure_s()
+        self._limiter.pause_until(self._shared.clock() + min(max(at_least_s, self._pause_s), BACKOFF_MAX_S))
+        return max(at_least_s, self._pause_s)

@@ -19,10 +19,12 @@ from psycopg import AsyncConnection
 from pipeline.runtime.crash_points import reach
 from schemas.records import Campaign, Personal
 from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
+from sinks.delivery.holds import Hold, Standing, holds_of
 from sinks.delivery.pool import Pool
 from sinks.delivery.rows import (
     LEASE_LOST,
     NUMBER_LOST,
+    NUMBER_PAUSED,
     Attempt,
     Effect,
     HoldNumber,
@@ -30,6 +32,7 @@ from sinks.delivery.rows import (
     Leased,
     Marked,
     NotMarked,
+    PauseNumbers,
     RejectedAlike,
     Result,
     Settled,
@@ -145,6 +148,7 @@ class Ledger:
             "attempt_ids": [attempt.attempt_id for attempt in attempts],
             "lease_s": lease_s,
             "number_lost": NUMBER_LOST,
+            "number_paused": NUMBER_PAUSED,
         }
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(statement("hold_off_stops"))
@@ -165,14 +169,17 @@ class Ledger:
 
     async def record(self, results: Sequence[Result]) -> list[str]:
         """Writes down what became of calls, and what follows from it; returns the campaigns that it stopped
-        because their recipients were rejected alike. Writing the same again changes nothing.
+        because their recipients were rejected alike. Writing the same again changes nothing, except
+        that a pause begins again.
         """
         stopped: list[str] = []
         async with self._pool.connection() as connection, connection.transaction():
             accepted = {one.key.campaign_id for one in results if one.state == DeliveryState.SENT}
             if accepted:
                 await connection.execute(statement("forget_rejections"), {"campaigns": sorted(accepted)})
-            for effect in (effect for result in results for effect in result.effects):
+            effects = [effect for result in results for effect in result.effects]
+            await _pause(connection, [effect for effect in effects if isinstance(effect, PauseNumbers)])
+            for effect in effects:
                 stopped += await _apply(connection, effect)
             rows = await _fetch(
                 connection,
@@ -244,6 +251,12 @@ class Ledger:
             rows = await _fetch(connection, "unpublished_events", _Id, parameters)
         return {row.id for row in rows}
 
+    async def holds(self) -> list[Hold]:
+        """Why nothing may be sent now; empty where it may."""
+        async with self._pool.connection() as connection:
+            (standing,) = await _fetch(connection, "sending_standing", Standing, {})
+        return holds_of(standing)
+
     async def open_counts(self) -> dict[str, int]:
         """How many deliveries are waiting, leased and calling, and how many are in doubt."""
         async with self._pool.connection() as connection:
@@ -265,6 +278,16 @@ async def _fetch(
 ) -> list[Row]:
     async with connection.cursor(row_factory=named(row_type)) as cursor:
         return await (await cursor.execute(statement(name), parameters)).fetchall()
+
+
+async def _pause(connection: AsyncConnection[tuple[Any, ...]], pauses: Sequence[PauseNumbers]) -> None:
+    if pauses:
+        parameters = {
+            "numbers": [one.number_id for one in pauses],
+            "pauses_s": [one.pause_s for one in pauses],
+            "whole_accounts": [one.whole_account for one in pauses],
+        }
+        await connection.execute(statement("pause_numbers"), parameters)
 
 
 async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -> list[str]:
@@ -299,6 +322,8 @@ async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -
                 statement("hold_account" if whole_account else "hold_number"),
                 {"number_id": number_id, "state": state, "reason": reason},
             )
+        case PauseNumbers():
+            pass  # all of a transaction together: `_pause`
     return []
 
 

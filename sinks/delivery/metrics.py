@@ -34,6 +34,12 @@ class SenderMetrics:
             ["state"],
             registry=registry,
         )
+        self.held = Gauge(
+            "quizstream_sender_held",
+            "1 while this reason holds up all sending; quizstream doctor shows what to do.",
+            ["reason"],
+            registry=registry,
+        )
         self.claimed = Counter("quizstream_sender_claimed", "Deliveries leased.", registry=registry)
         self.attempts = Counter("quizstream_sender_attempts", "Deliveries marked calling.", registry=registry)
         self.not_marked = Counter(

@@ -42,6 +42,12 @@ class NumberWorker:
         self._hand_backs: list[Settled] = []
         self._closed = False
         self._loop: asyncio.Task[None] | None = None
+        self.renew(number)
+
+    def renew(self, number: Number) -> None:
+        """Its lease, renewed: runs longer, and says whether a limit of the provider pauses it."""
+        self.number = number
+        self._limiter.hold_until(self._shared.clock() + number.paused_s)
 
     @property
     def usable(self) -> bool:

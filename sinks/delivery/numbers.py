@@ -22,6 +22,10 @@ from sinks.postgres.named_rows import named
 
 Row = TypeVar("Row")
 
+# Of renewing and sharing, within the lease of a number: a free number waits for one of them at most, and so
+# late a process learns of a pause for which another is the reason.
+ROUNDS_PER_LEASE = 10
+
 
 @dataclass(frozen=True)
 class Number:
@@ -38,6 +42,7 @@ class Number:
     """None: the topology's."""
     fencing_token: int
     usable_until: float
+    paused_s: float = 0.0  # for so long from the lease on, a limit of the provider forbids calls
 
 
 class _LeasedNumber(NamedTuple):
@@ -49,6 +54,7 @@ class _LeasedNumber(NamedTuple):
     messages_per_s: int | None
     messages_per_minute: int | None
     fencing_token: int
+    paused_s: float
 
     @property
     def pace(self) -> Pace | None:
@@ -141,4 +147,5 @@ def _number(row: _LeasedNumber, usable_until: float) -> Number:
         pace=row.pace,
         fencing_token=row.fencing_token,
         usable_until=usable_until,
+        paused_s=row.paused_s,
     )

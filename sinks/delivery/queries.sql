@@ -43,7 +43,8 @@ SET fencing_token = n.fencing_token
 FROM free
 WHERE n.number_id = free.number_id
 RETURNING n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s, n.messages_per_minute,
-          n.fencing_token;
+          n.fencing_token,
+          greatest(coalesce(extract(epoch FROM n.paused_until - clock_timestamp()), 0), 0)::double precision AS paused_s;
 
 -- release_numbers --
 -- The next holder need not wait for the lease to run out.
@@ -144,6 +145,9 @@ WITH asked AS (
                              WHERE n.number_id = h.number_id AND n.fencing_token = h.fencing_token
                                AND n.leased_until > clock_timestamp() AND n.state = 'active')
                 THEN ARRAY['waiting', %(number_lost)s::text]
+            WHEN EXISTS (SELECT FROM sender_numbers AS n
+                         WHERE n.number_id = h.number_id AND n.paused_until > clock_timestamp())
+                THEN ARRAY['waiting', %(number_paused)s::text]
             ELSE ARRAY['calling', '']
         END AS verdict
     ) AS x
@@ -365,6 +369,31 @@ WHERE this.number_id = %(number_id)s
   AND n.tenant_id = this.tenant_id AND n.provider = this.provider AND n.base_url = this.base_url AND n.credential = this.credential
   AND n.state = 'active';
 
+-- pause_numbers --
+-- As in `hold_account`; an access token belongs to one account and one app, whose limits are shared too. A shorter pause
+-- does not end a longer one. All of a transaction in one statement, in the order in which leases lock them.
+WITH paused AS (
+    SELECT n.number_id, max(g.pause_s) AS pause_s
+    FROM unnest(%(numbers)s::text[], %(pauses_s)s::double precision[], %(whole_accounts)s::boolean[])
+        AS g (number_id, pause_s, whole_account)
+    JOIN sender_numbers AS this ON this.number_id = g.number_id
+    JOIN sender_numbers AS n
+      ON n.number_id = this.number_id
+         OR (g.whole_account AND n.provider = this.provider AND n.base_url = this.base_url
+             AND n.credential = this.credential)
+    GROUP BY n.number_id
+), locked AS (
+    SELECT n.number_id, p.pause_s
+    FROM sender_numbers AS n
+    JOIN paused AS p USING (number_id)
+    ORDER BY n.number_id
+    FOR UPDATE OF n
+)
+UPDATE sender_numbers AS n
+SET paused_until = greatest(n.paused_until, clock_timestamp() + make_interval(secs => l.pause_s))
+FROM locked AS l
+WHERE n.number_id = l.number_id;
+
 -- open_counts --
 -- Only states with an index of their own: asked every few seconds, however large the ledger grows.
 SELECT state, count(*) AS found FROM deliveries WHERE state IN ('leased', 'calling') GROUP BY state
@@ -372,6 +401,33 @@ UNION ALL
 SELECT 'waiting', count(*) FROM deliveries WHERE state = 'waiting'
 UNION ALL
 SELECT 'ambiguous', count(*) FROM deliveries WHERE state = 'ambiguous';
+
+-- sending_standing --
+-- Everything on which all sending depends, in one row; asked every few seconds.
+SELECT (SELECT reason FROM sending_stops WHERE scope = 'global') AS stop_reason,
+       (SELECT reason FROM sending_stops WHERE scope = 'recovery') AS recovery_reason,
+       (SELECT granted_until > clock_timestamp() FROM sending_permit) AS permit_runs,
+       (SELECT incarnation = ledger_incarnation() FROM sending_permit) AS permit_fits,
+       (SELECT count(*) FROM sender_processes WHERE alive_until > clock_timestamp()) AS senders,
+       count(*) AS numbers,
+       count(*) FILTER (WHERE n.usable) AS usable,
+       count(*) FILTER (WHERE n.usable AND n.served) AS served,
+       count(*) FILTER (WHERE n.usable AND n.served AND n.paused) AS paused
+FROM (
+    SELECT n.state = 'active'
+               AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'number:' || n.number_id) AS usable,
+           EXISTS (SELECT FROM sender_processes AS p
+                   WHERE p.alive_until > clock_timestamp()
+                     AND n.provider = ANY (p.providers) AND n.credential = ANY (p.credentials)) AS served,
+           coalesce(n.paused_until > clock_timestamp(), false) AS paused
+    FROM sender_numbers AS n
+) AS n;
+
+-- due_deliveries --
+SELECT count(*) AS found,
+       coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)::double precision AS age_s
+FROM deliveries
+WHERE state = 'waiting' AND due_at <= now();
 
 -- shut_out_marks --
 -- Waits for the marks under way, and holds off new ones, until this transaction ends.
@@ -388,7 +444,9 @@ WITH forgotten AS (
 DELETE FROM sending_stops WHERE scope = %(scope)s;
 
 -- resume_number --
-UPDATE sender_numbers SET state = 'active', reason = '' WHERE number_id = %(number_id)s AND state <> 'active';
+UPDATE sender_numbers
+SET state = 'active', reason = '', paused_until = NULL
+WHERE number_id = %(number_id)s AND (state <> 'active' OR paused_until > clock_timestamp());
 
 -- list_stops --
 SELECT scope, reason, stopped_at FROM sending_stops ORDER BY scope;

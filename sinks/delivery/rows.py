@@ -12,6 +12,7 @@ from sinks.delivery.state import DeliveryState
 
 # Why a mark was refused: the number has another holder, or may not be used.
 NUMBER_LOST = "the number is not ours any more"
+NUMBER_PAUSED = "the number is paused"
 LEASE_LOST = "the lease is not ours any more"
 
 
@@ -118,7 +119,16 @@ class RejectedAlike:
     recipients_max: int
 
 
-Effect = SuppressContact | StopScope | StopTemplate | HoldNumber | RejectedAlike
+@dataclass(frozen=True, slots=True)
+class PauseNumbers:
+    """No call of the number, or of any number of its account, for `pause_s` seconds; in every process."""
+
+    number_id: str
+    pause_s: float
+    whole_account: bool
+
+
+Effect = SuppressContact | StopScope | StopTemplate | HoldNumber | RejectedAlike | PauseNumbers
 
 
 @dataclass(frozen=True, slots=True)

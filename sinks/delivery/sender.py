@@ -14,10 +14,11 @@ from pipeline.campaigns.message import NotRenderable, render
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.delivery.call import Sendable, Shared
+from sinks.delivery.holds import DATABASE_UNAVAILABLE, HoldWatch
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.number_worker import LEASES_LEFT_MIN_RATIO, NumberWorker
-from sinks.delivery.numbers import Number, Numbers
+from sinks.delivery.numbers import ROUNDS_PER_LEASE, Number, Numbers
 from sinks.delivery.pacing.claims import by_least_wait, claim_size
 from sinks.delivery.publish_gate import Assigned, PublishGate
 from sinks.delivery.rows import Leased, Settled
@@ -27,9 +28,8 @@ from sinks.delivery.writes import DATABASE_ERRORS, Writes
 log = logging.getLogger(__name__)
 
 RECLAIM_EVERY_S = 1.0
-# Rounds of renewing and sharing within the lease of a number: a free number waits for one of them at most.
-ROUNDS_PER_LEASE = 10
 GAUGES_EVERY_S = 15.0
+HOLDS_EVERY_S = 1.0
 # A call that is still in flight this long after SIGTERM is cut off; with the writes the process ends within
 # 10 s.
 STOP_CALL_GRACE_S = 6.0
@@ -71,6 +71,7 @@ class Sender:
         self._leaving: set[str] = set()  # numbers whose leases end once their workers are retired
         self._refused: set[str] = set()  # credentials and numbers that were complained about
         self._gate = PublishGate(clock, settings.lease_s * LEASES_LEFT_MIN_RATIO)
+        self._holds = HoldWatch(metrics.held)
         self._stopping = False
         self.database_ok = False
 
@@ -90,6 +91,7 @@ class Sender:
             asyncio.create_task(self._every(round_s, "numbers", self._keep_numbers)),
             asyncio.create_task(self._every(RECLAIM_EVERY_S, "reclaim", self._reclaim)),
             asyncio.create_task(self._every(GAUGES_EVERY_S, "gauges", self._count)),
+            asyncio.create_task(self._every(HOLDS_EVERY_S, "holds", self._check_holds)),
         ]
         stopped = asyncio.create_task(stop.wait())
         ends: list[asyncio.Future[Any]] = [*loops, stopped]
@@ -166,7 +168,7 @@ class Sender:
         """Renews the number's worker, or makes one once the calls of the one before have ended."""
         worker = self._workers.get(number_id)
         if worker is not None and not worker.lost and _renewed(worker.number, number):
-            worker.number = number
+            worker.renew(number)
             return
         if worker is not None:
             self._retire(number_id, "the number was lost")
@@ -288,6 +290,14 @@ class Sender:
         self._metrics.reclaimed.labels(DeliveryState.LEASED).inc(leased)
         self._metrics.reclaimed.labels(DeliveryState.CALLING).inc(calling)
 
+    async def _check_holds(self) -> None:
+        """A sender that may not send says why, in its log and in a metric."""
+        try:
+            self._holds.observe(await self._ledger.holds())
+        except DATABASE_ERRORS:
+            self._holds.observe([DATABASE_UNAVAILABLE])
+            raise
+
     async def _count(self) -> None:
         for state, count in (await self._ledger.open_counts()).items():
             self._metrics.deliveries.labels(state).set(count)
@@ -295,7 +305,7 @@ class Sender:
 
 def _renewed(old: Number, new: Number) -> bool:
     """True where `new` is the same lease of the same number, only longer."""
-    return dataclasses.replace(old, usable_until=new.usable_until) == new
+    return dataclasses.replace(old, usable_until=new.usable_until, paused_s=new.paused_s) == new
 
 
 def _failed(delivery: Leased, reason: str) -> Settled:

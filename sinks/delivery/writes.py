@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
+from pipeline.runtime.backoff import Backoff
 from sinks.delivery.group_commit import Grouped
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
@@ -20,6 +21,7 @@ DATABASE_ERRORS = (psycopg.Error, PoolTimeout, PoolClosed, OSError)
 
 GROUP_MAX = 200  # rows in one transaction of marks or results
 WRITERS = 2  # transactions of one kind at once
+RECORD_RETRY_FIRST_S = 0.1
 RECORD_RETRY_MAX_S = 2.0
 
 
@@ -42,12 +44,13 @@ class Writes:
 
     async def record(self, result: Result) -> None:
         """Returns only once the result is durable, however long the database is unavailable."""
-        pause_s = 0.1
+        backoff = Backoff(RECORD_RETRY_FIRST_S, RECORD_RETRY_MAX_S)
         while True:
             try:
                 await self._results.submit([result])
                 return
             except DATABASE_ERRORS as error:
+                pause_s = backoff.after_failure_s()
                 log.warning(
                     "attempt %s: result not written (%s); retrying in %.1f s",
                     result.attempt_id,
@@ -55,7 +58,6 @@ class Writes:
                     pause_s,
                 )
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RECORD_RETRY_MAX_S)
 
     async def settle(self, settled: Sequence[Settled]) -> None:
         """Ends leases; where the database is unavailable they run out by themselves."""

@@ -30,6 +30,7 @@ from ops.processes.table import health_urls
 from ops.topics.command import apply
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
+from sinks.delivery.stop_switch import scope_of, stop_sending
 from tests.support import edge as edges
 from tests.support.ports import free_ports
 from tests.support.producer import make_producer
@@ -57,6 +58,7 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamSendErrors": ("calls_that_fail",),
     "QuizstreamUnlistedProviderCode": ("calls_that_fail",),
     "QuizstreamAmbiguousDeliveries": ("calls_that_fail",),
+    "QuizstreamSendingHeld": ("sending_stopped",),
     "QuizstreamOutboxStuck": ("outbox_without_kafka",),
     "QuizstreamOutboxWithoutLeader": ("outbox_standby_alone", "no_sink"),
     "QuizstreamFactsBad": ("unreadable_reference_data",),
@@ -300,7 +302,10 @@ def _calls_that_fail(world: World) -> dict[str, Run]:
     database_errors = "quizstream_sender_database_errors_total"
     once(scraped, lambda now: bool(now.value(database_errors)), "database errors")
     world.db.execute("ALTER TABLE moved_away RENAME TO sender_processes")
-    return {"calls_that_fail": Run(before, (during, fail(3)))}
+    runs = {"calls_that_fail": Run(before, (during, fail(3)))}
+    stop_sending(world.db, scope_of("global"), "of a test")
+    held = once(scraped, lambda now: now.value("quizstream_sender_held", reason="stopped") == 1, "a hold")
+    return runs | {"sending_stopped": Run(before, (held,))}
 
 
 def _outbox(world: World, folder: Path) -> dict[str, Run]:

@@ -73,7 +73,8 @@ def list_all(
     """List numbers by id: provider, address, state, and whether a sender holds each now.
 
     `active` sends. `paused` and `quarantined` are holds of the provider, `stopped` is an operator's or the
-    provider's. `stopped yes`: `stop-sending --number` is in force.
+    provider's. `stopped yes`: `stop-sending --number` is in force. `paused_until`: the end of a limit of the
+    provider, for every number of its account; it ends by itself.
 
     Exit codes: 0 listed, 2 something could not be read.
 
@@ -97,6 +98,7 @@ def list_all(
         "state",
         "stopped",
         "leased",
+        "paused_until",
         "reason",
     )
     print_page(as_mappings(page), columns, as_json=json)

@@ -64,6 +64,7 @@ class Limiter(Generic[Item]):
         self._unwritten = 0  # call over, result not durable
         self._ended: deque[float] = deque()  # when calls ended, within the last window
         self._paused_until = float("-inf")
+        self._held_until = float("-inf")
 
     @property
     def queued(self) -> int:
@@ -84,7 +85,7 @@ class Limiter(Generic[Item]):
         """How many more calls the pace lets begin within that time, whatever is queued."""
         now = self._clock()
         end = now + within_s
-        open_s = end - max(now, self._paused_until)
+        open_s = end - max(now, self._resumes_at)
         if open_s <= 0:
             return 0
         if open_s >= self.pace.window_s:
@@ -139,9 +140,17 @@ class Limiter(Generic[Item]):
         """Hand out nothing before `at` (the clock's seconds); an earlier time does not shorten a pause."""
         self._paused_until = max(self._paused_until, at)
 
+    def hold_until(self, at: float) -> None:
+        """As `pause_until`, for a pause that others decide: each call replaces the one before."""
+        self._held_until = at
+
     @property
     def paused(self) -> bool:
-        return self._clock() < self._paused_until
+        return self._clock() < self._resumes_at
+
+    @property
+    def _resumes_at(self) -> float:
+        return max(self._paused_until, self._held_until)
 
     def expired(self) -> list[Item]:
         """Items that waited longer than `queue_wait_max_s`: no longer queued here."""
@@ -165,8 +174,8 @@ class Limiter(Generic[Item]):
         self._forget(now)
         if not self._queue or self.running >= self.in_flight_max:
             return None
-        if now < self._paused_until:
-            return self._paused_until - now
+        if now < self._resumes_at:
+            return self._resumes_at - now
         if len(self._ended) + self._open < self.pace.messages_max:
             return 0.0
         return max(self._ended[0] + self.pace.window_s - now, 0.0) if self._ended else None

@@ -51,7 +51,9 @@ class UnknownNumber(Refusal):
 
 
 class Number(NamedTuple):
-    """`leased`: a sender process holds it now. `stopped`: a stop of this number's own is in force."""
+    """`leased`: a sender process holds it now. `stopped`: a stop of this number's own is in force.
+    `paused_until`: the end of a limit of the provider; None where there is none.
+    """
 
     number_id: str
     tenant_id: str
@@ -64,6 +66,7 @@ class Number(NamedTuple):
     reason: str
     stopped: bool
     leased: bool
+    paused_until: datetime | None
     created_at: datetime
 
 

@@ -274,6 +274,7 @@ CREATE TABLE public.sender_numbers (
     leased_until timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     messages_per_minute integer,
+    paused_until timestamp with time zone,
     CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text])))
 );
 

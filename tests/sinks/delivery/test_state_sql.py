@@ -45,6 +45,7 @@ def mark(world: World, contact: str) -> Iterator[list[Any]]:
         "attempt_ids": [ATTEMPT],
         "lease_s": 60,
         "number_lost": "lost",
+        "number_paused": "paused",
     }
     for obstacle in (
         "SELECT 1",
@@ -52,6 +53,7 @@ def mark(world: World, contact: str) -> Iterator[list[Any]]:
         "UPDATE campaigns SET cancelled_at = now()",
         "INSERT INTO sending_stops (scope) VALUES ('global')",
         "UPDATE sender_numbers SET fencing_token = 2",
+        "UPDATE sender_numbers SET paused_until = now() + interval '1 hour'",
     ):
         with world.db.transaction(force_rollback=True):
             world.db.execute(obstacle)
