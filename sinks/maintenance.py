@@ -17,6 +17,7 @@ from sinks.postgres import audit_log, metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
 from sinks.postgres.poison import describe, is_passing
+from sinks.postgres.retention.enforce import TableRetention
 from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 
 LOG = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Maintenance:
         backoff: Backoff,
         statuses: EarlyStatuses,
         dead_letters: DeadLetterRetention,
+        retention: TableRetention,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
@@ -57,6 +59,7 @@ class Maintenance:
         self._backoff = backoff
         self._statuses = statuses
         self._dead_letters = dead_letters
+        self._retention = retention
         self._clock = clock
         self._connection: Connection | None = None
         self._seldom_at = float("-inf")
@@ -97,6 +100,7 @@ class Maintenance:
         while audit_log.delete_old(connection, self._limits.audit_log_days) == audit_log.DELETE_BATCH_MAX:
             pass
         self._dead_letters.enforce(connection)
+        self._retention.enforce(connection)
 
     def make_partitions(self, connection: Connection) -> None:
         """As far ahead as the topology says."""

@@ -28,6 +28,7 @@ from sinks.postgres.dead_letter_producer import DeadLetters, producer
 from sinks.postgres.outbox import Publisher
 from sinks.postgres.partitions import Bounds, Partitions
 from sinks.postgres.restore.guard import RestoreGuard
+from sinks.postgres.retention.enforce import TableRetention
 from sinks.postgres.runner import Decoder, Runner
 from sinks.postgres.schema.migrate import connect_current
 from sinks.postgres.sink import Sink
@@ -133,9 +134,15 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         Backoff(),
         guard=RestoreGuard(topology, kafka),
     )
-    retention = DeadLetterRetention(topology.dead_letters)
-    connect_for_it = connecting_to_current_schema("maintenance")
-    maintenance = Maintenance(topology.postgres, connect_for_it, today, Backoff(), statuses, retention)
+    maintenance = Maintenance(
+        topology.postgres,
+        connecting_to_current_schema("maintenance"),
+        today,
+        Backoff(),
+        statuses,
+        DeadLetterRetention(topology.dead_letters),
+        TableRetention(topology.retention, today),
+    )
     return [
         sink_work(Completions()),
         sink_work(Outcomes()),

@@ -92,7 +92,7 @@ def gather(found: Deployment, accepted_file: Path | None = None, others: Records
             sink.source.name: sink_offsets.read(connection, sink.name, sink.source.name)
             for sink in topology.sinks.values()
         }
-        _enter_tables(audit, dead, connection, recorded)
+        _enter_tables(audit, dead, connection, recorded, topology.retention.archive_days)
         connection.execute("COMMIT")
     if records:
         audit.provider_keeps_a_record()
@@ -130,18 +130,29 @@ def _plain(base_url: str) -> str:
 
 
 def _enter_tables(
-    audit: LedgerAudit, dead: DeadLetterAudit, connection: Connection, recorded: Container[str]
+    audit: LedgerAudit,
+    dead: DeadLetterAudit,
+    connection: Connection,
+    recorded: Container[str],
+    archive_days: int,
 ) -> None:
+    deleted = {campaign_id for (campaign_id,) in _rows(connection, "deleted_ledgers")}
     for (completion_id,) in _rows(connection, "completions"):
         audit.archive_row(completion_id)
     for completion_id, verdict, campaigns in _rows(connection, "outcomes"):
         audit.verdict(completion_id, verdict, flags.VERDICT_ROW)
         for campaign in campaigns:
-            audit.match(completion_id, campaign["campaign_id"], flags.BY_VERDICT)
+            if campaign["campaign_id"] not in deleted:
+                audit.match(completion_id, campaign["campaign_id"], flags.BY_VERDICT)
     for completion_id, campaign_id in _rows(connection, "duplicates"):
-        audit.match(completion_id, campaign_id, flags.DUPLICATE_ROW)
-    for delivery_id, completion_id, campaign_id, state, has_message in _rows(connection, "deliveries"):
-        audit.match(completion_id, campaign_id, flags.LEDGER)
+        if campaign_id not in deleted:
+            audit.match(completion_id, campaign_id, flags.DUPLICATE_ROW)
+    days = {"archive_days": archive_days}
+    for delivery_id, completion_id, campaign_id, state, has_message, archived in _rows(
+        connection, "deliveries", days
+    ):
+        if archived and campaign_id not in deleted:
+            audit.match(completion_id, campaign_id, flags.LEDGER)
         audit.delivery(delivery_id, state, has_message)
     for attempt_id, delivery_id, outcome, base_url in _rows(connection, "attempts"):
         has_record = base_url is None or _plain(base_url) in recorded
@@ -150,10 +161,12 @@ def _enter_tables(
         dead.letter(letter_id, (topic, partition, offset), *letter)
 
 
-def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    connection: Connection, query: str, parameters: dict[str, int] | None = None
+) -> Iterator[tuple[Any, ...]]:
     with psycopg.ServerCursor(connection, query) as cursor:
         cursor.itersize = ROWS_AT_ONCE
-        cursor.execute(QUERIES[query])
+        cursor.execute(QUERIES[query], parameters)
         yield from cursor
 
 

@@ -11,9 +11,14 @@ SELECT uuid_send(completion_id), verdict, campaigns FROM outcomes
 SELECT uuid_send(completion_id), campaign_id FROM duplicates
 
 -- deliveries --
--- The ledger.
-SELECT uuid_send(delivery_id), uuid_send(completion_id), campaign_id, state, provider_message_id IS NOT NULL
+-- The ledger. Where the archive no longer has the completion's day, its verdict is gone too.
+SELECT uuid_send(delivery_id), uuid_send(completion_id), campaign_id, state, provider_message_id IS NOT NULL,
+       completion_day >= current_date - %(archive_days)s::integer
 FROM deliveries
+
+-- deleted_ledgers --
+-- Campaigns that ended long ago, whose deliveries are being deleted or are gone: their matches are not compared.
+SELECT campaign_id FROM campaigns WHERE ledger_deleted_at IS NOT NULL
 
 -- attempts --
 -- Every call that was announced: its row is committed before its first byte.

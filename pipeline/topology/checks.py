@@ -30,6 +30,7 @@ def problems(file: TopologyFile) -> Iterator[str]:
     yield from _repeated("topics", "name", ((role, topic.name) for role, topic in file.topics.items()))
     yield from _repeated("sinks", "group", ((name, sink.group) for name, sink in file.sinks.items()))
     yield from _times(file)
+    yield from _retention(file)
 
 
 def _dangling(file: TopologyFile) -> Iterator[str]:
@@ -86,6 +87,23 @@ def _personal_data(file: TopologyFile) -> Iterator[str]:
         yield f"dead_letters.payload_retention_h: {limit}"
     if letters.row_retention_days * 24 < letters.payload_retention_h:
         yield "dead_letters.row_retention_days: shorter than payload_retention_h"
+
+
+def _retention(file: TopologyFile) -> Iterator[str]:
+    """No table forgets what a record that can still come would be compared with."""
+    kept = file.retention
+    replayable_days = math.ceil(max(_replayable_h(file, topic) for topic in file.topics.values()) / 24)
+    late_days = file.postgres.partition_past_days_max + replayable_days
+    if kept.archive_days <= late_days:
+        yield (
+            f"retention.archive_days: must be longer than {late_days}: postgres.partition_past_days_max, "
+            "and the time in which a record can come again"
+        )
+    for name in ("ended_campaign_days", "provider_status_days", "revoked_token_days"):
+        if getattr(kept, name) <= replayable_days:
+            yield f"retention.{name}: must be longer than {replayable_days}, in which a record can come again"
+    if kept.contact_days <= kept.archive_days + 1:
+        yield "retention.contact_days: must be longer than archive_days by two days: completions refer to it"
 
 
 def _sizes(file: TopologyFile) -> Iterator[str]:

@@ -154,6 +154,14 @@ class DeadLetters(Strict, frozen=True):
     row_retention_days: Positive
 
 
+class Retention(Strict, frozen=True):
+    archive_days: Positive
+    ended_campaign_days: Positive
+    provider_status_days: Positive
+    contact_days: Positive
+    revoked_token_days: Positive
+
+
 class Alerts(Strict, frozen=True):
     lag_records_max: Positive
     lag_s_max: Seconds
@@ -174,6 +182,7 @@ class TopologyFile(Strict, frozen=True):
     outbox: Outbox
     sender: Sender
     dead_letters: DeadLetters
+    retention: Retention
     alerts: Alerts
 
 

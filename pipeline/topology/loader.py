@@ -86,5 +86,6 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
         outbox=file.outbox,
         sender=file.sender,
         dead_letters=file.dead_letters,
+        retention=file.retention,
         alerts=file.alerts,
     )

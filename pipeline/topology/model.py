@@ -13,6 +13,7 @@ from pipeline.topology.file import (
     Edge,
     Outbox,
     Postgres,
+    Retention,
     Sender,
     Stream,
     Window,
@@ -77,6 +78,7 @@ class Topology(msgspec.Struct, frozen=True):
     outbox: Outbox
     sender: Sender
     dead_letters: DeadLetters
+    retention: Retention
     alerts: Alerts
 
     def topic(self, role: str) -> Topic:

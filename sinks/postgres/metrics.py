@@ -44,6 +44,16 @@ DEAD_LETTER_PAYLOADS_ERASED = Counter(
 DEAD_LETTER_ROWS_DELETED = Counter(
     "quizstream_dead_letter_rows_deleted_total", "Rows of dead letters deleted after their retention."
 )
+TABLE_ROWS_DELETED = Counter(
+    "quizstream_table_rows_deleted_total",
+    "Rows deleted after their retention; of partitions the planner's estimate.",
+    ["table"],
+)
+TABLE_OLDEST_S = Gauge(
+    "quizstream_table_oldest_row_seconds",
+    "Age of the oldest row as of the last complete pass over the table, in whole days.",
+    ["table"],
+)
 STATUSES_MERGED = Counter(
     "quizstream_statuses_merged_total", "Provider statuses that changed a delivery, by status.", ["status"]
 )

@@ -91,6 +91,16 @@ class Story:
         with path.open("ab") as file:
             file.write(msgspec.json.encode(call) + b"\n")
 
+    def forget_topics(self) -> None:
+        """Topics delete what they hold, as after their retention."""
+        bootstrap, topics = self.found.settings.kafka_bootstrap_servers, self.found.topology.topics.values()
+        with TopicOffsets(bootstrap) as brokers:
+            ends = brokers.ends({topic.name: topic.partitions for topic in topics if not topic.compact})
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        places = [TopicPartition(topic, *place) for topic, of in ends.items() for place in of.items()]
+        for future in admin.delete_records(places).values():
+            future.result()
+
     def everybody_has_read_everything(self) -> None:
         """Stages and sinks stand at the ends of their topics."""
         settings, topology = self.found.settings, self.found.topology

@@ -59,7 +59,8 @@ CREATE TABLE public.campaigns (
     tenant_id text NOT NULL,
     month date NOT NULL,
     cancelled_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ledger_deleted_at timestamp with time zone
 );
 
 CREATE TABLE public.completions (

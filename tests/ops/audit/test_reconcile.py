@@ -88,3 +88,36 @@ def test_what_a_stage_has_not_passed_is_in_flight_and_a_wait_in_vain_is_a_breach
     story.everybody_has_read_everything()
     passed = reconcile(story.found)
     assert [breach.what for breach in passed.breaches] == ["an undecodable record has no dead letter"]
+
+
+DROPPED_DAYS = (
+    "DELETE FROM completions",
+    "DELETE FROM outcomes",
+    "DELETE FROM duplicates",
+    "UPDATE deliveries SET completion_day = '2020-01-01'",
+)
+ENDED_CAMPAIGN = (
+    "INSERT INTO tenants SELECT DISTINCT tenant_id, '' FROM deliveries ON CONFLICT DO NOTHING",
+    "INSERT INTO campaigns (campaign_id, tenant_id, month) SELECT campaign_id, tenant_id, campaign_month"
+    " FROM deliveries ON CONFLICT DO NOTHING",
+    "UPDATE campaigns SET ledger_deleted_at = now()",
+    "DELETE FROM delivery_attempts",
+    "DELETE FROM deliveries",
+)
+
+
+@pytest.mark.parametrize("deleted", [DROPPED_DAYS, ENDED_CAMPAIGN], ids=["days", "campaign"])
+def test_what_retention_has_deleted_is_no_breach(story: Story, deleted: tuple[str, ...]) -> None:
+    """Given a story so old that the topics and the provider's record have nothing of it any more."""
+    story.forget_topics()
+    (story.found.settings.home / "simulator" / "calls.jsonl").unlink()
+    for statement in deleted:
+        story.sql(statement)
+    report = reconcile(story.found)
+    assert report.breaches == []
+
+
+def test_what_is_deleted_without_retention_is_a_breach_also_when_the_topics_are_empty(story: Story) -> None:
+    story.forget_topics()
+    story.sql("DELETE FROM deliveries")
+    assert not reconcile(story.found).ok

@@ -11,6 +11,7 @@ from pipeline.runtime.backoff import Backoff
 from schemas.codec import codec
 from sinks.maintenance import Maintenance
 from sinks.postgres.connect import Connection
+from sinks.postgres.retention.enforce import TableRetention
 from sinks.postgres.tables import dead_letter_retention
 from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 from sinks.postgres.tables.dead_letters import DeadLetterArchive
@@ -156,6 +157,7 @@ def test_the_maintenance_thread_enforces_both(corner: Corner) -> None:
         Backoff(),
         NoStatuses(),
         DeadLetterRetention(topology.dead_letters),
+        TableRetention(topology.retention, lambda: datetime.now(UTC).date()),
     )
     maintenance._seldom(corner.connection)
     assert offsets(corner, "value IS NULL") == [1]

@@ -1,0 +1,70 @@
+"""How long each table keeps its rows, or why it keeps them. A test compares it with the schema.
+
+Settings are under `retention` in topology.yaml unless named otherwise; `docs/retention.md` has the same list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Rows are deleted: `setting` of topology.yaml is their age, counted from `since`."""
+
+    setting: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """Rows go by themselves, or there are only as many as something that does not grow: `why`."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows are kept on purpose: `why`."""
+
+    why: str
+
+
+Rule = Deleted | Bounded | Kept
+
+RULES: Mapping[str, Rule] = {
+    "audit_log": Deleted("postgres.audit_log_days", "the action"),
+    "campaign_rejections": Deleted(
+        "retention.ended_campaign_days",
+        "with the campaign's deliveries; few, and earlier by an accepted message",
+    ),
+    "campaign_versions": Kept("small; a restored ledger and the matches of a rewind need every version"),
+    "campaigns": Kept("small; an id must not be used again for other contacts' messages"),
+    "completions": Deleted("retention.archive_days", "the completion's day; a whole partition"),
+    "completions_apart": Deleted("retention.archive_days", "the completion's day"),
+    "contacts": Deleted("retention.contact_days", "the contact's last completion, unless a delivery is open"),
+    "dead_letters": Deleted("dead_letters.row_retention_days", "the failure; the record itself goes earlier"),
+    "deliveries": Deleted("retention.ended_campaign_days", "the campaign's end and the last change"),
+    "delivery_attempts": Deleted("retention.ended_campaign_days", "with their delivery"),
+    "duplicates": Deleted("retention.archive_days", "the completion's day; a whole partition"),
+    "outbox": Bounded("a row is deleted once it is published"),
+    "outbox_positions": Bounded("a row for each partition of a topic"),
+    "outcomes": Deleted("retention.archive_days", "the completion's day; a whole partition"),
+    "provider_statuses": Deleted("retention.provider_status_days", "the provider's time of the status"),
+    "quizzes": Kept("small; made by operators, without personal data"),
+    "recovered_attempts": Bounded("deleted at the end of a recovery"),
+    "recovered_deliveries": Bounded(
+        "deleted at the end of a recovery, except those without a row (a metric)"
+    ),
+    "recovery_targets": Bounded("deleted at the end of a recovery"),
+    "schema_migrations": Bounded("a row for each migration"),
+    "sender_numbers": Kept("small; made by operators, and attempts name them"),
+    "sender_processes": Bounded("deleted an hour after the process ended"),
+    "sending_permit": Bounded("one row"),
+    "sending_stops": Bounded("deleted when sending is resumed"),
+    "sink_offsets": Bounded("a row for each partition of a sink's topic"),
+    "suppressions": Kept("a contact that opted out gets no message, without limit; keyed hashes only"),
+    "tenants": Kept("small; made by operators"),
+    "tokens": Deleted("retention.revoked_token_days", "the revocation; hashes only, valid ones are kept"),
+}
