@@ -77,7 +77,7 @@ def plant(found: Deployment, scene: Scene) -> None:
             name="Benchmark",
             quiz_ids=[quiz.quiz_id],
             conditions=[Condition(field=f"answers.{CHOSEN}", op="eq", values=[YES])],
-            message=Message(kind="text", text="Obrigado por responder!"),
+            message=Message(kind="template", template="obrigado", language="pt_BR"),
         )
         saved = catalogue.save_campaign(connection, campaign, found.topology.campaigns, now_ms)
     time.sleep(max(0.0, saved.effective_at / 1000 + ACTIVATION_MARGIN_S - time.time()))

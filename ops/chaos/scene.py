@@ -51,5 +51,5 @@ def campaign_of(campaign_id: str, colours: tuple[str, ...]) -> CampaignDraft:
         name=campaign_id,
         quiz_ids=[QUIZ_ID],
         conditions=[Condition(field=f"answers.{QUESTION}", op="one_of", values=list(colours))],
-        message=Message(kind="text", text="Obrigado por responder!"),
+        message=Message(kind="template", template="obrigado", language="pt_BR"),
     )

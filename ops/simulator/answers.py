@@ -31,6 +31,19 @@ PAIR_LIMIT = Refusal(
     "Too many messages to this recipient.",
 )
 
+OUTSIDE_WINDOW = Refusal(
+    131047,
+    400,
+    "Re-engagement message",
+    "More than 24 hours have passed since the recipient last wrote to this number: send a template.",
+)
+PORTFOLIO_LIMIT = Refusal(
+    131048,
+    400,
+    "Spam rate limit hit",
+    "The portfolio has written to as many people in 24 hours as it may.",
+)
+
 # HTTP statuses of codes that are not answered with 400.
 STATUSES = {0: 401, 190: 401, 10: 403, 368: 403, 131005: 403, 131031: 403, 132001: 404} | {
     131000: 500,

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ops.simulator.checks import Template
+from ops.simulator.catalogue import Template
 from ops.simulator.metrics import SimulatorCollector
 from ops.simulator.numbers import BODY_BYTES_MAX, CALLS_PAGE_MAX, Behaviour
 from ops.simulator.rules import Rule
@@ -175,7 +175,7 @@ def _control(provider: Provider) -> Starlette:
             provider.webhooks.preference(given.number, given.sender, given.preference)
         message_id = None
         if given.text is not None:
-            message_id = provider.webhooks.inbound(given.number, given.sender, given.text)
+            message_id = provider.hear(given.number, given.sender, given.text)
         return JSONResponse({"id": message_id}, 202)
 
     async def messages(_request: Request) -> Response:

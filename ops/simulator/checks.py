@@ -10,17 +10,10 @@ import msgspec
 
 from ops.simulator import numbers
 from ops.simulator.answers import Refusal
+from ops.simulator.catalogue import Template
 
 RECIPIENT = re.compile(r"\+?[1-9][0-9]{7,14}\Z")
 FORBIDDEN_IN_PARAMETER = re.compile(r"[\n\t]| {5,}")
-
-
-class Template(msgspec.Struct, frozen=True):
-    """A template that the provider knows. Those it was never told about are taken as they come."""
-
-    name: str
-    language: str
-    parameters: int
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -28,6 +21,11 @@ class Request(msgspec.Struct, frozen=True):
     kind: str
     attempt_id: str | None
     content: dict[str, Any]
+
+    @property
+    def free(self) -> bool:
+        """Not a template: only within a day after the person's last message."""
+        return self.kind != "template"
 
 
 def check(body: bytes, templates: Mapping[tuple[str, str], Template]) -> Request | Refusal:
@@ -94,9 +92,14 @@ def _check_template(part: dict[str, Any], templates: Mapping[tuple[str, str], Te
     if isinstance(parameters, Refusal):
         return parameters
     known = templates.get((name, code))
-    if known is None and any(told == name for told, _ in templates):
-        return Refusal(132001, 404, "Template name does not exist in the translation", f"{name} {code}")
-    if known is not None and known.parameters != len(parameters):
+    if known is None or not known.approved:
+        return Refusal(
+            132001,
+            404,
+            "Template name does not exist in the translation",
+            f"template name ({name}) does not exist in {code}, or it is not approved",
+        )
+    if known.parameters != len(parameters):
         return Refusal(
             132000,
             400,

@@ -7,6 +7,9 @@ import msgspec
 MESSAGES_PER_S = 80  # of a sending number, over a sliding second
 PAIR_INTERVAL_S = 6.0  # of a (number, recipient)
 PAIR_BURST = 45
+DAY_S = 86_400.0
+WINDOW_S = DAY_S  # after a person's message to a number: what is no template may be sent to them from it
+PORTFOLIO_WINDOW_S = DAY_S  # of the people that all numbers together have written to outside of a window
 TEXT_CHARS_MAX = 4096
 CAPTION_CHARS_MAX = 1024
 PARAMETER_CHARS_MAX = 1024
@@ -15,6 +18,7 @@ BODY_BYTES_MAX = 65_536
 
 BODIES_KEPT_MAX = 200  # last messages, for whoever wants to look at one
 PAIRS_KEPT_MAX = 100_000
+WINDOWS_KEPT_MAX = 100_000
 RULES_MAX = 1_000
 WEBHOOKS_PENDING_MAX = 200_000
 CALLS_PAGE_MAX = 10_000
@@ -43,3 +47,4 @@ class Behaviour(msgspec.Struct, frozen=True):
     messages_per_s: int = MESSAGES_PER_S
     pair_interval_s: float = PAIR_INTERVAL_S
     pair_burst: int = PAIR_BURST
+    portfolio_people_max: int | None = None  # 250, 2,000, 10,000 or 100,000; None: the unlimited tier

@@ -14,8 +14,9 @@ import msgspec
 from ops.audit.provider_record import Call
 from ops.simulator import answers, numbers
 from ops.simulator.answers import Refusal
-from ops.simulator.checks import Request, Template, check
-from ops.simulator.limits import NumberRate, PairRate
+from ops.simulator.catalogue import Templates
+from ops.simulator.checks import Request, check
+from ops.simulator.limits import NumberRate, PairRate, PortfolioLimit, ServiceWindows
 from ops.simulator.numbers import Behaviour
 from ops.simulator.record import Record
 from ops.simulator.rules import Rule, Rules
@@ -45,6 +46,7 @@ class Provider:
         rng: random.Random,
         now: Callable[[], float],
         clock: Callable[[], float],
+        templates: Templates,
     ) -> None:
         self._token = token
         self.record = record
@@ -54,10 +56,17 @@ class Provider:
         self._clock = clock
         self.behaviour = Behaviour()
         self.rules = Rules()
-        self.templates: dict[tuple[str, str], Template] = {}
+        self.templates = templates
         self.last_messages: deque[dict[str, Any]] = deque(maxlen=numbers.BODIES_KEPT_MAX)
         self._number_rate = NumberRate()
         self._pair_rate = PairRate(numbers.PAIRS_KEPT_MAX)
+        self._windows = ServiceWindows(numbers.WINDOW_S, numbers.WINDOWS_KEPT_MAX)
+        self._portfolio = PortfolioLimit(numbers.PORTFOLIO_WINDOW_S)
+
+    def hear(self, number: str, sender: str, text: str) -> str | None:
+        """A person writes to the number, which opens their window; its id, where webhooks are on."""
+        self._windows.wrote(number, sender.removeprefix("+"), self._clock())
+        return self.webhooks.inbound(number, sender, text) if self.behaviour.webhooks else None
 
     async def send(self, number: str, authorization: str, body: bytes) -> Answer:
         """One call. Its line is in the record before this returns; the answer is a function of it."""
@@ -120,10 +129,16 @@ class Provider:
         if isinstance(request, Refusal):
             return request
         now, rules = self._clock(), self.behaviour
+        in_window = self._windows.is_open(number, request.to, now)
+        if request.free and not in_window:
+            return answers.OUTSIDE_WINDOW
         if not self._number_rate.admit(number, now, rules.messages_per_s):
             return answers.RATE_LIMIT
         if not self._pair_rate.admit(number, request.to, now, rules.pair_interval_s, rules.pair_burst):
             return answers.PAIR_LIMIT
+        limit = rules.portfolio_people_max
+        if limit is not None and not in_window and not self._portfolio.admit(request.to, now, limit):
+            return answers.PORTFOLIO_LIMIT
         return request
 
     def _accept(self, number: str, request: Request, rule: Rule | None) -> str:

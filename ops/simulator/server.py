@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ops.simulator.app import TRANSPORT, create_app
+from ops.simulator.catalogue import templates
 from ops.simulator.record import Record
 from ops.simulator.send import Provider
 from ops.simulator.webhooks import Webhooks
@@ -40,7 +41,15 @@ def build(settings: Settings, rng: random.Random) -> Provider:
     """The provider of this home: its record is `simulator/calls.jsonl`."""
     webhooks = Webhooks(settings.edge_url + WEBHOOK_PATH, settings.webhook_secret, rng, clock=time.monotonic)
     record = Record(settings.home / "simulator" / "calls.jsonl")
-    return Provider(settings.access_token, record, webhooks, rng, now=time.time, clock=time.monotonic)
+    return Provider(
+        settings.access_token,
+        record,
+        webhooks,
+        rng,
+        now=time.time,
+        clock=time.monotonic,
+        templates=templates(),
+    )
 
 
 def main(settings: Settings) -> int:

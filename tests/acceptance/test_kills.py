@@ -20,7 +20,7 @@ campaign_id: mortes-todos
 tenant_id: demo-personalidade
 name: Todos
 quiz_ids: [mortes]
-message: {kind: text, text: 'Obrigado por responder!'}
+message: {kind: template, template: obrigado, language: pt_BR}
 """
 
 

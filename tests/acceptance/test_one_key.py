@@ -39,7 +39,7 @@ def make_quiz(pipeline: Pipeline, tmp_path: Path) -> Make:
             "name: Quem quer\n"
             f"quiz_ids: [{quiz_id}]\n"
             "conditions: [{field: answers.quer, op: eq, values: [sim]}]\n"
-            "message: {kind: text, text: 'Obrigado por responder!'}\n"
+            "message: {kind: template, template: obrigado, language: pt_BR}\n"
         )
         saved = pipeline.quizstream("campaign", "save", str(campaign), "--json")
         assert saved.returncode == 0, saved.stderr

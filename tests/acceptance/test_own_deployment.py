@@ -38,7 +38,7 @@ campaign_id: obrigado
 tenant_id: acme
 name: Obrigado
 quiz_ids: [pesquisa]
-message: {kind: text, text: 'Obrigado por responder!'}
+message: {kind: template, template: obrigado, language: pt_BR}
 """
 ANA, BIA, CAIO, DUDA, EVA, FABIO = (f"+551198765000{n}" for n in range(1, 7))
 

@@ -18,7 +18,7 @@ tenant_id: demo-personalidade
 name: Todos
 quiz_ids: [{quiz}]
 conditions: [{{field: answers.cor, op: exists}}]
-message: {{kind: text, text: 'Obrigado por responder!'}}
+message: {{kind: template, template: obrigado, language: pt_BR}}
 """
 
 

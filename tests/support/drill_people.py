@@ -19,7 +19,7 @@ tenant_id: demo-personalidade
 name: Todos
 quiz_ids: [exercicio]
 conditions: [{{field: answers.cor, op: eq, values: [{colour}]}}]
-message: {{kind: text, text: 'Obrigado por responder!'}}
+message: {{kind: template, template: obrigado, language: pt_BR}}
 """
 # What replaying, rebuilding or restoring must not change.
 COUNTED = (

@@ -34,7 +34,13 @@ MONTH = date(2026, 3, 1)
 TENANT = "acme"
 NUMBER = "551100000001"
 GIVE_UP_S = 240.0  # of waiting for what must come: far longer than it takes
-TEXT = Message(kind="text", text="Hello {name}", variables=[Variable("name", "contact.name", fallback="you")])
+# Nobody has written to these numbers: a template of the simulated account (ops/simulator/templates.yaml).
+HELLO = Message(
+    kind="template",
+    template="ola",
+    language="pt_BR",
+    variables=[Variable("name", "contact.name", fallback="you")],
+)
 
 # Short enough for a test to see leases run out; nothing is asserted about how long anything takes.
 FAST: dict[str, Any] = {
@@ -90,7 +96,7 @@ class World:
         self.db.execute(f"INSERT INTO sender_numbers ({names}) VALUES ({places})", list(columns.values()))
         return number_id
 
-    def campaign(self, message: Message = TEXT, *, tenant_id: str = TENANT) -> str:
+    def campaign(self, message: Message = HELLO, *, tenant_id: str = TENANT) -> str:
         campaign_id = f"campaign-{uuid4().hex[:8]}"
         definition = Campaign(
             campaign_id=campaign_id,
@@ -229,6 +235,15 @@ class World:
         with urllib.request.urlopen(request, timeout=10) as response:
             text = response.read()
         return json.loads(text) if text else None
+
+    def writes(self, contact_id: str, number: str = NUMBER, text: str = "oi") -> None:
+        """The contact writes to the number: for a day it may send them more than templates."""
+        self.command("POST", "inbound", {"number": number, "sender": self.phone(contact_id), "text": text})
+
+    def approve(self, template: str, *, language: str = "pt_BR", parameters: int = 0) -> None:
+        """The provider approves a template of the account."""
+        given = {"name": template, "language": language, "parameters": parameters}
+        self.command("POST", "templates", given)
 
     def rule(self, do: str, **more: Any) -> None:
         self.command("POST", "rules", {"do": do, **more})

@@ -38,6 +38,7 @@ message:
   variables: [{name: dito, source: answers.dito, fallback: nada}]
 """
 LONG = "muito " * 200
+NUMBERS = ("551150010003", "551150010004")  # of the demo's tenant
 
 
 def topology_with(home: Path, **record_bytes_max: int) -> None:
@@ -68,7 +69,16 @@ def pipeline(stack: ServerUrls, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield running
 
 
+def writes(pipeline: Pipeline, phone: str) -> None:
+    """To every number of the tenant: the answer may then be a free text, as long as what was said."""
+    for number in NUMBERS:
+        body = json.dumps({"number": number, "sender": phone, "text": "oi"}).encode()
+        url = f"{pipeline.found.settings.simulator_url}/simulator/inbound"
+        urllib.request.urlopen(urllib.request.Request(url, body)).close()
+
+
 def post(pipeline: Pipeline, key: str, said: str, phone: str) -> str:
+    writes(pipeline, phone)
     url = f"{pipeline.found.settings.edge_url}/quiz/{QUIZ}/completions"
     body = json.dumps({"answers": {"dito": said}, "contact": {"phone": phone, "name": "Maria Segredo"}})
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}

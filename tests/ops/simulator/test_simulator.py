@@ -19,11 +19,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from ops.audit.provider_record import Call
+from ops.deployment.seed import SEEDS, read
 from ops.simulator.app import create_app
+from ops.simulator.catalogue import TEMPLATES_VARIABLE, templates
 from ops.simulator.limits import NumberRate, PairRate
 from ops.simulator.record import Record
 from ops.simulator.send import Provider
 from ops.simulator.webhooks import Webhooks
+from pipeline.errors import CannotStart
+from sinks.postgres.catalogue.campaigns import CampaignDraft
 
 TOKEN = "token"
 SECRET = b"secret"
@@ -90,7 +94,9 @@ class Simulator:
         rng = random.Random(1)
         self.webhooks = Webhooks(edge.url, SECRET, rng, time.monotonic)
         self.record = Record(folder / "calls.jsonl")
-        self.provider = Provider(TOKEN, self.record, self.webhooks, rng, self.clock, self.clock)
+        self.provider = Provider(
+            TOKEN, self.record, self.webhooks, rng, self.clock, self.clock, templates=templates({})
+        )
         # Its tests of broken connections need a real server: they are the sender's.
         self.http = TestClient(create_app(self.provider))
 
@@ -98,6 +104,11 @@ class Simulator:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = self.http.post(path, content=content, headers={"Authorization": f"Bearer {token}"})
         return answer.status_code, answer.json()
+
+    def hear(self, sender: str, number: str = NUMBER) -> None:
+        """The person writes to the number."""
+        given = {"number": number, "sender": sender, "text": "oi"}
+        assert self.http.post("/simulator/inbound", json=given).status_code == 202
 
     def wait_for_webhooks(self, count: int) -> None:
         for _ in range(1000):
@@ -119,6 +130,11 @@ def text(to: str = "5511987654321", body: str = "hello", **more: Any) -> dict[st
     return {"messaging_product": "whatsapp", "to": to, "type": "text", "text": {"body": body}, **more}
 
 
+def thanks(to: str = "5511987654321", **more: Any) -> dict[str, Any]:
+    """To anybody: a template."""
+    return {**template(name="obrigado"), "to": to, **more}
+
+
 def template(*parameters: str, name: str = "welcome", language: str = "pt_BR") -> dict[str, Any]:
     components = [{"type": "body", "parameters": [{"type": "text", "text": each} for each in parameters]}]
     part = {"name": name, "language": {"code": language}, "components": components}
@@ -130,8 +146,19 @@ def image(link: str = "https://example.com/a.png", **more: str) -> dict[str, Any
     return {"messaging_product": "whatsapp", "to": "5511987654321", "type": "image", "image": part}
 
 
-@pytest.mark.parametrize("body", [text(), template(), template("a", "b"), image(), image(caption="look")])
+@pytest.mark.parametrize(
+    "body",
+    [
+        text(),
+        thanks(),
+        template("a", name="ola"),
+        template("a", "b", name="clube_dos_12"),
+        image(),
+        image(caption="look"),
+    ],
+)
 def test_a_good_message_is_accepted_with_an_id(simulator: Simulator, body: dict[str, Any]) -> None:
+    simulator.hear("+5511987654321")
     status, answer = simulator.send(body)
     assert status == 200
     assert answer["contacts"] == [{"input": "5511987654321", "wa_id": "5511987654321"}]
@@ -160,6 +187,10 @@ def test_a_good_message_is_accepted_with_an_id(simulator: Simulator, body: dict[
         (template("a     b"), 132012),
         (template("only one", name="two"), 132000),
         (template(name="two", language="en"), 132001),
+        (template(name="nobody_made_it"), 132001),
+        (template(name="em_analise"), 132001),
+        (text(), 131047),
+        (image(), 131047),
     ],
 )
 def test_a_bad_message_is_refused_with_the_providers_code(
@@ -177,7 +208,7 @@ def calls_of(simulator: Simulator) -> list[Call]:
 
 
 def test_a_wrong_token_is_refused_and_written_down(simulator: Simulator) -> None:
-    status, answer = simulator.send(text(), token="stolen")
+    status, answer = simulator.send(thanks(), token="stolen")
     assert (status, answer["error"]["code"]) == (401, 190)
     assert [call.code for call in calls_of(simulator)] == [190]
 
@@ -185,21 +216,71 @@ def test_a_wrong_token_is_refused_and_written_down(simulator: Simulator) -> None
 def test_the_eighty_first_message_of_a_second_is_refused_and_the_next_second_is_free(
     simulator: Simulator,
 ) -> None:
-    answers = [simulator.send(text(to=f"55119{position:08d}"))[0] for position in range(81)]
+    answers = [simulator.send(thanks(to=f"55119{position:08d}"))[0] for position in range(81)]
     assert answers == [200] * 80 + [400]
     assert calls_of(simulator)[-1].code == 130429
     simulator.clock.now += 1.0
-    assert simulator.send(text())[0] == 200
+    assert simulator.send(thanks())[0] == 200
 
 
 def test_a_pair_borrows_forty_five_and_pays_one_back_each_six_seconds(simulator: Simulator) -> None:
-    answers = [simulator.send(text())[0] for _ in range(46)]
+    answers = [simulator.send(thanks())[0] for _ in range(46)]
     assert answers == [200] * 45 + [400]
     assert calls_of(simulator)[-1].code == 131056
-    assert simulator.send(text(to="5511000000000"))[0] == 200
+    assert simulator.send(thanks(to="5511000000000"))[0] == 200
     simulator.clock.now += 6.0
+    assert simulator.send(thanks())[0] == 200
+    assert simulator.send(thanks())[0] == 400
+
+
+def test_a_person_who_wrote_to_a_number_may_get_free_text_from_it_for_a_day(simulator: Simulator) -> None:
+    other = f"/v23.0/{int(NUMBER) + 1}/messages"
+    assert simulator.send(text())[1]["error"]["code"] == 131047
+    simulator.hear("+5511987654321")
+    assert [simulator.send(body)[0] for body in (text(), image())] == [200, 200]
+    assert simulator.send(text(), path=other)[1]["error"]["code"] == 131047
+    assert simulator.send(text(to="5511000000000"))[1]["error"]["code"] == 131047
+    simulator.clock.now += 86_399.0
     assert simulator.send(text())[0] == 200
-    assert simulator.send(text())[0] == 400
+    simulator.clock.now += 1.0
+    assert simulator.send(text())[1]["error"]["code"] == 131047
+    assert simulator.send(thanks())[0] == 200
+
+
+def test_a_portfolio_writes_to_so_many_people_a_day_from_all_its_numbers_together(
+    simulator: Simulator,
+) -> None:
+    simulator.http.patch("/simulator/behaviour", json={"portfolio_people_max": 250})
+    paths = [f"/v23.0/{int(NUMBER) + position}/messages" for position in range(2)]
+    people = [f"55119{position:08d}" for position in range(251)]
+
+    def send(position: int) -> tuple[int, dict[str, Any]]:
+        simulator.clock.now += 0.1
+        return simulator.send(thanks(to=people[position]), path=paths[position % 2])
+
+    assert [send(position)[0] for position in range(250)] == [200] * 250
+    assert send(250)[1]["error"]["code"] == 131048
+    assert send(7)[0] == 200  # not one more person
+    simulator.hear(people[250])
+    assert send(250)[0] == 200  # whose window is open does not count
+    simulator.clock.now += 86_400.0 - 26.0
+    assert [send(position)[0] for position in (249, 250)] == [200, 200]  # the first have left the 24 hours
+
+
+def test_the_demo_sends_approved_templates_only() -> None:
+    approved = templates({})
+    for campaign in read(SEEDS / "campaigns.yaml", list[CampaignDraft]):
+        message = campaign.message
+        known = approved[str(message.template), str(message.language)]
+        assert known.approved
+        assert known.parameters == len(message.variables)
+
+
+def test_a_file_of_templates_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "templates.yaml"
+    file.write_text("- {name: ola}")
+    with pytest.raises(CannotStart, match=r"templates.yaml cannot be read"):
+        templates({TEMPLATES_VARIABLE: str(file)})
 
 
 def test_limits_are_per_number_and_forget_who_is_long_gone() -> None:
@@ -215,7 +296,7 @@ def test_limits_are_per_number_and_forget_who_is_long_gone() -> None:
 def test_a_call_is_in_the_record_with_its_attempt_and_the_record_outlives_the_process(
     simulator: Simulator, tmp_path: Path, edge: Edge
 ) -> None:
-    simulator.send(text(biz_opaque_callback_data="attempt-1"))
+    simulator.send(thanks(biz_opaque_callback_data="attempt-1"))
     first = calls_of(simulator)[0]
     assert (first.number, first.to, first.attempt_id, first.status) == (
         NUMBER,
@@ -227,7 +308,7 @@ def test_a_call_is_in_the_record_with_its_attempt_and_the_record_outlives_the_pr
         file.write(b'{"at":1,"number":"55')  # the machine went down in the middle of a line
     again = Simulator(tmp_path, edge)
     with again.http:
-        again.send(text())
+        again.send(thanks())
         ids = [call.wamid for call in calls_of(again)]
         assert ids[0] == first.wamid
         assert len(set(ids)) == 2
@@ -254,7 +335,7 @@ def test_what_was_taken_is_told_signed_in_statuses_that_carry_the_attempt(
         | {"delivered_skipped_ratio": 0.0, "duplicate_ratio": 1.0},
     )
     edge.refusals = 1
-    _, answer = simulator.send(text(biz_opaque_callback_data="attempt-1"))
+    _, answer = simulator.send(thanks(biz_opaque_callback_data="attempt-1"))
     simulator.wait_for_webhooks(1)
     statuses = edge.statuses()
     said = [status["status"] for status in statuses]
@@ -269,9 +350,9 @@ def test_a_rule_hits_whom_it_names_after_those_it_lets_pass_and_as_often_as_it_s
 ) -> None:
     rule = {"do": "error", "code": 131026, "to": "5511987654321", "skip": 1, "count": 2}
     simulator.http.post("/simulator/rules", json=rule)
-    answers = [simulator.send(text())[0] for _ in range(4)]
+    answers = [simulator.send(thanks())[0] for _ in range(4)]
     assert answers == [200, 400, 400, 200]
-    assert simulator.send(text(to="5511000000000"))[0] == 200
+    assert simulator.send(thanks(to="5511000000000"))[0] == 200
     assert simulator.http.get("/simulator/rules").json()[0]["seen"] == 3
     assert [call.rule for call in calls_of(simulator)] == [None, "error", "error", None, None]
 
@@ -281,7 +362,7 @@ def test_a_rule_may_refuse_what_it_takes_and_fail_it_later(simulator: Simulator,
         "/simulator/rules",
         json={"do": "error", "code": 131000, "taken": True, "statuses": ["failed"], "retry_after_min": 2},
     )
-    answer = simulator.http.post(PATH, json=text(), headers={"Authorization": f"Bearer {TOKEN}"})
+    answer = simulator.http.post(PATH, json=thanks(), headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 500
     assert "estimated_time_to_regain_access" in answer.headers["x-business-use-case-usage"]
     simulator.wait_for_webhooks(1)
@@ -319,7 +400,7 @@ def test_a_person_can_write_stop_to_a_number(simulator: Simulator, edge: Edge) -
 
 
 def test_it_shows_health_and_numbers(simulator: Simulator) -> None:
-    simulator.send(text())
+    simulator.send(thanks())
     assert simulator.http.get("/health/ready").json()["ready"] is True
     metrics = simulator.http.get("/metrics").text
     assert 'quizstream_simulator_calls_total{answer="200"} 1.0' in metrics

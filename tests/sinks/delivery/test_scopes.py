@@ -80,6 +80,8 @@ def test_a_paused_template_and_a_stopped_tenant_wait_in_every_process(world: Wor
         Message(kind="template", template=name, language="pt_BR", variables=[]) for name in ("paused", "free")
     )
     world.simulator()
+    for template in (paused, free):
+        world.approve(str(template.template))
     two_senders(world)
     older = world.campaign(paused)
     first = world.deliveries(world.campaign(paused), 1)

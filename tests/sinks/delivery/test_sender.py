@@ -24,13 +24,16 @@ def test_each_kind_of_message_arrives_whole(world: World) -> None:
     name = Variable("name", "contact.name", fallback="amiga")
     score = Variable("score", "score")
     world.number()
+    world.simulator()
+    world.approve("welcome", language="en", parameters=2)
     for message in (
         Message(kind="text", text="Olá {name}, {score}!", variables=[name, score]),
-        Message(kind="template", template="welcome", variables=[score, name]),
+        Message(kind="template", template="welcome", language="en", variables=[score, name]),
         Message(kind="image", image_url="https://example.com/a.png", text="{name}", variables=[name]),
     ):
-        world.deliveries(world.campaign(message), variables='{"score": "8"}')
-    world.simulator()
+        (contact,) = world.deliveries(world.campaign(message), variables='{"score": "8"}')
+        if message.kind != "template":
+            world.writes(contact)
     world.sender()
     world.wait_for(sent=3)
     requests = [message["request"] for message in world.command("GET", "messages")]
@@ -133,11 +136,11 @@ def test_a_dead_token_pauses_the_number_and_loses_no_delivery(world: World) -> N
 
 def test_a_template_that_does_not_exist_stops_its_campaign_and_no_other(world: World) -> None:
     world.number()
-    bad = world.campaign(Message(kind="template", template="gone"))
+    bad = world.campaign(Message(kind="template", template="gone", language="en"))
     world.deliveries(bad, 40)
     world.deliveries(world.campaign(), 5)
     world.simulator()
-    world.command("POST", "templates", {"name": "gone", "language": "en", "parameters": 0})
+    world.approve("gone", language="pt_BR")  # in another language alone
     world.sender()
     world.wait_until(lambda: world.states().get("sent") == 5 and "leased" not in world.states())
     world.wait_until(lambda: "calling" not in world.states())
