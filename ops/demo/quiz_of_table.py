@@ -16,7 +16,7 @@ from sinks.postgres.connect import connect
 def quiz_for(database_url: str, table: AnswerTable, quiz_id: str, tenant_id: str) -> Quiz:
     """Return the quiz; create it in `tenant_id` (and the tenant) if it does not exist.
 
-    Raises HeaderInvalid if the existing quiz lacks a column of the table, and the catalogue's Refusal.
+    Raises HeaderInvalid if the existing quiz lacks a column of the table, and the catalogue's Rejection.
     """
     with connect(database_url, "replay") as connection:
         known = catalogue.get_quiz(connection, quiz_id)

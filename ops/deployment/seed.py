@@ -46,7 +46,7 @@ class SeedInvalid(OperatorError):
 def seed(found: Deployment, folder: Path = SEEDS) -> int:
     """Return the time from which every campaign is in force, in ms since the epoch.
 
-    Raises SeedInvalid for a file that cannot be read, and the catalogue's Refusal for invalid content.
+    Raises SeedInvalid for a file that cannot be read, and the catalogue's Rejection for invalid content.
     """
     settings = found.settings
     tenants = read(folder / "tenants.yaml", list[TenantSeed])

@@ -23,6 +23,8 @@ UV_LOCK = Path(__file__).with_name("uv.lock")
 SERVES = {"run": ("run", "test"), "test": ("test",)}  # the installed sets that satisfy each requested one
 
 
+# No `OperatorError` (pipeline/errors.py), as every other such error is: this runs before the project is
+# installed, with the machine's Python, and imports only the standard library.
 class CannotSetUp(Exception):
     """The setup failed. The message is one line: what is wrong, and what to do."""
 

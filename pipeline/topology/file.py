@@ -132,7 +132,6 @@ class Outbox(Strict, frozen=True):
 class Sender(Strict, frozen=True):
     messages_per_s: Positive
     in_flight_max: Positive
-    queue_wait_max_s: Seconds
     lease_s: Seconds
     number_lease_s: Seconds
     claim_batch_max: Positive

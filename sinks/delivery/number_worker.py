@@ -35,7 +35,7 @@ class NumberWorker:
         self._limiter: Limiter[Sendable] = Limiter(
             pace=number.pace or Pace(settings.messages_per_s),
             in_flight_max=settings.in_flight_max,
-            queue_wait_max_s=min(settings.queue_wait_max_s, settings.lease_s * LEASES_LEFT_MIN_RATIO),
+            queue_wait_max_s=settings.lease_s * LEASES_LEFT_MIN_RATIO,
             clock=shared.clock,
         )
         self._calls = Calls(number, provider, client, self._lines, self._limiter, shared)

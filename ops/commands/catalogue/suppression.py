@@ -171,10 +171,10 @@ def export(
 
 def _contact(connection: Connection, key: bytes, tenant: str, phone: str) -> str:
     from schemas.phones import Rejected
-    from sinks.postgres.catalogue.suppressions import SuppressionRefused, contact_of_phone, require_key
+    from sinks.postgres.catalogue.suppressions import SuppressionRejected, contact_of_phone, require_key
 
     require_key(connection, key, tenant)
     contact = contact_of_phone(key, tenant, phone)
     if isinstance(contact, Rejected):
-        raise SuppressionRefused("the phone", [contact.detail])
+        raise SuppressionRejected("the phone", [contact.detail])
     return contact

@@ -14,7 +14,7 @@ from schemas.codec import codec
 from schemas.ids import campaign_key, campaign_month
 from schemas.records import Campaign, Condition, Message, Quiz
 from sinks.postgres.catalogue.quizzes import BAD_ID, ID, get_quiz
-from sinks.postgres.catalogue.refusals import Refusal, UnknownTenant
+from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
 from sinks.postgres.queries import load_queries
@@ -43,11 +43,11 @@ class CampaignDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: int = 0
 
 
-class CampaignRefused(Refusal):
+class CampaignRejected(Rejection):
     """The campaign cannot be saved."""
 
 
-class UnknownCampaign(Refusal):
+class UnknownCampaign(Rejection):
     """There is no such campaign."""
 
     def __init__(self, campaign_id: str) -> None:
@@ -60,7 +60,7 @@ def save_campaign(connection: Connection, draft: CampaignDraft, limits: Limits, 
     - A new version applies to completions accepted from `limits.activation_delay_ms` after `now_ms`, and
       after its predecessor came into force.
     - A cancelled campaign stays cancelled.
-    - Raises `CampaignRefused` with every problem: unknown quiz, conditions that can never be evaluated, a
+    - Raises `CampaignRejected` with every problem: unknown quiz, conditions that can never be evaluated, a
       message that could be empty or incomplete, a limit; and `UnknownTenant`.
     """
     with connection.transaction():
@@ -68,17 +68,17 @@ def save_campaign(connection: Connection, draft: CampaignDraft, limits: Limits, 
             raise UnknownTenant(draft.tenant_id)
         problems = _problems(connection, draft, limits)
         if problems:
-            raise CampaignRefused(draft.campaign_id, problems)
+            raise CampaignRejected(draft.campaign_id, problems)
         month = campaign_month(now_ms)
         connection.execute(QUERIES["begin_campaign"], [draft.campaign_id, draft.tenant_id, month, now_ms])
         tenant_id, month, cancelled = _locked(connection, draft.campaign_id)
         if tenant_id != draft.tenant_id:
-            raise CampaignRefused(draft.campaign_id, ["it belongs to another tenant"])
+            raise CampaignRejected(draft.campaign_id, ["it belongs to another tenant"])
         newest = newest_campaign(connection, draft.campaign_id)
         if newest is not None and _says_the_same(draft, newest, cancelled=cancelled):
             return newest
         if cancelled:
-            raise CampaignRefused(draft.campaign_id, ["it was cancelled: save it under another id"])
+            raise CampaignRejected(draft.campaign_id, ["it was cancelled: save it under another id"])
         return _append(connection, _next(draft, newest, month, limits, now_ms))
 
 

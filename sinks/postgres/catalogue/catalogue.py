@@ -14,7 +14,7 @@ from schemas.codec import codec
 from schemas.records import Token
 from sinks.postgres.catalogue.campaigns import (
     CampaignDraft,
-    CampaignRefused,
+    CampaignRejected,
     UnknownCampaign,
     cancel_campaign,
     newest_campaign,
@@ -22,15 +22,15 @@ from sinks.postgres.catalogue.campaigns import (
 )
 from sinks.postgres.catalogue.numbers import (
     NumberDraft,
-    NumberRefused,
+    NumberRejected,
     UnknownNumber,
     list_numbers,
     save_number,
 )
-from sinks.postgres.catalogue.quizzes import QuizDraft, QuizRefused, get_quiz, list_quizzes, save_quiz
-from sinks.postgres.catalogue.refusals import Refusal, UnknownTenant
+from sinks.postgres.catalogue.quizzes import QuizDraft, QuizRejected, get_quiz, list_quizzes, save_quiz
+from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.catalogue.suppressions import list_suppressions, suppress, unsuppress
-from sinks.postgres.catalogue.tenants import EVERY_TENANT, TenantRefused, list_tenants, save_tenant
+from sinks.postgres.catalogue.tenants import EVERY_TENANT, TenantRejected, list_tenants, save_tenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
 from sinks.postgres.queries import load_queries
@@ -38,13 +38,13 @@ from sinks.postgres.queries import load_queries
 __all__ = [
     "EVERY_TENANT",
     "CampaignDraft",
-    "CampaignRefused",
+    "CampaignRejected",
     "NumberDraft",
-    "NumberRefused",
+    "NumberRejected",
     "QuizDraft",
-    "QuizRefused",
-    "Refusal",
-    "TenantRefused",
+    "QuizRejected",
+    "Rejection",
+    "TenantRejected",
     "UnknownCampaign",
     "UnknownNumber",
     "UnknownTenant",

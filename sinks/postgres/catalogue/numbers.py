@@ -12,7 +12,7 @@ import msgspec
 
 from sinks import providers
 from sinks.connection import Endpoint
-from sinks.postgres.catalogue.refusals import Refusal
+from sinks.postgres.catalogue.rejections import Rejection
 from sinks.postgres.catalogue.tenants import EVERY_TENANT, tenant_exists
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
@@ -39,11 +39,11 @@ class NumberDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     messages_per_minute: int | None = None  # for a slow number; it wins over messages_per_s
 
 
-class NumberRefused(Refusal):
+class NumberRejected(Rejection):
     """The number cannot be saved."""
 
 
-class UnknownNumber(Refusal):
+class UnknownNumber(Rejection):
     """There is no such number."""
 
     def __init__(self, number_id: str) -> None:
@@ -73,14 +73,14 @@ class Number(NamedTuple):
 def save_number(connection: Connection, draft: NumberDraft) -> bool:
     """Makes or changes a sending number; its lease and state stay. Returns whether anything changed.
 
-    Raises `NumberRefused` with every problem found: an unknown provider or tenant, an address that is not a
+    Raises `NumberRejected` with every problem found: an unknown provider or tenant, an address that is not a
     plain http(s) URL, a credential that is not the name of an environment variable.
     """
     problems = _problems(draft)
     if draft.tenant_id != EVERY_TENANT and not tenant_exists(connection, draft.tenant_id):
         problems.append(f'there is no tenant "{draft.tenant_id}"')
     if problems:
-        raise NumberRefused(draft.number_id, problems)
+        raise NumberRejected(draft.number_id, problems)
     return (
         connection.execute(
             QUERIES["save_number"],

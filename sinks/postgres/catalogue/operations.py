@@ -21,7 +21,7 @@ from sinks.postgres.catalogue.campaigns import (
 from sinks.postgres.catalogue.catalogue import save_token, token_hash
 from sinks.postgres.catalogue.numbers import NumberDraft, save_number
 from sinks.postgres.catalogue.quizzes import QuizDraft, get_quiz, save_quiz
-from sinks.postgres.catalogue.refusals import UnknownTenant
+from sinks.postgres.catalogue.rejections import UnknownTenant
 from sinks.postgres.catalogue.suppressions import suppress, unsuppress
 from sinks.postgres.catalogue.tenants import EVERY_TENANT, save_tenant, tenant_exists
 from sinks.postgres.connect import Connection
@@ -35,7 +35,7 @@ class _Versioned(Protocol):
 
 
 def add_tenant(connection: Connection, actor: str, tenant_id: str, name: str) -> bool:
-    """Makes or renames a tenant; returns whether anything changed. Raises `TenantRefused`."""
+    """Makes or renames a tenant; returns whether anything changed. Raises `TenantRejected`."""
     with connection.transaction():
         changed = save_tenant(connection, tenant_id, name)
         if changed:
@@ -44,7 +44,7 @@ def add_tenant(connection: Connection, actor: str, tenant_id: str, name: str) ->
 
 
 def add_quiz(connection: Connection, actor: str, draft: QuizDraft, now_ms: int) -> Quiz:
-    """The quiz as stored. Raises `QuizRefused` and `UnknownTenant`."""
+    """The quiz as stored. Raises `QuizRejected` and `UnknownTenant`."""
     with connection.transaction():
         before = get_quiz(connection, draft.quiz_id)
         quiz = save_quiz(connection, draft, now_ms)
@@ -56,7 +56,7 @@ def add_quiz(connection: Connection, actor: str, draft: QuizDraft, now_ms: int) 
 def add_campaign(
     connection: Connection, actor: str, draft: CampaignDraft, limits: Limits, now_ms: int
 ) -> Campaign:
-    """The campaign's newest version. Raises `CampaignRefused` and `UnknownTenant`."""
+    """The campaign's newest version. Raises `CampaignRejected` and `UnknownTenant`."""
     with connection.transaction():
         before = newest_campaign(connection, draft.campaign_id)
         campaign = save_campaign(connection, draft, limits, now_ms)
@@ -77,7 +77,7 @@ def end_campaign(connection: Connection, actor: str, campaign_id: str, now_ms: i
 
 
 def add_number(connection: Connection, actor: str, draft: NumberDraft) -> bool:
-    """Makes or changes a number; returns whether anything changed. Raises `NumberRefused`."""
+    """Makes or changes a number; returns whether anything changed. Raises `NumberRejected`."""
     with connection.transaction():
         changed = save_number(connection, draft)
         if changed:

@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.codec import codec
 from schemas.records import Question, Quiz
-from sinks.postgres.catalogue.refusals import Refusal, UnknownTenant
+from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.outbox import enqueue
@@ -35,11 +35,11 @@ class QuizDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     open: bool = True
 
 
-class QuizRefused(Refusal):
+class QuizRejected(Rejection):
     """The quiz cannot be saved."""
 
 
-class UnknownQuiz(Refusal):
+class UnknownQuiz(Rejection):
     """There is no such quiz."""
 
     def __init__(self, quiz_id: str) -> None:
@@ -70,19 +70,19 @@ def list_quizzes(
 def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
     """Save a draft; return the stored quiz, with the next version if `draft` changes it.
 
-    Raises `QuizRefused`: bad id, question without or with another's id, or a quiz of another tenant; and
+    Raises `QuizRejected`: bad id, question without or with another's id, or a quiz of another tenant; and
     `UnknownTenant`.
     """
     problems = _quiz_problems(draft)
     if problems:
-        raise QuizRefused(draft.quiz_id, problems)
+        raise QuizRejected(draft.quiz_id, problems)
     with connection.transaction():
         if connection.execute(QUERIES["tenant_exists"], [draft.tenant_id]).fetchone() is None:
             raise UnknownTenant(draft.tenant_id)
         connection.execute(QUERIES["begin_quiz"], [draft.quiz_id, draft.tenant_id, now_ms])
         before = _quiz(draft.quiz_id, connection.execute(QUERIES["lock_quiz"], [draft.quiz_id]).fetchone())
         if before is None or before.tenant_id != draft.tenant_id:
-            raise QuizRefused(draft.quiz_id, ["it belongs to another tenant"])
+            raise QuizRejected(draft.quiz_id, ["it belongs to another tenant"])
         after = msgspec.structs.replace(before, title=draft.title, questions=draft.questions, open=draft.open)
         if before.version > 0 and after == before:
             return before

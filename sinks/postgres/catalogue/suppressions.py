@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from schemas.ids import contact_id as contact_id_of
 from schemas.phones import Rejected, read
-from sinks.postgres.catalogue.refusals import Refusal, UnknownTenant
+from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.catalogue.tenants import tenant_exists
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
@@ -19,7 +19,7 @@ from sinks.postgres.queries import load_queries
 QUERIES = load_queries(Path(__file__).with_name("suppressions.sql"))
 
 
-class SuppressionRefused(Refusal):
+class SuppressionRejected(Rejection):
     """The suppression cannot be saved. Shows no phone."""
 
 
@@ -59,7 +59,7 @@ def contact_of_phone(key: bytes, tenant_id: str, written: str) -> str | Rejected
 
 
 def require_key(connection: Connection, key: bytes, tenant_id: str) -> None:
-    """Raises `UnknownTenant`, and `SuppressionRefused` where `key` is not the one that made the contacts.
+    """Raises `UnknownTenant`, and `SuppressionRejected` where `key` is not the one that made the contacts.
 
     With another key every id would be another, and the suppression would stop nothing. A tenant without a
     contact proves nothing.
@@ -71,7 +71,7 @@ def require_key(connection: Connection, key: bytes, tenant_id: str) -> None:
         return
     known_id, phone = cast(tuple[str, str], row)
     if contact_id_of(key, tenant_id, phone) != known_id:
-        raise SuppressionRefused(
+        raise SuppressionRejected(
             tenant_id,
             ["QUIZSTREAM_CONTACT_KEY is not the key of this deployment: the phone would be another contact"],
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sinks.postgres.catalogue.quizzes import BAD_ID, ID
-from sinks.postgres.catalogue.refusals import Refusal
+from sinks.postgres.catalogue.rejections import Rejection
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.page import Page, page_of
@@ -18,7 +18,7 @@ EVERY_TENANT = "*"  # in the place of a tenant's id: of a number or a token that
 NAME_CHARS_MAX = 200
 
 
-class TenantRefused(Refusal):
+class TenantRejected(Rejection):
     """The tenant cannot be saved."""
 
 
@@ -29,14 +29,14 @@ class Tenant(NamedTuple):
 
 
 def save_tenant(connection: Connection, tenant_id: str, name: str) -> bool:
-    """Makes or renames a tenant; returns whether anything changed. Raises `TenantRefused`."""
+    """Makes or renames a tenant; returns whether anything changed. Raises `TenantRejected`."""
     problems = []
     if not ID.fullmatch(tenant_id):
         problems.append(BAD_ID)
     if not 0 < len(name.strip()) <= NAME_CHARS_MAX:
         problems.append(f"its name must have 1 to {NAME_CHARS_MAX} characters")
     if problems:
-        raise TenantRefused(tenant_id, problems)
+        raise TenantRejected(tenant_id, problems)
     return connection.execute(QUERIES["save_tenant"], [tenant_id, name]).rowcount == 1
 
 

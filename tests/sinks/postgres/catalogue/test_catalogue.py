@@ -8,10 +8,10 @@ import pytest
 from schemas.records import Condition, Message, Question, Variable
 from sinks.postgres.catalogue.catalogue import (
     CampaignDraft,
-    CampaignRefused,
+    CampaignRejected,
     NumberDraft,
     QuizDraft,
-    QuizRefused,
+    QuizRejected,
     UnknownCampaign,
     UnknownTenant,
     cancel_campaign,
@@ -65,13 +65,13 @@ def test_a_quiz_has_a_new_version_for_each_change_and_none_without(shop: Corner)
 
 def test_a_quiz_that_cannot_work_is_refused_with_every_reason(shop: Corner) -> None:
     save_tenant(shop.connection, "other", "Another")
-    with pytest.raises(QuizRefused) as twice:
+    with pytest.raises(QuizRejected) as twice:
         save_quiz(
             shop.connection,
             changed(QUIZ, quiz_id="a/b", questions=[Question("x"), Question("x"), Question(" ")]),
             0,
         )
-    with pytest.raises(QuizRefused, match="belongs to another tenant"):
+    with pytest.raises(QuizRejected, match="belongs to another tenant"):
         save_quiz(shop.connection, changed(QUIZ, tenant_id="other"), 0)
     with pytest.raises(UnknownTenant):
         save_quiz(shop.connection, changed(QUIZ, quiz_id="new", tenant_id="nobody"), 0)
@@ -104,7 +104,7 @@ def test_a_cancelled_campaign_stays_cancelled(shop: Corner) -> None:
     assert (last.version, last.active) == (2, False)
     assert cancel_campaign(shop.connection, "club", NOW_MS + 9000) == saved(shop) == last
     assert shop.told("campaigns")[-1] == newest_campaign(shop.connection, "club") == last
-    with pytest.raises(CampaignRefused, match="was cancelled"):
+    with pytest.raises(CampaignRejected, match="was cancelled"):
         saved(shop, changed(CAMPAIGN, priority=9))
     with pytest.raises(UnknownCampaign):
         cancel_campaign(shop.connection, "nothing", NOW_MS)
@@ -126,7 +126,7 @@ def test_a_cancelled_campaign_stays_cancelled(shop: Corner) -> None:
     ],
 )  # fmt: skip
 def test_a_campaign_that_cannot_work_is_refused(shop: Corner, changes: dict[str, Any], problem: str) -> None:
-    with pytest.raises(CampaignRefused, match=problem):
+    with pytest.raises(CampaignRejected, match=problem):
         saved(shop, changed(CAMPAIGN, **changes))
 
     assert shop.rows("SELECT 1 FROM campaigns") == shop.told("campaigns") == []
@@ -135,7 +135,7 @@ def test_a_campaign_that_cannot_work_is_refused(shop: Corner, changes: dict[str,
 def test_a_campaign_on_a_quiz_of_another_tenant_is_refused(shop: Corner) -> None:
     save_tenant(shop.connection, "other", "Another")
 
-    with pytest.raises(CampaignRefused, match='no quiz "iq"'):
+    with pytest.raises(CampaignRejected, match='no quiz "iq"'):
         saved(shop, changed(CAMPAIGN, tenant_id="other"))
 
 

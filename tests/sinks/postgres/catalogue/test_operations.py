@@ -13,7 +13,7 @@ from schemas.records import Message, Question
 from sinks.delivery.stop_switch import hold_number, release_number, stop_sending, stops
 from sinks.postgres.audit_log import entries
 from sinks.postgres.catalogue.campaigns import CampaignDraft
-from sinks.postgres.catalogue.numbers import NumberDraft, NumberRefused, UnknownNumber, list_numbers
+from sinks.postgres.catalogue.numbers import NumberDraft, NumberRejected, UnknownNumber, list_numbers
 from sinks.postgres.catalogue.operations import (
     add_campaign,
     add_number,
@@ -25,14 +25,14 @@ from sinks.postgres.catalogue.operations import (
     remove_suppression,
 )
 from sinks.postgres.catalogue.quizzes import QuizDraft, list_quizzes
-from sinks.postgres.catalogue.refusals import UnknownTenant
+from sinks.postgres.catalogue.rejections import UnknownTenant
 from sinks.postgres.catalogue.suppressions import (
-    SuppressionRefused,
+    SuppressionRejected,
     contact_of_phone,
     list_suppressions,
     require_key,
 )
-from sinks.postgres.catalogue.tenants import TenantRefused, list_tenants
+from sinks.postgres.catalogue.tenants import TenantRejected, list_tenants
 from tests.support.samples import NOW_MS
 from tests.support.sinks import Corner
 
@@ -88,11 +88,11 @@ def test_every_action_leaves_one_entry_and_its_repetition_none(acme: Corner) -> 
 
 def test_an_action_that_is_refused_changes_nothing_and_leaves_no_entry(acme: Corner) -> None:
     before = told(acme)
-    with pytest.raises(NumberRefused):
+    with pytest.raises(NumberRejected):
         add_number(acme.connection, ANA, msgspec.structs.replace(NUMBER, tenant_id="other"))
     with pytest.raises(UnknownTenant):
         change_token(acme.connection, ANA, "secret", "other")
-    with pytest.raises(TenantRefused, match="its id must be letters"):
+    with pytest.raises(TenantRejected, match="its id must be letters"):
         add_tenant(acme.connection, ANA, "*", "Everybody")
     assert told(acme) == before
 
@@ -114,7 +114,7 @@ def test_an_action_that_is_refused_changes_nothing_and_leaves_no_entry(acme: Cor
     ],
 )
 def test_a_number_that_cannot_send_is_refused(acme: Corner, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(NumberRefused, match=said) as refused:
+    with pytest.raises(NumberRejected, match=said) as refused:
         add_number(acme.connection, ANA, msgspec.structs.replace(NUMBER, **changes))
     assert "secret" not in str(refused.value)
 
@@ -192,7 +192,7 @@ def test_another_contact_key_than_the_deployments_is_refused(acme: Corner) -> No
         [contact_id(KEY, "acme", PHONE), PHONE],
     )
     require_key(acme.connection, KEY, "acme")
-    with pytest.raises(SuppressionRefused, match="QUIZSTREAM_CONTACT_KEY"):
+    with pytest.raises(SuppressionRejected, match="QUIZSTREAM_CONTACT_KEY"):
         require_key(acme.connection, b"another key", "acme")
     with pytest.raises(UnknownTenant):
         require_key(acme.connection, KEY, "other")

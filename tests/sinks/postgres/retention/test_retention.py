@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.topology.file import Retention
 from schemas.records import Message
-from sinks.postgres.catalogue.campaigns import CampaignDraft, CampaignRefused, save_campaign
+from sinks.postgres.catalogue.campaigns import CampaignDraft, CampaignRejected, save_campaign
 from sinks.postgres.catalogue.catalogue import save_token
 from sinks.postgres.partitions import EPOCH, Partition, create
 from sinks.postgres.retention.catalogue import RULES, Deleted
@@ -174,7 +174,7 @@ def test_the_id_of_a_campaign_whose_deliveries_are_gone_is_never_active_again(
         questions='[{"question_id": "a", "text": "A?"}]',
     )  # fmt: skip
     draft = CampaignDraft("ended", "acme", "Again", ["q"], Message(kind="text", text="hello"))
-    with pytest.raises(CampaignRefused):
+    with pytest.raises(CampaignRejected):
         save_campaign(corner.connection, draft, corner.topology.campaigns, int(ago(0).timestamp() * 1000))
 
 

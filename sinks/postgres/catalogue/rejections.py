@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.errors import OperatorError
 
 
-class Refusal(OperatorError):
+class Rejection(OperatorError):
     """`problems` has one line for each; nothing was saved."""
 
     def __init__(self, subject: str, problems: Sequence[str]) -> None:
@@ -16,7 +16,7 @@ class Refusal(OperatorError):
         self.problems = tuple(problems)
 
 
-class UnknownTenant(Refusal):
+class UnknownTenant(Rejection):
     """Save the tenant first."""
 
     def __init__(self, tenant_id: str) -> None:
