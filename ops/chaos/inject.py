@@ -23,6 +23,7 @@ from ops.chaos.provider import Provider, rules_of
 from ops.chaos.proxy import Mode
 from ops.chaos.schedule import Fault
 from ops.chaos.servers import Servers
+from ops.embedded.stack import broker_name
 from ops.locate import Deployment
 from ops.processes.process_state import State
 from pipeline.runtime import clock
@@ -94,6 +95,7 @@ class Injector:
             "process": self._process,
             "worker": self._join,
             "kafka": self._kafka,
+            "server": self._server,
             "postgres": self._postgres,
             "clock": self._clock,
             "valkey": self._valkey,
@@ -171,10 +173,17 @@ class Injector:
                 gone = [one, 1 + one % kafka.count]
             case _:
                 gone = [one]
-        kafka.kill_broker(*gone)
+        self._subject.servers.kill_brokers(*gone)
         time.sleep(fault.duration_s)
-        kafka.start_broker(*gone)
+        self._subject.servers.start_brokers(*gone)
         return f"brokers {gone}, {self._edge_serves()}"
+
+    def _server(self, fault: Fault) -> str:
+        servers = self._subject.servers
+        if fault.target != "kafka":
+            return servers.kill_watched(fault.target, BACK_TIMEOUT_S)
+        one = 1 + int(fault.size * servers.kafka.count) % servers.kafka.count
+        return f"{servers.kill_watched(broker_name(one), BACK_TIMEOUT_S)}, {self._edge_serves()}"
 
     def _restart(self, fault: Fault) -> str:
         servers = self._subject.servers

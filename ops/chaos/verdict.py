@@ -10,7 +10,7 @@ import msgspec
 
 from ops.audit.ledger_audit import Report
 from ops.audit.provider_record import Call, certainly_not_sent
-from ops.chaos.schedule import Fault, FaultClass
+from ops.chaos.schedule import BY_KIND, Fault, FaultClass
 from ops.chaos.watcher import Violation
 
 DRAIN_S_MAX = 60.0
@@ -221,7 +221,7 @@ def outage_seconds(events: Iterable[Event], load_s: float) -> set[int]:
         fault = event.fault
         if fault.kind == "clock.jump":
             continue
-        if fault.kind.startswith("kafka.") or fault.target in ("edge", "clients-edge", "edge-kafka"):
+        if fault.target in ("kafka", "edge", "clients-edge", "edge-kafka"):
             seconds.update(range(int(event.begun_s), int(event.ended_s + RECOVERY_S) + 1))
     return {second for second in seconds if second < load_s}
 
@@ -236,12 +236,24 @@ def _pace(seen: Seen, accepted_per_s_min: float) -> Gate:
 
 
 def counts_by_class(events: Iterable[Event]) -> dict[str, int]:
-    return dict(Counter(event.fault.kind for event in events if not event.failed))
+    """Return kind -> faults that were survived, without those of a part that no process uses."""
+    return dict(Counter(event.fault.kind for event in events if not event.failed and not _uncounted(event)))
+
+
+def uncounted(events: Iterable[Event]) -> dict[str, int]:
+    """Return reason -> faults that were injected and prove nothing."""
+    return dict(Counter(_uncounted(event) for event in events if not event.failed and _uncounted(event)))
+
+
+def _uncounted(event: Event) -> str:
+    known = BY_KIND.get(event.fault.kind)
+    return "" if known is None else known.uncounted
 
 
 def _injected(seen: Seen, classes: Iterable[FaultClass], each_min: int) -> Gate:
     counts = counts_by_class(seen.events)
-    rare = [one.kind for one in classes if counts.get(one.kind, 0) < each_min]
+    counted = [one.kind for one in classes if not one.uncounted]
+    rare = [kind for kind in counted if counts.get(kind, 0) < each_min]
     failed = [
         f"{event.fault.kind} {event.fault.target}: {event.failed}" for event in seen.events if event.failed
     ]

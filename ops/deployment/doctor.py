@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ops.embedded import server_state
 from ops.embedded.home import FREE_BYTES_MIN, Home
+from ops.embedded.server_state import ServerState, exit_text
+from ops.embedded.stack import DATABASE_ENV, KAFKA_ENV, REDIS_ENV
 from ops.processes import process_state
 from ops.processes.process_state import State
 from pipeline.runtime.settings import Settings
@@ -107,11 +111,17 @@ def _one_line(error: Exception) -> str:
 
 
 def _server_checks() -> list[Check]:
+    servers = (
+        ("kafka", KAFKA_ENV, _kafka),
+        ("postgres", DATABASE_ENV, _postgres),
+        ("valkey", REDIS_ENV, _valkey),
+    )
     return [
         Check("home", _home, f"free some space on its disk, or set QUIZSTREAM_HOME to another; then {START}"),
-        Check("kafka", _kafka, f"{START}, or check KAFKA_BOOTSTRAP_SERVERS"),
-        Check("postgres", _postgres, f"{START}, or check DATABASE_URL"),
-        Check("valkey", _valkey, f"{START}, or check REDIS_URL"),
+        *(
+            Check(name, server_check(name, variable, ask), f"{START}, or check {variable}")
+            for name, variable, ask in servers
+        ),
     ]
 
 
@@ -151,7 +161,71 @@ def _valkey(settings: Settings) -> str:
 
     with redis.Redis.from_url(settings.redis_url, socket_timeout=ANSWER_TIMEOUT_S) as client:
         client.ping()
-        return f"answers, {client.dbsize()} keys"
+        return f"answers, {client.dbsize()} keys; no process uses it yet"
+
+
+def server_check(name: str, variable: str, ask: Callable[[Settings], str]) -> Callable[[Settings], str]:
+    """Return `ask` with what the owner of the home knows about its servers of this name.
+
+    While an owner runs, `quizstream up` is refused: the remedy is then another one.
+    """
+
+    def asked(settings: Settings) -> str:
+        home = Home(settings.home)
+        owned = server_state.read(home.server_states_file)
+        if owned is None or not _alive(owned.owner_pid):
+            return ask(settings)
+        servers = {
+            one: state for one, state in owned.servers.items() if one == name or one.startswith(f"{name}-")
+        }
+        history = "; ".join(
+            _history(one, state, time.time())
+            for one, state in servers.items()
+            if state.ended_at_s is not None
+        )
+        remedy = (
+            f"process {owned.owner_pid} starts it again; read {home.logs / name}*.log; "
+            f"if it does not come back: `quizstream down`, then `quizstream up`"
+            if servers
+            else f"start the server that {variable} names"
+        )
+        try:
+            found = ask(settings)
+        except Exception as error:
+            cause = history or ("it runs but does not answer" if servers else "")
+            raise Ailing(f"{cause}: {error}" if cause else str(error), remedy) from error
+        found = f"{found}; {history}" if history else found
+        if any(state.state is not State.READY for state in servers.values()):
+            raise Warned(found, remedy)
+        return found
+
+    return asked
+
+
+def _history(name: str, server: ServerState, now_s: float) -> str:
+    """`kafka-1 ended 12 s ago (SIGKILL), 2 restarts, is started again in 3 s`."""
+    ended_ago_s = max(0.0, now_s - (server.ended_at_s or now_s))
+    text = f"{name} ended {ended_ago_s:.0f} s ago ({exit_text(server.last_exit)}), {server.restarts} restarts"
+    if server.problem:
+        text += f", the last start failed: {server.problem}"
+    match server.state:
+        case State.WAITING:
+            due_in_s = max(0.0, (server.next_start_at_s or now_s) - now_s)
+            return f"{text}, is started again in {due_in_s:.0f} s"
+        case State.READY:
+            return f"{text}, runs again"
+        case state:
+            return f"{text}, {state.value}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _process_checks(settings: Settings, health_urls: Mapping[str, str]) -> list[Check]:
@@ -188,9 +262,20 @@ def _serves(name: str, url: str) -> Callable[[Settings], str]:
             said = error.read(DETAIL_CHARACTERS_MAX).decode("utf-8", "replace")
             raise Ailing(f"{url} answers {error.code}: {said}{_restarts(settings, name)}") from error
         except OSError as error:
-            raise Ailing(f"{url} does not answer ({error}){_restarts(settings, name)}", START) from error
+            raise Ailing(
+                f"{url} does not answer ({error}){_restarts(settings, name)}", _start_remedy(settings, name)
+            ) from error
 
     return ask
+
+
+def _start_remedy(settings: Settings, name: str) -> str:
+    """A supervisor that runs starts its processes itself, and refuses a second one beside it."""
+    home = Home(settings.home)
+    told = process_state.read(home.state_file)
+    if told is None or name not in told.processes or not _alive(told.supervisor_pid):
+        return START
+    return f"process {told.supervisor_pid} starts it again; read {home.logs / name}.log"
 
 
 def _restarts(settings: Settings, name: str) -> str:

@@ -22,7 +22,7 @@ from ops.embedded.stack import EmbeddedStack
 from ops.locate import Deployment
 from ops.monitoring import lag_metrics
 from ops.processes import table
-from ops.processes.metrics import Metrics
+from ops.processes.metrics import Metrics, ServerMetrics
 from ops.processes.supervisor import Supervisor
 from pipeline.errors import CannotStart, OperatorError
 from pipeline.runtime import health
@@ -70,6 +70,7 @@ def running(
         found = replace(found, settings=settings)
         with view.doing("Topics, tables and the demo seeds" if demo else "Topics and tables"):
             effective_at_ms = prepare(found, demo=demo)
+        stack.watch(view.say, ServerMetrics())
         with _supervised(found, home, ports, stack.inherited_fds, view) as supervisor:
             yield Running(found, supervisor, effective_at_ms)
     finally:

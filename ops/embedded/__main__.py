@@ -43,6 +43,7 @@ def main() -> int:
             for name, value in urls.as_env().items():
                 print(f"export {name}={shlex.quote(value)}")
             sys.stdout.flush()
+            stack.watch(lambda line: print(line, file=sys.stderr, flush=True))
             while True:
                 time.sleep(SIGNAL_SEEN_WITHIN_S)
     except KeyboardInterrupt:

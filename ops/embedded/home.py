@@ -62,6 +62,11 @@ class Home:
         """Pids of the servers that the owner started, as JSON: `{"kafka-1": 123, "postgres": 124, ...}`."""
         return self.path / "servers.json"
 
+    @property
+    def server_states_file(self) -> Path:
+        """What the watch over the servers writes (`ops.embedded.server_state`)."""
+        return self.path / "server-states.json"
+
     def brokers(self, asked: int | None) -> int:
         """How many brokers to start: what was asked for where the home is new, else what it was made for.
 
@@ -129,7 +134,7 @@ class Home:
             if owner_pid is not None and _alive(owner_pid):
                 os.close(descriptor)
                 raise CannotStart(
-                    f"{self.path} is in use by process {owner_pid}: stop it first, "
+                    f"{self.path} is in use by process {owner_pid}: stop it first (`quizstream down`), "
                     f"or run beside it with another {HOME_ENV} and other ports."
                 )
             if time.monotonic() > deadline:

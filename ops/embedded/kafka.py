@@ -5,6 +5,7 @@ A home is made for one or for three and stays so: its topics have as many replic
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,20 +103,25 @@ class Kafka:
             self.stop()
             raise
 
-    def start_broker(self, *node_ids: int) -> None:
+    def start_broker(self, *node_ids: int, cancelled: threading.Event | None = None) -> None:
         """Starts those that do not run, together; returns once each is back in the cluster.
 
-        A majority must run for that, with these. Raises CannotStart, and KeyError for an unknown id.
+        A majority must run for that, with these. Raises CannotStart, and KeyError for an unknown id. None of
+        those that it started is left then.
         """
         wanted = [node_id for node_id in node_ids if node_id not in self.pids]
         java, jars = self._java_and_jars()
-        self._launch(wanted, java, jars)
-        self._wait(wanted, frozenset(wanted))
+        try:
+            self._launch(wanted, java, jars)
+            self._wait(wanted, frozenset(wanted), cancelled)
+        except BaseException:
+            self.kill_broker(*(node_id for node_id in wanted if node_id in self.pids))
+            raise
 
     def kill_broker(self, *node_ids: int) -> None:
         """SIGKILL to each at once; returns once they are gone. Raises KeyError for one never started."""
         servers = [self._running[node_id] for node_id in node_ids]
-        with ThreadPoolExecutor(len(servers), "kill") as pool:
+        with ThreadPoolExecutor(max(1, len(servers)), "kill") as pool:
             list(pool.map(RunningServer.kill, servers))
 
     def stop_broker(self, *node_ids: int) -> None:
@@ -151,11 +157,14 @@ class Kafka:
             broker = self._brokers[node_id]
             self._running[node_id] = broker.launch(java, jars, self._heap_mib, self._inherited_fds)
 
-    def _wait(self, node_ids: Iterable[int], known: frozenset[int]) -> None:
+    def _wait(
+        self, node_ids: Iterable[int], known: frozenset[int], cancelled: threading.Event | None = None
+    ) -> None:
         """Until each of `node_ids` knows all of `known` as members that serve."""
         for node_id in node_ids:
             port = self._brokers[node_id].listens.clients
             self._running[node_id].wait_ready(
                 lambda port=port: known <= brokers_known_to(port),  # type: ignore[misc]
                 READY_TIMEOUT_S,
+                cancelled,
             )

@@ -11,9 +11,12 @@ import os
 import secrets
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -28,6 +31,7 @@ DATABASE = "quizstream"
 INITDB_TIMEOUT_S = 120.0
 READY_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 3
+ORPHANS_GONE_S = 20.0
 WAL_SEGMENT_MIB = 16  # PostgreSQL's own default
 
 SETTINGS = {
@@ -57,6 +61,7 @@ def start(
     progress: Callable[[str], None],
     *,
     wal_segment_mib: int = WAL_SEGMENT_MIB,
+    cancelled: threading.Event | None = None,
 ) -> tuple[RunningServer, str]:
     """Returns the server, ready, and the URL of its database. Raises CannotStart.
 
@@ -88,7 +93,9 @@ def start(
             ),
             inherited_fds,
         )
-    # We hold the home's lock, which every process of an earlier cluster held too: none is left.
+    # We hold the home's lock, which every process of an earlier owner's cluster held too: only this owner's
+    # own server may have left sessions.
+    _end_orphans(data)
     (data / "postmaster.pid").unlink(missing_ok=True)
     settings = [argument for name, value in SETTINGS.items() for argument in ("-c", f"{name}={value}")]
     server = RunningServer(
@@ -97,7 +104,7 @@ def start(
     )
     address = f"postgresql://{ROLE}:{password}@{LOOPBACK}:{ports.postgres}"
     try:
-        server.wait_ready(lambda: _answers(f"{address}/postgres"), READY_TIMEOUT_S)
+        server.wait_ready(lambda: _answers(f"{address}/postgres"), READY_TIMEOUT_S, cancelled)
         _ensure_database(f"{address}/postgres")
         url = f"{address}/{DATABASE}"
         _write_private(home.database_url_file, url)
@@ -106,6 +113,27 @@ def start(
         server.stop()
         raise
     return server, url
+
+
+def _end_orphans(data: Path) -> None:
+    """Ends the sessions of a server of ours that was killed: they would write beside the new server.
+
+    A session notices its server's death only when it waits, not in the middle of a long statement. The new
+    server recovers from the WAL as after a crash. Raises CannotStart when one does not end.
+    """
+    folder = os.path.realpath(data)
+    orphans = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "postgres" and process.cwd() == folder:
+                process.kill()
+                orphans.append(process)
+    _, alive = psutil.wait_procs(orphans, ORPHANS_GONE_S)
+    if alive:
+        raise CannotStart(
+            f"{len(alive)} sessions of the PostgreSQL that ended are still running after "
+            f"{ORPHANS_GONE_S:.0f} s: end process {alive[0].pid}, then it starts."
+        )
 
 
 def _password(home: Home) -> str:

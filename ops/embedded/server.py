@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,10 +58,17 @@ class RunningServer:
     def pid(self) -> int:
         return self._child.pid
 
-    def wait_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
-        """Returns once `is_ready()`. Raises CannotStart when the server ends or `timeout_s` passes before."""
+    def wait_ready(
+        self, is_ready: Callable[[], bool], timeout_s: float, cancelled: threading.Event | None = None
+    ) -> None:
+        """Returns once `is_ready()`.
+
+        Raises CannotStart when the server ends, `timeout_s` passes or `cancelled` is set before.
+        """
         deadline = time.monotonic() + timeout_s
         while not is_ready():
+            if cancelled is not None and cancelled.is_set():
+                raise CannotStart(f"The start of {self._command.name} was cancelled.")
             status = self._child.poll()
             if status is not None:
                 self._log.join(LOG_JOIN_S)
@@ -76,6 +84,11 @@ class RunningServer:
     @property
     def alive(self) -> bool:
         return self._child.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative is the signal that ended it."""
+        return self._child.poll()
 
     def kill(self) -> None:
         """SIGKILL; returns once the process is gone."""

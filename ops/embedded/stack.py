@@ -10,12 +10,16 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
-from ops.embedded import postgres, valkey
+from ops.embedded import postgres, server_state, valkey
 from ops.embedded.home import Home, HomeLock
 from ops.embedded.kafka import Kafka
 from ops.embedded.port_check import require_free
 from ops.embedded.server import RunningServer
+from ops.embedded.server_state import ServerState
+from ops.embedded.watch import ServerWatch, Watched
+from ops.processes.metrics import ServerMetrics
 from pipeline.errors import CannotStart
 from pipeline.runtime.ports import Ports
 
@@ -24,8 +28,22 @@ DATABASE_ENV = "DATABASE_URL"
 REDIS_ENV = "REDIS_URL"
 SERVERS = {KAFKA_ENV: "kafka", DATABASE_ENV: "postgres", REDIS_ENV: "valkey"}
 
-# A server that is ready, and its URL.
-_Start = Callable[[Home, Ports, Sequence[int], Callable[[str], None]], tuple[RunningServer, str]]
+
+class _Start(Protocol):
+    """Returns a server that is ready, and its URL."""
+
+    def __call__(
+        self,
+        home: Home,
+        ports: Ports,
+        inherited_fds: Sequence[int],
+        progress: Callable[[str], None],
+        *,
+        cancelled: threading.Event | None = None,
+    ) -> tuple[RunningServer, str]: ...
+
+
+_STARTS: Mapping[str, _Start] = {DATABASE_ENV: postgres.start, REDIS_ENV: valkey.start}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +89,7 @@ class EmbeddedStack:
         self._kafka: Kafka | None = None
         self._lock: HomeLock | None = None
         self._servers: dict[str, RunningServer] = {}
+        self._watch: ServerWatch | None = None
 
     def start(self) -> ServerUrls:
         """Returns once all three serve. When one does not: stops the others and raises CannotStart."""
@@ -98,20 +117,20 @@ class EmbeddedStack:
         elif self._brokers_asked is not None:
             raise CannotStart(f"{KAFKA_ENV} names the brokers already: unset it, or leave --brokers out.")
 
-        def starter(name: str, start: _Start, port: int, purpose: str) -> None:
+        def starter(name: str, port: int, purpose: str) -> None:
             require_free(port, purpose)
 
             def begin() -> str:
-                self._servers[name], url = start(home, ports, fds, progress)
+                self._servers[name], url = _STARTS[name](home, ports, fds, progress)
                 return url
 
             starters[name] = begin
 
         # All ports before any server: a taken one is then told at once.
         if DATABASE_ENV not in urls:
-            starter(DATABASE_ENV, postgres.start, ports.postgres, "PostgreSQL")
+            starter(DATABASE_ENV, ports.postgres, "PostgreSQL")
         if REDIS_ENV not in urls:
-            starter(REDIS_ENV, valkey.start, ports.valkey, "Valkey")
+            starter(REDIS_ENV, ports.valkey, "Valkey")
 
         def start_one(name: str) -> None:
             urls[name] = starters[name]()
@@ -152,8 +171,40 @@ class EmbeddedStack:
 
         return begin
 
+    def watch(self, progress: Callable[[str], None], metrics: ServerMetrics | None = None) -> None:
+        """From now on, a server that ends is started again, with back-off. Once, after `start`.
+
+        `progress` gets a line for each end and each start. The state is in the home's file.
+        """
+        if self._watch is not None:
+            raise ValueError("the servers are watched already")
+
+        def process(name: str) -> Watched:
+            def start_again(cancelled: threading.Event) -> None:
+                start = _STARTS[name]
+                fds = self.inherited_fds
+                self._servers[name], _ = start(self._home, self._ports, fds, _silent, cancelled=cancelled)
+
+            return Watched(SERVERS[name], lambda: self._servers[name], start_again)
+
+        def broker(node_id: int) -> Watched:
+            kafka = self._own_kafka()
+            return Watched(
+                broker_name(node_id),
+                lambda: kafka.server(node_id),
+                lambda cancelled: kafka.start_broker(node_id, cancelled=cancelled),
+            )
+
+        brokers = range(1, self.brokers + 1)
+        watched = [*map(broker, brokers), *map(process, self._servers)]
+        self._watch = ServerWatch(watched, self._tell_states, progress, metrics=metrics)
+        self._watch.start()
+
     def stop(self) -> None:
         """Returns once every server it started is gone. Stopping twice changes nothing."""
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         stops = [server.stop for server in self._servers.values()]
         if self._kafka is not None:
             stops.append(self._kafka.stop)
@@ -164,6 +215,7 @@ class EmbeddedStack:
             for future in stopping:
                 future.result()
             self._home.servers_file.unlink(missing_ok=True)
+            self._home.server_states_file.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -177,7 +229,7 @@ class EmbeddedStack:
     def pids(self) -> dict[str, int]:
         """Process ids of the servers it started and that run: `kafka-1`, ..., `postgres`, `valkey`."""
         brokers = {} if self._kafka is None else self._kafka.pids
-        return {f"kafka-{node_id}": pid for node_id, pid in brokers.items()} | {
+        return {broker_name(node_id): pid for node_id, pid in brokers.items()} | {
             SERVERS[name]: server.pid for name, server in self._servers.items() if server.alive
         }
 
@@ -188,6 +240,9 @@ class EmbeddedStack:
 
     def kill_broker(self, *node_ids: int) -> None:
         """SIGKILL, to all of them at once; returns once they are gone. Raises KeyError for an unknown one."""
+        if self._watch is not None:
+            for node_id in node_ids:
+                self._watch.hold(broker_name(node_id))
         self._own_kafka().kill_broker(*node_ids)
         self._tell()
 
@@ -197,6 +252,9 @@ class EmbeddedStack:
         With these, a majority must run. Raises CannotStart, and KeyError for an unknown one.
         """
         self._own_kafka().start_broker(*node_ids)
+        if self._watch is not None:
+            for node_id in node_ids:
+                self._watch.release(broker_name(node_id))
         self._tell()
 
     def controller_id(self) -> int | None:
@@ -215,6 +273,10 @@ class EmbeddedStack:
         unfinished.write_text(f"{json.dumps(self.pids, indent=2)}\n")
         unfinished.replace(file)
 
+    def _tell_states(self, states: Mapping[str, ServerState]) -> None:
+        self._tell()
+        server_state.write(self._home.server_states_file, server_state.Servers(os.getpid(), dict(states)))
+
     def __enter__(self) -> ServerUrls:
         return self.start()
 
@@ -222,3 +284,11 @@ class EmbeddedStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def broker_name(node_id: int) -> str:
+    return f"kafka-{node_id}"
+
+
+def _silent(_line: str) -> None:
+    return None

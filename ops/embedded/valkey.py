@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,12 @@ READY_TIMEOUT_S = 30.0
 
 
 def start(
-    home: Home, ports: Ports, inherited_fds: Sequence[int], progress: Callable[[str], None]
+    home: Home,
+    ports: Ports,
+    inherited_fds: Sequence[int],
+    progress: Callable[[str], None],
+    *,
+    cancelled: threading.Event | None = None,
 ) -> tuple[RunningServer, str]:
     """Returns the server, ready, and its URL. Raises CannotStart."""
     folder = home.path / "valkey"
@@ -38,7 +44,7 @@ def start(
     )
     url = f"redis://{LOOPBACK}:{ports.valkey}/0"
     try:
-        server.wait_ready(lambda: _answers(url), READY_TIMEOUT_S)
+        server.wait_ready(lambda: _answers(url), READY_TIMEOUT_S, cancelled)
         progress("Valkey is ready")
     except BaseException:
         server.stop()

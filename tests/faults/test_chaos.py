@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ops.chaos import run, show
-from ops.chaos.schedule import Fault, schedule
+from ops.chaos.schedule import WARM_UP_S, Fault, schedule
 from ops.embedded.home import Home
 from tests.support.ports import free_ports
 
@@ -25,13 +25,15 @@ RATE_PER_S = 60.0
 def test_a_fixed_and_a_random_seed_hold(tmp_path: Path) -> None:
     random_seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbelow(2**31))
     print(f"{SEED_VARIABLE}={random_seed}")
-    faults = [*schedule(FIXED_SEED, HALF_S), *later(schedule(random_seed, HALF_S), HALF_S)]
+    watched = Fault(WARM_UP_S, "server.kill", "postgres", 0.0, 0.5)
+    faults = [watched, *schedule(FIXED_SEED, HALF_S), *later(schedule(random_seed, HALF_S), HALF_S)]
     plan = run.Plan(random_seed, 2 * HALF_S, RATE_PER_S, accepted_per_s_min=0.0, faults=faults)
     env = {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_ports(blocks=2).base)}
     outcome = run.chaos(plan, Home(tmp_path / "home"), env)
     broken = [gate for gate in outcome.gates if not gate.ok and not gate.of_time]
     assert not broken, f"{SEED_VARIABLE}={random_seed}\n{show.text(outcome, plan)}"
     assert outcome.accepted > RATE_PER_S
+    assert any("postgres is ready" in event.note for event in outcome.events)  # by its watch alone
 
 
 def later(faults: list[Fault], by_s: float) -> list[Fault]:

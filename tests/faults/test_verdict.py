@@ -10,7 +10,17 @@ import msgspec
 from ops.audit.ledger_audit import Report
 from ops.audit.provider_record import Call
 from ops.chaos.schedule import BY_KIND, Fault
-from ops.chaos.verdict import Attempt, Event, Seen, cuts_calls, gates, in_flight, outage_seconds
+from ops.chaos.verdict import (
+    Attempt,
+    Event,
+    Seen,
+    counts_by_class,
+    cuts_calls,
+    gates,
+    in_flight,
+    outage_seconds,
+    uncounted,
+)
 from ops.chaos.watcher import Violation
 
 KILL = Event(Fault(1.0, "process.kill", "whatsapp-sender", 0.0, 0.5), 1.0, 3.0)
@@ -139,6 +149,17 @@ def test_seconds_of_a_planned_outage_do_not_count() -> None:
     assert broken(accepted_in_s=slow) == ["at least 500/s accepted"]
     wrong_clock = Event(Fault(2.0, "clock.jump", "edge", 3.0, 0.5), 2.0, 5.0)
     assert outage_seconds([wrong_clock], 10.0) == set()
+
+
+def test_a_fault_of_a_part_that_no_process_uses_is_not_counted() -> None:
+    """A run that only such a fault disturbed has shown nothing."""
+    valkey = Event(Fault(1.0, "valkey.restart", "valkey", 1.0, 0.5), 1.0, 3.0)
+    assert counts_by_class([KILL, valkey]) == {"process.kill": 1}
+    assert uncounted([KILL, valkey]) == {BY_KIND["valkey.restart"].uncounted: 1}
+    assert "no process uses it yet" in BY_KIND["valkey.restart"].uncounted
+    assert broken(events=[valkey]) == ["each class at least 1 times"]
+    (gate,) = (one for one in gates(seen(events=[]), [BY_KIND["valkey.restart"]], 1) if "class" in one.name)
+    assert gate.ok
 
 
 def test_a_class_that_was_not_injected_is_told() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import os
+import re
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from ops.deployment.doctor import Ailing, Check, Finding, Warned, all_well, diagnose
+from ops.embedded import server_state
 from ops.embedded.home import Home
+from ops.embedded.server_state import Servers, ServerState
 from ops.embedded.stack import ServerUrls
 from ops.processes import process_state
 from ops.processes.process_state import Processes, ProcessState, State
@@ -133,3 +139,65 @@ def test_an_ailing_check_may_name_its_own_remedy(nowhere: Settings) -> None:
     assert found["migrations"] == Finding(
         "migrations", False, "two migrations are pending", "run `quizstream up`"
     )
+
+
+def owned(settings: Settings, **servers: ServerState) -> None:
+    """A home whose owner runs: this process."""
+    home = Home(settings.home)
+    home.prepare(free_bytes_min=0)
+    server_state.write(home.server_states_file, Servers(os.getpid(), servers))
+
+
+def test_a_server_that_ended_is_told_with_what_happens_next_and_an_advice_that_is_not_refused(
+    nowhere: Settings,
+) -> None:
+    now_s = time.time()
+    dead = ServerState(State.WAITING, None, 2, -signal.SIGKILL, now_s - 12, now_s + 30, "port 1 is taken")
+    owned(nowhere, postgres=dead)
+    process_state.write(
+        Home(nowhere.home).state_file, Processes(os.getpid(), {"edge": ProcessState(State.WAITING, None, 1)})
+    )
+    findings = by_name(diagnose(nowhere, {"edge": "http://127.0.0.1:9/health/ready"}))
+    found = findings["postgres"]
+    assert not found.ok
+    assert re.search(r"postgres ended \d+ s ago \(SIGKILL\), 2 restarts", found.detail)
+    assert "port 1 is taken" in found.detail
+    assert re.search(r"is started again in \d+ s", found.detail)
+    # `quizstream up` alone would be refused: this process has the home.
+    for name in ("postgres", "edge"):
+        assert f"process {os.getpid()} starts it again" in findings[name].remedy
+    assert "`quizstream down`, then `quizstream up`" in found.remedy
+    # It started no Kafka: that is given by its URL.
+    assert findings["kafka"].remedy == "start the server that KAFKA_BOOTSTRAP_SERVERS names"
+
+
+def test_a_server_that_came_back_is_told_and_one_of_three_brokers_that_did_not_is_a_warning(
+    stack: ServerUrls, nowhere: Settings
+) -> None:
+    settings = replace(nowhere, kafka_bootstrap_servers=stack.kafka_bootstrap, redis_url=stack.redis_url)
+    now_s = time.time()
+    owned(
+        nowhere,
+        valkey=ServerState(State.READY, 1, 4, 1, now_s - 100),
+        **{
+            "kafka-1": ServerState(State.READY, 2),
+            "kafka-2": ServerState(State.STARTING, 3, 1, -signal.SIGKILL, now_s - 5),
+        },
+    )
+    findings = by_name(diagnose(settings, {}))
+    assert findings["valkey"].ok
+    assert not findings["valkey"].warning
+    assert re.search(
+        r"valkey ended \d+ s ago \(exit status 1\), 4 restarts, runs again", findings["valkey"].detail
+    )
+    assert findings["kafka"].warning
+    assert re.search(r"kafka-2 ended \d+ s ago \(SIGKILL\), 1 restarts, starting", findings["kafka"].detail)
+
+
+def test_the_state_of_an_owner_that_has_ended_changes_no_advice(nowhere: Settings) -> None:
+    home = Home(nowhere.home)
+    home.prepare(free_bytes_min=0)
+    server_state.write(
+        home.server_states_file, Servers(ended_pid(), {"postgres": ServerState(State.READY, 1)})
+    )
+    assert by_name(diagnose(nowhere, {}))["postgres"].remedy.startswith("start it with `quizstream up`")
