@@ -1,7 +1,8 @@
-"""Kafka's jars: fetched by jgo, accepted only with the SHA-256 that is committed beside this file.
+"""Jars of servers: fetched by jgo, accepted only with the SHA-256 that is committed beside this file.
 
-The lock file names every jar, so that a start resolves no dependencies. `python -m ops.embedded.jars 4.3`
-resolves them and writes the lock file with the newest 4.3.x. jgo works in Python, without Maven.
+A lock file names every jar, so that a start resolves no dependencies. `python -m ops.embedded.jars 4.3`
+resolves those of Kafka and writes their lock file with the newest 4.3.x. jgo works in Python, without Maven.
+`ops.embedded.postgres_distribution` has a lock file of its own.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def provide(
     folder: Path,
     progress: Callable[[str], None],
     fetch: Fetch | None = None,
+    server: str = "Kafka",
 ) -> Path:
     """Returns `folder` once it holds every jar with its locked content, downloading what is missing.
 
@@ -96,7 +98,7 @@ def provide(
         missing = [jar for jar, is_good in zip(jars, good, strict=True) if not is_good]
         try:
             for done, jar in enumerate(pool.map(lambda jar: _provide_one(jar, folder, fetch), missing), 1):
-                progress(f"Kafka: jar {done} of {len(missing)} ({jar.file_name})")
+                progress(f"{server}: jar {done} of {len(missing)} ({jar.file_name})")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -122,7 +124,7 @@ def _provide_one(jar: Jar, folder: Path, fetch: Fetch) -> Jar:
         found = sha256_of(path)
         if found != jar.sha256:
             raise CannotStart(
-                f"{jar.coordinate} came with SHA-256 {found}, {LOCK_FILE.name} has {jar.sha256}: rejected. "
+                f"{jar.coordinate} came with SHA-256 {found}, its lock file has {jar.sha256}: rejected. "
                 "Either the download was tampered with, or the lock is not the published one."
             )
         path.replace(folder / jar.file_name)
@@ -184,10 +186,15 @@ def resolve(line: str) -> Iterable[tuple[str, str, str]]:
 
 def write_lock(line: str, path: Path = LOCK_FILE) -> None:
     """Resolves `line` (such as `4.3`) anew, downloads every jar and writes what it found."""
-    entries = []
+    head = f"# Kafka {line}.x and what it needs at run time. Written by `python -m ops.embedded.jars {line}`."
+    path.write_text(locked(head, resolve(line)), "utf-8")
+
+
+def locked(head: str, jars: Iterable[tuple[str, str, str]]) -> str:
+    """The text of a lock file with the SHA-256 of each jar, which it downloads."""
     with tempfile.TemporaryDirectory() as private:
 
-        def locked(needed: tuple[str, str, str]) -> str:
+        def entry(needed: tuple[str, str, str]) -> str:
             jar = Jar(*needed, sha256="")
             fetched = Path(private) / jar.coordinate.replace(":", "_") / jar.file_name
             fetched.parent.mkdir()
@@ -195,9 +202,7 @@ def write_lock(line: str, path: Path = LOCK_FILE) -> None:
             return f"{jar.coordinate} sha256:{sha256_of(fetched)}"
 
         with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
-            entries = list(pool.map(locked, resolve(line)))
-    head = f"# Kafka {line}.x and what it needs at run time. Written by `python -m ops.embedded.jars {line}`."
-    path.write_text("\n".join([head, *entries, ""]), "utf-8")
+            return "\n".join([head, *pool.map(entry, jars), ""])
 
 
 if __name__ == "__main__":

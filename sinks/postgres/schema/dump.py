@@ -54,7 +54,7 @@ def _as_env(database_url: str) -> dict[str, str]:
 
 
 def postgres_program(name: str) -> str:
-    """Return the program of the embedded server if installed: it must not be older than the server.
+    """Return the program of the installed wheel, if any: it must not be older than the embedded server.
 
     Raises `CannotDump` if it is not found.
     """

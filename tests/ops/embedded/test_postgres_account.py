@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.embedded import postgres_account
 from ops.embedded.home import Home
 from ops.embedded.postgres_account import choose_place
+from ops.embedded.postgres_distribution import server_programs
 
 only_root = pytest.mark.xfail(
     os.geteuid() != 0, reason="only root changes to another user", run=False, strict=True
@@ -34,14 +34,24 @@ def closed_home(open_path: Path) -> Home:
 
 
 @pytest.fixture
+def programs(open_path: Path) -> Path:
+    """Programs that every user can reach."""
+    folder = open_path / "installation" / "bin"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
 def elsewhere(open_path: Path) -> Path:
     return open_path / "elsewhere"
 
 
 @only_root
-def test_a_home_behind_a_closed_folder_keeps_its_data_elsewhere(closed_home: Home, elsewhere: Path) -> None:
+def test_a_home_behind_a_closed_folder_keeps_its_data_elsewhere(
+    closed_home: Home, elsewhere: Path, programs: Path
+) -> None:
     told: list[str] = []
-    place = choose_place(closed_home, told.append, elsewhere)
+    place = choose_place(closed_home, programs, told.append, elsewhere)
     assert place.account is not None
     assert place.folder.parent == elsewhere
     assert place.folder.stat().st_uid == pwd.getpwnam(place.account.name).pw_uid != 0
@@ -51,55 +61,56 @@ def test_a_home_behind_a_closed_folder_keeps_its_data_elsewhere(closed_home: Hom
 
 
 @only_root
-def test_a_home_that_is_closed_itself_keeps_its_data_elsewhere(open_path: Path, elsewhere: Path) -> None:
+def test_a_home_that_is_closed_itself_keeps_its_data_elsewhere(
+    open_path: Path, elsewhere: Path, programs: Path
+) -> None:
     """As a folder of `tempfile` is."""
     home = Home(open_path / "home")
     home.prepare(free_bytes_min=0)
     home.path.chmod(0o700)
 
-    place = choose_place(home, silent, elsewhere)
+    place = choose_place(home, programs, silent, elsewhere)
 
     assert place.folder.is_relative_to(elsewhere)
 
 
 @only_root
-def test_the_second_start_finds_the_same_data(closed_home: Home, elsewhere: Path) -> None:
-    first = choose_place(closed_home, silent, elsewhere)
+def test_the_second_start_finds_the_same_data(closed_home: Home, elsewhere: Path, programs: Path) -> None:
+    first = choose_place(closed_home, programs, silent, elsewhere)
     (first.folder / "data").mkdir()
-    assert choose_place(closed_home, silent, elsewhere) == first
+    assert choose_place(closed_home, programs, silent, elsewhere) == first
     assert (first.folder / "data").is_dir()
 
 
 @only_root
-def test_a_new_home_at_an_old_path_does_not_inherit_its_data(closed_home: Home, elsewhere: Path) -> None:
-    first = choose_place(closed_home, silent, elsewhere)
+def test_a_new_home_at_an_old_path_does_not_inherit_its_data(
+    closed_home: Home, elsewhere: Path, programs: Path
+) -> None:
+    first = choose_place(closed_home, programs, silent, elsewhere)
     (first.folder / "data").mkdir()
     (closed_home.path / "postgres").unlink()  # as a removed home leaves it
-    again = choose_place(closed_home, silent, elsewhere)
+    again = choose_place(closed_home, programs, silent, elsewhere)
     assert not (again.folder / "data").exists()
 
 
 @only_root
-def test_the_data_of_a_temporary_home_that_is_gone_goes_too(closed_home: Home, elsewhere: Path) -> None:
-    gone = choose_place(closed_home, silent, elsewhere).folder
+def test_the_data_of_a_temporary_home_that_is_gone_goes_too(
+    closed_home: Home, elsewhere: Path, programs: Path
+) -> None:
+    gone = choose_place(closed_home, programs, silent, elsewhere).folder
     shutil.rmtree(closed_home.path)
     other = Home(closed_home.path.with_name("other"))
     other.prepare(free_bytes_min=0)
-    kept = choose_place(other, silent, elsewhere).folder
+    kept = choose_place(other, programs, silent, elsewhere).folder
     assert (gone.exists(), kept.exists()) == (False, True)
 
 
 @only_root
-def test_a_wheel_behind_a_closed_folder_is_run_from_a_copy(
-    closed_home: Home, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel = postgres_account._binaries().parent.parent
-    closed_wheel = closed_home.path / wheel.name
-    shutil.copytree(wheel / "pginstall18", closed_wheel / "pginstall18")
-    shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), closed_home.path / f"{wheel.name}.libs")
-    monkeypatch.setattr(postgres_account, "_binaries", lambda: closed_wheel / "pginstall18" / "bin")
+def test_programs_behind_a_closed_folder_are_run_from_a_copy(closed_home: Home, elsewhere: Path) -> None:
+    closed = closed_home.path / "postgresql-test" / "bin"
+    shutil.copytree(server_programs(silent).parent, closed.parent, symlinks=True)
     for _ in range(2):
-        place = choose_place(closed_home, silent, elsewhere)
+        place = choose_place(closed_home, closed, silent, elsewhere)
         assert place.account is not None
         assert place.binaries.is_relative_to(elsewhere)
         for program in ("initdb", "postgres"):
@@ -113,3 +124,6 @@ def test_a_wheel_behind_a_closed_folder_is_run_from_a_copy(
                 check=True,
             )
             assert "PostgreSQL) 18" in told.stdout
+    assert [path.name for path in elsewhere.iterdir() if path.name.startswith("postgresql")] == [
+        "postgresql-test"
+    ]
