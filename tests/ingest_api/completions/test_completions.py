@@ -114,7 +114,7 @@ def test_a_thousand_concurrent_posts_with_one_key_are_one_completion(edge: Edge)
     assert len({(record.day, record.contact_id, record.submitted_at) for record in records}) == 1
 
 
-def test_a_key_that_comes_again_with_another_content_is_refused_and_with_the_same_one_accepted(
+def test_a_key_that_comes_again_with_another_content_is_refused(
     edge: Edge,
 ) -> None:
     refused = counted("quizstream_edge_refused_total", problem="key-reused")

@@ -55,7 +55,7 @@ def archive(corner: Corner, day: str, completion_id: str) -> None:
     )
 
 
-def test_key_and_value_are_erased_after_their_retention_and_the_row_stays(corner: Corner) -> None:
+def test_key_and_value_are_erased_after_their_retention(corner: Corner) -> None:
     payload_max = timedelta(hours=corner.topology.dead_letters.payload_retention_h)
     keep(corner, 1, payload_max + timedelta(minutes=1))
     keep(corner, 2, payload_max - timedelta(minutes=1))
