@@ -35,6 +35,7 @@ from tests.support import edge as edges
 from tests.support.ports import free_ports
 from tests.support.producer import make_producer
 from tests.support.promtool import NAME, Expected, Run, evaluate
+from tests.support.quizzes import Make
 from tests.support.running_pipeline import Pipeline, until
 from tests.support.scrapes import Scrape, scrape, together
 from tests.support.sender_world import World
@@ -77,7 +78,7 @@ def test_every_alert_has_a_run_in_which_its_condition_holds() -> None:
 
 
 def test_every_alert_has_data_while_its_condition_holds_and_none_before(
-    pipeline: Pipeline, stack: ServerUrls, database_url: str, namespace: str, tmp_path: Path
+    pipeline: Pipeline, make_quiz: Make, stack: ServerUrls, database_url: str, namespace: str, tmp_path: Path
 ) -> None:
     scenes = [
         lambda: lagging(stack, namespace, tmp_path),
@@ -85,7 +86,7 @@ def test_every_alert_has_data_while_its_condition_holds_and_none_before(
         lambda: edge_without_kafka(tmp_path),
         lambda: unreadable_reference_data(stack, f"{namespace}r", tmp_path),
         lambda: senders_and_outbox(database_url, tmp_path),
-        lambda: dead_letters(pipeline),
+        lambda: dead_letters(pipeline, make_quiz),
     ]
     runs: dict[str, Run] = {}
     with ThreadPoolExecutor(3) as pool:
@@ -334,7 +335,7 @@ def _outbox(world: World, folder: Path) -> dict[str, Run]:
     }
 
 
-def dead_letters(pipeline: Pipeline) -> dict[str, Run]:
+def dead_letters(pipeline: Pipeline, make_quiz: Make) -> dict[str, Run]:
     """Garbage among the completions, twice: the stream and the archive each make dead letters of it."""
     settings, completions = pipeline.found.settings, pipeline.found.topology.topic("completions")
     urls = {
@@ -363,8 +364,9 @@ def dead_letters(pipeline: Pipeline) -> dict[str, Run]:
         )
         return found, sinks_alone()
 
+    make_quiz("alarmes", 1)
     before, before_alone = everything(), sinks_alone()
-    _one_message(pipeline)
+    _one_message(pipeline, "alarmes")
     once(everything, lambda now: bool(now.value("quizstream_statuses_merged_total")), "a status")
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute(
@@ -380,12 +382,10 @@ def dead_letters(pipeline: Pipeline) -> dict[str, Run]:
     }
 
 
-def _one_message(pipeline: Pipeline) -> None:
-    """A completion that a demo campaign matches."""
-    body = json.dumps(
-        {"answers": {"O1": 6, "gender": 1, "age": 20}, "contact": {"phone": "+5511987650099", "name": "Ana"}}
-    )
-    url = f"{pipeline.found.settings.edge_url}/quiz/bfi/completions"
+def _one_message(pipeline: Pipeline, quiz_id: str) -> None:
+    """A completion that the quiz's campaign matches."""
+    body = json.dumps({"answers": {"quer": "sim"}, "contact": {"phone": "+5511987650099", "name": "Ana"}})
+    url = f"{pipeline.found.settings.edge_url}/quiz/{quiz_id}/completions"
     request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as response:
         assert response.status == 202

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,37 +14,10 @@ from schemas import ids
 from schemas.codec import codec
 from schemas.records import Completion, Personal
 from tests.support.producer import make_producer
+from tests.support.quizzes import Make
 from tests.support.running_pipeline import Pipeline
 
 pytestmark = pytest.mark.xdist_group("acceptance")
-
-Make = Callable[[str, int], None]
-
-
-@pytest.fixture
-def make_quiz(pipeline: Pipeline, tmp_path: Path) -> Make:
-    """A quiz with one question and a campaign that answers whoever gives `sim`."""
-
-    def make(quiz_id: str, rows: int) -> None:
-        path = tmp_path / f"{quiz_id}.csv"
-        path.write_text("quer\n" + "não\n" * rows)
-        done = pipeline.quizstream("replay", str(path), "--quiz", quiz_id, "--tenant", "demo-personalidade")
-        assert done.returncode == 0, done.stderr
-        campaign = tmp_path / f"{quiz_id}.yaml"
-        campaign.write_text(
-            f"campaign_id: {quiz_id}-campanha\n"
-            "tenant_id: demo-personalidade\n"
-            "name: Quem quer\n"
-            f"quiz_ids: [{quiz_id}]\n"
-            "conditions: [{field: answers.quer, op: eq, values: [sim]}]\n"
-            "message: {kind: template, template: obrigado, language: pt_BR}\n"
-        )
-        saved = pipeline.quizstream("campaign", "save", str(campaign), "--json")
-        assert saved.returncode == 0, saved.stderr
-        effective_at_ms = msgspec.json.decode(saved.stdout)[0]["effective_at"]
-        time.sleep(max(0.0, effective_at_ms / 1000 + 0.2 - time.time()))
-
-    return make
 
 
 async def post(session: aiohttp.ClientSession, url: str, key: str, body: dict[str, Any]) -> str:

@@ -262,7 +262,7 @@ def test_a_changelog_record_that_cannot_be_read_stops_the_process_until_its_key_
         said = [line for line in lines if "cannot be read" in line]
         assert len(said) == 2
         assert f"changelog {counting.changelog} partition 2 offset {offset} cannot be read" in said[0]
-        assert "see docs/dead_letters.md" in said[0]
+        assert "quizstream state repair --topic" in said[0]
 
     producer.produce(counting.changelog, None, b"a key of its own", partition=2)
     assert producer.flush(30) == 0
