@@ -34,9 +34,10 @@ API_VERSION = "v23.0"  # where the number's base URL names none
 DETAIL_CHARS_MAX = 200
 USAGE_HEADER = "x-business-use-case-usage"
 RETRY_AFTER_MAX_S = 86_400.0
-# Whoever answers so, the API or a gateway before it, has not taken the message: not signed in, no such
-# address, elsewhere, too many calls. The next call would end the same way, so the number pauses.
-REJECTED_UNREAD = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 429})
+# The API or a gateway before it that answers so has not accepted the message: not signed in, no such address,
+# another address, too many calls. The next call would end the same way, so the number pauses. Not 303: it
+# answers a request that was processed (RFC 9110, section 15.4.4).
+REJECTED_UNREAD = frozenset({301, 302, 307, 308, 401, 403, 404, 429})
 
 
 class CloudApi:
