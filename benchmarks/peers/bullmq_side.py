@@ -104,7 +104,7 @@ def _plant(found: Deployment, scene: Scene, code: Path) -> None:
                 scene.campaign_id,
                 quiz.quiz_id,
                 msgspec.json.encode(conditions).decode(),
-                "Obrigado por responder!",
+                "obrigado",  # a template that the simulated account has
             ],
         )
 

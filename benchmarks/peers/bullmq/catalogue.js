@@ -9,7 +9,7 @@ export const campaigns = new Map(); // quiz id -> campaigns
 async function refresh() {
   const known = await pool.query('SELECT quiz_id, questions FROM quizzes');
   for (const row of known.rows) quizzes.set(row.quiz_id, new Set(row.questions));
-  const found = await pool.query('SELECT campaign_id, quiz_id, conditions, text FROM campaigns');
+  const found = await pool.query('SELECT campaign_id, quiz_id, conditions, template FROM campaigns');
   const byQuiz = group(found.rows);
   campaigns.clear();
   for (const [quizId, rows] of byQuiz) campaigns.set(quizId, rows);

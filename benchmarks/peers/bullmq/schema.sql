@@ -9,7 +9,7 @@ CREATE TABLE campaigns (
     campaign_id text PRIMARY KEY,
     quiz_id     text NOT NULL REFERENCES quizzes,
     conditions  jsonb NOT NULL,
-    text        text NOT NULL
+    template    text NOT NULL
 );
 
 -- A page keeps room for the verdict, which then moves no index entry.

@@ -37,7 +37,7 @@ async function judge(job) {
       const inserted = await pool.query({ ...DELIVERY, values: [campaign.campaign_id, phone, id] });
       if (inserted.rowCount === 0) continue;
       const deliveryId = inserted.rows[0].id;
-      await messageQueue.add('message', { deliveryId, phone, text: campaign.text }, { jobId: deliveryId });
+      await messageQueue.add('message', { deliveryId, phone, template: campaign.template }, { jobId: deliveryId });
     }
   }
   await pool.query({ ...JUDGED, values: [id, verdict] });
@@ -46,7 +46,7 @@ async function judge(job) {
 let turn = 0;
 
 async function send(job) {
-  const { deliveryId, phone, text } = job.data;
+  const { deliveryId, phone, template } = job.data;
   const number = numbers[turn++ % numbers.length];
   const response = await fetch(`${provider}/v23.0/${number}/messages`, {
     method: 'POST',
@@ -55,8 +55,8 @@ async function send(job) {
       messaging_product: 'whatsapp',
       recipient_type: 'individual',
       to: phone,
-      type: 'text',
-      text: { body: text },
+      type: 'template',
+      template: { name: template, language: { code: 'pt_BR' } },
       biz_opaque_callback_data: deliveryId,
     }),
     signal: AbortSignal.timeout(10_000),
