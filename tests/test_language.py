@@ -12,7 +12,12 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PARTS = ("schemas", "pipeline", "ingest_api", "sinks", "ops", "benchmarks")
-DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "ARCHITECTURE.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "CHANGELOG.md",
+    CHECKOUT / "ARCHITECTURE.md",
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+]
 
 # Word or phrase that is not written -> what to write instead.
 WORDS = {

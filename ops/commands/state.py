@@ -56,7 +56,7 @@ def repair(
         print(msgspec.json.encode(report).decode())
         return
     print(f"{report.topic} partition {report.partition} offset {report.offset}: {report.why}")
-    print(f"table {report.table}, its key: {report.by} ({report.told})")
+    print(f"table {report.table}, its key: {report.by} ({report.source})")
     if report.loss:
         print(f"that means: {report.loss}")
     if report.done:

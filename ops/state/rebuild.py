@@ -26,11 +26,11 @@ QUERIES = load_queries(Path(__file__).with_name("repair.sql"))
 
 
 class Rebuilt(NamedTuple):
-    """A value and the source offset that it reflects (-1: not known); `told` says from what it was made."""
+    """A value and the source offset that it reflects (-1: not known); `source` states from what it was made."""
 
     value: bytes
     reflects: int
-    told: str
+    source: str
 
 
 class Rebuilder(NamedTuple):

@@ -55,7 +55,7 @@ class Repair(msgspec.Struct, frozen=True):
     table: str
     why: str
     by: By
-    told: str
+    source: str
     loss: str
     done: bool
     offset_new: int | None = None
@@ -98,7 +98,7 @@ def repair(found: Deployment, actor: str, topic: str, partition: int, offset: in
                 f"{report.topic}[{partition}]@{offset}",
                 table=report.table,
                 by=report.by,
-                told=report.told,
+                source=report.source,
             )
             new = _append(sender, planned)
     return msgspec.structs.replace(report, done=True, offset_new=new)
@@ -127,12 +127,12 @@ def _plan(found: Deployment, connection: Connection, topic: str, partition: int,
     rebuilt = rebuilder.rebuild(found, connection, partition, record.key)
     by: By
     if rebuilt is not None:
-        by, told, value = "rebuilt", f"from {rebuilt.told}", rebuilt.value
+        by, source, value = "rebuilt", f"from {rebuilt.source}", rebuilt.value
         reflects = max(reflects, rebuilt.reflects)
     elif readable is not None and readable.value is not None:
-        by, told, value = "last readable value", f"of offset {readable.offset}", payload(readable.value)
+        by, source, value = "last readable value", f"of offset {readable.offset}", payload(readable.value)
     else:
-        by, told, value = "forgotten", "no source holds it", None
+        by, source, value = "forgotten", "no source holds it", None
     report = Repair(
         changelog.name,
         partition,
@@ -140,7 +140,7 @@ def _plan(found: Deployment, connection: Connection, topic: str, partition: int,
         changelog.changelog_of,
         why,
         by,
-        told,
+        source,
         rebuilder.loss if by == "forgotten" else "",
         done=False,
     )
