@@ -67,8 +67,7 @@ def _prepared(settings: Settings, worker_id: int, closing: ExitStack) -> StreamA
         problems = tuple(follower.problem for follower in followers if follower.problem is not None)
         return Readiness(app.readiness().reasons + problems)
 
-    # Further workers of one host use any free port, and log it.
-    observed = _observed(settings.ports.worker_metrics if worker_id == 0 else 0, ready)
+    observed = _observed(settings.ports.worker(worker_id), ready)
     closing.callback(observed.stop)
     log.info("worker %d: metrics and health on port %d", worker_id, observed.port)
     for follower in followers:

@@ -18,7 +18,7 @@ from pipeline.worker import WORKER_ID
 RESTART_FIRST_S = 0.2
 RESTART_MAX_S = 2.0  # faults are close together: a long back-off would hide the next one
 FURTHER_WORKERS = 3
-# A further worker uses any port for its metrics; further processes of other kinds have their own port base.
+# A further worker has a port by its number; further processes of other kinds have a port base of their own.
 FURTHER_PORTS_APART = 100
 
 

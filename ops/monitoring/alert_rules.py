@@ -8,6 +8,9 @@ from typing import Any
 from ops.monitoring.dashboard import edge_error_ratio
 from pipeline.topology.model import Topology
 
+# Processes whose containers Prometheus finds by name, as ops/monitoring/generate.py has them: one must run.
+NEEDED = ("worker", "postgres-sink", "whatsapp-sender")
+
 
 @dataclass(frozen=True)
 class Alert:
@@ -68,6 +71,15 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "critical",
             "{{ $labels.process }} is unreachable",
             "Run `quizstream doctor`.",
+        ),
+        Alert(
+            "QuizstreamProcessMissing",
+            # A container that has ended is no target any more: it is not down, it is not there.
+            " or ".join(f'absent(up{{job="quizstream",process="{name}"}})' for name in NEEDED),
+            60,
+            "critical",
+            "no {{ $labels.process }} runs",
+            "Run `quizstream doctor`; start it again.",
         ),
         Alert(
             "QuizstreamProcessRestarts",

@@ -33,6 +33,11 @@ def targets() -> dict[str, int]:
     }
 
 
+# Services that may run in several containers (`docker compose up --scale worker=2`): a name resolves to all
+# of them. The others have one container: they publish a port of the machine, or measure what exists once.
+SCALED = alert_rules.NEEDED
+
+
 def files(topology: Topology) -> dict[Path, str]:
     """Return every generated file with its content."""
     return {
@@ -71,6 +76,24 @@ def _prometheus() -> dict[str, Any]:
                 "static_configs": [
                     {"targets": [f"{name}:{port}"], "labels": {"process": name}}
                     for name, port in targets().items()
+                    if name not in SCALED
+                ],
+                # Every container of a service is a target, with its address as `instance`.
+                "dns_sd_configs": [
+                    {
+                        "names": [name],
+                        "type": "A",
+                        "port": targets()[name],
+                        "refresh_interval": f"{SCRAPE_INTERVAL_S}s",
+                    }
+                    for name in SCALED
+                ],
+                "relabel_configs": [
+                    {
+                        "source_labels": ["__meta_dns_name"],
+                        "regex": "(.+)",
+                        "target_label": "process",
+                    }
                 ],
             }
         ],

@@ -11,6 +11,7 @@
 |     23 | `supervisor_metrics`| supervisor                                           |
 |     25 | `worker_web`        | Faust's own web server                               |
 |     32 | `postgres`          | PostgreSQL                                           |
+|  41-59 | `worker(1)` ...     | further stream workers of one host, by their number  |
 |     79 | `valkey`            | Valkey                                               |
 |     92 | `kafka`             | Kafka, clients; of three brokers, the first          |
 |     93 | `kafka_controller`  | Kafka, KRaft controller                              |
@@ -33,6 +34,8 @@ from pipeline.errors import CannotStart
 PORT_BASE_DEFAULT = 8600
 PORT_BASE_ENV = "QUIZSTREAM_PORT_BASE"
 PORT_OFFSET_MAX = 97
+WORKERS_OFFSET = 40
+WORKERS_MAX = 20  # of one host, numbers 0 to 19: each has a port of the table
 LOOPBACK = "127.0.0.1"
 
 
@@ -100,6 +103,18 @@ class Ports:
     @property
     def base(self) -> int:
         return self.edge
+
+    def worker(self, number: int) -> int:
+        """The port of /metrics and /health of the worker of this number; 0 is `worker_metrics`.
+
+        Raises CannotStart for a number without a port.
+        """
+        if not 0 <= number < WORKERS_MAX:
+            raise CannotStart(
+                f"There is no worker {number} on one host: numbers are 0 to {WORKERS_MAX - 1}. "
+                "Run further workers on another host."
+            )
+        return self.worker_metrics if number == 0 else self.base + WORKERS_OFFSET + number
 
     def broker(self, node_id: int) -> BrokerPorts:
         """`node_id` counts from 1. Raises KeyError for a broker that the table has no ports for."""

@@ -53,6 +53,7 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamLagSeconds": ("lag",),
     "QuizstreamLagUnknown": ("brokers_gone",),
     "QuizstreamProcessDown": ("down",),
+    "QuizstreamProcessMissing": ("no_worker",),
     "QuizstreamProcessRestarts": ("restarts",),
     "QuizstreamEdgeErrors": ("edge_without_kafka",),
     "QuizstreamDeadLetters": ("dead_letters", "dead_letters_without_stream"),
@@ -87,6 +88,7 @@ def test_every_alert_has_data_while_its_condition_holds_and_none_before(
         lambda: unreadable_reference_data(stack, f"{namespace}r", tmp_path),
         lambda: senders_and_outbox(database_url, tmp_path),
         lambda: dead_letters(pipeline, make_quiz),
+        lambda: no_worker(pipeline),
     ]
     runs: dict[str, Run] = {}
     with ThreadPoolExecutor(3) as pool:
@@ -332,6 +334,22 @@ def _outbox(world: World, folder: Path) -> dict[str, Run]:
         "outbox_without_kafka": Run(before, (stuck,)),
         "outbox_standby_alone": Run(before, (standby,)),
         "no_sink": Run(before, (nobody,)),
+    }
+
+
+def no_worker(pipeline: Pipeline) -> dict[str, Run]:
+    """Prometheus finds no container of the worker, which is no target then, and all of the others."""
+    urls = health_urls(pipeline.found.settings)
+    others = [name for name in urls if name != "worker"]
+    return {
+        "no_worker": Run(
+            None,
+            (
+                together(
+                    scrape(name, f"{urls[name].removesuffix('/health/ready')}/metrics") for name in others
+                ),
+            ),
+        )
     }
 
 

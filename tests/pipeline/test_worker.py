@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from ops.embedded.stack import ServerUrls
 from ops.topics.command import apply
+from pipeline.runtime.ports import Ports
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
@@ -186,6 +187,7 @@ class Worker:
 
     def __init__(self, cluster: Cluster, home: Path) -> None:
         self.port_base = free_ports().base
+        self.metrics_port = Ports.from_base(self.port_base).worker_metrics
         self._env = {
             **os.environ,
             "QUIZSTREAM_HOME": str(home),
@@ -210,7 +212,7 @@ class Worker:
         return self.wait()
 
     def get(self, path: str) -> str:
-        with urlopen(f"http://127.0.0.1:{self.port_base + 20}{path}", timeout=5) as reply:
+        with urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=5) as reply:
             return str(reply.read().decode())
 
     def is_ready(self) -> bool:
@@ -316,9 +318,20 @@ def test_a_worker_that_cannot_read_its_reference_data_does_not_start(worker: Wor
     assert worker.wait() == 1
 
 
-def test_a_second_worker_in_one_datadir_is_refused(cluster: Cluster, worker: Worker, tmp_path: Path) -> None:
+def test_a_second_worker_needs_a_number_of_its_own_and_has_a_folder_and_a_port_by_it(
+    cluster: Cluster, worker: Worker, tmp_path: Path
+) -> None:
     worker.start()
     wait_until(worker.is_ready)
     second = Worker(cluster, tmp_path)
     second.start()
     assert second.wait() == 1
+
+    second.metrics_port = Ports.from_base(worker.port_base).worker(1)
+    try:
+        second.start(QUIZSTREAM_WORKER_ID="1", QUIZSTREAM_PORT_BASE=str(worker.port_base))
+        wait_until(second.is_ready)
+        assert "quizstream_" in second.get("/metrics")
+        assert (tmp_path / "worker-1" / "lock").exists()
+    finally:
+        second.stop()

@@ -83,6 +83,33 @@ def test_every_secret_must_be_set_and_is_in_the_example() -> None:
     assert {how for _, how in used} == {":?"}
 
 
+PROMETHEUS = yaml.safe_load((CHECKOUT / "ops" / "monitoring" / "prometheus" / "prometheus.yml").read_text())
+
+
+def test_a_service_of_several_containers_shares_no_folder_and_no_port_and_each_is_scraped() -> None:
+    """`docker compose up --scale worker=2`."""
+    (scrape,) = PROMETHEUS["scrape_configs"]
+    found = {name: one["port"] for one in scrape["dns_sd_configs"] for name in one["names"]}
+    assert found == {name: generate.targets()[name] for name in generate.SCALED}
+    assert {one["type"] for one in scrape["dns_sd_configs"]} == {"A"}  # every address of the name
+    (relabel,) = scrape["relabel_configs"]
+    assert (relabel["source_labels"], relabel["target_label"]) == (["__meta_dns_name"], "process")
+    for name in generate.SCALED:
+        service = SERVICES[name]
+        assert "ports" not in service
+        assert "container_name" not in service
+        assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == []
+    # Where each container keeps its state: a volume that Docker makes for it alone.
+    assert re.search(r"^VOLUME /var/lib/quizstream$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^ENV QUIZSTREAM_HOME=/var/lib/quizstream$", DOCKERFILE, re.MULTILINE)
+
+
+def test_a_service_that_is_found_by_its_address_alone_has_one_container() -> None:
+    (scrape,) = PROMETHEUS["scrape_configs"]
+    alone = {group["labels"]["process"] for group in scrape["static_configs"]}
+    assert alone == set(generate.targets()) - set(generate.SCALED)
+
+
 def test_what_a_service_names_is_there() -> None:
     for name, service in SERVICES.items():
         for other in service.get("depends_on", ()):

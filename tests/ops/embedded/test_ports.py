@@ -10,7 +10,7 @@ import pytest
 
 from ops.embedded.port_check import require_free
 from pipeline.errors import CannotStart
-from pipeline.runtime.ports import PORT_OFFSET_MAX, Ports
+from pipeline.runtime.ports import PORT_OFFSET_MAX, WORKERS_MAX, Ports
 
 
 def test_no_two_listeners_share_a_port_and_all_lie_in_the_stated_range() -> None:
@@ -18,6 +18,16 @@ def test_no_two_listeners_share_a_port_and_all_lie_in_the_stated_range() -> None
     assert len(set(ports)) == len(ports)
     assert min(ports) == 21000
     assert max(ports) == 21000 + PORT_OFFSET_MAX
+
+
+def test_each_worker_of_a_host_has_a_port_of_its_own_in_the_table() -> None:
+    ports = Ports.from_base(21000)
+    assert ports.worker(0) == ports.worker_metrics
+    workers = [ports.worker(number) for number in range(WORKERS_MAX)]
+    assert len({*workers, *dataclasses.astuple(ports)}) == WORKERS_MAX + len(dataclasses.astuple(ports)) - 1
+    assert max(workers) < 21000 + PORT_OFFSET_MAX
+    with pytest.raises(CannotStart, match=f"no worker {WORKERS_MAX} on one host: numbers are 0 to"):
+        ports.worker(WORKERS_MAX)
 
 
 def test_the_base_comes_from_the_environment() -> None:

@@ -178,4 +178,7 @@ def test_what_is_written_again_is_not_touched(tmp_path: Path, monkeypatch: pytes
     assert len(generate.write(TOPOLOGY)) == 5
     assert generate.write(TOPOLOGY) == []
     scrape = yaml.safe_load((tmp_path / "prometheus" / "prometheus.yml").read_text())["scrape_configs"][0]
-    assert {group["labels"]["process"] for group in scrape["static_configs"]} == set(generate.targets())
+    alone = {group["labels"]["process"] for group in scrape["static_configs"]}
+    scaled = {name for found in scrape["dns_sd_configs"] for name in found["names"]}
+    assert alone | scaled == set(generate.targets())
+    assert not alone & scaled
