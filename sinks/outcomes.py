@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from sinks.actions import Action
@@ -11,10 +12,18 @@ CODE_CHARS_MAX = 64  # a code is a label of metrics and a column of the ledger
 MESSAGE_ID_CHARS_MAX = 255  # the longest known ones have about 100
 TEXT_CHARS_MAX = 65_536
 
+# A provider's free text may repeat what it was sent. Its codes have at most six digits, a phone number more.
+_PERSONAL = re.compile(r"\+?\d(?:[ ().-]?\d){6,}|[^\s@<>\"']+@[^\s@<>\"']+")
+
 
 def plain(text: str) -> str:
     """The text as PostgreSQL and UTF-8 can store it: without NUL, with lone surrogates replaced."""
     return text[:TEXT_CHARS_MAX].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def without_personal(text: str) -> str:
+    """A provider's free text for logs and reasons, without phone numbers, long ids and e-mail addresses."""
+    return plain(_PERSONAL.sub("…", text))
 
 
 def message_id_of(told: str) -> str:

@@ -26,7 +26,7 @@ QUERIES = load_queries(Path(__file__).with_name("repair.sql"))
 
 
 class Rebuilt(NamedTuple):
-    """A value and the source offset that it reflects (-1: unknown); `source` states from what it was made."""
+    """A value and the source offset that it reflects (-1: unknown); `source`: what it was made from."""
 
     value: bytes
     reflects: int

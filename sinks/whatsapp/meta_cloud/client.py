@@ -24,7 +24,7 @@ from sinks.outcomes import (
     Rejected,
     Sent,
     message_id_of,
-    plain,
+    without_personal,
 )
 from sinks.provider import Answer, CredentialMissing
 from sinks.whatsapp.meta_cloud.codes import action_of, is_listed, meaning_of
@@ -144,9 +144,8 @@ def _ambiguous(reply: Reply, error: dict[str, Any]) -> Ambiguous:
 def _detail(code: int, error: dict[str, Any]) -> str:
     data = error.get("error_data")
     said = data.get("details") if isinstance(data, dict) else None
-    return plain(
-        f"{_shown(code)} {meaning_of(code)}: {said or error.get('message') or ''}"[:DETAIL_CHARS_MAX]
-    )
+    said = str(said or error.get("message") or "")[:DETAIL_CHARS_MAX]
+    return f"{_shown(code)} {meaning_of(code)}: {without_personal(said)}"[:DETAIL_CHARS_MAX]
 
 
 def _shown(code: int) -> str:

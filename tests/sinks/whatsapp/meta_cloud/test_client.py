@@ -249,3 +249,13 @@ def test_a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it(tok
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         Endpoint.parse(url)
+
+
+def test_no_phone_and_no_address_of_a_contact_is_in_a_reason() -> None:
+    said = "Parameter '+55 11 98765-0001', 5511987650001 or maria@example.com is not valid (131009)"
+    body = {
+        "error": {"message": "no", "type": "OAuthException", "code": 131009, "error_data": {"details": said}}
+    }
+    answer = outcome_of(Reply(400, json.dumps(body).encode()))
+    assert isinstance(answer, Rejected)
+    assert answer.reason.endswith("Parameter '…', … or … is not valid (131009)")
