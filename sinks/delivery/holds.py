@@ -19,6 +19,7 @@ from sinks.postgres.named_rows import fetch
 
 log = logging.getLogger(__name__)
 
+DUE_COUNTED_MAX = 1_000_000
 LOGGED_AT_SIGHT = 2  # checks in a row that find it: at a start the permit may be a moment late
 
 
@@ -73,7 +74,10 @@ class Standing(NamedTuple):
 
 
 class Due(NamedTuple):
-    """Deliveries that are due and not leased, and for how long the oldest has been."""
+    """Deliveries that are due and not leased, and for how long the oldest has been.
+
+    Beyond `DUE_COUNTED_MAX` both are of that many of them.
+    """
 
     found: int
     age_s: float
@@ -91,7 +95,7 @@ def read_holds(connection: Connection) -> list[Hold]:
 
 
 def read_due(connection: Connection) -> Due:
-    (due,) = fetch(connection, statement("due_deliveries"), Due, {})
+    (due,) = fetch(connection, statement("due_deliveries"), Due, {"counted_max": DUE_COUNTED_MAX})
     return due
 
 

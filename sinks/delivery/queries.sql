@@ -426,8 +426,9 @@ FROM (
 -- due_deliveries --
 SELECT count(*) AS found,
        coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0)::double precision AS age_s
-FROM deliveries
-WHERE state = 'waiting' AND due_at <= now();
+FROM (
+    SELECT due_at FROM deliveries WHERE state = 'waiting' AND due_at <= now() LIMIT %(counted_max)s
+) AS due;
 
 -- shut_out_marks --
 -- Waits for the marks under way, and holds off new ones, until this transaction ends.

@@ -6,11 +6,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from ops.deployment.doctor import Ailing, Warned
 from ops.deployment.doctor_checks import CHECKS
+from ops.topics import sending_lag
 from ops.topics.sending_lag import measure_sending
 from pipeline.runtime.settings import Settings
 from sinks.delivery.holds import Hold, HoldReason, HoldWatch, Standing, holds_of, read_holds
@@ -128,3 +130,15 @@ def test_a_sender_that_may_not_send_says_why_everywhere(world: World, tmp_path: 
 
 def log_of(folder: Path) -> str:
     return "".join(path.read_text() for path in folder.glob("sinks.delivery.process-*.log"))
+
+
+def test_a_ledger_that_is_slow_to_count_is_not_called_unavailable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending_lag, "STATEMENT_TIMEOUT_MS", 300)
+    stop_sending(world.db, scope_of("global"), "wrong text")
+    with psycopg.connect(world.database_url) as other:
+        other.execute("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+        slow = measure_sending(world.database_url)
+    assert (slow.records, slow.seconds) == (None, None)
+    assert any("sending is stopped: wrong text" in line for line in slow.held)

@@ -258,4 +258,4 @@ def test_no_phone_and_no_address_of_a_contact_is_in_a_reason() -> None:
     }
     answer = outcome_of(Reply(400, json.dumps(body).encode()))
     assert isinstance(answer, Rejected)
-    assert answer.reason.endswith("Parameter '…', … or … is not valid (131009)")
+    assert answer.detail.endswith("Parameter '…', … or … is not valid (131009)")
