@@ -17,6 +17,7 @@ EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _COMPLETION = UUID("4f6d54d2-0c6b-5d5e-9d6c-6b1c1f0a7c01")
 _DELIVERY = UUID("4f6d54d2-0c6b-5d5e-9d6c-6b1c1f0a7c02")
 _DEAD_LETTER = UUID("4f6d54d2-0c6b-5d5e-9d6c-6b1c1f0a7c03")
+_INBOUND = UUID("4f6d54d2-0c6b-5d5e-9d6c-6b1c1f0a7c04")
 
 _CONTACT_ID_BYTES = 16
 _CONTACT_KEY_BYTES_MAX = 64  # of BLAKE2b; a longer key is hashed first
@@ -44,6 +45,16 @@ def dead_letter_id(topic: str, partition: int, offset: int, stage: str) -> str:
 def contact_id(key: bytes, tenant_id: str, phone_e164: str) -> str:
     """32 hex digits that do not reveal the phone without `key`; different in every tenant."""
     return _keyed(key, b"phone", tenant_id, phone_e164)
+
+
+def alias_id(key: bytes, tenant_id: str, provider_id: str) -> str:
+    """32 hex digits of a provider's id of a person that is not a phone number."""
+    return _keyed(key, b"alias", tenant_id, provider_id)
+
+
+def inbound_id(provider: str, *parts: str) -> str:
+    """UUID text: the same event at a provider always has the same id."""
+    return str(uuid5(_INBOUND, _framed(provider, *parts)))
 
 
 def anonymous_contact_id(key: bytes, completion_id: str) -> str:

@@ -13,6 +13,7 @@ import psycopg
 
 from pipeline.runtime.backoff import Backoff
 from pipeline.topology.file import Postgres
+from sinks.delivery.webhooks import inbound_events
 from sinks.postgres import audit_log, metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
@@ -101,6 +102,7 @@ class Maintenance:
             pass
         self._dead_letters.enforce(connection)
         self._retention.enforce(connection)
+        inbound_events.enforce(connection, self._limits.inbound_days, self._limits.audit_log_days)
 
     def make_partitions(self, connection: Connection) -> None:
         """As far ahead as the topology says."""

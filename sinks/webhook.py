@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -40,7 +40,7 @@ class StatusError(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """What became of one message: `sent`, `delivered`, `read`, `failed`, or what the ledger ignores.
 
-    `at_ms` is the provider's time; `attempt_id` is our callback data.
+    `at_ms` is the provider's time; `attempt_id` is our callback data; `recipients` are ids of the person.
     """
 
     message_id: str
@@ -48,15 +48,37 @@ class Status(msgspec.Struct, frozen=True):
     at_ms: int
     attempt_id: str | None = None
     errors: tuple[StatusError, ...] = ()
+    recipients: tuple[str, ...] = ()
 
 
-class OptOut(msgspec.Struct, frozen=True):
-    """A person wants no more messages. `wa_id` is the provider's id of the person, mostly phone digits."""
+class Inbound(msgspec.Struct, frozen=True):
+    """What a person did at the provider: wrote, changed a preference, changed the number.
 
-    wa_id: str
-    number_id: str  # ours, that was written to; empty where the body does not say
-    reason: str
+    `ids` are the provider's ids of this one person, `texts` what may be an opt-out or opt-in: the body, the
+    title of a button, its payload. `choice` is set where the provider itself says which of them it is.
+    """
+
+    ids: tuple[str, ...]
+    number_id: str  # ours, that was written to; empty where the body does not state it
+    kind: str  # as in metrics: of a closed list
+    at_ms: int
+    event_id: str = ""  # the provider's; empty where it has none
+    texts: tuple[str, ...] = ()
+    choice: Literal["stop", "resume"] | None = None
+    reason: str = ""  # shown to operators: no personal data
     reply_to: str | None = None  # message id
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something about an account, a number or a template. `kind` and `event` are of closed lists.
+
+    `codes` are errors that are of no message; `number_id` is empty where the body does not state it.
+    """
+
+    kind: str
+    event: str = ""
+    codes: tuple[str, ...] = ()
+    number_id: str = ""
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -64,8 +86,9 @@ class Webhook(msgspec.Struct, frozen=True):
 
     provider: str
     statuses: tuple[Status, ...]
-    opt_outs: tuple[OptOut, ...]
+    inbound: tuple[Inbound, ...]
     odd: int
+    notices: tuple[Notice, ...] = ()
 
 
 class NotAWebhook(ValueError):

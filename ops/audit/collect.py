@@ -209,6 +209,9 @@ def _enter_topics(audit: LedgerAudit, dead: DeadLetterAudit, found: Deployment, 
             for campaign in outcome.campaigns:
                 audit.match(completion_id, campaign.campaign_id, flags.BY_VERDICT | due)
     _enter_matches(audit, dead, scans, passed, found)
+    webhooks = topology.topic("provider_webhooks")
+    for record in TopicScan(bootstrap, webhooks).records():
+        _note(dead, passed, webhooks, record)
 
 
 def _note(dead: DeadLetterAudit, passed: _Passed, topic: Topic, record: Record) -> None:

@@ -76,6 +76,9 @@ class DeadLetterAudit:
             audit.dead_position(partition, offset)
         if not excuses:
             return
+        if role == "provider_webhooks":
+            audit.dead_webhook(partition, offset)
+            return
         with suppress(Undecodable, ValueError):
             completion_id, campaign_id = self._ids_of(letter, role)
             if completion_id is None:

@@ -72,6 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     - `ok`: no law is broken.
     - `dead`: completions with a dead letter instead of a verdict.
     - `dead_deliveries`: ledger rows in state dead.
+    - `dead_webhooks`: webhooks in the dead letters: their statuses and opt-outs are not applied.
     - `in_flight`: ids that some stage or sink has not processed yet.
     - `calls`: calls in the provider's record; None if the provider has no record.
     - `unrecorded`: deliveries called at a provider without a record; only their attempts are judged.
@@ -102,6 +103,7 @@ class Report(msgspec.Struct, frozen=True):
     calls: int | None
     unrecorded: int
     breaches: list[Breach]
+    dead_webhooks: int = 0
 
 
 class _Found:
@@ -133,6 +135,7 @@ class LedgerAudit:
         self._campaigns: dict[str, bytes] = {}
         self._dead_positions: set[tuple[int, int]] = set()
         self._undecodable: dict[tuple[int, int], bool] = {}
+        self._dead_webhooks: set[tuple[int, int]] = set()
         self._states: dict[bytes, str] = {}
         self._attempts: dict[bytes, bytes] = {}
         self._called: dict[bytes, bool] = {}  # delivery -> whether a call may have produced a message
@@ -143,6 +146,10 @@ class LedgerAudit:
         self._nameless: set[bytes] = set()  # sent deliveries without the provider's id of a message
         self._calls: int | None = None
         self._found = _Found()
+
+    def dead_webhook(self, partition: int, offset: int) -> None:
+        """Add a webhook that is in the dead letters and of which no redriven copy was processed."""
+        self._dead_webhooks.add((partition, offset))
 
     def completion(self, completion_id: bytes, flags: int) -> None:
         """Add flags of a completion, by the 16 bytes of its id."""
@@ -269,6 +276,7 @@ class LedgerAudit:
             calls=self._calls,
             unrecorded=len(self._unrecorded),
             breaches=breaches,
+            dead_webhooks=len(self._dead_webhooks),
         )
 
     @staticmethod

@@ -50,6 +50,7 @@ def rendered(report: Report) -> RenderableType:
         ("    cancelled", r.cancelled, ""),
         ("    dead", r.dead_deliveries, "failed in every attempt"),
         ("    waiting", r.waiting, ""),
+        ("dead webhooks", r.dead_webhooks, "their statuses and opt-outs are not applied: redrive them"),
         ("in flight", r.in_flight, "not processed yet by some stage or sink"),
         ("missing", r.missing, "accepted and not accounted for"),
         ("twice", r.twice, "stored, judged or sent twice"),

@@ -121,6 +121,7 @@ class Postgres(Strict, frozen=True):
     pool_connections_max: Positive
     statement_timeout_ms: Positive
     audit_log_days: Positive
+    inbound_days: Positive
 
 
 class Outbox(Strict, frozen=True):

@@ -130,9 +130,18 @@ WITH asked AS (
     FROM held AS h
     CROSS JOIN LATERAL (
         SELECT CASE
-            WHEN EXISTS (SELECT FROM suppressions AS s
-                         WHERE s.tenant_id = h.tenant_id AND s.contact_id = h.contact_id)
+            WHEN EXISTS (SELECT FROM same_person(h.tenant_id, h.contact_id) AS p (contact_id)
+                         JOIN suppressions AS s ON s.tenant_id = h.tenant_id AND s.contact_id = p.contact_id
+                         WHERE NOT s.lifted)
                 THEN ARRAY['suppressed', 'the contact opted out']
+            -- Of the deliveries of one person only one is called: that which was, else that of the lowest id.
+            WHEN EXISTS (SELECT FROM same_person(h.tenant_id, h.contact_id) AS p (contact_id)
+                         JOIN deliveries AS o ON o.campaign_month = h.campaign_month
+                             AND o.campaign_id = h.campaign_id AND o.contact_id = p.contact_id
+                         WHERE o.contact_id <> h.contact_id
+                           AND (o.state IN ('calling', 'sent', 'delivered', 'read', 'ambiguous')
+                                OR (o.state IN ('waiting', 'leased') AND o.contact_id < h.contact_id)))
+                THEN ARRAY['suppressed', 'the person has a delivery of this campaign under another contact id']
             WHEN EXISTS (SELECT FROM campaigns AS c
                          WHERE c.campaign_id = h.campaign_id AND c.cancelled_at IS NOT NULL)
                 THEN ARRAY['cancelled', 'the campaign was cancelled']
@@ -308,7 +317,10 @@ RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.
 -- suppress_contacts --
 INSERT INTO suppressions (tenant_id, contact_id, reason)
 SELECT * FROM unnest(%(tenants)s::text[], %(contacts)s::text[], %(reasons)s::text[])
-ON CONFLICT DO NOTHING;
+ON CONFLICT (tenant_id, contact_id) DO UPDATE
+SET decided_at = excluded.decided_at, lifted = false,
+    reason = CASE WHEN suppressions.lifted THEN excluded.reason ELSE suppressions.reason END
+WHERE suppressions.decided_at < excluded.decided_at;
 
 -- stop_scopes --
 -- The first reason stays: it is the one that an operator has to look at.

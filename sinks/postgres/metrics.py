@@ -61,6 +61,35 @@ STATUSES_WAITING = Gauge(
     "quizstream_statuses_waiting", "Provider statuses whose delivery is unknown or not final yet."
 )
 OPT_OUTS = Counter("quizstream_opt_outs_total", "Contacts newly suppressed by an opt-out at the provider.")
+WEBHOOK_ACTIONS = Counter(
+    "quizstream_webhook_actions_total",
+    "Errors that webhooks reported, by the action that follows from their code.",
+    ["action"],
+)
+WEBHOOK_NOTICES = Counter(
+    "quizstream_webhook_notices_total",
+    "Webhooks about accounts, numbers and templates, by kind and event: look at the provider's console.",
+    ["kind", "event"],
+)
+INBOUND = Counter(
+    "quizstream_inbound_events_total",
+    "New events of people at a provider: messages, preferences, changes of number; by kind and consent.",
+    ["kind", "consent"],
+)
+INBOUND_UNRESOLVED = Gauge(
+    "quizstream_inbound_unresolved",
+    "Events of people that lead to no contact, by consent: an opt-out among them is not in force yet.",
+    ["consent"],
+)
+INBOUND_DELETED = Counter(
+    "quizstream_inbound_events_deleted_total", "Events of people deleted after their retention."
+)
+ALIASES_LEARNED = Counter(
+    "quizstream_contact_aliases_learned_total", "Ids of people that lead to a contact, by source.", ["source"]
+)
+CONTACTS_UNITED = Counter(
+    "quizstream_contacts_united_total", "Contacts that proved to be a person who has another contact id."
+)
 WEBHOOKS_ODD = Counter(
     "quizstream_webhooks_odd_total", "Parts of webhook bodies that could not be parsed and were skipped."
 )

@@ -101,6 +101,8 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("suppression", "list"): ("--tenant", "t"),
     ("suppression", "import"): ("FILE", "--tenant", "t"),
     ("suppression", "export"): ("--tenant", "t"),
+    ("suppression", "inbound"): (),
+    ("suppression", "words"): ("--tenant", "t"),
     ("campaign", "save"): ("FILE",),
     ("campaign", "cancel"): ("c",),
     ("token", "create"): ("--tenant", "t"),

@@ -1,4 +1,4 @@
-"""`quizstream suppression add|remove|list|import|export`"""
+"""`quizstream suppression add|remove|list|import|export|inbound|words`"""
 
 from __future__ import annotations
 
@@ -167,6 +167,72 @@ def export(
         if phones:
             record(connection, actor(), "suppression.export", tenant, phones=True)
         write_csv(connection, tenant, sys.stdout, phones=phones)
+
+
+@suppression.command("inbound")
+def inbound(
+    unresolved: Annotated[
+        bool, typer.Option("--unresolved", help="Only those that lead to no contact.")
+    ] = False,
+    consent: Annotated[str | None, typer.Option(help="stop, resume or perhaps.")] = None,
+    limit: Limit = 50,
+    json: Json = False,
+) -> None:
+    """List what people wrote and chose at providers, the newest first, without text and without the person.
+
+    `perhaps` is a sentence with an opt-out word in it: read it at the provider and decide. An unresolved
+    opt-out is applied as soon as an id of the person becomes known.
+
+    Exit codes: 0 listed, 2 something could not be read.
+
+    Example:
+
+      quizstream suppression inbound --consent stop --unresolved
+    """
+    from ops.locate import find
+    from sinks.delivery.webhooks.inbound_events import Listed, list_events
+    from sinks.postgres.connect import connect
+    from sinks.postgres.page import Page
+
+    with connect(find().settings.database_url, "suppression") as connection:
+        events = list_events(connection, consent=consent, unresolved=unresolved, limit=limit)
+    print_page(Page([one._asdict() for one in events], None), Listed._fields, as_json=json)
+
+
+@suppression.command("words")
+def words(
+    tenant: Tenant,
+    add: Annotated[str | None, typer.Option(help="A word or phrase that opts out.")] = None,
+    remove: Annotated[str | None, typer.Option(help="One of the tenant's own words.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="With --add: it opts in.")] = False,
+    language: Annotated[str, typer.Option(help="As in pt, en, es.")] = "pt",
+) -> None:
+    """List or change a tenant's own opt-out words, which count beside the built-in ones.
+
+    A message that is the word or phrase opts out; case, accents and polite words around it do not matter.
+
+    Exit codes: 0 listed or changed, 1 there was nothing to change, 2 it could not be done.
+
+    Example:
+
+      quizstream suppression words --tenant acme --add "chega" --language pt
+    """
+    from ops.actor import actor
+    from ops.locate import find
+    from sinks.postgres.catalogue.consent_words import add_word, list_words, remove_word
+    from sinks.postgres.connect import connect
+
+    with connect(find().settings.database_url, "suppression") as connection:
+        if add is not None:
+            changed = add_word(connection, actor(), tenant, language, add, "resume" if resume else "stop")
+        elif remove is not None:
+            changed = remove_word(connection, actor(), tenant, language, remove)
+        else:
+            for word in list_words(connection, tenant):
+                print(f"{word.language}  {word.consent:6}  {word.phrase}")
+            return
+    print("changed" if changed else "nothing to change")
+    raise typer.Exit(0 if changed else NO)
 
 
 def _contact(connection: Connection, key: bytes, tenant: str, phone: str) -> str:

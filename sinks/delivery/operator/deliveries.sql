@@ -103,8 +103,9 @@ SELECT w.campaign_month, w.campaign_id, w.contact_id, w.delivery_id::text,
                         WHERE a.delivery_id = w.delivery_id AND NOT s.merged
                           AND s.status IN ('sent', 'delivered', 'read'))
                THEN 'a status of the provider proves a message'
-           WHEN EXISTS (SELECT FROM suppressions AS s
-                        WHERE s.tenant_id = w.tenant_id AND s.contact_id = w.contact_id)
+           WHEN EXISTS (SELECT FROM same_person(w.tenant_id, w.contact_id) AS p (contact_id)
+                        JOIN suppressions AS s ON s.tenant_id = w.tenant_id AND s.contact_id = p.contact_id
+                        WHERE NOT s.lifted)
                THEN 'the contact opted out'
            WHEN EXISTS (SELECT FROM campaigns AS c
                         WHERE c.campaign_id = w.campaign_id AND c.cancelled_at IS NOT NULL)

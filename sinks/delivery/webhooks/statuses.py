@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas.codec import Codec, Undecodable, codec
-from schemas.ids import contact_id
 from schemas.records import ProviderWebhook
 from sinks import providers
 from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
 from sinks.delivery.state import DeliveryState
-from sinks.delivery.webhooks import opt_outs
+from sinks.delivery.webhooks import consequences, inbound, recipients
 from sinks.delivery.webhooks.status_merge import PROOFS, RANKS, Becomes, Waits, merge
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
@@ -70,17 +69,15 @@ class ProviderStatuses:
         seen = [(webhook.provider, status) for webhook in webhooks for status in webhook.statuses]
         new = max(0, connection.execute(QUERIES["insert_statuses"], _columns(seen)).rowcount) if seen else 0
         merge_messages(connection, [status.message_id for _, status in seen])
-        stopped = opt_outs.suppress(
-            connection,
-            ((webhook.provider, each) for webhook in webhooks for each in webhook.opt_outs),
-            self._contact_of,
-        )
-        metrics.OPT_OUTS.inc(stopped)
+        recipients.learn(connection, seen, self._contact_key)
+        events = [(webhook.provider, each) for webhook in webhooks for each in webhook.inbound]
+        report = inbound.store(connection, events, self._contact_key)
+        for webhook in webhooks:
+            for notice in webhook.notices:
+                consequences.heed(connection, webhook.provider, notice)
+        metrics.OPT_OUTS.inc(report.decided)
         metrics.WEBHOOKS_ODD.inc(sum(webhook.odd for webhook in webhooks))
-        return WriteReport(new + stopped, len(seen) - new)
-
-    def _contact_of(self, tenant_id: str, phone: str) -> str:
-        return contact_id(self._contact_key, tenant_id, phone)
+        return WriteReport(new + report.decided, len(seen) - new)
 
 
 def merge_waiting(connection: Connection, within: timedelta = KEPT_WAITING) -> int:
@@ -113,6 +110,7 @@ class Found(NamedTuple):
     status: str
     attempt_id: str | None
     errors: list[dict[str, object]] | None
+    at_ms: int
     campaign_month: date
     campaign_id: str
     contact_id: str
@@ -192,8 +190,13 @@ def _write(connection: Connection, judged: Sequence[Judged]) -> None:
         for row in settled:
             state, by = changes[_key(row)]
             metrics.STATUSES_MERGED.labels(state).inc()
+            if by.status == DeliveryState.FAILED:
+                codes = [str(error.get("code")) for error in by.errors or []]
+                number_id, campaign_id = row.number_id or "", row.campaign_id
+                consequences.apply(connection, by.provider, codes, _reason(by), number_id, campaign_id)
             if _is_opt_out(by):
-                connection.execute(QUERIES["suppress"], [row.tenant_id, row.contact_id, _reason(by)])
+                opted_out = inbound.Decision(row.tenant_id, row.contact_id, _reason(by), by.at_ms, False)
+                metrics.OPT_OUTS.inc(inbound.decide(connection, [opted_out]))
     proofs = {
         each.proof.attempt_id: each.proof.message_id
         for each in judged

@@ -26,12 +26,12 @@ ON CONFLICT DO NOTHING;
 -- message is of the attempt that has its id, or of the last one while that has none. OFFSET 0 makes each of them a few probes of indexes: joined
 -- freely, the planner takes the batch for large and reads the whole ledger.
 WITH waiting AS MATERIALIZED (
-    SELECT provider, provider_message_id, status, attempt_id, errors
+    SELECT provider, provider_message_id, status, attempt_id, errors, (extract(epoch FROM at) * 1000)::bigint AS at_ms
     FROM provider_statuses
     WHERE NOT merged AND provider_message_id = ANY(%(message_ids)s)
 )
 SELECT
-    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors,
+    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors, s.at_ms,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
 CROSS JOIN LATERAL (
@@ -43,7 +43,7 @@ CROSS JOIN LATERAL (
 ) AS d
 UNION
 SELECT
-    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors,
+    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors, s.at_ms,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
 CROSS JOIN LATERAL (
@@ -159,33 +159,3 @@ SET merged = true
 FROM unnest(%(providers)s::text[], %(message_ids)s::text[], %(statuses)s::text[])
     AS done (provider, message_id, status)
 WHERE s.provider = done.provider AND s.provider_message_id = done.message_id AND s.status = done.status;
-
--- suppress --
-INSERT INTO suppressions (tenant_id, contact_id, reason)
-VALUES (%s, %s, %s)
-ON CONFLICT DO NOTHING;
-
--- recipient_of_message --
-SELECT d.tenant_id, d.contact_id
-FROM (SELECT %s::text AS provider, %s::text AS message_id) AS told
-JOIN deliveries AS d ON d.provider_message_id = told.message_id
-WHERE EXISTS (
-    SELECT
-    FROM delivery_attempts AS a
-    WHERE a.delivery_id = d.delivery_id
-      AND provider_name(a.provider) = provider_name(told.provider)
-      AND (a.provider_message_id = d.provider_message_id
-           OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
-);
-
--- tenants_of_number --
--- A number that serves every tenant is answered for all of them: the person sees one number.
-SELECT t.tenant_id
-FROM tenants AS t
-LEFT JOIN sender_numbers AS n ON provider_name(n.provider) = provider_name(%s) AND n.number_id = %s
-WHERE n.tenant_id IS NULL OR n.tenant_id IN ('*', t.tenant_id);
-
--- known_contacts --
-SELECT c.tenant_id, c.contact_id
-FROM unnest(%s::text[], %s::text[]) AS wanted (tenant_id, contact_id)
-JOIN contacts AS c USING (tenant_id, contact_id);

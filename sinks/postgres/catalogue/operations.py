@@ -129,7 +129,7 @@ def add_suppressions(
 def remove_suppression(connection: Connection, actor: str, tenant_id: str, contact: str, reason: str) -> bool:
     """The contact may be written to again; returns whether it was suppressed."""
     with connection.transaction():
-        removed = unsuppress(connection, tenant_id, contact)
+        removed = unsuppress(connection, tenant_id, contact, reason)
         if removed:
             record(connection, actor, "suppression.remove", contact, tenant=tenant_id, reason=reason)
     return removed

@@ -35,12 +35,16 @@ class Suppression(NamedTuple):
 def suppress(connection: Connection, tenant_id: str, contacts: Sequence[str], reason: str) -> int:
     """Nothing is sent to the contacts from now on; returns for how many it was not so before."""
     given = {"tenant": tenant_id, "contacts": list(contacts), "reason": reason}
-    return connection.execute(QUERIES["suppress"], given).rowcount
+    row = connection.execute(QUERIES["count_suppressed"], given).fetchone()
+    before = 0 if row is None else cast(int, row[0])
+    connection.execute(QUERIES["suppress"], given)
+    return len(set(contacts)) - before
 
 
-def unsuppress(connection: Connection, tenant_id: str, contact: str) -> bool:
-    """The contact may be written to again; deliveries that are suppressed already stay so."""
-    return connection.execute(QUERIES["unsuppress"], [tenant_id, contact]).rowcount == 1
+def unsuppress(connection: Connection, tenant_id: str, contact: str, reason: str = "") -> bool:
+    """The person may be written to again; deliveries that are suppressed already stay so."""
+    given = {"tenant": tenant_id, "contact": contact, "reason": reason}
+    return connection.execute(QUERIES["unsuppress"], given).rowcount > 0
 
 
 def list_suppressions(

@@ -3,6 +3,10 @@ CREATE FUNCTION public.former_provider_name(provider text) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE provider WHEN 'meta-cloud'::text THEN 'whatsapp'::text ELSE NULL::text END;
 
+CREATE FUNCTION public.is_newer(is_there boolean, kept_at timestamp with time zone, stated_at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN ((stated_at IS NOT NULL) AND ((NOT is_there) OR (kept_at < stated_at) OR (kept_at > now())));
+
 CREATE FUNCTION public.ledger_incarnation() RETURNS text
     LANGUAGE sql STABLE
     RETURN (((EXTRACT(epoch FROM pg_postmaster_start_time()))::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
@@ -10,6 +14,29 @@ CREATE FUNCTION public.ledger_incarnation() RETURNS text
 CREATE FUNCTION public.provider_name(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE COALESCE(stored, 'whatsapp'::text) WHEN 'whatsapp'::text THEN 'meta-cloud'::text ELSE stored END;
+
+CREATE TABLE public.contact_aliases (
+    tenant_id text NOT NULL,
+    alias text NOT NULL,
+    contact_id text NOT NULL,
+    is_contact boolean NOT NULL,
+    source text NOT NULL,
+    learned_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE FUNCTION public.same_person(tenant text, contact text) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(( SELECT a.contact_id
+            FROM public.contact_aliases a
+           WHERE ((a.tenant_id = same_person.tenant) AND (a.alias = same_person.contact))), same_person.contact) AS "coalesce"
+ UNION ALL
+  SELECT a.alias
+    FROM public.contact_aliases a
+   WHERE ((a.tenant_id = same_person.tenant) AND a.is_contact AND (a.contact_id = COALESCE(( SELECT b.contact_id
+            FROM public.contact_aliases b
+           WHERE ((b.tenant_id = same_person.tenant) AND (b.alias = same_person.contact))), same_person.contact)));
+END;
 
 CREATE TABLE public.sending_permit (
     only_row boolean DEFAULT true NOT NULL,
@@ -84,13 +111,23 @@ CREATE TABLE public.completions_apart (
     day date NOT NULL
 );
 
+CREATE TABLE public.consent_words (
+    tenant_id text NOT NULL,
+    language text NOT NULL,
+    phrase text NOT NULL,
+    consent text NOT NULL,
+    CONSTRAINT consent_words_consent_check CHECK ((consent = ANY (ARRAY['stop'::text, 'resume'::text])))
+);
+
 CREATE TABLE public.contacts (
     tenant_id text NOT NULL,
     contact_id text NOT NULL,
     phone text,
     name text,
     email text,
-    seen_at timestamp with time zone NOT NULL
+    seen_at timestamp with time zone NOT NULL,
+    name_at timestamp with time zone,
+    email_at timestamp with time zone
 );
 
 CREATE TABLE public.dead_letters (
@@ -165,6 +202,27 @@ CREATE TABLE public.duplicates (
     accepted_at timestamp with time zone NOT NULL
 )
 PARTITION BY RANGE (day);
+
+CREATE TABLE public.inbound_events (
+    event_id uuid NOT NULL,
+    provider text NOT NULL,
+    number_id text NOT NULL,
+    kind text NOT NULL,
+    consent text,
+    at timestamp with time zone NOT NULL,
+    reply_to text,
+    text text,
+    reason text DEFAULT ''::text NOT NULL,
+    resolved boolean NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT inbound_events_consent_check CHECK ((consent = ANY (ARRAY['stop'::text, 'resume'::text, 'perhaps'::text])))
+);
+
+CREATE TABLE public.inbound_people (
+    tenant_id text NOT NULL,
+    person text NOT NULL,
+    event_id uuid NOT NULL
+);
 
 CREATE TABLE public.outbox (
     id bigint NOT NULL,
@@ -304,7 +362,9 @@ CREATE TABLE public.suppressions (
     tenant_id text NOT NULL,
     contact_id text NOT NULL,
     reason text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    decided_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    lifted boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.tenants (
@@ -340,6 +400,12 @@ ALTER TABLE ONLY public.completions_apart
 ALTER TABLE ONLY public.completions
     ADD CONSTRAINT completions_pkey PRIMARY KEY (day, completion_id);
 
+ALTER TABLE ONLY public.consent_words
+    ADD CONSTRAINT consent_words_pkey PRIMARY KEY (tenant_id, language, phrase);
+
+ALTER TABLE ONLY public.contact_aliases
+    ADD CONSTRAINT contact_aliases_pkey PRIMARY KEY (tenant_id, alias);
+
 ALTER TABLE ONLY public.contacts
     ADD CONSTRAINT contacts_pkey PRIMARY KEY (tenant_id, contact_id);
 
@@ -354,6 +420,12 @@ ALTER TABLE ONLY public.delivery_attempts
 
 ALTER TABLE ONLY public.duplicates
     ADD CONSTRAINT duplicates_pkey PRIMARY KEY (day, completion_id, campaign_id);
+
+ALTER TABLE ONLY public.inbound_events
+    ADD CONSTRAINT inbound_events_pkey PRIMARY KEY (event_id);
+
+ALTER TABLE ONLY public.inbound_people
+    ADD CONSTRAINT inbound_people_pkey PRIMARY KEY (tenant_id, person, event_id);
 
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
@@ -412,6 +484,8 @@ CREATE INDEX completions_by_contact ON ONLY public.completions USING btree (tena
 
 CREATE INDEX completions_by_quiz ON ONLY public.completions USING btree (tenant_id, quiz_id, accepted_at DESC);
 
+CREATE INDEX contact_aliases_by_contact ON public.contact_aliases USING btree (tenant_id, contact_id);
+
 CREATE INDEX dead_letters_by_place ON public.dead_letters USING btree (source_topic, source_partition, source_offset);
 
 CREATE INDEX dead_letters_by_time ON public.dead_letters USING btree (failed_at);
@@ -434,6 +508,14 @@ CREATE INDEX deliveries_unsent ON ONLY public.deliveries USING btree (campaign_m
 
 CREATE INDEX delivery_attempts_by_delivery ON public.delivery_attempts USING btree (delivery_id);
 
+CREATE INDEX inbound_events_by_time ON public.inbound_events USING btree (received_at);
+
+CREATE INDEX inbound_events_perhaps ON public.inbound_events USING btree (received_at) WHERE (consent = 'perhaps'::text);
+
+CREATE INDEX inbound_events_unresolved ON public.inbound_events USING btree (received_at) WHERE (NOT resolved);
+
+CREATE INDEX inbound_people_by_event ON public.inbound_people USING btree (event_id);
+
 CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (provider_message_id) WHERE (NOT merged);
 
 CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
@@ -443,6 +525,9 @@ ALTER TABLE ONLY public.campaign_versions
 
 ALTER TABLE ONLY public.campaigns
     ADD CONSTRAINT campaigns_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
+
+ALTER TABLE ONLY public.inbound_people
+    ADD CONSTRAINT inbound_people_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.inbound_events(event_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.quizzes
     ADD CONSTRAINT quizzes_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);

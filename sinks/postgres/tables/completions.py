@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -39,7 +38,7 @@ class Completions:
         events = [arrival.event for arrival in arrivals]
         connection.execute(QUERIES["clear_completions_batch"])
         copy_rows(connection, QUERIES["copy_completions"], _TYPES, _rows(events))
-        merged = connection.execute(
+        new = connection.execute(
             QUERIES["merge_completions"],
             {
                 "first_day": EPOCH + timedelta(days=min(event.day for event in events) - 1),
@@ -47,13 +46,17 @@ class Completions:
                 "retried_days_max": RETRIED_DAYS_MAX,
             },
             prepare=False,
-        ).fetchone()
-        rows = cast(int, merged[0]) if merged else 0
+        ).fetchall()
+        first = {event.completion_id: event for event in reversed(events)}
         contacts.save(
             connection,
-            (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
+            (
+                contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at)
+                for e in (first.get(str(completion_id)) for (completion_id,) in new)
+                if e is not None
+            ),
         )
-        return WriteReport(rows, len(events) - rows)
+        return WriteReport(len(new), len(events) - len(new))
 
 
 def _rows(events: Sequence[Completion]) -> Iterator[Sequence[object]]:

@@ -78,4 +78,4 @@ WITH batch AS (
     WHERE abs(batch.filed_on - batch.came_on) > 1
     ON CONFLICT DO NOTHING
 )
-SELECT count(*) FROM merged;
+SELECT completion_id::text FROM merged;

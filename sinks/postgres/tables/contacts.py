@@ -13,7 +13,7 @@ from sinks.postgres.copy import copy_rows
 from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("contacts.sql"))
-_TYPES = ["text", "text", "text", "text", "text", "int8"]
+_TYPES = [*["text"] * 5, *["int8"] * 3]
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -31,24 +31,44 @@ def prepare(connection: Connection) -> None:
 
 
 def save(connection: Connection, sightings: Iterable[Sighting]) -> None:
-    """Save the newest data of each contact, idempotently; of two of one millisecond the first. No commit."""
-    newest: dict[tuple[str, str], Sighting] = {}
+    """Save what each contact stated last, field by field, idempotently; of two of one millisecond the first.
+
+    A completion without a name states nothing about the name. Pass a completion that is new, not its repeats:
+    a repeat has a later time of acceptance and an older content. No commit.
+    """
+    newest: dict[tuple[str, str], _Newest] = {}
     for sighting in sightings:
-        if sighting.personal == _NOBODY:
-            continue
-        key = (sighting.tenant_id, sighting.contact_id)
-        known = newest.get(key)
-        if known is None or known.seen_at < sighting.seen_at:
-            newest[key] = sighting
+        if sighting.personal != _NOBODY:
+            newest.setdefault((sighting.tenant_id, sighting.contact_id), _Newest()).take(sighting)
     if not newest:
         return
     connection.execute(QUERIES["clear_contacts_batch"])
     rows = (
-        (tenant_id, contact_id, s.personal.phone, s.personal.name, s.personal.email, s.seen_at)
-        for (tenant_id, contact_id), s in newest.items()
+        (tenant_id, contact_id, n.phone, n.name, n.email, n.seen_at, n.name_at, n.email_at)
+        for (tenant_id, contact_id), n in newest.items()
     )
     copy_rows(connection, QUERIES["copy_contacts"], _TYPES, rows)
     connection.execute(QUERIES["merge_contacts"])
+
+
+class _Newest:
+    """Of one contact in one batch."""
+
+    def __init__(self) -> None:
+        self.phone: str | None = None
+        self.name: str | None = None
+        self.email: str | None = None
+        self.seen_at = -1
+        self.name_at = self.email_at = -1
+
+    def take(self, sighting: Sighting) -> None:
+        personal, at = sighting.personal, sighting.seen_at
+        self.phone = self.phone or personal.phone
+        self.seen_at = max(self.seen_at, at)
+        if personal.name is not None and self.name_at < at:
+            self.name, self.name_at = personal.name, at
+        if personal.email is not None and self.email_at < at:
+            self.email, self.email_at = personal.email, at
 
 
 _NOBODY = Personal()

@@ -68,7 +68,11 @@ class Deliveries:
         second = self._second_matches(connection, events, opened_by)
         contacts.save(
             connection,
-            (contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at) for e in events),
+            (
+                contacts.Sighting(e.tenant_id, e.contact_id, e.personal, e.accepted_at)
+                for e in events
+                if (e.campaign_id, e.contact_id, e.completion_id) in opened_by
+            ),
         )
         written = len(opened) + second
         return WriteReport(written, len(events) - written)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 from sinks.actions import Suppress
 from sinks.outcomes import message_id_of, plain
 from sinks.webhook import (
+    Inbound,
     NotAWebhook,
-    OptOut,
+    Notice,
     Secrets,
     Status,
     StatusError,
@@ -24,13 +24,51 @@ from sinks.webhook import (
 from sinks.whatsapp.meta_cloud.codes import action_of
 from sinks.whatsapp.meta_cloud.json_body import code_of, decoded
 
-STOP_WORDS = frozenset({"stop", "parar", "sair"})
-TEXT_CHARS_MAX = 40  # a longer text that begins with a stop word is a sentence, not an order
+IDS_MAX = 8  # of one person in one part
+TEXT_CHARS_MAX = 4_096
+ID_CHARS_MAX = 512
 ERRORS_MAX = 5
 ACCOUNT_CHARS_MAX = 64
 CHALLENGE_CHARS_MAX = 256
 TITLE_CHARS_MAX = 200
 
+
+TEXTS = (
+    ("text", "body"),
+    ("button", "text"),
+    ("button", "payload"),
+    ("interactive", "button_reply", "title"),
+    ("interactive", "button_reply", "id"),
+    ("interactive", "list_reply", "title"),
+    ("interactive", "list_reply", "id"),
+    ("image", "caption"),
+    ("video", "caption"),
+    ("document", "caption"),
+)
+MESSAGE_KINDS = frozenset(
+    {
+        *{"text", "button", "interactive", "image", "video", "audio", "document", "sticker", "location"},
+        *{"contacts", "reaction", "order", "system", "unsupported", "request_welcome"},
+    }
+)
+MESSAGE_FIELDS = frozenset({"messages", "user_preferences", ""})
+NOTICE_FIELDS = frozenset(
+    {
+        *{"account_alerts", "account_review_update", "account_update", "business_capability_update"},
+        *{"message_template_status_update", "message_template_quality_update", "template_category_update"},
+        *{"phone_number_name_update", "phone_number_quality_update", "security", "flows", "calls"},
+        *{"message_echoes", "smb_message_echoes", "history", "smb_app_state_sync", "business_status_update"},
+    }
+)
+NOTICE_EVENTS = frozenset(
+    {
+        *{"disabled_update", "account_restriction", "account_violation", "account_deleted", "approved"},
+        *{"rejected", "paused", "disabled", "flagged", "unflagged", "reinstated", "pending_deletion"},
+        *{"upgrade", "downgrade", "onboarding", "verified_account"},
+    }
+)
+SYSTEM_KINDS = frozenset({"user_changed_number", "user_changed_user_id"})
+CHANGED_IDS = ("wa_id", "new_wa_id", "user_id", "new_user_id", "customer")
 
 _SIGNATURE_HEADER = b"x-hub-signature-256"
 _SIGNATURE = b"sha256="
@@ -96,27 +134,44 @@ def parse(body: bytes, received_at_ms: int) -> Webhook:
     if not isinstance(envelope, dict) or not isinstance(envelope.get("entry"), list):
         raise NotAWebhook("the webhook's body has no list of entries")
     statuses: list[Status] = []
-    opt_outs: list[OptOut] = []
+    inbound: list[Inbound] = []
     odd = 0
-    for value in _values(envelope):
+    notices: list[Notice] = []
+    for field, value in _values(envelope):
         metadata = value.get("metadata")
         number_id = _text(metadata.get("phone_number_id")) if isinstance(metadata, dict) else ""
+        contacts = [_ids(part, ("wa_id", "user_id")) for part in _objects(value.get("contacts"))]
         for part in _objects(value.get("statuses")):
             status = _status(part, received_at_ms)
             if status is None:
                 odd += 1
             else:
                 statuses.append(status)
-        opt_outs += [o for m in _objects(value.get("messages")) if (o := _stop_text(m, number_id))]
-        opt_outs += [o for p in _objects(value.get("user_preferences")) if (o := _stop_choice(p, number_id))]
-    return Webhook(SOURCE.provider, tuple(statuses), tuple(opt_outs), odd)
+        for part in _objects(value.get("messages")):
+            inbound.append(_message(part, contacts, number_id, received_at_ms))
+        for part in _objects(value.get("user_preferences")):
+            inbound.append(_preference(part, contacts, number_id, received_at_ms))
+        if (notice := _notice(field, value, number_id)) is not None:
+            notices.append(notice)
+    return Webhook(SOURCE.provider, tuple(statuses), tuple(inbound), odd, tuple(notices))
 
 
-def _values(envelope: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _values(envelope: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for entry in _objects(envelope["entry"]):
         for change in _objects(entry.get("changes")):
             if isinstance(change.get("value"), dict):
-                yield change["value"]
+                yield _text(change.get("field")), change["value"]
+
+
+def _notice(field: str, value: Mapping[str, Any], number_id: str) -> Notice | None:
+    """Of a change that is of no message, or has errors that are of none."""
+    errors = map(_error, _objects(value.get("errors"))[:ERRORS_MAX])
+    codes = tuple(error.code for error in errors if error.code)
+    if field in MESSAGE_FIELDS and not codes:
+        return None
+    event = _text(value.get("event")).lower()
+    kind = "errors" if field in MESSAGE_FIELDS else field if field in NOTICE_FIELDS else "other"
+    return Notice(kind, event if event in NOTICE_EVENTS else "", codes, number_id)
 
 
 def _objects(found: object) -> list[dict[str, Any]]:
@@ -133,6 +188,7 @@ def _status(part: Mapping[str, Any], received_at_ms: int) -> Status | None:
         _time_ms(part.get("timestamp"), received_at_ms),
         _uuid(part.get("biz_opaque_callback_data")),
         tuple(_error(error) for error in _objects(part.get("errors"))[:ERRORS_MAX]),
+        _ids(part, ("recipient_id", "recipient_user_id")),
     )
 
 
@@ -144,35 +200,58 @@ def _error(part: Mapping[str, Any]) -> StatusError:
     )
 
 
-def _stop_text(message: Mapping[str, Any], number_id: str) -> OptOut | None:
-    texts = [
-        _inner(message, "text", "body"),
-        _inner(message, "button", "text"),
-        _inner(message, "button", "payload"),
-        _inner(message, "interactive", "button_reply", "title"),
-        _inner(message, "interactive", "button_reply", "id"),
-    ]
-    word = next((w for text in texts if (w := _word(text)) in STOP_WORDS), None)
-    sender = _text(message.get("from"))
-    if word is None or not sender:
-        return None
-    reply_to = message_id_of(_inner(message, "context", "id"))
-    return OptOut(sender, number_id, f"wrote {word.upper()}", reply_to or None)
+def _message(
+    message: Mapping[str, Any], contacts: Sequence[tuple[str, ...]], number_id: str, received_at_ms: int
+) -> Inbound:
+    told = _text(message.get("type"))
+    kind = told if told in MESSAGE_KINDS else "other_message"
+    ids = _with_contacts(_ids(message, ("from", "from_user_id")), contacts)
+    if kind == "system":
+        system = message.get("system")
+        change = _inner(message, "system", "type")
+        kind = change if change in SYSTEM_KINDS else kind
+        ids = _unique((*ids, *_ids(system if isinstance(system, dict) else {}, CHANGED_IDS)))
+    texts = (_inner(message, *path)[:TEXT_CHARS_MAX] for path in TEXTS)
+    return Inbound(
+        ids,
+        number_id,
+        kind,
+        min(_time_ms(message.get("timestamp"), received_at_ms), received_at_ms),
+        _text(message.get("id"))[:ID_CHARS_MAX],
+        tuple(text for text in texts if text),
+        reply_to=message_id_of(_inner(message, "context", "id")) or None,
+    )
 
 
-def _stop_choice(preference: Mapping[str, Any], number_id: str) -> OptOut | None:
-    wa_id = _text(preference.get("wa_id"))
-    if _text(preference.get("value")).lower() != "stop" or not wa_id:
-        return None
-    return OptOut(wa_id, number_id, "stopped marketing messages at the provider")
+def _preference(
+    preference: Mapping[str, Any], contacts: Sequence[tuple[str, ...]], number_id: str, received_at_ms: int
+) -> Inbound:
+    value = _text(preference.get("value")).lower()
+    choice: Literal["stop", "resume"] | None = None
+    if value in ("stop", "resume"):
+        choice = "stop" if value == "stop" else "resume"
+    return Inbound(
+        _with_contacts(_ids(preference, ("wa_id", "user_id")), contacts),
+        number_id,
+        "preference",
+        min(_time_ms(preference.get("timestamp"), received_at_ms), received_at_ms),
+        choice=choice,
+        reason="" if choice is None else f"chose at the provider: {choice} marketing messages",
+    )
 
 
-def _word(text: str) -> str:
-    """Without accents, punctuation and case: "Sair!" is "sair"."""
-    if len(text) > TEXT_CHARS_MAX:
-        return ""
-    plain = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(character for character in plain if character.isalnum())
+def _ids(part: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
+    return _unique(_text(part.get(key)).strip()[:ID_CHARS_MAX] for key in keys)
+
+
+def _with_contacts(ids: tuple[str, ...], contacts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """With the other ids of the same person beside the message; a lone contact is its sender's."""
+    theirs = [contact for contact in contacts if set(contact) & set(ids) or len(contacts) == 1]
+    return _unique(one for some in (ids, *theirs) for one in some)
+
+
+def _unique(ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for one in ids if one))[:IDS_MAX]
 
 
 def _inner(part: object, *path: str) -> str:

@@ -101,3 +101,13 @@ def test_an_erased_match_is_settled_by_the_campaign_of_its_row() -> None:
     evidence.enter(books)
     report = books.judge()
     assert (report.ok, report.in_flight) == (True, 0)
+
+
+def test_a_webhook_counts_until_its_copy_was_processed() -> None:
+    topic = TOPOLOGY.topic("provider_webhooks").name
+    evidence = DeadLetterAudit(TOPOLOGY)
+    evidence.letter(FIRST, (topic, 2, 7), "sink:provider_statuses", b"{")
+    assert judged(evidence, flags.UNMATCHED).dead_webhooks == 1
+
+    evidence.record(Record(topic, 2, 9, 0, b"", b"{", Redriven(FIRST, 1)), by_stage=False, by_sink=True)
+    assert judged(evidence, flags.UNMATCHED).dead_webhooks == 0

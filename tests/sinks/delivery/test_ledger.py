@@ -427,7 +427,7 @@ def rejected(leased: Leased, attempt_id: UUID, code: str = "131009") -> Result:
     )
 
 
-def test_one_persons_rejection_stops_nobody_else_and_several_in_a_row_stop_their_campaign(
+def test_one_persons_rejection_stops_nobody_else_and_several_in_a_row_do(
     world: World,
 ) -> None:
     campaign = world.campaign()
@@ -480,5 +480,37 @@ def test_a_billing_error_stops_the_numbers_of_its_tenant_alone_and_the_first_rea
             ("2003", "active", ""),
             (NUMBER, "stopped", "131042 unpaid"),
         ]
+
+    story(world, tell)
+
+
+def test_one_person_under_two_contacts_gets_one_message_and_the_opt_out_of_either_holds(
+    world: World,
+) -> None:
+    campaign, second = world.campaign(), world.campaign()
+    first, other = sorted(world.deliveries(campaign, 2))
+    world.db.execute(
+        "INSERT INTO contact_aliases (tenant_id, alias, contact_id, is_contact, source)"
+        " VALUES (%s, %s, %s, true, 'test')",
+        [TENANT, other, first],
+    )
+    for contact in (first, other):
+        (made,) = world.deliveries(second)
+        world.db.execute("UPDATE deliveries SET contact_id = %s WHERE contact_id = %s", [contact, made])
+
+    async def tell(desk: Desk) -> None:
+        leased = await desk.claim()
+        both = [one for one in leased if one.key.campaign_id == campaign]
+        marks = {one.key.contact_id: await desk.mark(one) for one in both}
+        assert isinstance(marks[first], Marked)
+        refused = marks[other]
+        assert isinstance(refused, NotMarked)
+        assert refused.state == "suppressed"
+        world.db.execute("INSERT INTO suppressions VALUES (%s, %s, 'STOP')", [TENANT, other])
+        for one in leased:
+            if one.key.campaign_id == second:
+                answer = await desk.mark(one)
+                assert isinstance(answer, NotMarked)
+                assert (answer.state, answer.reason) == ("suppressed", "the contact opted out")
 
     story(world, tell)

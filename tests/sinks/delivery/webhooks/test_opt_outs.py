@@ -6,8 +6,8 @@ import pytest
 
 from schemas.ids import contact_id
 from schemas.phones import canonical
-from sinks.delivery.webhooks.opt_outs import suppress
-from sinks.webhook import OptOut
+from sinks.delivery.webhooks.inbound import store
+from sinks.webhook import Inbound
 from tests.support.sinks import Corner
 
 KEY = b"key of this test"
@@ -32,11 +32,8 @@ def test_a_stop_reaches_the_contact_of_the_typed_phone(corner: Corner, typed: st
     )
     person = contact_id(KEY, "demo", canonical(typed) or "")
 
-    new = suppress(
-        corner.connection,
-        [("p", OptOut(wa_id, "1001", "stop"))],
-        lambda tenant, phone: contact_id(KEY, tenant, phone),
-    )
+    stop = Inbound((wa_id,), "1001", "text", 1, texts=("stop",))
+    report = store(corner.connection, [("p", stop)], KEY)
 
-    assert new == 1
+    assert report.decided == 1
     assert corner.rows("SELECT contact_id FROM suppressions") == [(person,)]

@@ -49,7 +49,9 @@ def test_however_the_log_is_cut_and_repeated_the_rows_are_the_same(
     first: dict[str, Completion] = {}
     newest: dict[str, Completion] = {}
     for event in log:
-        first.setdefault(event.completion_id, event)
+        if event.completion_id in first:
+            continue  # a repeat: its content is not stated anew
+        first[event.completion_id] = event
         known = newest.get(event.contact_id)
         if known is None or known.accepted_at < event.accepted_at:
             newest[event.contact_id] = event

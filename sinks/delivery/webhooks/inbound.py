@@ -1,0 +1,210 @@
+"""What people do at a provider: stored once each, led to a contact, and an opt-out in force at once.
+
+An event leads to the contacts of its ids, and to the recipient of the message that it replies to. What leads
+to no contact is stored with the ids that would; it is applied when one of them becomes known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.ids import inbound_id
+from sinks.delivery.people.aliases import Person, people_of, resolve, unite
+from sinks.delivery.people.words import Consent, Words
+from sinks.postgres import metrics
+from sinks.postgres.connect import Connection
+from sinks.postgres.named_rows import fetch
+from sinks.postgres.queries import load_queries
+from sinks.webhook import Inbound
+
+QUERIES = load_queries(Path(__file__).with_name("inbound.sql"))
+APPLY_BATCH_MAX = 500
+TEXT_CHARS_MAX = 4_096
+
+
+class Decision(NamedTuple):
+    """A contact opted out or in. Of several the latest counts."""
+
+    tenant_id: str
+    contact_id: str
+    reason: str
+    at_ms: int
+    lifted: bool
+
+
+class Report(NamedTuple):
+    """`new`: events that were not stored before; `decided`: contact ids whose consent changed."""
+
+    new: int
+    decided: int
+
+
+class _Resolvable(NamedTuple):
+    event_id: str
+    consent: Consent | None
+    at_ms: int
+    reason: str
+    tenant_id: str
+    contact_id: str
+
+
+def store(connection: Connection, events: Iterable[tuple[str, Inbound]], contact_key: bytes) -> Report:
+    """`events` come with their provider. Commits nothing; the same events again change nothing."""
+    numbers = _Numbers(connection)
+    new = 0
+    decisions: list[Decision] = []
+    learned: list[tuple[str, str]] = []
+    for provider, event in events:
+        consent = event.choice or numbers.words(provider, event.number_id).consent_of(event.texts)
+        tenants = numbers.tenants(provider, event.number_id)
+        people = people_of(contact_key, tenants, event.ids)
+        contacts = _contacts(connection, provider, event, people, tenants, consent)
+        new += _insert(connection, provider, event, consent, people, contacts)
+        learned += [(one.tenant_id, one.person) for one in people]
+        if consent in ("stop", "resume"):
+            reason = event.reason or f"{'opted out' if consent == 'stop' else 'opted in'} by {event.kind}"
+            decisions += [Decision(*whose, reason, event.at_ms, consent == "resume") for whose in contacts]
+    decided = decide(connection, decisions)
+    return Report(new, decided + apply_resolvable(connection, learned))
+
+
+def decide(connection: Connection, decisions: Sequence[Decision]) -> int:
+    """Returns for how many contact ids the latest decision is another now. Commits nothing."""
+    if not decisions:
+        return 0
+    columns = {
+        "tenants": [one.tenant_id for one in decisions],
+        "contacts": [one.contact_id for one in decisions],
+        "reasons": [one.reason for one in decisions],
+        "at_ms": [one.at_ms for one in decisions],
+        "lifted": [one.lifted for one in decisions],
+    }
+    return max(0, connection.execute(QUERIES["decide"], columns).rowcount)
+
+
+def apply_resolvable(connection: Connection, people: Iterable[tuple[str, str]]) -> int:
+    """Applies the stored events that led to nobody and lead to a contact by now, through one of `people`."""
+    wanted = sorted(set(people))
+    if not wanted:
+        return 0
+    given = {
+        "tenants": sorted({tenant for tenant, _ in wanted}),
+        "people": sorted({person for _, person in wanted}),
+        "limit": APPLY_BATCH_MAX,
+    }
+    decided = 0
+    while found := fetch(connection, QUERIES["resolvable_events"], _Resolvable, given):
+        for row in found:
+            _insert_people(connection, row.event_id, [(row.tenant_id, row.contact_id)])
+        decided += decide(
+            connection,
+            [
+                Decision(row.tenant_id, row.contact_id, row.reason, row.at_ms, row.consent == "resume")
+                for row in found
+                if row.consent in ("stop", "resume")
+            ],
+        )
+        events = sorted({row.event_id for row in found})
+        connection.execute(QUERIES["resolve_events"], {"event_ids": events})
+    return decided
+
+
+class _Numbers:
+    """Whose a number is and which words count there, looked up once a batch."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tenants: dict[tuple[str, str], list[str]] = {}
+        self._words: dict[tuple[str, ...], Words] = {}
+
+    def tenants(self, provider: str, number_id: str) -> list[str]:
+        number = (provider, number_id)
+        if number not in self._tenants:
+            rows = self._connection.execute(QUERIES["tenants_of_number"], list(number))
+            self._tenants[number] = [str(tenant_id) for (tenant_id,) in rows]
+        return self._tenants[number]
+
+    def words(self, provider: str, number_id: str) -> Words:
+        tenants = tuple(self.tenants(provider, number_id))
+        if tenants not in self._words:
+            rows = self._connection.execute(QUERIES["words_of_tenants"], [list(tenants)])
+            self._words[tenants] = Words((str(phrase), str(consent)) for phrase, consent in rows)
+        return self._words[tenants]
+
+
+def _contacts(
+    connection: Connection,
+    provider: str,
+    event: Inbound,
+    people: Sequence[Person],
+    tenants: Sequence[str],
+    consent: Consent | None,
+) -> list[tuple[str, str]]:
+    """(tenant, contact) of everybody whom the number may write to and whose event this is; teaches aliases.
+
+    A number of one tenant takes an event even of somebody whom the tenant has not met yet. One of several
+    tenants takes it for those that know the person; if none does, an opt-out counts for all of them.
+    """
+    by_tenant: dict[str, list[Person]] = {}
+    if event.reply_to is not None:
+        for tenant_id, contact in connection.execute(
+            QUERIES["recipient_of_message"], [provider, event.reply_to]
+        ):
+            by_tenant.setdefault(str(tenant_id), []).append(Person(str(tenant_id), str(contact), True))
+    known = resolve(connection, ((one.tenant_id, one.person) for one in people))
+    for tenant_id, _ in known:
+        by_tenant.setdefault(tenant_id, [])
+    if not by_tenant and (len(tenants) == 1 or consent == "stop"):
+        by_tenant = {one.tenant_id: [] for one in people if one.is_phone}
+    contacts = []
+    for tenant_id, replied in sorted(by_tenant.items()):
+        contact = unite(connection, tenant_id, (*people, *replied), event.kind)
+        if contact is not None:
+            contacts.append((tenant_id, contact))
+    return contacts
+
+
+def _insert(
+    connection: Connection,
+    provider: str,
+    event: Inbound,
+    consent: Consent | None,
+    people: Sequence[Person],
+    contacts: Sequence[tuple[str, str]],
+) -> int:
+    event_id = _event_id(provider, event)
+    row = {
+        "event_id": event_id,
+        "provider": provider,
+        "number_id": event.number_id,
+        "kind": event.kind,
+        "consent": consent,
+        "at_ms": event.at_ms,
+        "reply_to": event.reply_to,
+        "text": "\n".join(event.texts)[:TEXT_CHARS_MAX] or None,
+        "reason": event.reason or event.kind,
+        "resolved": bool(contacts),
+    }
+    if connection.execute(QUERIES["insert_event"], row).rowcount != 1:
+        return 0
+    metrics.INBOUND.labels(event.kind, consent or "none").inc()
+    _insert_people(connection, event_id, contacts or [(one.tenant_id, one.person) for one in people])
+    return 1
+
+
+def _insert_people(connection: Connection, event_id: str, people: Sequence[tuple[str, str]]) -> None:
+    given = {
+        "event_id": event_id,
+        "tenants": [tenant for tenant, _ in people],
+        "people": [person for _, person in people],
+    }
+    connection.execute(QUERIES["insert_people"], given)
+
+
+def _event_id(provider: str, event: Inbound) -> str:
+    if event.event_id:
+        return inbound_id(provider, "id", event.event_id, event.number_id)
+    content = (event.number_id, event.kind, str(event.at_ms), event.choice or "", *event.ids, *event.texts)
+    return inbound_id(provider, "content", *content)

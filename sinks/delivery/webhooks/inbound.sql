@@ -1,0 +1,97 @@
+-- tenants_of_number --
+-- A number that serves every tenant is answered for all of them: the person sees one number.
+SELECT t.tenant_id
+FROM tenants AS t
+LEFT JOIN sender_numbers AS n ON provider_name(n.provider) = provider_name(%s) AND n.number_id = %s
+WHERE n.tenant_id IS NULL OR n.tenant_id IN ('*', t.tenant_id)
+ORDER BY t.tenant_id;
+
+-- words_of_tenants --
+SELECT DISTINCT phrase, consent FROM consent_words WHERE tenant_id = ANY (%s);
+
+-- recipient_of_message --
+SELECT d.tenant_id, d.contact_id
+FROM (SELECT %s::text AS provider, %s::text AS message_id) AS told
+JOIN deliveries AS d ON d.provider_message_id = told.message_id
+WHERE EXISTS (
+    SELECT
+    FROM delivery_attempts AS a
+    WHERE a.delivery_id = d.delivery_id
+      AND provider_name(a.provider) = provider_name(told.provider)
+      AND (a.provider_message_id = d.provider_message_id
+           OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
+);
+
+-- insert_event --
+INSERT INTO inbound_events (event_id, provider, number_id, kind, consent, at, reply_to, text, reason, resolved)
+VALUES (%(event_id)s, %(provider)s, %(number_id)s, %(kind)s, %(consent)s, to_timestamp(%(at_ms)s / 1000.0),
+        %(reply_to)s, %(text)s, %(reason)s, %(resolved)s)
+ON CONFLICT (event_id) DO UPDATE SET resolved = true WHERE excluded.resolved AND NOT inbound_events.resolved;
+
+-- insert_people --
+INSERT INTO inbound_people (tenant_id, person, event_id)
+SELECT p.tenant_id, p.person, %(event_id)s
+FROM unnest(%(tenants)s::text[], %(people)s::text[]) AS p (tenant_id, person)
+ON CONFLICT DO NOTHING;
+
+-- decide --
+-- The latest decision counts; of two of one moment the opt-out. For every contact id of the person, in key order.
+INSERT INTO suppressions (tenant_id, contact_id, reason, decided_at, lifted, created_at)
+SELECT DISTINCT ON (g.tenant_id, p.contact_id)
+    g.tenant_id, p.contact_id, g.reason, to_timestamp(g.at_ms / 1000.0), g.lifted, clock_timestamp()
+FROM unnest(%(tenants)s::text[], %(contacts)s::text[], %(reasons)s::text[], %(at_ms)s::bigint[], %(lifted)s::boolean[])
+    AS g (tenant_id, contact_id, reason, at_ms, lifted)
+CROSS JOIN LATERAL same_person(g.tenant_id, g.contact_id) AS p (contact_id)
+ORDER BY g.tenant_id, p.contact_id, g.at_ms DESC, g.lifted
+ON CONFLICT (tenant_id, contact_id) DO UPDATE
+SET reason = excluded.reason, decided_at = excluded.decided_at, lifted = excluded.lifted,
+    created_at = CASE WHEN suppressions.lifted THEN clock_timestamp() ELSE suppressions.created_at END
+WHERE (suppressions.decided_at, NOT suppressions.lifted) < (excluded.decided_at, NOT excluded.lifted);
+
+-- resolvable_events --
+-- Of those that led to nobody, the ones of which an alias is known by now.
+SELECT DISTINCT e.event_id::text, e.consent, (extract(epoch FROM e.at) * 1000)::bigint AS at_ms, e.reason,
+       i.tenant_id, a.contact_id
+FROM inbound_people AS i
+JOIN contact_aliases AS a ON a.tenant_id = i.tenant_id AND a.alias = i.person
+JOIN inbound_events AS e ON e.event_id = i.event_id
+WHERE i.tenant_id = ANY (%(tenants)s) AND i.person = ANY (%(people)s) AND NOT e.resolved
+LIMIT %(limit)s;
+
+-- resolve_events --
+UPDATE inbound_events SET resolved = true WHERE event_id = ANY (%(event_ids)s::uuid[]);
+
+-- count_unresolved --
+SELECT coalesce(consent, '') AS consent, count(*) AS events FROM inbound_events WHERE NOT resolved GROUP BY consent;
+
+-- list_events --
+-- Newest first. The text is not among the columns: it is personal.
+SELECT e.event_id::text, e.provider, e.number_id, e.kind, e.consent, e.at, e.resolved, e.reason
+FROM inbound_events AS e
+WHERE (%(consent)s::text IS NULL OR e.consent = %(consent)s)
+  AND (NOT %(unresolved)s OR NOT e.resolved)
+ORDER BY e.received_at DESC
+LIMIT %(limit)s;
+
+-- delete_old --
+-- What somebody unknown decided stays longer: it is to be in force as soon as it is known whose it is.
+DELETE FROM inbound_events
+WHERE event_id IN (
+    SELECT event_id FROM inbound_events
+    WHERE received_at < now() - make_interval(days => CASE WHEN NOT resolved AND consent IN ('stop', 'resume')
+                                                          THEN %(unresolved_days)s ELSE %(days)s END)
+    LIMIT %(limit)s
+);
+
+-- erase_texts --
+-- Of those that stay longer.
+UPDATE inbound_events SET text = NULL
+WHERE text IS NOT NULL AND received_at < now() - make_interval(days => %(days)s);
+
+-- window_until --
+-- Twenty-four hours after the person last wrote to the number, under whichever id; choices are no messages.
+SELECT max(e.at) + interval '24 hours' AS until
+FROM same_person(%(tenant)s, %(contact)s) AS p (contact_id)
+JOIN inbound_people AS i ON i.tenant_id = %(tenant)s AND i.person = p.contact_id
+JOIN inbound_events AS e ON e.event_id = i.event_id
+WHERE e.number_id = %(number)s AND e.kind NOT IN ('preference', 'user_changed_number', 'user_changed_user_id');
