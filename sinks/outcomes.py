@@ -39,9 +39,10 @@ def message_id_of(told: str) -> str:
 
 @dataclass(frozen=True)
 class Sent:
-    """The provider accepted the message and gave it an id."""
+    """The provider accepted the message and gave it an id. `recipients` are its ids of the recipient."""
 
     provider_message_id: str
+    recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

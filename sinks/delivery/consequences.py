@@ -13,6 +13,7 @@ from sinks import actions
 from sinks.delivery.rows import (
     Attempt,
     HoldNumber,
+    LearnRecipient,
     RejectedAlike,
     Result,
     StopScope,
@@ -43,8 +44,9 @@ def consequence(attempt: Attempt, outcome: Outcome, policy: RetryPolicy, rng: ra
     """The one place where an outcome becomes a state."""
     key, attempt_id = attempt.delivery.key, attempt.attempt_id
     match outcome:
-        case Sent(message_id):
-            return Result(key, attempt_id, SENT, "sent", provider_message_id=message_id)
+        case Sent(message_id, recipients):
+            learned = _learned(attempt, recipients)
+            return Result(key, attempt_id, SENT, "sent", provider_message_id=message_id, effects=learned)
         case Ambiguous(detail, code):
             return Result(key, attempt_id, AMBIGUOUS, "ambiguous", detail, code=code)
         case NotCalled(detail):
@@ -54,6 +56,13 @@ def consequence(attempt: Attempt, outcome: Outcome, policy: RetryPolicy, rng: ra
         case Rejected():
             return _rejected(attempt, outcome, policy, rng)
     assert_never(outcome)
+
+
+def _learned(attempt: Attempt, recipients: tuple[str, ...]) -> tuple[LearnRecipient, ...]:
+    delivery = attempt.delivery
+    if not recipients or not delivery.phone:
+        return ()
+    return (LearnRecipient(delivery.tenant_id, delivery.key.contact_id, delivery.phone, recipients),)
 
 
 def _rejected(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:

@@ -17,9 +17,11 @@ import msgspec
 from psycopg import AsyncConnection
 
 from pipeline.runtime.crash_points import reach
+from schemas.ids import contact_id
 from schemas.records import Campaign, Personal
 from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
 from sinks.delivery.holds import Hold, Standing, holds_of
+from sinks.delivery.people.aliases import people_of
 from sinks.delivery.pool import Pool
 from sinks.delivery.rows import (
     LEASE_LOST,
@@ -29,6 +31,7 @@ from sinks.delivery.rows import (
     Effect,
     HoldNumber,
     Key,
+    LearnRecipient,
     Leased,
     Marked,
     NotMarked,
@@ -93,8 +96,10 @@ class _Count(NamedTuple):
 
 
 class Ledger:
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, contact_key: bytes = b"") -> None:
+        """`contact_key` is of the contact ids; without it, no alias is learned from answers."""
         self._pool = pool
+        self._contact_key = contact_key
         self._definitions: dict[tuple[str, int], Campaign | None] = {}
 
     async def claim(self, tenant_id: str, *, limit: int, lease_token: UUID, lease_s: float) -> list[Leased]:
@@ -180,7 +185,7 @@ class Ledger:
             effects = [effect for result in results for effect in result.effects]
             await _pause(connection, [effect for effect in effects if isinstance(effect, PauseNumbers)])
             for effect in effects:
-                stopped += await _apply(connection, effect)
+                stopped += await _apply(connection, effect, self._contact_key)
             rows = await _fetch(
                 connection,
                 "record_results",
@@ -290,14 +295,38 @@ async def _pause(connection: AsyncConnection[tuple[Any, ...]], pauses: Sequence[
         await connection.execute(statement("pause_numbers"), parameters)
 
 
-async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -> list[str]:
+async def _learn(
+    connection: AsyncConnection[tuple[Any, ...]], recipient: LearnRecipient, contact_key: bytes
+) -> None:
+    """Ids that lead to the contact by themselves, as most do, cost no query."""
+    tenant_id, contact = recipient.tenant_id, recipient.contact_id
+    people = people_of(contact_key, [tenant_id], recipient.ids) if contact_key else []
+    others = [one for one in people if one.person != contact]
+    # Another key, in a process that was set up wrongly, would make every id another one.
+    if others and contact_id(contact_key, tenant_id, recipient.phone) == contact:
+        await connection.execute(
+            statement("learn_recipient"),
+            {
+                "tenant": tenant_id,
+                "contact": contact,
+                "aliases": [one.person for one in others],
+                "are_contacts": [one.is_phone for one in others],
+            },
+        )
+
+
+async def _apply(
+    connection: AsyncConnection[tuple[Any, ...]], effect: Effect, contact_key: bytes
+) -> list[str]:
     """Returns the campaign that it stopped for rejections alike, if it did."""
     match effect:
-        case RejectedAlike(campaign_id, contact_id, code, reason, recipients_max):
+        case LearnRecipient():
+            await _learn(connection, effect, contact_key)
+        case RejectedAlike(campaign_id, contact, code, reason, recipients_max):
             stop_reason = f"{recipients_max} recipients in a row were rejected alike, the last with: {reason}"
             parameters = {
                 "campaign_id": campaign_id,
-                "contact_id": contact_id,
+                "contact_id": contact,
                 "code": code,
                 "recipients_max": recipients_max,
                 "reason": stop_reason,
@@ -305,10 +334,10 @@ async def _apply(connection: AsyncConnection[tuple[Any, ...]], effect: Effect) -
             await connection.execute(statement("count_rejection"), parameters)
             found = await connection.execute(statement("stop_rejected_campaign"), parameters)
             return [campaign_id] if found.rowcount == 1 else []
-        case SuppressContact(tenant_id, contact_id, reason):
+        case SuppressContact(tenant_id, contact, reason):
             await connection.execute(
                 statement("suppress_contacts"),
-                {"tenants": [tenant_id], "contacts": [contact_id], "reasons": [reason]},
+                {"tenants": [tenant_id], "contacts": [contact], "reasons": [reason]},
             )
         case StopScope(scope, reason):
             await connection.execute(statement("stop_scopes"), {"scopes": [scope], "reasons": [reason]})

@@ -81,7 +81,7 @@ async def _run(settings: Settings, topology: Topology) -> None:
         clock=clock_s,
     )
     sender = Sender(
-        Ledger(pool),
+        Ledger(pool, settings.contact_key),
         numbers,
         topology.sender,
         token_of=token_of,

@@ -322,6 +322,18 @@ SET decided_at = excluded.decided_at, lifted = false,
     reason = CASE WHEN suppressions.lifted THEN excluded.reason ELSE suppressions.reason END
 WHERE suppressions.decided_at < excluded.decided_at;
 
+-- learn_recipient --
+-- A new alias only, and none that others lead to: what must be united is, with the next status of the message.
+INSERT INTO contact_aliases (tenant_id, alias, contact_id, is_contact, source)
+SELECT %(tenant)s, l.alias,
+       coalesce((SELECT a.contact_id FROM contact_aliases AS a
+                 WHERE a.tenant_id = %(tenant)s AND a.alias = %(contact)s), %(contact)s),
+       l.is_contact, 'answer'
+FROM unnest(%(aliases)s::text[], %(are_contacts)s::boolean[]) AS l (alias, is_contact)
+WHERE NOT EXISTS (SELECT FROM contact_aliases AS o WHERE o.tenant_id = %(tenant)s AND o.contact_id = l.alias)
+ORDER BY l.alias
+ON CONFLICT DO NOTHING;
+
 -- stop_scopes --
 -- The first reason stays: it is the one that an operator has to look at.
 INSERT INTO sending_stops (scope, reason)

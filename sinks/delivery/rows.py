@@ -128,7 +128,19 @@ class PauseNumbers:
     whole_account: bool
 
 
-Effect = SuppressContact | StopScope | StopTemplate | HoldNumber | RejectedAlike | PauseNumbers
+@dataclass(frozen=True, slots=True)
+class LearnRecipient:
+    """The provider's ids of the contact to whom the message went."""
+
+    tenant_id: str
+    contact_id: str
+    phone: str
+    ids: tuple[str, ...]
+
+
+Effect = (
+    SuppressContact | StopScope | StopTemplate | HoldNumber | RejectedAlike | PauseNumbers | LearnRecipient
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import unicodedata
 from typing import Literal, NamedTuple, cast
 
 from sinks.postgres.audit_log import record
-from sinks.postgres.catalogue.refusals import UnknownTenant
-from sinks.postgres.catalogue.suppressions import QUERIES, SuppressionRefused
+from sinks.postgres.catalogue.rejections import UnknownTenant
+from sinks.postgres.catalogue.suppressions import QUERIES, SuppressionRejected
 from sinks.postgres.catalogue.tenants import tenant_exists
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
@@ -32,14 +32,14 @@ def add_word(
     phrase: str,
     consent: Literal["stop", "resume"],
 ) -> bool:
-    """Returns whether something changed. Raises UnknownTenant, and SuppressionRefused for what is no word."""
+    """Returns whether it changed. Raises UnknownTenant, or SuppressionRejected for what is no word."""
     given = _given(tenant_id, language, phrase) | {"consent": consent}
     with connection.transaction():
         if not tenant_exists(connection, tenant_id):
             raise UnknownTenant(tenant_id)
         row = connection.execute(QUERIES["count_words"], given).fetchone()
         if row is not None and cast(int, row[0]) >= WORDS_MAX:
-            raise SuppressionRefused(
+            raise SuppressionRejected(
                 tenant_id, [f"the tenant has {WORDS_MAX} words already; remove one first"]
             )
         changed = connection.execute(QUERIES["save_word"], given).rowcount == 1
@@ -70,5 +70,5 @@ def _given(tenant_id: str, language: str, phrase: str) -> dict[str, str]:
     if len(plain) > PHRASE_CHARS_MAX or not any(char.isalnum() for char in plain):
         problems.append(f"the phrase has no letter or digit, or more than {PHRASE_CHARS_MAX} characters")
     if problems:
-        raise SuppressionRefused(tenant_id, problems)
+        raise SuppressionRejected(tenant_id, problems)
     return {"tenant": tenant_id, "language": language, "phrase": plain}

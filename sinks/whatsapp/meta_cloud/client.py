@@ -24,6 +24,7 @@ from sinks.outcomes import (
     Rejected,
     Sent,
     message_id_of,
+    plain,
     without_personal,
 )
 from sinks.provider import Answer, CredentialMissing
@@ -34,6 +35,7 @@ API_VERSION = "v23.0"  # where the number's base URL names none
 DETAIL_CHARS_MAX = 200
 USAGE_HEADER = "x-business-use-case-usage"
 RETRY_AFTER_MAX_S = 86_400.0
+RECIPIENT_CHARS_MAX = 512
 # The API or a gateway before it that answers so has not accepted the message: not signed in, no such address,
 # another address, too many calls. The next call would end the same way, so the number pauses. Not 303: it
 # answers a request that was processed (RFC 9110, section 15.4.4).
@@ -121,8 +123,17 @@ def outcome_of(answer: Answer) -> Outcome:
     if answer.status == 200 and isinstance(messages, list) and messages and isinstance(messages[0], dict):
         message_id = messages[0].get("id")
         if isinstance(message_id, str) and (stored := message_id_of(message_id)):
-            return Sent(stored)
+            return Sent(stored, _recipients(content.get("contacts")))
     return Ambiguous(f"HTTP {answer.status} with neither a message id nor an error code")
+
+
+def _recipients(contacts: object) -> tuple[str, ...]:
+    """Of the one recipient of a call."""
+    contact = contacts[0] if isinstance(contacts, list) and len(contacts) == 1 else None
+    if not isinstance(contact, dict):
+        return ()
+    ids = (contact.get(key) for key in ("wa_id", "user_id"))
+    return tuple(plain(one)[:RECIPIENT_CHARS_MAX] for one in ids if isinstance(one, str) and one)
 
 
 def _rejection(reply: Reply, error: dict[str, Any]) -> Rejected | None:

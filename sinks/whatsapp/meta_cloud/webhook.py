@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sinks.actions import Suppress
-from sinks.outcomes import message_id_of, plain
+from sinks.outcomes import message_id_of, plain, without_personal
 from sinks.webhook import (
     Inbound,
     NotAWebhook,
@@ -196,7 +196,7 @@ def _error(part: Mapping[str, Any]) -> StatusError:
     code = code_of(part.get("code"))
     return StatusError(
         "" if code is None else str(code),
-        _text(part.get("title") or part.get("message"))[:TITLE_CHARS_MAX],
+        without_personal(_text(part.get("title") or part.get("message"))[:TITLE_CHARS_MAX]),
     )
 
 

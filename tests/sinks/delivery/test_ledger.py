@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from schemas.codec import codec
+from schemas.ids import alias_id, contact_id
 from sinks.delivery import stop_switch
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.numbers import Number, Numbers
@@ -20,6 +21,7 @@ from sinks.delivery.rows import (
     NUMBER_LOST,
     Attempt,
     HoldNumber,
+    LearnRecipient,
     Leased,
     Marked,
     NotMarked,
@@ -33,6 +35,7 @@ from sinks.delivery.state import DeliveryState
 from tests.support.sender_world import NUMBER, TENANT, World
 
 LEASE_S = 60.0
+KEY = b"key of this test"
 
 
 def numbers_of(pool: Pool, owner: str, lease_s: float = LEASE_S) -> Numbers:
@@ -51,7 +54,7 @@ class Desk:
 
     def __init__(self, pool: Pool, number: Number) -> None:
         self.pool = pool
-        self.ledger = Ledger(pool)
+        self.ledger = Ledger(pool, KEY)
         self.number = number
 
     async def claim(self, limit: int = 10, lease_s: float = LEASE_S) -> list[Leased]:
@@ -512,5 +515,32 @@ def test_one_person_under_two_contacts_gets_one_message_and_the_opt_out_of_eithe
                 answer = await desk.mark(one)
                 assert isinstance(answer, NotMarked)
                 assert (answer.state, answer.reason) == ("suppressed", "the contact opted out")
+
+    story(world, tell)
+
+
+def test_the_answer_teaches_another_id_of_the_recipient_and_a_wrong_key_nothing(world: World) -> None:
+    campaign = world.campaign()
+    (made,) = world.deliveries(campaign)
+    phone, user = "+5547989211984", "BR.1234"
+    person = contact_id(KEY, TENANT, phone)
+    world.db.execute("UPDATE deliveries SET contact_id = %s WHERE contact_id = %s", [person, made])
+
+    async def tell(desk: Desk) -> None:
+        (leased,) = await desk.claim()
+        attempt_id = uuid4()
+        await desk.mark(leased, attempt_id)
+        stranger = LearnRecipient(TENANT, "f" * 32, phone, (user, "5511987654321"))
+        usual = LearnRecipient(TENANT, person, phone, ("554789211984",))
+        await desk.ledger.record(
+            [Result(leased.key, attempt_id, DeliveryState.SENT, "sent", effects=(stranger, usual))]
+        )
+        assert world.db.execute("SELECT 1 FROM contact_aliases").fetchall() == []
+        learned = LearnRecipient(TENANT, person, phone, ("554789211984", user))
+        again = Result(leased.key, attempt_id, DeliveryState.SENT, "sent", effects=(learned,))
+        await desk.ledger.record([again, again])
+        assert world.db.execute("SELECT alias, contact_id, is_contact FROM contact_aliases").fetchall() == [
+            (alias_id(KEY, TENANT, user), person, False)
+        ]
 
     story(world, tell)

@@ -61,6 +61,12 @@ def test_an_accepted_message_is_sent() -> None:
     assert outcome_of(Reply(200, b'{"messages":[{"id":"wamid.1"}]}')) == Sent("wamid.1")
 
 
+def test_the_answer_names_the_recipient_as_the_provider_does() -> None:
+    told = b'{"contacts":[{"wa_id":"554789211984","user_id":7}],"messages":[{"id":"w"}]}'
+    assert outcome_of(Reply(200, told)) == Sent("w", ("554789211984",))
+    assert outcome_of(Reply(200, b'{"contacts":[{},{}],"messages":[{"id":"w"}]}')) == Sent("w")
+
+
 @pytest.mark.parametrize("status", [400, 429, 500])
 def test_a_listed_refusal_is_one_with_any_http_status(status: int) -> None:
     answer = outcome_of(refused(131056, status))
