@@ -131,7 +131,10 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
         ),
         Alert(
             "QuizstreamSendingHeld",
-            "max by (reason) (quizstream_sender_held) > 0",
+            # An empty deployment has no number and needs none.
+            'max by (reason) (quizstream_sender_held{reason!="no_number"}) > 0'
+            ' or max by (reason) (quizstream_sender_held{reason="no_number"}) > 0'
+            ' and on () max(quizstream_sender_deliveries{state="waiting"}) > 0',
             300,
             "warning",
             "nothing is sent: {{ $labels.reason }}",
