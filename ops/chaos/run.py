@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -32,11 +32,14 @@ from ops.chaos.schedule import CLOCKS, EACH_PER_10_MINUTES, Fault, classes_for, 
 from ops.chaos.servers import Servers
 from ops.chaos.verdict import Attempt, Event, Gate, Position, Seen, counts_by_class, gates, uncounted
 from ops.chaos.watcher import Violation, Watcher, completion_ids
+from ops.chaos.webhooks.opt_outs import OptOuts
+from ops.demo.phones import demo_phone
 from ops.deployment.prepare import prepare, publish
 from ops.embedded.home import Home
 from ops.locate import Deployment
 from pipeline.errors import CannotStart
 from pipeline.runtime.ports import Ports
+from schemas.ids import contact_id
 
 READY_TIMEOUT_S = 120.0
 LAST_ANSWERS_TIMEOUT_S = 240.0
@@ -145,7 +148,16 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         injector = Injector(subject, lambda times: subject.background.do(load.hand_in(times)))
         began_at = time.time()
         watcher.start()
+        opt_outs = OptOuts(
+            plan.seed,
+            load_plan.people,
+            lambda person: demo_phone(scene.QUIZ_ID, person),
+            scene.NUMBERS[0],
+            load_plan.edge_url,
+            settings.webhook_secret,
+        )
         loading = subject.background.begin(load.run(stop))
+        opting_out = subject.background.begin(opt_outs.run(stop))
         began_s = time.monotonic()
         try:
             events = _inject_all(plan, injector, began_s, progress)
@@ -156,6 +168,7 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         progress(f"the load ends; {load.tally.open:,} requests are still open")
         with suppress(TimeoutError):
             loading.result(LAST_ANSWERS_TIMEOUT_S)
+            opting_out.result(LAST_ANSWERS_TIMEOUT_S)
     last_fault_s = max((event.ended_s for event in events), default=0.0)
     late = subject.crew.supervisor.wait_ready(READY_TIMEOUT_S)
     moving = ", ".join(late) or settle(found, DRAIN_TIMEOUT_S, once(progress))
@@ -183,6 +196,10 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         drained_s=drained_s,
         attempts=_attempts(found, began_at),
         call_s_max=found.topology.sender.call_timeout_s + found.topology.sender.mark_to_call_max_ms / 1000,
+        opted_out=opt_outs.done,
+        in_force_at=_suppressed(found, [one.phone for one in opt_outs.done]),
+        malformed_webhooks=opt_outs.malformed,
+        webhook_problems=opt_outs.problems,
     )
     found_gates = gates(seen, classes_for(plan.brokers), plan.each_min, plan.accepted_per_s_min)
     ok = all(gate.ok for gate in found_gates)
@@ -266,6 +283,19 @@ def _attempts(found: Deployment, began_at: float) -> dict[str, Attempt]:
             attempt_id: Attempt(called_at - began_at, None if finished_at is None else finished_at - began_at)
             for attempt_id, called_at, finished_at in connection.execute(query)
         }
+
+
+def _suppressed(found: Deployment, phones: Iterable[str]) -> dict[str, float]:
+    """Return phone -> when the suppression was written, seconds since the epoch."""
+    query = """
+    SELECT contact_id, extract(epoch FROM created_at)::float8 FROM suppressions
+    WHERE tenant_id = %s AND NOT lifted
+    """
+    with psycopg.connect(found.settings.database_url) as connection:
+        at: dict[str, float] = dict(connection.execute(query, [scene.TENANT_ID]).fetchall())
+    key = found.settings.contact_key
+    contacts = {phone: contact_id(key, scene.TENANT_ID, phone) for phone in phones}
+    return {phone: at[contact] for phone, contact in contacts.items() if contact in at}
 
 
 def _dead_letters(found: Deployment) -> list[Position]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -12,12 +12,14 @@ from ops.audit.ledger_audit import Report
 from ops.audit.provider_record import Call, certainly_not_sent
 from ops.chaos.schedule import BY_KIND, Fault, FaultClass
 from ops.chaos.watcher import Violation
+from ops.chaos.webhooks.opt_outs import OptedOut, messages_after
 
 DRAIN_S_MAX = 60.0
 EXAMPLES_MAX = 5
 ACCEPTED_PER_S_MIN = 500.0
 # Between a fault's scheduled time and its execution: the tolerance at both ends of a cut.
 CUT_BLUR_S = 1.0
+COMMIT_S = 3.0  # of the transaction that writes a suppression
 RECOVERY_S = 1.0  # a client's own back-off after an outage
 
 Position = tuple[str, int, int]
@@ -57,6 +59,7 @@ class Seen:
     - `ambiguous`: delivery -> its last attempt.
     - `calls`: the provider's record.
     - `call_s_max`: the longest time from a mark to the end of its call.
+    - `in_force_at`: phone -> when its suppression was written, wall clock, seconds.
     """
 
     report: Report
@@ -75,6 +78,10 @@ class Seen:
     drained_s: float
     attempts: Mapping[str, Attempt]
     call_s_max: float
+    opted_out: Sequence[OptedOut] = ()
+    in_force_at: Mapping[str, float] = field(default_factory=dict)
+    malformed_webhooks: int = 0
+    webhook_problems: Sequence[str] = ()
 
 
 def gates(
@@ -95,6 +102,7 @@ def gates(
         _ambiguous_equal(seen),
         _dead_letters(seen),
         _answered(seen),
+        _opt_outs(seen),
         _pace(seen, accepted_per_s_min),
         _injected(seen, classes, each_min),
         Gate(
@@ -212,6 +220,22 @@ def _answered(seen: Seen) -> Gate:
     ok = not seen.unanswered and not seen.refused
     detail = "; ".join(seen.refused[:EXAMPLES_MAX]) or "none rejected"
     return Gate("every request was accepted in the end", ok, f"{seen.unanswered} without an answer; {detail}")
+
+
+def _opt_outs(seen: Seen) -> Gate:
+    """Check that each acknowledged opt-out is in force, and that no later message went to its person."""
+    grace_s = seen.call_s_max + COMMIT_S
+    lost, late = messages_after(seen.opted_out, seen.in_force_at, seen.calls, grace_s)
+    forms = len({one.form for one in seen.opted_out})
+    detail = f"{len(seen.opted_out)} of {forms} forms, {seen.malformed_webhooks} malformed webhooks beside"
+    if lost:
+        detail += f"; not in force: {', '.join(lost[:EXAMPLES_MAX])}"
+    if late:
+        detail += f"; a message later: {', '.join(late[:EXAMPLES_MAX])}"
+    if seen.webhook_problems:
+        detail += f"; webhooks rejected: {', '.join(seen.webhook_problems[:EXAMPLES_MAX])}"
+    ok = not lost and not late and not seen.webhook_problems
+    return Gate("nobody is written to after an opt-out", ok, detail)
 
 
 def outage_seconds(events: Iterable[Event], load_s: float) -> set[int]:

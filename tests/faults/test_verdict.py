@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import msgspec
+import pytest
 
 from ops.audit.ledger_audit import Report
 from ops.audit.provider_record import Call
@@ -22,6 +23,7 @@ from ops.chaos.verdict import (
     uncounted,
 )
 from ops.chaos.watcher import Violation
+from ops.chaos.webhooks.opt_outs import OptedOut
 
 KILL = Event(Fault(1.0, "process.kill", "whatsapp-sender", 0.0, 0.5), 1.0, 3.0)
 
@@ -166,3 +168,27 @@ def test_a_class_that_was_not_injected_is_told() -> None:
     assert broken(events=[]) == ["each class at least 1 times"]
     failed = Event(KILL.fault, 1.0, 3.0, failed="it would not die")
     assert broken(events=[KILL, failed]) == ["each class at least 1 times"]
+
+
+STOP = OptedOut("+5547989211984", "list reply", 1001.0)
+
+
+def test_an_acknowledged_opt_out_must_be_in_force() -> None:
+    assert broken(opted_out=[STOP]) == ["nobody is written to after an opt-out"]
+    assert broken(opted_out=[STOP], in_force_at={STOP.phone: 1002.0}) == []
+
+
+LATER = [(1014.0, "w", True), (1016.0, "w", False), (1016.0, None, True)]
+
+
+@pytest.mark.parametrize(("at", "wamid", "holds"), LATER)
+def test_after_an_opt_out_and_the_calls_in_flight_no_message_goes_to_the_person(
+    at: float, wamid: str | None, holds: bool
+) -> None:
+    one = Call(at, "number", "5547989211984", "a9", wamid, 200, None, "rule")
+    gate = "nobody is written to after an opt-out"
+    assert (gate in broken(opted_out=[STOP], in_force_at={STOP.phone: 1002.0}, calls=[one])) == (not holds)
+
+
+def test_a_webhook_that_the_edge_rejects_breaks_the_gate() -> None:
+    assert broken(webhook_problems=["HTTP 413"]) == ["nobody is written to after an opt-out"]
