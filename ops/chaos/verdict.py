@@ -234,7 +234,7 @@ def _opt_outs(seen: Seen) -> Gate:
         detail += f"; a message later: {', '.join(late[:EXAMPLES_MAX])}"
     if seen.webhook_problems:
         detail += f"; webhooks rejected: {', '.join(seen.webhook_problems[:EXAMPLES_MAX])}"
-    ok = not lost and not late and not seen.webhook_problems
+    ok = bool(seen.opted_out) and not lost and not late and not seen.webhook_problems
     return Gate("nobody is written to after an opt-out", ok, detail)
 
 
