@@ -190,29 +190,25 @@ class PartitionDb:
         return found
 
     def _index_all(self) -> None:
-        """Index all keys as written now: an earlier version wrote some or all of them without an entry."""
-        at_ms, keys = now_ms(), 0
+        """Index all keys as written now: an earlier version wrote some or all of them without an entry.
+
+        In writes of bounded size. The number of keys comes last: an interrupted call is made again.
+        """
+        at_ms, keys, reflects = now_ms(), 0, 0
         some: list[bytes] = []
-        reflects = 0
-        batch = WriteBatch(raw_mode=True)
-
-        def put() -> None:
-            batch.put(_place(Written(at_ms, reflects, keys)), msgspec.msgpack.encode(some))
-
+        log.info("%s: indexing its keys for their expiry", self._db.path())
         for key, value in self.items():
             keys += 1
             some.append(key)
             reflects = max(reflects, source_offset(value))
             if len(some) == INDEXED_KEYS_MAX:
-                put()
+                self._db.put(_place(Written(at_ms, reflects, keys)), msgspec.msgpack.encode(some))
                 some = []
         if some:
-            put()
-        batch.put(COUNT_KEY, b"%d %d" % (keys, self.position))
-        self._db.write(batch)
+            self._db.put(_place(Written(at_ms, reflects, keys)), msgspec.msgpack.encode(some))
+        self._db.put(COUNT_KEY, b"%d %d" % (keys, self.position))
         self.keys = keys
-        if keys:
-            log.info("%s: indexed %d keys for their expiry", self._db.path(), keys)
+        log.info("%s: indexed %d keys for their expiry", self._db.path(), keys)
 
     def items(self) -> Iterable[tuple[bytes, bytes]]:
         """All keys and values, in the order of the keys."""

@@ -126,7 +126,10 @@ class BatchStore(Store[bytes, bytes]):
         db = self._owned(partition)
         entries = db.due(before_ms, keys_max)
         usable = [*takewhile(lambda entry: entry.reflects < log_start, entries)]
-        newest = {key: entry.reflects for entry in usable for key in entry.keys}
+        newest: dict[bytes, int] = {}
+        for entry in usable:  # by time; the times of records need not be in the order of their offsets
+            for key in entry.keys:
+                newest[key] = max(entry.reflects, newest.get(key, -1))
         keys: dict[bytes, int] = {}
         for key, sealed in zip(newest, db.get_many([*newest]), strict=True):
             # A value that reflects a later offset was written again since, and has a later entry.
@@ -227,6 +230,7 @@ class BatchStore(Store[bytes, bytes]):
             self._unreadable.pop(partition, None)
             self._absent.pop(partition, None)
             metrics.KEYS.remove(self.table_name, partition)
+            metrics.EXPIRY_HELD.remove(self.table_name, partition)
         for partition in owned:
             self._open(partition)
 

@@ -1,6 +1,7 @@
 """The store keeps the newest value of a key, and never claims changelog records that it has not seen."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ import pytest
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
+from rocksdict import Rdict
 
+from pipeline.engine import metrics, partition_db
 from pipeline.engine.envelope import (
     OFFSET_HEADER,
     CorruptEnvelope,
@@ -19,7 +22,7 @@ from pipeline.engine.envelope import (
     seal,
     source_offset,
 )
-from pipeline.engine.partition_db import COUNT_KEY, EXPIRY, PartitionDb
+from pipeline.engine.partition_db import COUNT_KEY, EXPIRY, PartitionDb, Written
 from pipeline.engine.store import Appended, BatchStore, Due, NotAssigned
 
 CHANGELOG = "changelog"
@@ -309,16 +312,72 @@ def test_the_tombstones_of_expiry_delete_the_keys_of_a_rebuilt_table(store: Batc
     assert store.get_many(0, [b"a"]) == [b"back"]
 
 
+@given(st.lists(st.tuples(st.integers(0, 99), st.sets(st.sampled_from("abc"), min_size=1)), min_size=1))
+def test_every_key_expires_whatever_the_order_of_the_records_times(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[tuple[int, set[str]]]
+) -> None:
+    store = make(tmp_path_factory.mktemp("table"))
+    for offset, (at_ms, names) in enumerate(chunks):
+        chunk(store, offset, at_ms, *(name.encode() for name in names))
+    expire(store, 100, keys_max=1_000)
+    assert keys(store) == set()
+    asyncio.run(store.on_stop())
+
+
+def test_a_partition_that_went_is_not_shown_as_held(store: BatchStore) -> None:
+    metrics.EXPIRY_HELD.labels("counts", 0).set(1)
+    asyncio.run(store.on_rebalance(set(), {TP0}, set()))
+    shown = (sample.labels for metric in metrics.EXPIRY_HELD.collect() for sample in metric.samples)
+    assert {"table": "counts", "partition": "0"} not in shown
+
+
+def test_keys_are_indexed_in_bounded_writes_and_again_where_that_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {b"a", b"b", b"c", b"d", b"e"}
+    before = make(tmp_path)
+    before.write(0, dict.fromkeys(names, b"1"), reflects=9, appended=Appended(5, 0, 4), at_ms=1)
+    asyncio.run(before.on_stop())
+    without_index(tmp_path)
+    monkeypatch.setattr(partition_db, "INDEXED_KEYS_MAX", 2)
+
+    def broken(written: Written) -> bytes:
+        if written.changelog_offset > 2:
+            raise InterruptedError
+        return place(written)
+
+    place = partition_db._place
+    with monkeypatch.context() as patched:
+        patched.setattr(partition_db, "_place", broken)
+        with pytest.raises(InterruptedError):
+            make(tmp_path)
+    gc.collect()  # closes the database
+    raw = PartitionDb.__new__(PartitionDb)
+    raw._db = Rdict(str(tmp_path / "counts" / "0"), partition_db._options())
+    raw._first_ms = 0
+    assert [len(entry.keys) for entry in raw.due(1 << 50, 100)] == [2]
+    raw.close()
+
+    after = make(tmp_path)
+    assert keys(after) == names
+    assert set(expire(after, 1 << 50).keys) == names
+    asyncio.run(after.on_stop())
+
+
+def without_index(folder: Path) -> None:
+    db = PartitionDb(folder / "counts" / "0")._db
+    for key in db.keys(from_key=EXPIRY):
+        if bytes(cast(bytes, key))[:1] in (EXPIRY, COUNT_KEY):
+            del db[key]
+    db.close()
+
+
 def test_the_keys_of_a_database_without_an_index_expire_too(tmp_path: Path) -> None:
     """Given a database that an earlier version wrote, or that it wrote to after a rollback."""
     before = make(tmp_path)
     before.write(0, {b"a": b"1", b"b": b"1"}, reflects=9, appended=Appended(2, 0, 1), at_ms=1)
     asyncio.run(before.on_stop())
-    db = PartitionDb(tmp_path / "counts" / "0")._db
-    for key in db.keys(from_key=EXPIRY):
-        if bytes(cast(bytes, key))[:1] in (EXPIRY, COUNT_KEY):
-            del db[key]
-    db.close()
+    without_index(tmp_path)
 
     after = make(tmp_path)
     assert keys(after) == {b"a", b"b"}
