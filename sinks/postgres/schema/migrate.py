@@ -19,12 +19,13 @@ from sinks.postgres.schema import online_indexes
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_ID = 7_165_001  # of the advisory lock; any number that nothing else of the project uses
+LOCK_TIMEOUT_MS = 5_000  # a migration that waits for a lock stops everything behind it: better run it again
 MAINTENANCE_DATABASE = "postgres"  # where CREATE DATABASE is run from
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
 class CannotMigrate(OperatorError):
-    """The database was not changed; the message is one line with the reason."""
+    """What the message, one line with the reason, names was not done; what was applied before it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,13 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
             _apply(connection, migration)
         # Without the lock: who waits for it holds a snapshot, which the builds would wait for.
         connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_ID])
-        online_indexes.build(connection)
+        try:
+            online_indexes.build(connection)
+        except psycopg.Error as error:
+            raise CannotMigrate(
+                f"building indexes while their tables are in use: {_line(error)}: run migrate again, "
+                "which goes on from here"
+            ) from error
         return missing
 
 
@@ -133,6 +140,8 @@ def _apply(connection: Connection, migration: Migration) -> None:
                 " version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
                 " applied_at timestamptz NOT NULL DEFAULT now())"
             )
+            # Also for migrations that do not set it: a landed file cannot be changed.
+            connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS:d}")
             connection.execute(migration.text)
             connection.execute(
                 "INSERT INTO schema_migrations (version, name, checksum) VALUES (%s, %s, %s)",

@@ -46,7 +46,11 @@ def build(connection: Connection, sleep: Callable[[float], None] = time.sleep) -
 
     `connection` is in autocommit, without a statement time-out, and holds no lock that others wait for.
     """
+    waiting = False
     while connection.execute(QUERIES["try_lock"], [LOCK_ID]).fetchone() != (True,):
+        if not waiting:
+            LOG.info("waiting until another process has built the indexes")
+            waiting = True
         sleep(LOCK_POLL_S)
     try:
         parts = fetch(connection, QUERIES["unfinished"], _Part)

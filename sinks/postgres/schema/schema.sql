@@ -492,8 +492,6 @@ CREATE INDEX dead_letters_by_time ON public.dead_letters USING btree (failed_at)
 
 CREATE INDEX dead_letters_with_payload ON public.dead_letters USING btree (failed_at) WHERE (payload_erased_at IS NULL);
 
-CREATE INDEX deliveries_ambiguous ON ONLY public.deliveries USING btree (campaign_month, campaign_id, contact_id) WHERE (state = 'ambiguous'::text);
-
 CREATE INDEX deliveries_by_completion ON ONLY public.deliveries USING btree (completion_id);
 
 CREATE INDEX deliveries_by_id ON ONLY public.deliveries USING btree (delivery_id);

@@ -67,8 +67,9 @@ def plan(connection: Connection, **of: Any) -> str:
 
 
 def test_the_index_is_built_beside_writers_and_lists_of_rare_states_read_no_whole_partition(
-    before: str,
+    before: str, tmp_path: Path
 ) -> None:
+    shutil.copy(next(MIGRATIONS.glob("0011_*.sql")), tmp_path / "migrations")
     with connect(before, "test") as connection, connect(before, "reader") as reader:
         lines = plan(connection, states=["dead"])
         assert "Seq Scan" in lines or KEY_SCAN.search(lines) is not None
@@ -77,7 +78,7 @@ def test_the_index_is_built_beside_writers_and_lists_of_rare_states_read_no_whol
             # The build waits for this snapshot; writers do not wait for the build.
             reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             reader.execute("SELECT count(*) FROM deliveries WHERE contact_id = '1'")
-            migrated = pool.submit(migrate, before)
+            migrated = pool.submit(migrate, before, tmp_path / "migrations")
             building = (
                 "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'"
                 " AND wait_event_type = 'Lock' AND datname = current_database()"
@@ -124,3 +125,21 @@ def test_a_build_that_was_broken_off_is_done_again_and_new_partitions_have_the_i
         invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
         assert connection.execute(invalid).fetchone() == (0,)
         assert online_indexes.build(connection) == 0
+
+
+def test_who_waits_for_another_process_to_build_says_so_once(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(database_url, "other") as other, connect(database_url, "test") as connection:
+        other.execute("SELECT pg_advisory_lock(%s)", [online_indexes.LOCK_ID])
+        polls: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            polls.append(seconds)
+            if len(polls) == 3:
+                other.execute("SELECT pg_advisory_unlock(%s)", [online_indexes.LOCK_ID])
+
+        with caplog.at_level("INFO"):
+            online_indexes.build(connection, sleep)
+    assert len(polls) == 3
+    assert caplog.text.count("another process") == 1
