@@ -24,6 +24,7 @@ from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 LOG = logging.getLogger(__name__)
 SELDOM_EVERY_S = 600.0
 LATELY = timedelta(seconds=2 * SELDOM_EVERY_S)
+RETENTION_SHARE_MAX = 0.2  # of this thread's time, while there is more to delete than one call may
 STATUSES_EVERY_S = 1.0  # bounds how long a delivery is shown as sent that the provider has delivered
 
 
@@ -64,6 +65,7 @@ class Maintenance:
         self._clock = clock
         self._connection: Connection | None = None
         self._seldom_at = float("-inf")
+        self._retain_at = float("inf")
         self.holding = True
 
     def run(self, stop: threading.Event) -> None:
@@ -80,6 +82,10 @@ class Maintenance:
             if self._clock() - self._seldom_at >= SELDOM_EVERY_S:
                 self._seldom(connection)
                 self._seldom_at = self._clock()
+                self._retention.begin_round()
+                self._retain_at = self._seldom_at
+            if self._clock() >= self._retain_at:
+                self._retain(connection)
             self._statuses.merge_waiting(connection, LATELY)
         except psycopg.Error as error:
             if not is_passing(error):
@@ -100,9 +106,16 @@ class Maintenance:
         metrics.STATUSES_WAITING.set(self._statuses.count_waiting(connection))
         while audit_log.delete_old(connection, self._limits.audit_log_days) == audit_log.DELETE_BATCH_MAX:
             pass
-        self._dead_letters.enforce(connection)
-        self._retention.enforce(connection)
         inbound_events.enforce(connection, self._limits.inbound_days, self._limits.audit_log_days)
+
+    def _retain(self, connection: Connection) -> None:
+        """A bounded part of what is due; the rest soon, within RETENTION_SHARE_MAX of the time."""
+        began_s = self._clock()
+        more = self._dead_letters.enforce(connection)
+        more = self._retention.enforce(connection) or more
+        ended_s = self._clock()
+        pause_s = (ended_s - began_s) * (1 / RETENTION_SHARE_MAX - 1)
+        self._retain_at = ended_s + pause_s if more else float("inf")
 
     def make_partitions(self, connection: Connection) -> None:
         """As far ahead as the topology says."""

@@ -20,6 +20,7 @@ from pipeline.runtime.stop_request import StopRequest
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
+from sinks.delivery.ended_campaigns import cancel_open
 from sinks.delivery.webhooks import statuses
 from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
 from sinks.maintenance import Maintenance
@@ -141,7 +142,7 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         Backoff(),
         statuses,
         DeadLetterRetention(topology.dead_letters),
-        TableRetention(topology.retention, today),
+        TableRetention(topology.retention, today, cancel_open),
     )
     return [
         sink_work(Completions()),

@@ -50,7 +50,7 @@ MEANINGS: Mapping[DeliveryState, str] = MappingProxyType(
         READ: "read by the recipient, by a status webhook",
         FAILED: "rejected finally by the provider, or impossible to build",
         SUPPRESSED: "the contact opted out",
-        CANCELLED: "its campaign was cancelled before the call",
+        CANCELLED: "its campaign was cancelled, or ended long ago, before the call",
         AMBIGUOUS: "the call has no known end; never called again by itself",
         DEAD: "every attempt was rejected or not written",
     }
@@ -65,6 +65,7 @@ class Event(StrEnum):
     MARKED = "marked"
     OPT_OUT_FOUND = "opt-out found"
     CANCELLATION_FOUND = "cancellation found"
+    CAMPAIGN_LONG_ENDED = "campaign ended long ago"
     MARK_REFUSED = "mark rejected"
     HANDED_BACK = "handed back"
     NOT_SENDABLE = "not sendable"
@@ -121,6 +122,13 @@ RULES: tuple[Rule, ...] = (
     Rule(Event.MARKED, (LEASED,), CALLING, "mark_calling", "nothing forbids the call"),
     Rule(Event.OPT_OUT_FOUND, (LEASED,), SUPPRESSED, "mark_calling", "the contact opted out meanwhile"),
     Rule(Event.CANCELLATION_FOUND, (LEASED,), CANCELLED, "mark_calling", "the campaign was cancelled"),
+    Rule(
+        Event.CAMPAIGN_LONG_ENDED,
+        (WAITING,),
+        CANCELLED,
+        "cancel_ended",
+        "its campaign ended `ended_campaign_days` ago",
+    ),
     Rule(Event.MARK_REFUSED, (LEASED,), WAITING, "mark_calling", "sending is stopped, or the number is lost"),
     Rule(Event.HANDED_BACK, (LEASED,), WAITING, "settle_leased", "its sender will not call in time"),
     Rule(Event.NOT_SENDABLE, (LEASED,), FAILED, "settle_leased", "no phone, or no whole message"),

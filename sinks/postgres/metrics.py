@@ -51,8 +51,22 @@ TABLE_ROWS_DELETED = Counter(
 )
 TABLE_OLDEST_S = Gauge(
     "quizstream_table_oldest_row_seconds",
-    "Age of the oldest row as of the last complete pass over the table, in whole days.",
+    "Age of the oldest row kept in the last complete pass over the table or in this one, in whole days.",
     ["table"],
+)
+TABLE_ROWS_HELD = Gauge(
+    "quizstream_table_rows_held_back",
+    "Rows past their retention that an open delivery may need, as of the last complete pass.",
+    ["table"],
+)
+PARTITION_DROPS_POSTPONED = Counter(
+    "quizstream_partition_drops_postponed_total",
+    "Partitions past their retention that were not dropped because their table was in use.",
+    ["table"],
+)
+ENDED_DELIVERIES_CANCELLED = Counter(
+    "quizstream_ended_deliveries_cancelled_total",
+    "Waiting deliveries that were cancelled because their campaign ended long ago.",
 )
 STATUSES_MERGED = Counter(
     "quizstream_statuses_merged_total", "Provider statuses that changed a delivery, by status.", ["status"]

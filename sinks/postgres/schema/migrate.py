@@ -82,7 +82,7 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
         except psycopg.Error as error:
             raise CannotMigrate(
                 f"building indexes while their tables are in use: {_line(error)}: run migrate again, "
-                "which goes on from here"
+                "which continues from here"
             ) from error
         return missing
 

@@ -26,29 +26,31 @@ class DeadLetterRetention:
         self._batch_rows = batch_rows
         self._batches_max = batches_max
 
-    def enforce(self, connection: Connection) -> None:
+    def enforce(self, connection: Connection) -> bool:
         """Erases and deletes what is due, the oldest first, at most `batches_max` batches of each.
 
-        Call it outside of any transaction. Raises psycopg.Error.
+        Returns whether there may be more. Call it outside of any transaction. Raises psycopg.Error.
         """
-        self.erase(connection)
-        self.delete(connection)
+        erased, deleted = self.erase(connection), self.delete(connection)
+        return not (erased and deleted)
 
-    def erase(self, connection: Connection) -> None:
-        """Sets key and value to null; completion id, campaign id, place and reason stay."""
+    def erase(self, connection: Connection) -> bool:
+        """Sets key and value to null; ids, place and reason stay. Returns whether all is done."""
         parameters = {"age": self._payload_age_max, "rows": self._batch_rows}
         for _ in range(self._batches_max):
             states = connection.execute(QUERIES["erase_payloads"], parameters).fetchall()
             for (state,) in states:
                 metrics.DEAD_LETTER_PAYLOADS_ERASED.labels(str(state)).inc()
             if len(states) < self._batch_rows:
-                return
+                return True
+        return False
 
-    def delete(self, connection: Connection) -> None:
-        """Deletes rows, except those that account for a completion which the archive still holds."""
+    def delete(self, connection: Connection) -> bool:
+        """Deletes rows, except those that account for an archived completion. Returns as `erase`."""
         parameters = {"age": self._row_age_max, "rows": self._batch_rows}
         for _ in range(self._batches_max):
             rows = connection.execute(QUERIES["delete_rows"], parameters).rowcount
             metrics.DEAD_LETTER_ROWS_DELETED.inc(rows)
             if rows < self._batch_rows:
-                return
+                return True
+        return False

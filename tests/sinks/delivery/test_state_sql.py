@@ -121,7 +121,13 @@ def redrive(world: World, contact: str) -> Iterator[list[Any]]:
     )
 
 
+def cancel(world: World, contact: str) -> Iterator[list[Any]]:
+    parameters = {"campaigns": keys(world, contact)["campaigns"], "limit": 9}
+    yield fetch(world.db, statement("cancel_ended"), DeliveryChange, parameters)
+
+
 STATEMENTS: dict[str, Run] = {
+    "cancel_ended": cancel,
     "claim_deliveries": claim,
     "mark_calling": mark,
     "settle_leased": settle_leased,

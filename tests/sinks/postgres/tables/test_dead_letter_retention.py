@@ -9,6 +9,7 @@ import psycopg
 
 from pipeline.runtime.backoff import Backoff
 from schemas.codec import codec
+from sinks.delivery.ended_campaigns import cancel_open
 from sinks.maintenance import Maintenance
 from sinks.postgres.connect import Connection
 from sinks.postgres.retention.enforce import TableRetention
@@ -157,7 +158,7 @@ def test_the_maintenance_thread_enforces_both(corner: Corner) -> None:
         Backoff(),
         NoStatuses(),
         DeadLetterRetention(topology.dead_letters),
-        TableRetention(topology.retention, lambda: datetime.now(UTC).date()),
+        TableRetention(topology.retention, lambda: datetime.now(UTC).date(), cancel_open),
     )
-    maintenance._seldom(corner.connection)
+    maintenance._round()
     assert offsets(corner, "value IS NULL") == [1]
