@@ -54,7 +54,7 @@ def test_from_the_ledger_over_a_call_and_a_webhook_to_a_status(
     namespace: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (contact,) = world.deliveries(world.campaign())
+    (contact,) = world.deliveries(world.campaign(Message(kind="text", text="hello")))
     send(world)
     world.wait_for(sent=1)
     ((attempt_id, message_id),) = parrot.taken.items()
