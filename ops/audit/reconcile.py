@@ -46,7 +46,7 @@ def rendered(report: Report) -> RenderableType:
         ("    sent", r.sent, f"of them delivered or read: {r.delivered:,}"),
         ("    failed", r.failed, ""),
         ("    ambiguous", r.ambiguous, "called without an answer: sent or not sent"),
-        ("    suppressed", r.suppressed, "the contact has opted out"),
+        ("    suppressed", r.suppressed, "opted out, or one person twice"),
         ("    cancelled", r.cancelled, ""),
         ("    dead", r.dead_deliveries, "failed in every attempt"),
         ("    waiting", r.waiting, ""),

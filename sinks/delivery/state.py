@@ -49,7 +49,7 @@ MEANINGS: Mapping[DeliveryState, str] = MappingProxyType(
         DELIVERED: "on the recipient's device, by a status webhook",
         READ: "read by the recipient, by a status webhook",
         FAILED: "rejected finally by the provider, or impossible to build",
-        SUPPRESSED: "the contact opted out",
+        SUPPRESSED: "the contact opted out, or has this campaign's message under another id",
         CANCELLED: "its campaign was cancelled, or ended long ago, before the call",
         AMBIGUOUS: "the call has no known end; never called again by itself",
         DEAD: "every attempt was rejected or not written",

@@ -1,4 +1,4 @@
-"""The table `contacts`, the only one with personal data; every sink that reads such data updates it."""
+"""The table `contacts`, with phone, name and e-mail; every sink that reads such data updates it."""
 
 from __future__ import annotations
 
