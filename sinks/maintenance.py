@@ -1,4 +1,4 @@
-"""What tables need now and then: partitions ahead of need, statuses that came early, retention."""
+"""What tables need now and then: partitions ahead of need, statuses and events that came early, retention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psycopg
 
 from pipeline.runtime.backoff import Backoff
 from pipeline.topology.file import Postgres
-from sinks.delivery.webhooks import inbound_events
+from sinks.delivery.webhooks import inbound, inbound_events
 from sinks.postgres import audit_log, metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
@@ -66,6 +66,7 @@ class Maintenance:
         self._connection: Connection | None = None
         self._seldom_at = float("-inf")
         self._retain_at = float("inf")
+        self._swept_to = inbound.BEGINNING
         self.holding = True
 
     def run(self, stop: threading.Event) -> None:
@@ -87,6 +88,8 @@ class Maintenance:
             if self._clock() >= self._retain_at:
                 self._retain(connection)
             self._statuses.merge_waiting(connection, LATELY)
+            self._swept_to, decided = inbound.sweep(connection, self._swept_to)
+            metrics.OPT_OUTS.inc(decided)
         except psycopg.Error as error:
             if not is_passing(error):
                 raise

@@ -7,8 +7,10 @@ to no contact is stored with the ids that would; it is applied when one of them 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 from schemas.ids import inbound_id
 from sinks.delivery.people.aliases import Person, people_of, resolve, unite
@@ -21,6 +23,7 @@ from sinks.webhook import Inbound
 
 QUERIES = load_queries(Path(__file__).with_name("inbound.sql"))
 APPLY_BATCH_MAX = 500
+SWEEP_BATCH_MAX = 500
 TEXT_CHARS_MAX = 4_096
 
 
@@ -39,6 +42,16 @@ class Report(NamedTuple):
 
     new: int
     decided: int
+
+
+class Place(NamedTuple):
+    """Of an event among those that are unresolved, in the order of their arrival."""
+
+    received_at: datetime
+    event_id: str
+
+
+BEGINNING = Place(datetime.min.replace(tzinfo=UTC), str(UUID(int=0)))
 
 
 class _Resolvable(NamedTuple):
@@ -96,18 +109,50 @@ def apply_resolvable(connection: Connection, people: Iterable[tuple[str, str]]) 
     }
     decided = 0
     while found := fetch(connection, QUERIES["resolvable_events"], _Resolvable, given):
-        for row in found:
-            _insert_people(connection, row.event_id, [(row.tenant_id, row.contact_id)])
-        decided += decide(
-            connection,
-            [
-                Decision(row.tenant_id, row.contact_id, row.reason, row.at_ms, row.consent == "resume")
-                for row in found
-                if row.consent in ("stop", "resume")
-            ],
-        )
-        events = sorted({row.event_id for row in found})
+        decided += _apply(connection, found)
+        if len(found) < APPLY_BATCH_MAX:
+            break
+    return decided
+
+
+def sweep(connection: Connection, after: Place) -> tuple[Place, int]:
+    """Applies what a learned alias did not: it was learned by a sender, or while the event was stored.
+
+    Looks at the next unresolved events after a place, at most `SWEEP_BATCH_MAX`; returns where to go on, and
+    for how many contact ids the consent changed. One transaction of its own; any number of processes may.
+    """
+    with connection.transaction():
+        given = {"at": after.received_at, "id": after.event_id, "limit": SWEEP_BATCH_MAX}
+        page = fetch(connection, QUERIES["unresolved_events"], Place, given)
+        if not page:
+            return BEGINNING, 0
+        events = [one.event_id for one in page]
+        found = fetch(connection, QUERIES["resolvable_of_events"], _Resolvable, {"event_ids": events})
+        decided = _apply(connection, found)
         connection.execute(QUERIES["resolve_events"], {"event_ids": events})
+    return (page[-1] if len(page) == SWEEP_BATCH_MAX else BEGINNING), decided
+
+
+def _apply(connection: Connection, found: Sequence[_Resolvable]) -> int:
+    """Each for its tenant: the ids of the other tenants stay until they lead to somebody too."""
+    if not found:
+        return 0
+    decided = decide(
+        connection,
+        [
+            Decision(row.tenant_id, row.contact_id, row.reason, row.at_ms, row.consent == "resume")
+            for row in found
+            if row.consent in ("stop", "resume")
+        ],
+    )
+    places = sorted({(row.event_id, row.tenant_id, row.contact_id) for row in found})
+    given = {
+        "event_ids": [event for event, _, _ in places],
+        "tenants": [tenant for _, tenant, _ in places],
+        "contacts": [contact for _, _, contact in places],
+    }
+    for name in ("place_people", "forget_ids", "resolve_events"):
+        connection.execute(QUERIES[name], given)
     return decided
 
 

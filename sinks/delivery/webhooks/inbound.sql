@@ -26,7 +26,7 @@ WHERE EXISTS (
 INSERT INTO inbound_events (event_id, provider, number_id, kind, consent, at, reply_to, text, reason, resolved)
 VALUES (%(event_id)s, %(provider)s, %(number_id)s, %(kind)s, %(consent)s, to_timestamp(%(at_ms)s / 1000.0),
         %(reply_to)s, %(text)s, %(reason)s, %(resolved)s)
-ON CONFLICT (event_id) DO UPDATE SET resolved = true WHERE excluded.resolved AND NOT inbound_events.resolved;
+ON CONFLICT DO NOTHING;
 
 -- insert_people --
 INSERT INTO inbound_people (tenant_id, person, event_id)
@@ -49,8 +49,8 @@ SET reason = excluded.reason, decided_at = excluded.decided_at, lifted = exclude
 WHERE (suppressions.decided_at, NOT suppressions.lifted) < (excluded.decided_at, NOT excluded.lifted);
 
 -- resolvable_events --
--- Of those that led to nobody, the ones of which an alias is known by now.
-SELECT DISTINCT e.event_id::text, e.consent, (extract(epoch FROM e.at) * 1000)::bigint AS at_ms, e.reason,
+-- Of those with an id that led to nobody, the ones of which an alias is known by now.
+SELECT e.event_id::text, e.consent, (extract(epoch FROM e.at) * 1000)::bigint AS at_ms, e.reason,
        i.tenant_id, a.contact_id
 FROM inbound_people AS i
 JOIN contact_aliases AS a ON a.tenant_id = i.tenant_id AND a.alias = i.person
@@ -58,8 +58,56 @@ JOIN inbound_events AS e ON e.event_id = i.event_id
 WHERE i.tenant_id = ANY (%(tenants)s) AND i.person = ANY (%(people)s) AND NOT e.resolved
 LIMIT %(limit)s;
 
+-- unresolved_events --
+SELECT received_at, event_id::text
+FROM inbound_events
+WHERE NOT resolved AND (received_at, event_id) > (%(at)s, %(id)s::uuid)
+ORDER BY received_at, event_id
+LIMIT %(limit)s;
+
+-- resolvable_of_events --
+-- By an alias, or by itself where it is a contact or others lead to it; without what is in force already.
+SELECT e.event_id::text, e.consent, (extract(epoch FROM e.at) * 1000)::bigint AS at_ms, e.reason,
+       i.tenant_id, coalesce(a.contact_id, i.person) AS contact_id
+FROM inbound_events AS e
+JOIN inbound_people AS i ON i.event_id = e.event_id
+LEFT JOIN contact_aliases AS a ON a.tenant_id = i.tenant_id AND a.alias = i.person
+WHERE e.event_id = ANY (%(event_ids)s::uuid[]) AND NOT e.resolved
+  AND (a.contact_id IS NOT NULL
+       OR ((EXISTS (SELECT FROM contacts AS c WHERE c.tenant_id = i.tenant_id AND c.contact_id = i.person)
+            OR EXISTS (SELECT FROM contact_aliases AS o WHERE o.tenant_id = i.tenant_id AND o.contact_id = i.person))
+           AND NOT EXISTS (SELECT FROM suppressions AS s
+                           WHERE s.tenant_id = i.tenant_id AND s.contact_id = i.person AND s.decided_at >= e.at)));
+
+-- place_people --
+INSERT INTO inbound_people (tenant_id, person, event_id)
+SELECT g.tenant_id, g.contact_id, g.event_id
+FROM unnest(%(event_ids)s::uuid[], %(tenants)s::text[], %(contacts)s::text[]) AS g (event_id, tenant_id, contact_id)
+ORDER BY g.event_id, g.tenant_id, g.contact_id
+ON CONFLICT DO NOTHING;
+
+-- forget_ids --
+-- The ids of a tenant that has the contact by now: of one event all of them are one person's.
+DELETE FROM inbound_people AS i
+USING (
+    SELECT g.event_id, g.tenant_id, array_agg(g.contact_id) AS contacts
+    FROM unnest(%(event_ids)s::uuid[], %(tenants)s::text[], %(contacts)s::text[])
+        AS g (event_id, tenant_id, contact_id)
+    GROUP BY g.event_id, g.tenant_id
+) AS placed
+WHERE i.event_id = placed.event_id AND i.tenant_id = placed.tenant_id AND i.person <> ALL (placed.contacts);
+
 -- resolve_events --
-UPDATE inbound_events SET resolved = true WHERE event_id = ANY (%(event_ids)s::uuid[]);
+-- Those of which no tenant's id leads to nobody any more.
+UPDATE inbound_events AS e SET resolved = true
+WHERE e.event_id = ANY (%(event_ids)s::uuid[]) AND NOT e.resolved
+  AND NOT EXISTS (
+      SELECT
+      FROM inbound_people AS i
+      WHERE i.event_id = e.event_id
+        AND NOT EXISTS (SELECT FROM contacts AS c WHERE c.tenant_id = i.tenant_id AND c.contact_id = i.person)
+        AND NOT EXISTS (SELECT FROM contact_aliases AS o WHERE o.tenant_id = i.tenant_id AND o.contact_id = i.person)
+  );
 
 -- count_unresolved --
 SELECT coalesce(consent, '') AS consent, count(*) AS events FROM inbound_events WHERE NOT resolved GROUP BY consent;

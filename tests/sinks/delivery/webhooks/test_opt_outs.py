@@ -6,7 +6,8 @@ import pytest
 
 from schemas.ids import contact_id
 from schemas.phones import canonical
-from sinks.delivery.webhooks.inbound import store
+from sinks.delivery.people.aliases import people_of
+from sinks.delivery.webhooks.inbound import BEGINNING, store, sweep
 from sinks.webhook import Inbound
 from tests.support.sinks import Corner
 
@@ -37,3 +38,32 @@ def test_a_stop_reaches_the_contact_of_the_typed_phone(corner: Corner, typed: st
 
     assert report.decided == 1
     assert corner.rows("SELECT contact_id FROM suppressions") == [(person,)]
+
+
+def test_a_stored_stop_is_applied_to_each_tenant_when_a_sender_has_learned_the_alias(corner: Corner) -> None:
+    """A sender, and a process at the same time, apply nothing themselves: the maintenance does."""
+    for tenant in ("one", "two"):
+        corner.rows("INSERT INTO tenants (tenant_id, name) VALUES (%s, '') RETURNING 1", tenant)
+    corner.rows(
+        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
+        " VALUES ('1001', '*', 'p', 'http://p', 'TOKEN') RETURNING 1"
+    )
+    stop = Inbound(("BR.134912345",), "1001", "text", 1, texts=("stop",))
+    assert store(corner.connection, [("p", stop)], KEY).decided == 0
+    corner.connection.commit()
+    expected = []
+    for tenant in ("one", "two"):
+        alias = people_of(KEY, [tenant], stop.ids)[0].person
+        corner.rows(
+            "INSERT INTO contact_aliases (tenant_id, alias, contact_id, is_contact, source)"
+            " VALUES (%s, %s, 'person', false, 'answer') RETURNING 1",
+            tenant,
+            alias,
+        )
+        corner.connection.commit()
+        assert sweep(corner.connection, BEGINNING) == (BEGINNING, 1)
+        assert sweep(corner.connection, BEGINNING) == (BEGINNING, 0)
+        expected.append((tenant, "person"))
+        assert corner.rows("SELECT tenant_id, contact_id FROM suppressions ORDER BY 1") == expected
+        assert corner.rows("SELECT resolved FROM inbound_events") == [(tenant == "two",)]
+    assert corner.rows("SELECT tenant_id, person FROM inbound_people ORDER BY 1") == expected
