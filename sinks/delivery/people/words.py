@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -17,6 +18,7 @@ PHRASE_CHARS_MAX = 60  # of a tenant's own
 STOP: Mapping[str, tuple[str, ...]] = {
     "en": (
         *("stop", "stopall", "stop all", "unsubscribe", "cancel", "quit", "opt out", "optout", "remove me"),
+        *("remove", "remove my number", "remove my number from the list", "remove me from the list"),
         *("stop promotions", "stop messages", "stop marketing", "stop sending", "stop sending messages"),
         *("unsubscribe me", "stop sending me messages", "stop messaging me", "block promotions"),
     ),
@@ -24,11 +26,12 @@ STOP: Mapping[str, tuple[str, ...]] = {
         *("parar", "pare", "parem", "sair", "cancelar", "cancela", "cancele", "descadastrar", "descadastre"),
         *("descadastro", "me descadastre", "me descadastrem", "remover", "remova", "me remova", "me remove"),
         *("sair da lista", "me tire da lista", "me tira da lista", "tire meu numero", "me tire dessa lista"),
+        *("me tirem da lista", "me tirem dessa lista", "me retire da lista", "me retirem da lista"),
+        *("tirem meu numero", "tira meu numero", "remova meu numero", "removam meu numero"),
         *("parar promocoes", "parar mensagens", "parar de receber", "parar de receber mensagens"),
         *("cancelar inscricao", "cancelar mensagens", "cancelar assinatura", "cancelar promocoes"),
         *("nao quero mais", "nao quero receber", "nao quero mais receber", "nao quero mais mensagens"),
-        *("nao quero receber mensagens", "nao quero mais receber mensagens", "nao quero receber mais"),
-        *("nao quero receber mais mensagens", "nao me mande mais mensagens", "nao me envie mais mensagens"),
+        *("nao quero receber mensagens", "nao me mande mais mensagens", "nao me envie mais mensagens"),
         *("pare de enviar", "pare de mandar", "pare de me mandar mensagens", "pare de enviar mensagens"),
         *("parem de mandar mensagens", "parem de enviar mensagens", "bloquear", "desinscrever"),
     ),
@@ -47,7 +50,19 @@ RESUME: Mapping[str, tuple[str, ...]] = {
     ),
     "es": ("reanudar", "suscribir", "suscribirme", "volver a recibir", "quiero recibir"),
 }
-# Words around an order that change nothing of it. A negation is none of them.
+# A refusal in Portuguese, which has too many forms for a list: nothing but these words, so that
+# "nao quero perder a promocao" and "nao quero mais esperar" are none. What may be refused:
+_REFUSED = r"mensag\w*|msgs?|promoc\w*|contatos?|propagandas?|ofertas?"
+_REFUSAL_BEGINS = r"nao (?:quero|desejo|(?:me )?(?:mandem?|enviem?))"
+_REFUSAL_WORD = (
+    rf"mais|receber|nada|nenhuma?|{_REFUSED}|as|os|suas?|seus?|dess[ae]s?|dest[ae]s?|ess[ae]s?|est[ae]s?|isso"
+    r"|e|nem|de|da|do|voces?|lista|numero|loja|empresa|whatsapp|por|aqui"
+)
+_REFUSAL = re.compile(rf"(?=.*\b(?:mais|receber|{_REFUSED})\b){_REFUSAL_BEGINS}(?: (?:{_REFUSAL_WORD}))+")
+_PERHAPS_REFUSAL = re.compile(rf"\b{_REFUSAL_BEGINS}\b.*\b(?:mais|receber|{_REFUSED})\b")
+# All that may be around an opt-in: "can you start now?" and "I want to start" speak of something else.
+PLEAS = frozenset({"por", "favor", "pf", "pfv", "please", "pls", "porfavor", "porfa"})
+# Words around an opt-out that change nothing of it. A negation is none of them.
 POLITE = frozenset(
     {
         *{"por", "favor", "pf", "pfv", "please", "pls", "porfavor", "porfa", "obrigado", "obrigada", "obg"},
@@ -62,12 +77,14 @@ class Words:
     """The built-in words and those of the tenants that a number serves."""
 
     def __init__(self, own: Iterable[tuple[str, str]] = ()) -> None:
-        """`own`: pairs of phrase and consent; a tenant's word replaces the meaning of a built-in one."""
-        meanings: dict[str, Consent] = dict(_BUILT_IN)
-        meanings.update({normalised(phrase): _decided(consent) for phrase, consent in own})
-        meanings.pop("", None)
-        self._meanings = meanings
-        self._alone = frozenset(phrase for phrase in meanings if " " not in phrase)
+        """`own`: pairs of phrase and consent, of one tenant or several.
+
+        What means an opt-out, built in or to any of the tenants, is never an opt-in: one tenant's word must
+        not end an opt-out from the others.
+        """
+        told = [(normalised(phrase), consent) for phrase, consent in own]
+        self._stops = _STOPS | {phrase for phrase, consent in told if phrase and consent == "stop"}
+        self._resumes = _RESUMES | {phrase for phrase, consent in told if phrase and consent == "resume"}
 
     def consent_of(self, texts: Iterable[str]) -> Consent | None:
         """Of the texts of one message (body, title, payload): the clearest; an opt-out before an opt-in."""
@@ -78,23 +95,26 @@ class Words:
         plain = normalised(text[:READ_CHARS_MAX])
         if len(text) <= CLEAR_CHARS_MAX and (clear := self._clear(plain)) is not None:
             return clear
-        stops = (word for word in plain.split() if self._meanings.get(word) == "stop" and word in self._alone)
-        return "perhaps" if any(stops) else None
+        spaced = f" {plain} "
+        has_order = any(f" {phrase} " in spaced for phrase in self._stops)
+        return "perhaps" if has_order or _PERHAPS_REFUSAL.search(plain) else None
 
     def _clear(self, plain: str) -> Consent | None:
-        if plain in self._meanings:
-            return self._meanings[plain]
         # Said more than once: "stop stop".
         words = plain.split()
         once = [word for place, word in enumerate(words) if place == 0 or word != words[place - 1]]
-        if " ".join(once) in self._meanings:
-            return self._meanings[" ".join(once)]
-        # Polite words at both ends only: within a phrase they may carry its meaning.
-        first = next((place for place, word in enumerate(once) if word not in POLITE), len(once))
-        last = next((place for place, word in enumerate(reversed(once)) if word not in POLITE), len(once))
-        ends = ((begin, end) for begin in range(first + 1) for end in range(last + 1))
-        inner = (" ".join(once[begin : len(once) - end]) for begin, end in ends)
-        return next((self._meanings[phrase] for phrase in inner if phrase in self._meanings), None)
+        if any(said in self._stops or _REFUSAL.fullmatch(said) for said in (plain, *_inner(once, POLITE))):
+            return "stop"
+        return "resume" if any(said in self._resumes for said in (plain, *_inner(once, PLEAS))) else None
+
+
+def _inner(words: Sequence[str], around: Container[str]) -> Iterator[str]:
+    """The text without some of the words `around` at its ends; within a phrase they may carry its meaning."""
+    first = next((place for place, word in enumerate(words) if word not in around), len(words))
+    last = next((place for place, word in enumerate(reversed(words)) if word not in around), len(words))
+    for begin in range(first + 1):
+        for end in range(last + 1):
+            yield " ".join(words[begin : len(words) - end])
 
 
 def normalised(text: str) -> str:
@@ -113,12 +133,6 @@ def built_in() -> Words:
     return Words()
 
 
-def _decided(consent: str) -> Consent:
-    return "stop" if consent == "stop" else "resume"
-
-
 _BY_WEIGHT: tuple[Consent, ...] = ("stop", "resume", "perhaps")
-_BUILT_IN: Mapping[str, Consent] = {
-    **{phrase: "resume" for phrases in RESUME.values() for phrase in phrases},
-    **{phrase: "stop" for phrases in STOP.values() for phrase in phrases},
-}
+_STOPS = frozenset(phrase for phrases in STOP.values() for phrase in phrases)
+_RESUMES = frozenset(phrase for phrases in RESUME.values() for phrase in phrases)

@@ -6,7 +6,7 @@ to no contact is stored with the ids that would; it is applied when one of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -73,12 +73,22 @@ def store(connection: Connection, events: Iterable[tuple[str, Inbound]], contact
         consent = event.choice or numbers.words(provider, event.number_id).consent_of(event.texts)
         tenants = numbers.tenants(provider, event.number_id)
         people = people_of(contact_key, tenants, event.ids)
-        contacts = _contacts(connection, provider, event, people, tenants, consent)
-        new += _insert(connection, provider, event, consent, people, contacts)
+        replied = _recipients(connection, provider, event)
+        senders = numbers.senders(provider, event.number_id)
+        takers = tenants if consent == "stop" or len(tenants) == 1 else senders if consent == "resume" else ()
+        contacts = _contacts(connection, event, people, replied, takers)
         learned += [(one.tenant_id, one.person) for one in people]
+        if consent == "resume":
+            # It ends no opt-out of a tenant that sends from other numbers only.
+            may_resume = senders | {one.tenant_id for one in replied}
+            people = [one for one in people if one.tenant_id in may_resume]
+            decided_for = [whose for whose in contacts if whose[0] in may_resume]
+        else:
+            decided_for = contacts
+        new += _insert(connection, provider, event, consent, people, contacts)
         if consent in ("stop", "resume"):
             reason = event.reason or f"{'opted out' if consent == 'stop' else 'opted in'} by {event.kind}"
-            decisions += [Decision(*whose, reason, event.at_ms, consent == "resume") for whose in contacts]
+            decisions += [Decision(*whose, reason, event.at_ms, consent == "resume") for whose in decided_for]
     decided = decide(connection, decisions)
     return Report(new, decided + apply_resolvable(connection, learned))
 
@@ -161,15 +171,22 @@ class _Numbers:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._tenants: dict[tuple[str, str], list[str]] = {}
+        self._sends: dict[tuple[str, str], dict[str, bool]] = {}
         self._words: dict[tuple[str, ...], Words] = {}
 
     def tenants(self, provider: str, number_id: str) -> list[str]:
+        return list(self._of(provider, number_id))
+
+    def senders(self, provider: str, number_id: str) -> set[str]:
+        """Those of the tenants that send from the number."""
+        return {tenant_id for tenant_id, sends in self._of(provider, number_id).items() if sends}
+
+    def _of(self, provider: str, number_id: str) -> Mapping[str, bool]:
         number = (provider, number_id)
-        if number not in self._tenants:
+        if number not in self._sends:
             rows = self._connection.execute(QUERIES["tenants_of_number"], list(number))
-            self._tenants[number] = [str(tenant_id) for (tenant_id,) in rows]
-        return self._tenants[number]
+            self._sends[number] = {str(tenant_id): bool(sends) for tenant_id, sends in rows}
+        return self._sends[number]
 
     def words(self, provider: str, number_id: str) -> Words:
         tenants = tuple(self.tenants(provider, number_id))
@@ -179,33 +196,39 @@ class _Numbers:
         return self._words[tenants]
 
 
+def _recipients(connection: Connection, provider: str, event: Inbound) -> list[Person]:
+    """To whom the message was sent that the event replies to."""
+    if event.reply_to is None:
+        return []
+    rows = connection.execute(QUERIES["recipient_of_message"], [provider, event.reply_to])
+    return [Person(str(tenant_id), str(contact), True) for tenant_id, contact in rows]
+
+
 def _contacts(
     connection: Connection,
-    provider: str,
     event: Inbound,
     people: Sequence[Person],
-    tenants: Sequence[str],
-    consent: Consent | None,
+    replied: Sequence[Person],
+    takers: Collection[str],
 ) -> list[tuple[str, str]]:
     """(tenant, contact) of everybody whom the number may write to and whose event this is; teaches aliases.
 
-    A number of one tenant takes an event even of somebody whom the tenant has not met yet. One of several
-    tenants takes it for those that know the person; if none does, an opt-out counts for all of them.
+    `takers` take it even of a phone that they have not met yet, since they may meet it later: the tenant of a
+    number of one; at a number of several each of them an opt-out, and those that send from it an opt-in.
+    Other tenants take it if they know the person.
     """
     by_tenant: dict[str, list[Person]] = {}
-    if event.reply_to is not None:
-        for tenant_id, contact in connection.execute(
-            QUERIES["recipient_of_message"], [provider, event.reply_to]
-        ):
-            by_tenant.setdefault(str(tenant_id), []).append(Person(str(tenant_id), str(contact), True))
+    for one in replied:
+        by_tenant.setdefault(one.tenant_id, []).append(one)
     known = resolve(connection, ((one.tenant_id, one.person) for one in people))
     for tenant_id, _ in known:
         by_tenant.setdefault(tenant_id, [])
-    if not by_tenant and (len(tenants) == 1 or consent == "stop"):
-        by_tenant = {one.tenant_id: [] for one in people if one.is_phone}
+    for one in people:
+        if one.is_phone and one.tenant_id in takers:
+            by_tenant.setdefault(one.tenant_id, [])
     contacts = []
-    for tenant_id, replied in sorted(by_tenant.items()):
-        contact = unite(connection, tenant_id, (*people, *replied), event.kind)
+    for tenant_id, recipients in sorted(by_tenant.items()):
+        contact = unite(connection, tenant_id, (*people, *recipients), event.kind)
         if contact is not None:
             contacts.append((tenant_id, contact))
     return contacts

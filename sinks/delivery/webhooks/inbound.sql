@@ -1,6 +1,10 @@
 -- tenants_of_number --
--- A number that serves every tenant is answered for all of them: the person sees one number.
-SELECT t.tenant_id
+-- A number that serves every tenant is answered for all of them: the person sees one number. `sends`: the tenant sends
+-- from it; one with numbers of its own sends from them alone.
+SELECT t.tenant_id,
+       coalesce(n.tenant_id = t.tenant_id
+                OR (n.tenant_id = '*'
+                    AND NOT EXISTS (SELECT FROM sender_numbers AS o WHERE o.tenant_id = t.tenant_id)), false) AS sends
 FROM tenants AS t
 LEFT JOIN sender_numbers AS n ON provider_name(n.provider) = provider_name(%s) AND n.number_id = %s
 WHERE n.tenant_id IS NULL OR n.tenant_id IN ('*', t.tenant_id)

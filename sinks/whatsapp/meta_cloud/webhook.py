@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from sinks.actions import Suppress
@@ -111,6 +111,13 @@ class CloudApiWebhooks:
         return code.isdecimal() and isinstance(action_of(int(code), None), Suppress)
 
 
+class _Beside(NamedTuple):
+    """The `contacts` of a value, and whether it has one part (status, message or preference) only."""
+
+    contacts: Sequence[tuple[str, ...]]
+    alone: bool
+
+
 SOURCE = CloudApiWebhooks()
 
 
@@ -141,16 +148,18 @@ def parse(body: bytes, received_at_ms: int) -> Webhook:
         metadata = value.get("metadata")
         number_id = _text(metadata.get("phone_number_id")) if isinstance(metadata, dict) else ""
         contacts = [_ids(part, ("wa_id", "user_id")) for part in _objects(value.get("contacts"))]
-        for part in _objects(value.get("statuses")):
+        said = [_objects(value.get(key)) for key in ("statuses", "messages", "user_preferences")]
+        alone = sum(map(len, said)) == 1
+        for part in said[0]:
             status = _status(part, received_at_ms)
             if status is None:
                 odd += 1
             else:
                 statuses.append(status)
-        for part in _objects(value.get("messages")):
-            inbound.append(_message(part, contacts, number_id, received_at_ms))
-        for part in _objects(value.get("user_preferences")):
-            inbound.append(_preference(part, contacts, number_id, received_at_ms))
+        for part in said[1]:
+            inbound.append(_message(part, _Beside(contacts, alone), number_id, received_at_ms))
+        for part in said[2]:
+            inbound.append(_preference(part, _Beside(contacts, alone), number_id, received_at_ms))
         if (notice := _notice(field, value, number_id)) is not None:
             notices.append(notice)
     return Webhook(SOURCE.provider, tuple(statuses), tuple(inbound), odd, tuple(notices))
@@ -200,12 +209,10 @@ def _error(part: Mapping[str, Any]) -> StatusError:
     )
 
 
-def _message(
-    message: Mapping[str, Any], contacts: Sequence[tuple[str, ...]], number_id: str, received_at_ms: int
-) -> Inbound:
+def _message(message: Mapping[str, Any], beside: _Beside, number_id: str, received_at_ms: int) -> Inbound:
     told = _text(message.get("type"))
     kind = told if told in MESSAGE_KINDS else "other_message"
-    ids = _with_contacts(_ids(message, ("from", "from_user_id")), contacts)
+    ids = _with_contacts(_ids(message, ("from", "from_user_id")), beside)
     if kind == "system":
         system = message.get("system")
         change = _inner(message, "system", "type")
@@ -224,14 +231,14 @@ def _message(
 
 
 def _preference(
-    preference: Mapping[str, Any], contacts: Sequence[tuple[str, ...]], number_id: str, received_at_ms: int
+    preference: Mapping[str, Any], beside: _Beside, number_id: str, received_at_ms: int
 ) -> Inbound:
     value = _text(preference.get("value")).lower()
     choice: Literal["stop", "resume"] | None = None
     if value in ("stop", "resume"):
         choice = "stop" if value == "stop" else "resume"
     return Inbound(
-        _with_contacts(_ids(preference, ("wa_id", "user_id")), contacts),
+        _with_contacts(_ids(preference, ("wa_id", "user_id")), beside),
         number_id,
         "preference",
         min(_time_ms(preference.get("timestamp"), received_at_ms), received_at_ms),
@@ -244,9 +251,13 @@ def _ids(part: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
     return _unique(_text(part.get(key)).strip()[:ID_CHARS_MAX] for key in keys)
 
 
-def _with_contacts(ids: tuple[str, ...], contacts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """With the other ids of the same person beside the message; a lone contact is its sender's."""
-    theirs = [contact for contact in contacts if set(contact) & set(ids) or len(contacts) == 1]
+def _with_contacts(ids: tuple[str, ...], beside: _Beside) -> tuple[str, ...]:
+    """With the other ids of the same person beside the message.
+
+    A lone contact is the sender's of a lone part; beside several parts it may be that of any one of them.
+    """
+    lone = beside.alone and len(beside.contacts) == 1
+    theirs = [contact for contact in beside.contacts if set(contact) & set(ids) or lone]
     return _unique(one for some in (ids, *theirs) for one in some)
 
 

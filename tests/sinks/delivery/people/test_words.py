@@ -24,6 +24,10 @@ RESUMES = [phrase for phrases in RESUME.values() for phrase in phrases]
             "\uff33\uff34\uff2f\uff30",
             "não quero mais receber mensagens",
         ),
+        *("Não quero receber promoções", "não quero mais receber promoções", "não quero mais mensagem"),
+        *("não quero receber mais mensagens suas", "nao me mande mais mensagem", "não me envie mais nada"),
+        *("Oi, não desejo mais receber contato", "nao quero receber mais nada de vocês, obrigada"),
+        *("me tirem da lista", "please remove my number", "remove", "ALTO", "baja"),
         *("Me tire da lista, por favor", "opt-out", "OPT_OUT", "Darme de baja", "unsubscribe please"),
     ],
 )
@@ -35,6 +39,8 @@ def test_an_order_is_an_opt_out(text: str) -> None:
     "text",
     [
         *("não quero sair", "don't stop", "nao pare, estou gostando", "where do I stop?", "sair que horas?"),
+        *("não quero perder a promoção", "não quero mais esperar", "não quero parar de receber mensagens"),
+        *("já disse que não quero mais receber promoções do mercado", "my friend said to opt out of it"),
         *("quero cancelar minha consulta de amanhã", "the bus stop is near", "stop " + "x" * 200),
     ],
 )
@@ -49,16 +55,31 @@ def test_an_opt_in(text: str) -> None:
     assert built_in().consent_of([text]) == "resume"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Can you start now?", "I want to start", "can you subscribe me", "Obrigado, já quero receber"],
+)
+def test_a_sentence_about_a_start_is_no_opt_in(text: str) -> None:
+    assert built_in().consent_of([text]) is None
+
+
 @pytest.mark.parametrize("text", ["", "olá", "parara", "nonstop", "obrigado", "por favor", "saira"])
 def test_other_texts_are_neither(text: str) -> None:
     assert built_in().consent_of([text]) is None
 
 
-def test_a_tenants_own_word_counts_and_may_replace_a_built_in_one() -> None:
-    own = Words([("Chega, né!", "stop"), ("cancelar", "resume")])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_tenants_own_word_counts_and_an_opt_out_always_wins(turn: int) -> None:
+    own = Words(
+        [
+            *[("Chega, né!", "stop"), ("chega né", "resume"), ("cancelar", "resume")],
+            *[("quero sair", "resume"), ("Bora!", "resume"), ("start", "stop")],
+        ][::turn]
+    )
 
-    assert own.consent_of(["chega né"]) == "stop"
-    assert own.consent_of(["CANCELAR"]) == "resume"
+    for text in ("chega né", "CANCELAR", "quero sair", "start"):
+        assert own.consent_of([text]) == "stop"
+    assert own.consent_of(["bora"]) == "resume"
     assert built_in().consent_of(["chega né"]) is None
 
 

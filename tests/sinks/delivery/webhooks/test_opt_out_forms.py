@@ -13,7 +13,8 @@ from schemas.ids import contact_id
 from sinks.delivery.webhooks.inbound import Decision, decide
 from sinks.delivery.webhooks.inbound_events import enforce, list_events, window_until
 from sinks.postgres.tables.deliveries import Deliveries
-from tests.sinks.delivery.webhooks.test_statuses import ATTEMPT, KEY, SINK, status, webhook
+from sinks.whatsapp.meta_cloud.webhook import parse
+from tests.sinks.delivery.webhooks.test_statuses import ATTEMPT, KEY, SINK, body, status, webhook
 from tests.support.samples import NOW_MS, match
 from tests.support.sinks import Corner
 
@@ -150,6 +151,51 @@ def test_the_latest_of_stop_and_resume_counts_in_any_order(shop: Corner) -> None
     assert suppressed(shop) == {ANA}
     shop.write(SINK, [webhook(user_preferences=[{"wa_id": WA_ID, "value": "resume", "timestamp": at}])])
     assert suppressed(shop) == set()
+
+
+@pytest.mark.parametrize("number", ["1001", "*", "none"])
+@pytest.mark.parametrize("by", ["phone", "user id", "reply"])
+def test_an_opt_in_counts_only_for_those_who_send_from_the_number(shop: Corner, number: str, by: str) -> None:
+    """`demo` has number 1001, `other` sends from the shared one; 1003 is of nobody."""
+    numbers = {"1001": "1001", "*": "1002", "none": "1003"}
+    shop.rows(
+        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
+        " VALUES ('1002', '*', 'meta-cloud', 'http://p', 'TOKEN') RETURNING 1"
+    )
+    contacts = {tenant: contact_id(KEY, tenant, PHONE) for tenant in ("demo", "other")}
+    if by == "user id":  # which leads only to who has met the person; a phone leads to everybody
+        shop.write(Deliveries(), [match(1, "other", tenant_id="other", contact_id=contacts["other"])])
+    decide(shop.connection, [Decision(*whose, "", NOW_MS - 9_000, False) for whose in contacts.items()])
+
+    forms: dict[str, dict[str, Any]] = {
+        "phone": {},
+        "user id": {"from": USER},
+        "reply": {"context": {"id": "wamid.1"}},
+    }
+    said = forms[by]
+    start = body(numbers[number], messages=[text("START", **said)])
+    shop.write(SINK, [parse(start, NOW_MS)])
+    if by == "user id":  # it is known only later whose it is
+        lesson = body("1003", messages=[text("oi", id="in.2")], contacts=NOBODY_ELSE)
+        shop.write(SINK, [parse(lesson, NOW_MS)])
+
+    opted_in = {"1001": {"demo"}, "*": {"other"}, "none": set()}[number] | (
+        {"demo"} if by == "reply" else set()
+    )
+    rows = shop.rows("SELECT tenant_id FROM suppressions WHERE lifted")
+    assert {tenant for (tenant,) in rows} == opted_in
+
+
+def test_a_lone_contact_beside_messages_of_two_people_is_not_both(shop: Corner) -> None:
+    messages = [text("oi", **{"from": PHONE[1:]}), text("oi", id="in.2", **{"from": OTHER_PHONE})]
+    shop.write(SINK, [webhook(messages=messages, contacts=[{"wa_id": PHONE[1:], "user_id": USER}])])
+    beside_status = webhook(
+        status("read"), messages=[text("oi", id="in.3", **{"from": OTHER_PHONE})], contacts=NOBODY_ELSE
+    )
+    shop.write(SINK, [beside_status])
+    shop.write(SINK, [webhook(messages=[text("stop", id="in.4", **{"from": OTHER_PHONE})])])
+
+    assert suppressed(shop) == {OTHER}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
