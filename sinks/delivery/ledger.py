@@ -184,7 +184,8 @@ class Ledger:
                 await connection.execute(statement("forget_rejections"), {"campaigns": sorted(accepted)})
             effects = [effect for result in results for effect in result.effects]
             await _pause(connection, [effect for effect in effects if isinstance(effect, PauseNumbers)])
-            for effect in effects:
+            late = [one for one in effects if isinstance(one, SuppressContact | LearnRecipient)]
+            for effect in [one for one in effects if one not in late]:
                 stopped += await _apply(connection, effect, self._contact_key)
             rows = await _fetch(
                 connection,
@@ -211,6 +212,11 @@ class Ledger:
                     "message_ids": [result.provider_message_id for result in results],
                 },
             )
+            # After the deliveries, as the sink of statuses locks them, and each kind in one order.
+            for effect in sorted(
+                late, key=lambda one: (isinstance(one, LearnRecipient), one.tenant_id, one.contact_id)
+            ):
+                await _apply(connection, effect, self._contact_key)
             await _publish(connection, rows)
             reach("sender.recording")
         return stopped

@@ -122,6 +122,7 @@ class Held(NamedTuple):
     campaign_month: date
     campaign_id: str
     contact_id: str
+    tenant_id: str
     state: str
     attempt_id: str | None
     provider_message_id: str | None
@@ -194,9 +195,13 @@ def _write(connection: Connection, judged: Sequence[Judged]) -> None:
                 codes = [str(error.get("code")) for error in by.errors or []]
                 number_id, campaign_id = row.number_id or "", row.campaign_id
                 consequences.apply(connection, by.provider, codes, _reason(by), number_id, campaign_id)
-            if _is_opt_out(by):
-                opted_out = inbound.Decision(row.tenant_id, row.contact_id, _reason(by), by.at_ms, False)
-                metrics.OPT_OUTS.inc(inbound.decide(connection, [opted_out]))
+    opt_outs = [
+        inbound.Decision(each.held.tenant_id, each.held.contact_id, _reason(found), found.at_ms, False)
+        for each in judged
+        for found in each.done  # also where it changes no state: of an earlier attempt, or told before
+        if _is_opt_out(found)
+    ]
+    metrics.OPT_OUTS.inc(inbound.decide(connection, opt_outs))
     proofs = {
         each.proof.attempt_id: each.proof.message_id
         for each in judged

@@ -106,7 +106,7 @@ SELECT count(*) AS waiting FROM provider_statuses WHERE NOT merged AND at > now(
 -- lock_deliveries --
 -- In the order of the key, as the sender does.
 SELECT
-    d.campaign_month, d.campaign_id, d.contact_id, d.state, d.attempt_id::text, d.provider_message_id
+    d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.state, d.attempt_id::text, d.provider_message_id
 FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[])
     AS wanted (campaign_month, campaign_id, contact_id)
 JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)

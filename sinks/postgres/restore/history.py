@@ -21,6 +21,9 @@ from sinks.postgres.outbox import enqueue_all
 from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("restore.sql"))
+OTHER_DELIVERY = (
+    "the person has a delivery of this campaign under another contact id"  # as mark_calling says it
+)
 UNSURE = "the ledger was restored: it may have been called"
 
 
@@ -55,7 +58,7 @@ def apply(connection: Connection) -> int:
 
     Called within the transaction that ends the recovery, while no delivery can be marked.
     """
-    connection.execute(QUERIES["restore_suppressions"])
+    connection.execute(QUERIES["restore_suppressions"], {"other_delivery": OTHER_DELIVERY})
     connection.execute(QUERIES["restore_attempts"])
     changed = [
         *fetch(connection, QUERIES["restore_deliveries"], DeliveryChange, {"unsure": UNSURE}),

@@ -120,9 +120,16 @@ RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.
           d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
 -- restore_suppressions --
+-- Who was not written to because of another delivery has not opted out. An opt-in of the copy may be older than the
+-- opt-out, whose time no event tells: the opt-out counts.
 INSERT INTO suppressions (tenant_id, contact_id, reason)
-SELECT tenant_id, contact_id, reason FROM recovered_deliveries WHERE state = 'suppressed'
-ON CONFLICT DO NOTHING;
+SELECT DISTINCT ON (tenant_id, contact_id) tenant_id, contact_id, reason
+FROM recovered_deliveries
+WHERE state = 'suppressed' AND reason <> %(other_delivery)s
+ORDER BY tenant_id, contact_id, sequence DESC
+ON CONFLICT (tenant_id, contact_id) DO UPDATE
+SET lifted = false, reason = excluded.reason, decided_at = excluded.decided_at, created_at = excluded.created_at
+WHERE suppressions.lifted;
 
 -- forget_placed --
 DELETE FROM recovered_deliveries AS r USING deliveries AS d WHERE d.delivery_id = r.delivery_id;

@@ -194,7 +194,7 @@ def _status(part: Mapping[str, Any], received_at_ms: int) -> Status | None:
     return Status(
         message_id,
         status.lower(),
-        _time_ms(part.get("timestamp"), received_at_ms),
+        min(_time_ms(part.get("timestamp"), received_at_ms), received_at_ms),
         _uuid(part.get("biz_opaque_callback_data")),
         tuple(_error(error) for error in _objects(part.get("errors"))[:ERRORS_MAX]),
         _ids(part, ("recipient_id", "recipient_user_id")),

@@ -75,10 +75,6 @@ def test_what_was_certainly_not_sent_is_tried_three_times_and_is_then_dead(
     assert 8 <= results[1].due_in_s <= 12
 
 
-def test_the_unknown_error_is_tried_once_more_only() -> None:
-    assert [after(1, attempts).state for attempts in (1, 2)] == ["waiting", "dead"]
-
-
 def test_a_pair_waits_longer_each_time_by_the_providers_own_rule() -> None:
     assert [after(131056, attempts).due_in_s for attempts in range(1, 8)] == [1, 4, 16, 64, 256, 1024, 4096]
     assert after(131056, 8).state == "dead"

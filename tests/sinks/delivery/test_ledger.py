@@ -544,3 +544,38 @@ def test_the_answer_teaches_another_id_of_the_recipient_and_a_wrong_key_nothing(
         ]
 
     story(world, tell)
+
+
+def test_a_result_locks_the_delivery_before_it_teaches_and_suppresses(world: World) -> None:
+    """As a status of the same message does: each would wait for the other."""
+    (made,) = world.deliveries(world.campaign())
+    person = contact_id(KEY, TENANT, "+5547989211984")
+    world.db.execute("UPDATE deliveries SET contact_id = %s WHERE contact_id = %s", [person, made])
+    learned = LearnRecipient(TENANT, person, "+5547989211984", ("BR.1234",))
+    effects = (learned, SuppressContact(TENANT, person, "131050"))
+
+    async def tell(desk: Desk) -> None:
+        (leased,) = await desk.claim()
+        attempt_id = uuid4()
+        await desk.mark(leased, attempt_id)
+        result = Result(leased.key, attempt_id, DeliveryState.SENT, "sent", effects=effects)
+        with world.db.transaction():
+            world.db.execute("SELECT FROM deliveries WHERE contact_id = %s FOR UPDATE", [person])
+            recording = asyncio.create_task(desk.ledger.record([result]))
+            for _ in range(6_000):
+                if world.db.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None:
+                    break
+                await asyncio.sleep(0.01)
+            world.db.execute("SET LOCAL lock_timeout = '1s'")
+            world.db.execute(
+                "INSERT INTO contact_aliases (tenant_id, alias, contact_id, is_contact, source)"
+                " VALUES (%s, %s, %s, false, 'status')",
+                [TENANT, alias_id(KEY, TENANT, "BR.1234"), person],
+            )
+            world.db.execute(
+                "INSERT INTO suppressions (tenant_id, contact_id, reason) VALUES (%s, %s, '')",
+                [TENANT, person],
+            )
+        await recording
+
+    story(world, tell)

@@ -18,6 +18,7 @@ from sinks.delivery.statements import QUERIES as SENDER
 from sinks.delivery.statements import statement
 from sinks.delivery.webhooks.statuses import QUERIES as STATUSES
 from sinks.postgres.named_rows import fetch
+from sinks.postgres.restore.history import OTHER_DELIVERY
 from sinks.postgres.restore.history import QUERIES as RESTORE
 from tests.support.sender_world import MONTH, NUMBER, TENANT, World
 
@@ -200,3 +201,28 @@ def assert_event(row: DeliveryChange) -> None:
 
 def test_a_delivery_begins_as_waiting() -> None:
     assert lifecycle.after(None, lifecycle.Event.OPENED) is WAITING
+
+
+def test_a_restored_opt_out_holds_against_an_opt_in_of_the_copy_and_a_second_delivery_is_none(
+    world: World,
+) -> None:
+    assert f"'{OTHER_DELIVERY}'" in statement("mark_calling")
+    ids = world.deliveries(world.campaign(), 2)
+    with world.db.transaction(force_rollback=True):
+        world.db.execute(
+            "INSERT INTO suppressions (tenant_id, contact_id, reason, lifted)"
+            " SELECT tenant_id, contact_id, 'opted in', true FROM deliveries WHERE contact_id = %s",
+            [ids[0]],
+        )
+        for contact, reason in zip(ids, ("the contact opted out", OTHER_DELIVERY), strict=True):
+            world.db.execute(
+                "INSERT INTO recovered_deliveries (delivery_id, tenant_id, campaign_id, contact_id, sequence,"
+                " state, reason, attempts) SELECT delivery_id, tenant_id, campaign_id, contact_id, 99,"
+                " 'suppressed', %s, 0 FROM deliveries WHERE contact_id = %s",
+                [reason, contact],
+            )
+        world.db.execute(RESTORE["restore_suppressions"], {"other_delivery": OTHER_DELIVERY})
+        found = world.db.execute(
+            "SELECT contact_id, reason, lifted FROM suppressions WHERE contact_id = ANY (%s)", [ids]
+        )
+        assert found.fetchall() == [(ids[0], "the contact opted out", False)]

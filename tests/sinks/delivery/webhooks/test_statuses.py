@@ -270,6 +270,23 @@ def test_who_opted_out_at_the_provider_is_suppressed(corner: Corner) -> None:
     assert corner.rows("SELECT tenant_id, contact_id FROM suppressions") == [("demo", match(1).contact_id)]
 
 
+@pytest.mark.parametrize("state", ["sent", "failed", "read"])
+@pytest.mark.parametrize("earlier", [True, False])
+def test_an_opt_out_counts_though_it_changes_no_state_and_never_from_the_future(
+    corner: Corner, state: str, earlier: bool
+) -> None:
+    delivery(corner, state, "wamid.1")
+    if earlier:
+        corner.rows("UPDATE deliveries SET attempt_id = gen_random_uuid() RETURNING 1")
+    told = status("failed", errors=[{"code": "131050"}], timestamp=str(NOW_MS // 1000 + 86_400))
+
+    corner.write(SINK, [webhook(told)])
+
+    assert corner.rows(
+        "SELECT contact_id, decided_at = to_timestamp(%s / 1000.0) FROM suppressions", NOW_MS
+    ) == [(match(1).contact_id, True)]
+
+
 STOPS = [
     {"messages": [{"from": "554789211984", "id": "in.1", "type": "text", "text": {"body": "Stop!"}}]},
     {"messages": [{"from": "5547989211984", "id": "in.1", "type": "text", "text": {"body": " sair "}}]},

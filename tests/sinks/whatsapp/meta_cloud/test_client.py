@@ -76,7 +76,7 @@ def test_a_listed_refusal_is_one_with_any_http_status(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [(code, status) for code in (131000, 131016, 2, 133004) for status in (500, 503)]
+    [(code, status) for code in (1, 131000, 131016, 2, 133004) for status in (500, 503)]
     + [(999999, 500), (999999, 503), (999999, 200), (999999, 399)],
 )
 def test_a_code_that_does_not_say_not_sent_is_ambiguous(code: int, status: int) -> None:
@@ -85,7 +85,7 @@ def test_a_code_that_does_not_say_not_sent_is_ambiguous(code: int, status: int) 
     assert answer.code == str(code)
 
 
-@pytest.mark.parametrize("code", [131000, 131016, 2, 133004])
+@pytest.mark.parametrize("code", [1, 131000, 131016, 2, 133004])
 @pytest.mark.parametrize("status", [400, 404, 429])
 def test_an_error_of_the_providers_own_with_a_4xx_status_is_a_rejection_worth_a_retry(
     code: int, status: int
