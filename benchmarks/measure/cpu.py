@@ -7,9 +7,10 @@ from collections.abc import Container, Mapping
 
 import psutil
 
+from ops import state_file
 from ops.embedded.home import Home
 from ops.locate import Deployment
-from ops.processes import process_state
+from ops.processes.process_state import Processes
 
 SERVERS = {"java": "kafka", "postgres": "postgres", "valkey-server": "valkey"}
 OWNER = "supervisor"
@@ -31,7 +32,7 @@ class CpuClock:
 
     def _read(self) -> dict[str, float]:
         used = {name: _with_children(pid) for name, pid in self._others.items()}
-        state = process_state.read(self._state_file)
+        state = state_file.read(self._state_file, Processes)
         if state is None:
             return used
         for name, process in state.processes.items():

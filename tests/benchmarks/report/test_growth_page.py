@@ -6,8 +6,8 @@ import msgspec
 
 from benchmarks.measure.machine import Machine
 from benchmarks.report.pages import page
-from benchmarks.scenarios.growth import Result
-from benchmarks.scenarios.growth_rounds import curve
+from benchmarks.scenarios.growth.curves import Result
+from benchmarks.scenarios.growth.rounds import curve
 
 RESULT = Result(
     kind="growth",

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.plans import Growth
-from benchmarks.scenarios import growth, growth_state
-from benchmarks.scenarios.growth_campaigns import SHAPES, Judging
-from benchmarks.scenarios.growth_rounds import curve, interleaved, until_quiet
+from benchmarks.scenarios.growth import curves, state
+from benchmarks.scenarios.growth.campaigns import SHAPES, Judging
+from benchmarks.scenarios.growth.rounds import curve, interleaved, until_quiet
 
 
 class Counted:
@@ -67,16 +67,16 @@ def test_a_completion_matches_two_campaigns_however_many_there_are(shape: str) -
 
 def test_a_stage_on_a_filled_table_meets_known_and_new_keys(tmp_path: Path) -> None:
     keys, partitions = 400, 2
-    with growth_state.DEDUP.open(tmp_path, partitions) as store:
-        growth_state.DEDUP.fill(store, partitions, keys)
+    with state.DEDUP.open(tmp_path, partitions) as store:
+        state.DEDUP.fill(store, partitions, keys)
         before = sum(len([*store.items_of(partition)]) for partition in range(partitions))
-        subject = growth_state.dedup(store, partitions, keys)
+        subject = state.dedup(store, partitions, keys)
         done = subject.ready()()
         after = sum(len([*store.items_of(partition)]) for partition in range(partitions))
 
     assert before == keys
     new = after - before
-    assert done == growth_state.RECORDS * growth_state.CHUNKS
+    assert done == state.RECORDS * state.CHUNKS
     assert 0.85 * done < new < 0.95 * done  # a tenth are duplicates
 
 
@@ -84,9 +84,9 @@ def test_a_small_run_measures_every_curve_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(growth, "Judging", partial(Judging, records=200))
-    monkeypatch.setattr(growth_state, "RECORDS", 50)
-    result = growth.measure(Growth("10,20", "200,400", "1,2", 3), lambda _line: None)
+    monkeypatch.setattr(curves, "Judging", partial(Judging, records=200))
+    monkeypatch.setattr(state, "RECORDS", 50)
+    result = curves.measure(Growth("10,20", "200,400", "1,2", 3), lambda _line: None)
 
     names = {(found.name, found.grows) for found in result.curves}
     assert ("dedup with its table", "keys") in names

@@ -20,9 +20,9 @@ from benchmarks.measure.deployment import Log
 from benchmarks.measure.figures import sizes
 from benchmarks.measure.machine import Measured, begin
 from benchmarks.plans import Growth
-from benchmarks.scenarios.growth_campaigns import SHAPES, Judging
-from benchmarks.scenarios.growth_rounds import Curve, Subject, curve, interleaved, until_quiet
-from benchmarks.scenarios.growth_state import DEDUP, ENTRY_BYTES_MAX, TABLES, Table
+from benchmarks.scenarios.growth.campaigns import SHAPES, Judging
+from benchmarks.scenarios.growth.rounds import Curve, Subject, curve, interleaved, until_quiet
+from benchmarks.scenarios.growth.state import DEDUP, ENTRY_BYTES_MAX, TABLES, Table
 from pipeline.errors import CannotStart
 
 BEND_MAX = 1.2  # "flat within 20 %": the dearest size costs at most so many times the cheapest
