@@ -110,7 +110,8 @@ def import_file(
 ) -> None:
     """Suppress all contacts of a file. Lines without a valid phone are printed and skipped.
 
-    The same file again changes nothing. Files of `suppression export` are taken as they are.
+    An import is a decision of now: it also suppresses contacts that opted in since an earlier import.
+    Files of `suppression export` are taken as they are.
 
     Exit codes: 0 all are suppressed, 1 some lines were left, 2 it could not be done.
 

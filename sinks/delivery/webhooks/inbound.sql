@@ -130,8 +130,11 @@ LIMIT %(limit)s;
 DELETE FROM inbound_events
 WHERE event_id IN (
     SELECT event_id FROM inbound_events
-    WHERE received_at < now() - make_interval(days => CASE WHEN NOT resolved AND consent IN ('stop', 'resume')
+    -- The first bound is of no row, so that the index on the time serves it.
+    WHERE received_at < now() - make_interval(days => least(%(days)s, %(unresolved_days)s))
+      AND received_at < now() - make_interval(days => CASE WHEN NOT resolved AND consent IN ('stop', 'resume')
                                                           THEN %(unresolved_days)s ELSE %(days)s END)
+    ORDER BY received_at
     LIMIT %(limit)s
 );
 

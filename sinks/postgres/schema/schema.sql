@@ -502,6 +502,8 @@ CREATE INDEX deliveries_due ON ONLY public.deliveries USING btree (tenant_id, pr
 
 CREATE INDEX deliveries_held ON ONLY public.deliveries USING btree (leased_until) WHERE (state = ANY (ARRAY['leased'::text, 'calling'::text]));
 
+CREATE INDEX deliveries_in_doubt ON ONLY public.deliveries USING btree (state) WHERE (state = 'ambiguous'::text);
+
 CREATE INDEX deliveries_unsent ON ONLY public.deliveries USING btree (campaign_month, campaign_id, contact_id, state) WHERE (state = ANY (ARRAY['failed'::text, 'suppressed'::text, 'cancelled'::text, 'ambiguous'::text, 'dead'::text]));
 
 CREATE INDEX delivery_attempts_by_delivery ON public.delivery_attempts USING btree (delivery_id);

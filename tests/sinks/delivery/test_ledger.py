@@ -5,88 +5,26 @@ mark.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from uuid import UUID, uuid4
+from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
 from schemas.codec import codec
-from schemas.ids import alias_id, contact_id
 from sinks.delivery import stop_switch
-from sinks.delivery.ledger import Ledger
-from sinks.delivery.numbers import Number, Numbers
-from sinks.delivery.pool import Pool, open_pool
+from sinks.delivery.pool import open_pool
 from sinks.delivery.rows import (
     NUMBER_LOST,
-    Attempt,
-    HoldNumber,
-    LearnRecipient,
-    Leased,
     Marked,
     NotMarked,
-    RejectedAlike,
     Result,
     Settled,
     StopScope,
     SuppressContact,
 )
 from sinks.delivery.state import DeliveryState
+from tests.support.desk import LEASE_S, Desk, desk_of, numbers_of, story
 from tests.support.sender_world import NUMBER, TENANT, World
-
-LEASE_S = 60.0
-KEY = b"key of this test"
-
-
-def numbers_of(pool: Pool, owner: str, lease_s: float = LEASE_S) -> Numbers:
-    return Numbers(
-        pool,
-        owner=owner,
-        providers=["meta-cloud"],
-        lease_s=lease_s,
-        has_credential=lambda _name: True,
-        clock=lambda: 0.0,
-    )
-
-
-class Desk:
-    """A ledger, and the number it calls from."""
-
-    def __init__(self, pool: Pool, number: Number) -> None:
-        self.pool = pool
-        self.ledger = Ledger(pool, KEY)
-        self.number = number
-
-    async def claim(self, limit: int = 10, lease_s: float = LEASE_S) -> list[Leased]:
-        return await self.ledger.claim(TENANT, limit=limit, lease_token=uuid4(), lease_s=lease_s)
-
-    async def mark(
-        self, leased: Leased, attempt_id: UUID | None = None, lease_s: float = LEASE_S
-    ) -> Marked | NotMarked:
-        attempt = Attempt(leased, attempt_id or uuid4(), self.number.number_id, self.number.fencing_token)
-        return (await self.ledger.mark([attempt], lease_s=lease_s))[0]
-
-
-@asynccontextmanager
-async def desk_of(world: World) -> AsyncIterator[Desk]:
-    pool = open_pool(world.database_url, connections_max=12, statement_timeout_ms=30_000)
-    await pool.open()
-    try:
-        holding = await numbers_of(pool, "me").lease()
-        yield Desk(pool, holding.numbers[NUMBER])
-    finally:
-        await pool.close()
-
-
-def story(world: World, tell: Callable[[Desk], Awaitable[None]]) -> None:
-    """Runs `tell` with one number of ours."""
-
-    async def run() -> None:
-        world.number()
-        async with desk_of(world) as desk:
-            await tell(desk)
-
-    asyncio.run(run())
 
 
 def test_ten_claims_at_once_lease_each_delivery_once_and_ten_marks_of_one_lease_let_one_call(
@@ -417,165 +355,5 @@ def test_a_stop_waits_for_the_marks_under_way(world: World) -> None:
         answer = await desk.mark(leased)
         assert isinstance(answer, NotMarked)
         assert world.state(contact)[0] == "waiting"
-
-    story(world, tell)
-
-
-def rejected(leased: Leased, attempt_id: UUID, code: str = "131009") -> Result:
-    """Refused for its content; three different recipients in a row stop the campaign."""
-    campaign, contact = leased.key.campaign_id, leased.key.contact_id
-    alike = RejectedAlike(campaign, contact, code, f"{code} not valid", 3)
-    return Result(
-        leased.key, attempt_id, DeliveryState.FAILED, "rejected", "not valid", code=code, effects=(alike,)
-    )
-
-
-def test_one_persons_rejection_stops_nobody_else_and_several_in_a_row_do(
-    world: World,
-) -> None:
-    campaign = world.campaign()
-    world.deliveries(campaign, 9)
-
-    async def tell(desk: Desk) -> None:
-        leased = await desk.claim()
-        attempts = [uuid4() for _ in leased]
-        for one, attempt_id in zip(leased, attempts, strict=True):
-            assert isinstance(await desk.mark(one, attempt_id), Marked)
-        results = [rejected(one, attempt_id) for one, attempt_id in zip(leased, attempts, strict=True)]
-
-        assert await desk.ledger.record([results[0], results[0]]) == []
-        assert await desk.ledger.record([results[1], rejected(leased[2], attempts[2], "132000")]) == []
-        assert stop_switch.stops(world.db) == []
-        sent = Result(leased[3].key, attempts[3], DeliveryState.SENT, "sent", provider_message_id="wamid.1")
-        await desk.ledger.record([sent])
-        assert await desk.ledger.record(results[4:6]) == []
-        assert await desk.ledger.record(results[6:8]) == [campaign]
-        (stop,) = stop_switch.stops(world.db)
-        assert stop.reason == "3 recipients in a row were rejected alike, the last with: 131009 not valid"
-
-        stop_switch.resume_sending(world.db, stop.scope)
-        assert await desk.ledger.record([results[8]]) == []
-        assert stop_switch.stops(world.db) == []
-
-    story(world, tell)
-
-
-def test_a_billing_error_stops_the_numbers_of_its_tenant_alone_and_the_first_reason_stays(
-    world: World,
-) -> None:
-    world.tenant("other")
-    world.number("2001")
-    world.number("2002")
-    world.number("2003", "other")
-    world.deliveries(world.campaign(), 2)
-
-    async def tell(desk: Desk) -> None:
-        for reason in ("131042 unpaid", "131031 locked"):
-            leased = (await desk.claim(limit=1))[0]
-            hold = HoldNumber("2001", "stopped", reason, whole_account=True)
-            await desk.ledger.record(
-                [Result(leased.key, uuid4(), DeliveryState.WAITING, "rejected", effects=(hold,))]
-            )
-        rows = world.db.execute("SELECT number_id, state, reason FROM sender_numbers ORDER BY 1").fetchall()
-        assert rows == [
-            ("2001", "stopped", "131042 unpaid"),
-            ("2002", "stopped", "131042 unpaid"),
-            ("2003", "active", ""),
-            (NUMBER, "stopped", "131042 unpaid"),
-        ]
-
-    story(world, tell)
-
-
-def test_one_person_under_two_contacts_gets_one_message_and_the_opt_out_of_either_holds(
-    world: World,
-) -> None:
-    campaign, second = world.campaign(), world.campaign()
-    first, other = sorted(world.deliveries(campaign, 2))
-    world.db.execute(
-        "INSERT INTO contact_aliases (tenant_id, alias, contact_id, is_contact, source)"
-        " VALUES (%s, %s, %s, true, 'test')",
-        [TENANT, other, first],
-    )
-    for contact in (first, other):
-        (made,) = world.deliveries(second)
-        world.db.execute("UPDATE deliveries SET contact_id = %s WHERE contact_id = %s", [contact, made])
-
-    async def tell(desk: Desk) -> None:
-        leased = await desk.claim()
-        both = [one for one in leased if one.key.campaign_id == campaign]
-        marks = {one.key.contact_id: await desk.mark(one) for one in both}
-        assert isinstance(marks[first], Marked)
-        refused = marks[other]
-        assert isinstance(refused, NotMarked)
-        assert refused.state == "suppressed"
-        world.db.execute("INSERT INTO suppressions VALUES (%s, %s, 'STOP')", [TENANT, other])
-        for one in leased:
-            if one.key.campaign_id == second:
-                answer = await desk.mark(one)
-                assert isinstance(answer, NotMarked)
-                assert (answer.state, answer.reason) == ("suppressed", "the contact opted out")
-
-    story(world, tell)
-
-
-def test_the_answer_teaches_another_id_of_the_recipient_and_a_wrong_key_nothing(world: World) -> None:
-    campaign = world.campaign()
-    (made,) = world.deliveries(campaign)
-    phone, user = "+5547989211984", "BR.1234"
-    person = contact_id(KEY, TENANT, phone)
-    world.db.execute("UPDATE deliveries SET contact_id = %s WHERE contact_id = %s", [person, made])
-
-    async def tell(desk: Desk) -> None:
-        (leased,) = await desk.claim()
-        attempt_id = uuid4()
-        await desk.mark(leased, attempt_id)
-        stranger = LearnRecipient(TENANT, "f" * 32, phone, (user, "5511987654321"))
-        usual = LearnRecipient(TENANT, person, phone, ("554789211984",))
-        await desk.ledger.record(
-            [Result(leased.key, attempt_id, DeliveryState.SENT, "sent", effects=(stranger, usual))]
-        )
-        assert world.db.execute("SELECT 1 FROM contact_aliases").fetchall() == []
-        learned = LearnRecipient(TENANT, person, phone, ("554789211984", user))
-        again = Result(leased.key, attempt_id, DeliveryState.SENT, "sent", effects=(learned,))
-        await desk.ledger.record([again, again])
-        assert world.db.execute("SELECT alias, contact_id, is_contact FROM contact_aliases").fetchall() == [
-            (alias_id(KEY, TENANT, user), person, False)
-        ]
-
-    story(world, tell)
-
-
-def test_a_result_locks_the_delivery_before_it_teaches_and_suppresses(world: World) -> None:
-    """As a status of the same message does: each would wait for the other."""
-    (made,) = world.deliveries(world.campaign())
-    person = contact_id(KEY, TENANT, "+5547989211984")
-    world.db.execute("UPDATE deliveries SET contact_id = %s WHERE contact_id = %s", [person, made])
-    learned = LearnRecipient(TENANT, person, "+5547989211984", ("BR.1234",))
-    effects = (learned, SuppressContact(TENANT, person, "131050"))
-
-    async def tell(desk: Desk) -> None:
-        (leased,) = await desk.claim()
-        attempt_id = uuid4()
-        await desk.mark(leased, attempt_id)
-        result = Result(leased.key, attempt_id, DeliveryState.SENT, "sent", effects=effects)
-        with world.db.transaction():
-            world.db.execute("SELECT FROM deliveries WHERE contact_id = %s FOR UPDATE", [person])
-            recording = asyncio.create_task(desk.ledger.record([result]))
-            for _ in range(6_000):
-                if world.db.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None:
-                    break
-                await asyncio.sleep(0.01)
-            world.db.execute("SET LOCAL lock_timeout = '1s'")
-            world.db.execute(
-                "INSERT INTO contact_aliases (tenant_id, alias, contact_id, is_contact, source)"
-                " VALUES (%s, %s, %s, false, 'status')",
-                [TENANT, alias_id(KEY, TENANT, "BR.1234"), person],
-            )
-            world.db.execute(
-                "INSERT INTO suppressions (tenant_id, contact_id, reason) VALUES (%s, %s, '')",
-                [TENANT, person],
-            )
-        await recording
 
     story(world, tell)
