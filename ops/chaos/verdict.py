@@ -235,7 +235,7 @@ def _opt_outs(seen: Seen) -> Gate:
     if seen.webhook_problems:
         detail += f"; webhooks rejected: {', '.join(seen.webhook_problems[:EXAMPLES_MAX])}"
     ok = bool(seen.opted_out) and not lost and not late and not seen.webhook_problems
-    return Gate("nobody is written to after an opt-out", ok, detail)
+    return Gate("no message after an opt-out", ok, detail)
 
 
 def outage_seconds(events: Iterable[Event], load_s: float) -> set[int]:

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ops.embedded import server_state
-from ops.embedded.home import FREE_BYTES_MIN, Home
-from ops.embedded.server_state import ServerState, exit_text
+from ops import state_file
+from ops.embedded.home import FREE_BYTES_MIN, Home, is_alive
+from ops.embedded.server_state import Servers, ServerState, exit_text
 from ops.embedded.stack import DATABASE_ENV, KAFKA_ENV, REDIS_ENV
-from ops.processes import process_state
-from ops.processes.process_state import State
+from ops.processes.process_state import Processes, State
 from pipeline.runtime.settings import Settings
 
 ANSWER_TIMEOUT_S = 3.0
@@ -172,8 +171,8 @@ def server_check(name: str, variable: str, ask: Callable[[Settings], str]) -> Ca
 
     def asked(settings: Settings) -> str:
         home = Home(settings.home)
-        owned = server_state.read(home.server_states_file)
-        if owned is None or not _alive(owned.owner_pid):
+        owned = state_file.read(home.server_states_file, Servers)
+        if owned is None or not is_alive(owned.owner_pid):
             return ask(settings)
         servers = {
             one: state for one, state in owned.servers.items() if one == name or one.startswith(f"{name}-")
@@ -218,16 +217,6 @@ def _history(name: str, server: ServerState, now_s: float) -> str:
             return f"{text}, {state.value}"
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _process_checks(settings: Settings, health_urls: Mapping[str, str]) -> list[Check]:
     logs = Home(settings.home).logs
     return [
@@ -237,7 +226,7 @@ def _process_checks(settings: Settings, health_urls: Mapping[str, str]) -> list[
 
 
 def _supervisor(settings: Settings) -> str:
-    told = process_state.read(Home(settings.home).state_file)
+    told = state_file.read(Home(settings.home).state_file, Processes)
     if told is None:
         raise Ailing("no supervisor has run in this home")
     try:
@@ -272,14 +261,14 @@ def _serves(name: str, url: str) -> Callable[[Settings], str]:
 def _start_remedy(settings: Settings, name: str) -> str:
     """A supervisor that runs starts its processes itself, and refuses a second one beside it."""
     home = Home(settings.home)
-    told = process_state.read(home.state_file)
-    if told is None or name not in told.processes or not _alive(told.supervisor_pid):
+    told = state_file.read(home.state_file, Processes)
+    if told is None or name not in told.processes or not is_alive(told.supervisor_pid):
         return START
     return f"process {told.supervisor_pid} starts it again; read {home.logs / name}.log"
 
 
 def _restarts(settings: Settings, name: str) -> str:
-    told = process_state.read(Home(settings.home).state_file)
+    told = state_file.read(Home(settings.home).state_file, Processes)
     if told is None or name not in told.processes:
         return ""
     process = told.processes[name]

@@ -131,7 +131,7 @@ class Home:
         told = False
         while not _try_lock(descriptor):
             owner_pid = self.owner_pid()
-            if owner_pid is not None and _alive(owner_pid):
+            if owner_pid is not None and is_alive(owner_pid):
                 os.close(descriptor)
                 raise CannotStart(
                     f"{self.path} is in use by process {owner_pid}: stop it first (`quizstream down`), "
@@ -194,7 +194,8 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this id runs, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,10 +1,8 @@
-"""The state file of the watched servers, read by `doctor` and tests."""
+"""What the state file of the watched servers holds (`ops.state_file`)."""
 
 from __future__ import annotations
 
-import os
 import signal
-from pathlib import Path
 
 import msgspec
 
@@ -29,21 +27,6 @@ class ServerState(msgspec.Struct, frozen=True):
 class Servers(msgspec.Struct, frozen=True):
     owner_pid: int
     servers: dict[str, ServerState]
-
-
-def write(path: Path, servers: Servers) -> None:
-    """Replaces the file as a whole: a reader never sees half of it."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(servers), indent=2))
-    unfinished.replace(path)
-
-
-def read(path: Path) -> Servers | None:
-    """None when no owner has written there. Raises msgspec.DecodeError when it is not such a file."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Servers)
-    except FileNotFoundError:
-        return None
 
 
 def exit_text(status: int | None) -> str:

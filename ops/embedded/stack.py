@@ -12,12 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from ops.embedded import postgres, server_state, valkey
+from ops import state_file
+from ops.embedded import postgres, valkey
 from ops.embedded.home import Home, HomeLock
 from ops.embedded.kafka import Kafka
 from ops.embedded.port_check import require_free
 from ops.embedded.server import RunningServer
-from ops.embedded.server_state import ServerState
+from ops.embedded.server_state import Servers, ServerState
 from ops.embedded.watch import ServerWatch, Watched
 from ops.processes.metrics import ServerMetrics
 from pipeline.errors import CannotStart
@@ -275,7 +276,7 @@ class EmbeddedStack:
 
     def _tell_states(self, states: Mapping[str, ServerState]) -> None:
         self._tell()
-        server_state.write(self._home.server_states_file, server_state.Servers(os.getpid(), dict(states)))
+        state_file.write(self._home.server_states_file, Servers(os.getpid(), dict(states)))
 
     def __enter__(self) -> ServerUrls:
         return self.start()

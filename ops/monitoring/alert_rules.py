@@ -74,7 +74,7 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
         ),
         Alert(
             "QuizstreamProcessMissing",
-            # A container that has ended is no target any more: it is not down, it is not there.
+            # A container that has ended is not a target any more, so its `up` is absent, not 0.
             " or ".join(f'absent(up{{job="quizstream",process="{name}"}})' for name in NEEDED),
             60,
             "critical",

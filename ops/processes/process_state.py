@@ -1,10 +1,8 @@
-"""The supervisor's state file of its processes, read by `doctor` and tests."""
+"""What the supervisor's state file of its processes holds (`ops.state_file`)."""
 
 from __future__ import annotations
 
 import enum
-import os
-from pathlib import Path
 
 import msgspec
 
@@ -29,18 +27,3 @@ class ProcessState(msgspec.Struct, frozen=True):
 class Processes(msgspec.Struct, frozen=True):
     supervisor_pid: int
     processes: dict[str, ProcessState]
-
-
-def write(path: Path, processes: Processes) -> None:
-    """Replaces the file as a whole: a reader never sees half of it."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(processes), indent=2))
-    unfinished.replace(path)
-
-
-def read(path: Path) -> Processes | None:
-    """None when no supervisor has written there. Raises msgspec.DecodeError when it is not such a file."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Processes)
-    except FileNotFoundError:
-        return None

@@ -27,10 +27,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.processes import process_state, tether
+from ops import state_file
+from ops.processes import tether
 from ops.processes.bounded_log import BoundedLog
 from ops.processes.metrics import Metrics
-from ops.processes.process_state import ProcessState, State
+from ops.processes.process_state import Processes, ProcessState, State
 from pipeline.runtime.backoff import Backoff
 
 STOP_GRACE_S = 10.0
@@ -261,7 +262,7 @@ class Supervisor:
                 self._metrics.up.labels(name).set(process.state is State.READY)
         if self._state_file is not None:
             try:
-                process_state.write(self._state_file, process_state.Processes(os.getpid(), told))
+                state_file.write(self._state_file, Processes(os.getpid(), told))
             except OSError as error:
                 # A full disk must not stop the watch over the processes.
                 print(f"supervisor: cannot write {self._state_file}: {error}", file=sys.stderr)

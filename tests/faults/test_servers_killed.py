@@ -17,10 +17,10 @@ from typing import IO
 import msgspec
 import pytest
 
+from ops import state_file
 from ops.deployment.doctor import Finding
-from ops.embedded import server_state
 from ops.embedded.home import Home
-from ops.embedded.server_state import ServerState
+from ops.embedded.server_state import Servers, ServerState
 from ops.embedded.stack import SERVERS, ServerUrls
 from ops.processes.process_state import State
 from pipeline.runtime.ports import Ports
@@ -93,7 +93,7 @@ def shown(lines: list[str], text: str) -> bool:
 
 
 def state(home: Home, name: str) -> ServerState:
-    told = server_state.read(home.server_states_file)
+    told = state_file.read(home.server_states_file, Servers)
     assert told is not None
     return told.servers[name]
 

@@ -176,8 +176,8 @@ STOP = OptedOut("+5547989211984", "list reply", 1001.0)
 
 
 def test_an_acknowledged_opt_out_must_be_in_force() -> None:
-    assert broken(in_force_at={}) == ["nobody is written to after an opt-out"]
-    assert broken(opted_out=[]) == ["nobody is written to after an opt-out"]
+    assert broken(in_force_at={}) == ["no message after an opt-out"]
+    assert broken(opted_out=[]) == ["no message after an opt-out"]
     assert broken() == []
 
 
@@ -189,9 +189,9 @@ def test_after_an_opt_out_and_the_calls_in_flight_no_message_goes_to_the_person(
     at: float, wamid: str | None, holds: bool
 ) -> None:
     one = Call(at, "number", "5547989211984", "a9", wamid, 200, None, "rule")
-    gate = "nobody is written to after an opt-out"
+    gate = "no message after an opt-out"
     assert (gate in broken(calls=[one])) == (not holds)
 
 
 def test_a_webhook_that_the_edge_rejects_breaks_the_gate() -> None:
-    assert broken(webhook_problems=["HTTP 413"]) == ["nobody is written to after an opt-out"]
+    assert broken(webhook_problems=["HTTP 413"]) == ["no message after an opt-out"]

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from ops import state_file
 from ops.deployment.doctor import Ailing, Check, Finding, Warned, all_well, diagnose
-from ops.embedded import server_state
 from ops.embedded.home import Home
 from ops.embedded.server_state import Servers, ServerState
 from ops.embedded.stack import ServerUrls
-from ops.processes import process_state
 from ops.processes.process_state import Processes, ProcessState, State
 from pipeline.runtime.settings import Settings
 from tests.ops.embedded.test_home import ended_pid
@@ -77,7 +76,7 @@ def test_where_all_serves_there_is_nothing_to_do(stack: ServerUrls, nowhere: Set
     home = Home(nowhere.home)
     home.prepare(free_bytes_min=0)
     alive = Processes(threading.get_native_id(), {"edge": ProcessState(State.READY, 1, restarts=2)})
-    process_state.write(home.state_file, alive)
+    state_file.write(home.state_file, alive)
     settings = replace(
         nowhere,
         kafka_bootstrap_servers=stack.kafka_bootstrap,
@@ -105,7 +104,7 @@ def test_a_dead_supervisor_is_seen_though_its_file_is_there(nowhere: Settings) -
     home = Home(nowhere.home)
     home.prepare(free_bytes_min=0)
     pid = ended_pid()
-    process_state.write(home.state_file, Processes(pid, {}))
+    state_file.write(home.state_file, Processes(pid, {}))
     assert by_name(diagnose(nowhere, {}))["supervisor"].detail == f"process {pid} has ended"
 
 
@@ -145,7 +144,7 @@ def owned(settings: Settings, **servers: ServerState) -> None:
     """A home whose owner runs: this process."""
     home = Home(settings.home)
     home.prepare(free_bytes_min=0)
-    server_state.write(home.server_states_file, Servers(os.getpid(), servers))
+    state_file.write(home.server_states_file, Servers(os.getpid(), servers))
 
 
 def test_a_server_that_ended_is_told_with_what_happens_next_and_an_advice_that_is_not_refused(
@@ -154,7 +153,7 @@ def test_a_server_that_ended_is_told_with_what_happens_next_and_an_advice_that_i
     now_s = time.time()
     dead = ServerState(State.WAITING, None, 2, -signal.SIGKILL, now_s - 12, now_s + 30, "port 1 is taken")
     owned(nowhere, postgres=dead)
-    process_state.write(
+    state_file.write(
         Home(nowhere.home).state_file, Processes(os.getpid(), {"edge": ProcessState(State.WAITING, None, 1)})
     )
     findings = by_name(diagnose(nowhere, {"edge": "http://127.0.0.1:9/health/ready"}))
@@ -197,7 +196,5 @@ def test_a_server_that_came_back_is_told_and_one_of_three_brokers_that_did_not_i
 def test_the_state_of_an_owner_that_has_ended_changes_no_advice(nowhere: Settings) -> None:
     home = Home(nowhere.home)
     home.prepare(free_bytes_min=0)
-    server_state.write(
-        home.server_states_file, Servers(ended_pid(), {"postgres": ServerState(State.READY, 1)})
-    )
+    state_file.write(home.server_states_file, Servers(ended_pid(), {"postgres": ServerState(State.READY, 1)}))
     assert by_name(diagnose(nowhere, {}))["postgres"].remedy.startswith("start it with `quizstream up`")

@@ -15,10 +15,10 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
-from ops.embedded import server_state
+from ops import state_file
 from ops.embedded.home import Home
 from ops.embedded.server import Command, RunningServer
-from ops.embedded.server_state import ServerState, exit_text
+from ops.embedded.server_state import Servers, ServerState, exit_text
 from ops.embedded.stack import EmbeddedStack, ServerUrls
 from ops.embedded.watch import (
     HEALTHY_AFTER_S,
@@ -174,7 +174,7 @@ def test_postgres_and_valkey_come_back_while_sessions_of_the_killed_one_still_ru
         with psycopg.connect(urls.database_url) as connection:
             assert connection.execute("SELECT note FROM notes").fetchone() == ("kept",)
         assert redis.Redis.from_url(urls.redis_url).ping()
-        told = server_state.read(Home(open_path / "home").server_states_file)
+        told = state_file.read(Home(open_path / "home").server_states_file, Servers)
         assert told is not None
         assert {name: server.pid for name, server in told.servers.items()} == embedded.pids
         assert {server.restarts for server in told.servers.values()} == {1}

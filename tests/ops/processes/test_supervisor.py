@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from ops.processes import process_state
+from ops import state_file
 from ops.processes.metrics import Metrics
-from ops.processes.process_state import State
+from ops.processes.process_state import Processes, ProcessState, State
 from ops.processes.supervisor import HEALTHY_AFTER_S, ProcessSpec, Supervisor
 from pipeline.runtime.backoff import Backoff
 from tests.support.processes import still_there, wait_until
@@ -52,9 +52,9 @@ class Stage:
         )
         self.supervisor.launch_all()
 
-    def state(self, name: str) -> process_state.ProcessState:
+    def state(self, name: str) -> ProcessState:
         """As the file says it, which must be what the supervisor knows."""
-        told = process_state.read(self.state_file)
+        told = state_file.read(self.state_file, Processes)
         assert told is not None
         assert told.supervisor_pid == os.getpid()
         assert told.processes == self.supervisor.states()
