@@ -63,13 +63,12 @@ _PERHAPS_REFUSAL = re.compile(rf"\b{_REFUSAL_BEGINS}\b.*\b(?:mais|receber|{_REFU
 # All that may be around an opt-in: "can you start now?" and "I want to start" speak of something else.
 PLEAS = frozenset({"por", "favor", "pf", "pfv", "please", "pls", "porfavor", "porfa"})
 # Words around an opt-out that change nothing of it. A negation is none of them.
-POLITE = frozenset(
-    {
-        *{"por", "favor", "pf", "pfv", "please", "pls", "porfavor", "porfa", "obrigado", "obrigada", "obg"},
-        *{"thanks", "thank", "you", "gracias", "oi", "ola", "hi", "hello", "hola", "bom", "dia", "boa"},
-        *{"tarde", "noite", "eu", "i", "me", "quero", "quiero", "want", "to", "gostaria", "de", "would"},
-        *{"like", "pode", "podem", "can", "ja", "agora", "now", "isso", "tudo", "aqui", "moco", "moca"},
-    }
+POLITE = (
+    PLEAS
+    | {"obrigado", "obrigada", "obg", "thanks", "thank", "you", "gracias", "oi", "ola", "hi", "hello"}
+    | {"hola", "bom", "dia", "boa", "tarde", "noite", "eu", "i", "me", "quero", "quiero"}
+    | {"want", "to", "gostaria", "de", "would", "like", "pode", "podem", "can", "ja", "agora"}
+    | {"now", "isso", "tudo", "aqui", "moco", "moca"}
 )
 
 

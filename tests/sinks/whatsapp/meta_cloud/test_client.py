@@ -134,6 +134,10 @@ def test_an_unlisted_code_without_the_whole_envelope_is_ambiguous(error: dict[st
     assert isinstance(outcome_of(Reply(400, json.dumps({"error": error}).encode())), Ambiguous)
 
 
+def test_a_303_answers_a_request_that_was_processed_and_proves_nothing() -> None:
+    assert isinstance(outcome_of(Reply(303, b"")), Ambiguous)
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 429])
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"error": {"code": null}}', b'{"error": {"code": 7}}'])
 def test_a_call_that_was_not_let_through_is_not_sent_and_the_number_pauses(status: int, body: bytes) -> None:
