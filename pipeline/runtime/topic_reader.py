@@ -203,8 +203,10 @@ class RecordLookup:
 
     def record(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at this place, None where the log does not hold it any more. Raises KafkaException."""
-        place = TopicPartition(topic, partition)
-        first, end = self._consumer.get_watermark_offsets(place, timeout=LOOKUP_TIMEOUT_S)
+        first, end = (
+            list_offsets(self._consumer, [(topic, partition)], which, LOOKUP_TIMEOUT_S)[topic, partition]
+            for which in (OFFSET_BEGINNING, OFFSET_END)
+        )
         if not first <= offset < end:
             return None
         wanted = (topic, partition, offset)

@@ -8,18 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ops.embedded.stack import ServerUrls
 from ops.topics.command import apply
 from pipeline.runtime.ports import Ports
+from pipeline.runtime.topic_offsets import TopicOffsets
+from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
@@ -94,27 +94,9 @@ class Cluster:
 
     def values(self, role: str) -> list[bytes]:
         """Everything that a topic holds now."""
-        topic = self.topology.topic(role)
-        settings = {"bootstrap.servers": self.bootstrap, "group.id": "unused", "enable.auto.commit": False}
-        found = []
-        with closing(Consumer(settings)) as consumer:
-            ends: dict[int, int] = {}
-            for each in range(topic.partitions):
-                watermarks = consumer.get_watermark_offsets(TopicPartition(topic.name, each), timeout=10)
-                if watermarks is not None and watermarks[1] > 0:
-                    ends[each] = watermarks[1]
-            consumer.assign([TopicPartition(topic.name, partition, 0) for partition in ends])
-            while ends:
-                for message in consumer.consume(1_000, 0.2):
-                    partition, offset, value = message.partition(), message.offset(), message.value()
-                    assert message.error() is None
-                    assert partition is not None
-                    assert offset is not None
-                    assert isinstance(value, bytes)
-                    found.append(value)
-                    if offset + 1 >= ends.get(partition, 1 << 62):
-                        del ends[partition]
-        return found
+        values = [record.value for record in TopicScan(self.bootstrap, self.topology.topic(role)).records()]
+        assert None not in values
+        return [value for value in values if value is not None]
 
     def verdicts(self) -> dict[str, tuple[str, str, tuple[str, ...]]]:
         """Completion id -> verdict, reason, campaigns; the same however often it was given."""
@@ -141,17 +123,15 @@ class Cluster:
 
     def is_read(self) -> bool:
         """Whether the group has committed all that its topics hold. A worker may be ready before."""
-        group = self.topology.stream.group
-        with closing(Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})) as consumer:
-            for role in ("completions", "matches"):
-                topic = self.topology.topic(role)
-                partitions = [TopicPartition(topic.name, each) for each in range(topic.partitions)]
-                for position in consumer.committed(partitions, timeout=10):
-                    watermarks = consumer.get_watermark_offsets(position, timeout=10)
-                    assert watermarks is not None
-                    if max(position.offset, 0) < watermarks[1]:
-                        return False
-        return True
+        topics = [self.topology.topic(role) for role in ("completions", "matches")]
+        partitions = {topic.name: topic.partitions for topic in topics}
+        with TopicOffsets(self.bootstrap) as offsets:
+            committed = offsets.committed(self.topology.stream.group, partitions)
+            return all(
+                committed.get(topic, {}).get(partition, 0) >= end
+                for topic, ends in offsets.ends(partitions).items()
+                for partition, end in ends.items()
+            )
 
     def delete_offsets(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
