@@ -61,7 +61,7 @@ def test_one_persons_rejection_stops_nobody_else_and_several_in_a_row_do(
     story(world, tell)
 
 
-def test_a_billing_error_stops_the_numbers_of_its_tenant_alone_and_the_first_reason_stays(
+def test_a_billing_error_stops_its_own_tenants_numbers_alone(
     world: World,
 ) -> None:
     world.tenant("other")
