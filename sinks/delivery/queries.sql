@@ -136,8 +136,12 @@ WITH asked AS (
                 THEN ARRAY['suppressed', 'the contact opted out']
             -- Of the deliveries of one person only one is called: that which was, else that of the lowest id.
             WHEN EXISTS (SELECT FROM same_person(h.tenant_id, h.contact_id) AS p (contact_id)
-                         JOIN deliveries AS o ON o.campaign_month = h.campaign_month
-                             AND o.campaign_id = h.campaign_id AND o.contact_id = p.contact_id
+                         -- OFFSET 0: a probe of the key for each id. Joined freely, every call reads its campaign.
+                         CROSS JOIN LATERAL (SELECT d.contact_id, d.state
+                                             FROM deliveries AS d
+                                             WHERE d.campaign_month = h.campaign_month
+                                               AND d.campaign_id = h.campaign_id AND d.contact_id = p.contact_id
+                                             OFFSET 0) AS o
                          WHERE o.contact_id <> h.contact_id
                            AND (o.state IN ('calling', 'sent', 'delivered', 'read', 'ambiguous')
                                 OR (o.state IN ('waiting', 'leased') AND o.contact_id < h.contact_id)))

@@ -52,8 +52,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk_of(world: World) -> AsyncIterator[Desk]:
-    pool = open_pool(world.database_url, connections_max=12, statement_timeout_ms=30_000)
+async def desk_of(world: World, connections_max: int = 12) -> AsyncIterator[Desk]:
+    pool = open_pool(world.database_url, connections_max=connections_max, statement_timeout_ms=30_000)
     await pool.open()
     try:
         holding = await numbers_of(pool, "me").lease()

@@ -174,6 +174,12 @@ class World:
         assert row is not None
         return row[0], row[1]
 
+    def leased_numbers(self) -> set[str]:
+        rows = self.db.execute(
+            "SELECT number_id FROM sender_numbers WHERE leased_until > clock_timestamp()"
+        ).fetchall()
+        return {number for (number,) in rows}
+
     # Who runs
 
     @property

@@ -36,13 +36,14 @@ CROSS JOIN LATERAL (
     SELECT d.tenant_id, d.contact_id
     FROM deliveries AS d
     WHERE d.provider_message_id = told.message_id
-      AND EXISTS (
-          SELECT
+      AND (
+          SELECT true  -- not EXISTS: as a join it reads all attempts for each message
           FROM delivery_attempts AS a
           WHERE a.delivery_id = d.delivery_id
             AND provider_name(a.provider) = provider_name(told.provider)
             AND (a.provider_message_id = d.provider_message_id
                  OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
+          LIMIT 1
       )
     OFFSET 0
 ) AS d;

@@ -17,13 +17,14 @@ SELECT DISTINCT phrase, consent FROM consent_words WHERE tenant_id = ANY (%s);
 SELECT d.tenant_id, d.contact_id
 FROM (SELECT %s::text AS provider, %s::text AS message_id) AS told
 JOIN deliveries AS d ON d.provider_message_id = told.message_id
-WHERE EXISTS (
-    SELECT
+WHERE (
+    SELECT true
     FROM delivery_attempts AS a
     WHERE a.delivery_id = d.delivery_id
       AND provider_name(a.provider) = provider_name(told.provider)
       AND (a.provider_message_id = d.provider_message_id
            OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
+    LIMIT 1
 );
 
 -- insert_event --
