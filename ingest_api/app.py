@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 
 from ingest_api.health import Health
 from ingest_api.http import fallbacks
-from ingest_api.http.endpoint import ANY_ORIGIN, Endpoint, Handler
+from ingest_api.http.cors import ANY_ORIGIN
+from ingest_api.http.endpoint import Endpoint, Handler
 from ingest_api.http.fast_path import FastPath
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.openapi.document import Description
@@ -62,6 +63,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
         exception_handlers=fallbacks.HANDLERS,
         lifespan=lifespan,
     )
+    everything.router.redirect_slashes = False  # a redirect would name the scheme and host of the client
     return FastPath(COMPLETIONS, submit, completions, everything)
 
 

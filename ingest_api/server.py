@@ -19,6 +19,7 @@ from ingest_api.completions.receive import ReceiveCompletion, Stamp
 from ingest_api.health import Health
 from ingest_api.http.head import BoundedHead
 from ingest_api.http.metrics import BREAKER_STATE, IN_FLIGHT
+from ingest_api.http.sockets import listening
 from ingest_api.kafka.client import make_producer
 from ingest_api.kafka.producer import Publisher
 from ingest_api.openapi.document import Description
@@ -43,8 +44,6 @@ STOP_ANSWERS_S = 6  # for requests that were accepted before the stop; a deliver
 STOP_REPORTS_S = 1.0
 BACKLOG = 2048
 
-LOOPBACK = {"127.0.0.1", "localhost"}
-
 
 def main(settings: Settings) -> int | None:
     """Serve until SIGTERM or SIGINT; then answer the requests in flight and return within 8 s."""
@@ -52,23 +51,20 @@ def main(settings: Settings) -> int | None:
     suppress_repeats()
     topology = load(settings.topology_file, settings.topic_namespace)
     address = urlsplit(settings.edge_url)
-    # Clients use `edge_url`: unless that is a loopback address, the edge listens on every interface.
-    host = "127.0.0.1" if address.hostname in LOOPBACK else "0.0.0.0"
-    server = make_server(make_app(settings, topology), host, address.port or 80)
+    sockets = listening(address.hostname, address.port or 80, BACKLOG)
+    server = make_server(make_app(settings, topology))
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn installs its handler only when it runs and raises the signal again when it has stopped; this
         # handler covers the time before, and keeps the exit code 0.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    server.run()
+    server.run(sockets)
     return 0 if server.started else 1
 
 
-def make_server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
-    """Return a server that is not running yet. Port 0 selects a free port."""
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """Return a server that is not running yet; it is run on `listening` sockets."""
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         loop="uvloop",
         http=BoundedHead,
         ws="none",

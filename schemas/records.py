@@ -37,6 +37,7 @@ class Completion(msgspec.Struct, frozen=True):
     personal: Personal
     score: float | None = None
     region: str = ""
+    clock_ahead_ms: Int64 = 0
 
 
 class MatchedCampaign(msgspec.Struct, frozen=True):

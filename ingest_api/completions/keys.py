@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingest_api.http.problems import CONFLICTING_KEYS, INVALID_KEY, OUT_OF_TIME, pointer, rejection
+from ingest_api.http.problems import CONFLICTING_KEYS, INVALID_KEY, OUT_OF_TIME, pointer, rejection, shown
 
 HOUR_MS = 3_600_000
 
+# Two people whose scripts have no key would be one completion.
+_NO_KEYS = frozenset(("undefined", "null", "none", "nil", "nan", "true", "false", "{}", "[]"))
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -20,6 +22,7 @@ class TimeBounds:
     past_h: int
     past_name: str
     future_s: int
+    future_is_error: bool = True  # otherwise a time too far ahead comes from a wrong clock
 
     def holds(self, time_ms: int, now_ms: int) -> bool:
         return now_ms - self.past_h * HOUR_MS <= time_ms <= now_ms + self.future_s * 1000
@@ -28,13 +31,19 @@ class TimeBounds:
 def idempotency_key(header: bytes | None, completion_id: str | None, chars_max: int) -> str | None:
     """Return the client's key, or None. Raises Rejection for an unusable key and for two different keys.
 
-    The header may be quoted, as in the IETF draft: `"abc"` and `abc` are the same key.
+    The header may be quoted, as in the IETF draft: `"abc"` and `abc` are the same key. A comma or a quote in
+    it is the sign of two headers that a proxy has joined.
     """
     by_header = None
     if header is not None:
         text = header.decode("latin-1")
         if len(text) > 1 and text[0] == text[-1] == '"':
             text = text[1:-1]
+            joined = '"' in text
+        else:
+            joined = "," in text
+        if joined:
+            raise rejection(INVALID_KEY, "Idempotency-Key has several values; send one, or quote a comma")
         if not text.isascii():
             raise rejection(INVALID_KEY, "Idempotency-Key is not ASCII; send such a key as completion_id")
         by_header = _checked(text, "Idempotency-Key", None, chars_max)
@@ -59,6 +68,12 @@ def _checked(key: str, name: str, place: str | None, chars_max: int) -> str:
         )
     if not key.isprintable():
         raise rejection(INVALID_KEY, f"{name} contains a non-printable character", pointer=place)
+    if key.strip().lower() in _NO_KEYS or key.startswith("[object "):
+        raise rejection(
+            INVALID_KEY,
+            f"{name} is {shown(key)}, which a script writes for a missing value; omit it or send a key",
+            pointer=place,
+        )
     return key
 
 
@@ -76,6 +91,13 @@ def time_in(key: str) -> int | None:
     if len(key) != 36 or not _UUID7.fullmatch(key):
         return None
     return int(key[:8] + key[9:13], 16)
+
+
+def clock_ahead_ms(given_ms: int | None, now_ms: int, bounds: TimeBounds) -> int:
+    """Return how far the client's clock is ahead if that is out of bounds and no error; else 0."""
+    if given_ms is None or bounds.future_is_error or given_ms <= now_ms + bounds.future_s * 1000:
+        return 0
+    return given_ms - now_ms
 
 
 def submitted_at(given_ms: int | None, key: str | None, now_ms: int, bounds: TimeBounds) -> int:

@@ -27,11 +27,14 @@ from schemas.records import Answer
 
 # Avro's long.
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Given = str | Int64 | float | bool | list[str] | None
+Choice = str | Int64 | float | bool
+Given = Choice | list[Choice] | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _PLACE = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF_PAIR = re.compile(_HIGH + rb"(?!" + _LOW + rb")|(?<!" + _HIGH + rb")" + _LOW)
 _STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
 
 
@@ -64,6 +67,7 @@ def given(value: Value | UnsetType | None) -> Value | None:
     return None if isinstance(value, UnsetType) else value
 
 
+_encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Submission)
 
 
@@ -131,7 +135,8 @@ def _texts(submission: Submission) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("answers", question), answer
         elif isinstance(answer, list):
             for index, choice in enumerate(answer):
-                yield ("answers", question, str(index)), choice
+                if isinstance(choice, str):
+                    yield ("answers", question, str(index)), choice
     if isinstance(submission.completion_id, str):
         yield ("completion_id",), submission.completion_id
     if isinstance(submission.contact, Contact):
@@ -180,9 +185,33 @@ def _json_detail(body: bytes, error: Exception) -> str:
         return "a text is not UTF-8"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    half = _half_pair(body)
+    if half is not None:
+        return f"a text has half of a character ({half}): it was cut inside; send both halves or neither"
     return shown(str(error))
 
 
+def _half_pair(body: bytes) -> str | None:
+    """Return a surrogate escape without its other half, if nothing else is wrong with the body."""
+    found = _HALF_PAIR.search(body.replace(b"\\\\", b""))
+    if found is None:
+        return None
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found[0].decode()
+
+
 def answered(answers: dict[str, Given]) -> dict[str, Answer]:
-    """Return the answers without unanswered questions."""
-    return {question: answer for question, answer in answers.items() if answer is not None}
+    """Return the answers without unanswered questions; the choices of one question are texts."""
+    return {
+        question: _texts_of(answer) if isinstance(answer, list) else answer
+        for question, answer in answers.items()
+        if answer is not None
+    }
+
+
+def _texts_of(choices: list[Choice]) -> list[str]:
+    """Conditions and scores read `"1"` and `1` as the same value."""
+    return [choice if isinstance(choice, str) else _encode(choice).decode() for choice in choices]

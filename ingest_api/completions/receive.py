@@ -11,6 +11,9 @@ from functools import lru_cache
 from ingest_api.completions import answers, keys, parse
 from ingest_api.completions.key_memory import KeyMemory, fingerprint
 from ingest_api.http import body
+from ingest_api.http.cors import PREFLIGHT
+from ingest_api.http.headers import by_name
+from ingest_api.http.metrics import CLOCKS_AHEAD
 from ingest_api.http.problems import (
     INVALID_EMAIL,
     INVALID_PHONE,
@@ -36,16 +39,6 @@ from schemas.records import Answer, Completion, Personal
 NAME_CHARS_MAX = 200
 EMAIL_CHARS_MAX = 254  # RFC 5321: the longest address in a path
 NOT_READY_RETRY_S = 2.0
-
-PREFLIGHT = Reply(
-    204,
-    b"",
-    headers=(
-        (b"access-control-allow-methods", b"POST"),
-        (b"access-control-allow-headers", b"content-type, idempotency-key"),
-        (b"access-control-max-age", b"86400"),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,9 @@ class ReceiveCompletion:
         self._limits = answers.AnswerLimits(edge.answers_max, edge.answer_chars_max, edge.key_chars_max)
         self._key_memory = KeyMemory(edge.key_memory)
         future_s = edge.submitted_future_max_s
-        self._bounds = keys.TimeBounds(edge.submitted_past_max_h, "submitted_past_max_h", future_s)
+        self._bounds = keys.TimeBounds(
+            edge.submitted_past_max_h, "submitted_past_max_h", future_s, future_is_error=False
+        )
         self._service_bounds = keys.TimeBounds(
             edge.submitted_past_max_h_service, "submitted_past_max_h_service", future_s
         )
@@ -91,7 +86,7 @@ class ReceiveCompletion:
     async def __call__(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] == "OPTIONS":
             return PREFLIGHT
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = by_name(scope["headers"])
         if not self._reference_data.caught_up:
             raise rejection(NOT_READY, "the quizzes are still being read", retry_after_s=NOT_READY_RETRY_S)
         caller = self._tokens.caller(headers.get(b"authorization"))
@@ -107,19 +102,21 @@ class ReceiveCompletion:
             headers.get(b"idempotency-key"), parse.given(submission.completion_id), self._edge.key_chars_max
         )
         completion = self._completion(scoring, submission, given, key, self._bounds_of(caller))
-        is_new = key is not None and self._remember(completion, parse.given(submission.score))
+        is_repeat = key is not None and self._remember(completion, parse.given(submission.score))
         try:
             await self._publisher.publish(
                 self._topic, completion.contact_id.encode(), self._codec.encode(completion)
             )
         except BaseException:
-            if is_new:
+            if key is not None and not is_repeat:
                 self._key_memory.forget(completion.completion_id)
             raise
-        return accepted(completion)
+        if completion.clock_ahead_ms:
+            CLOCKS_AHEAD.inc()
+        return accepted(completion, is_repeat)
 
     def _remember(self, completion: Completion, given_score: float | None) -> bool:
-        """Return whether the completion's id is new. Raises Rejection if its content was another one."""
+        """Return whether the completion is a repeat. Raises Rejection if its content was another one."""
         content = fingerprint(completion.answers, completion.personal, given_score)
         known = self._key_memory.remember(completion.completion_id, content)
         if known is not None and known != content:
@@ -127,7 +124,7 @@ class ReceiveCompletion:
                 KEY_REUSED,
                 f"completion {completion.completion_id} was accepted with another content under this key",
             )
-        return known is None
+        return known is not None
 
     def _bounds_of(self, caller: Caller) -> keys.TimeBounds:
         return self._service_bounds if isinstance(caller, Service) else self._bounds
@@ -142,7 +139,9 @@ class ReceiveCompletion:
     ) -> Completion:
         stamp, quiz = self._stamp, scoring.quiz
         accepted_at = stamp.now_ms()
-        submitted_at = keys.submitted_at(submission.submitted_at_ms, key, accepted_at, bounds)
+        given_at = submission.submitted_at_ms
+        ahead_ms = keys.clock_ahead_ms(given_at, accepted_at, bounds)
+        submitted_at = accepted_at if ahead_ms else keys.submitted_at(given_at, key, accepted_at, bounds)
         personal = personal_of(parse.given(submission.contact))
         contact_id = (
             ids.contact_id(stamp.contact_key, quiz.tenant_id, personal.phone) if personal.phone else ""
@@ -167,6 +166,7 @@ class ReceiveCompletion:
             personal=personal,
             score=score if score is not None else parse.given(submission.score),
             region=stamp.region,
+            clock_ahead_ms=ahead_ms,
         )
 
 
@@ -200,12 +200,19 @@ def _is_address(email: str) -> bool:
     return bool(len(email) <= EMAIL_CHARS_MAX and plain and at and local and "@" not in local and domain)
 
 
-def accepted(completion: Completion) -> Reply:
+def accepted(completion: Completion, is_repeat: bool = False) -> Reply:
+    """Return the answer. `repeated` and `clock_ahead_ms` are only in it where they say something."""
     at = datetime.fromtimestamp(completion.accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
     return Reply(
         202,
-        b'{"completion_id":"%b","day":"%b","accepted_at":"%bZ"}'
-        % (completion.completion_id.encode(), _iso_day(completion.day), at[:-6].encode()),
+        b'{"completion_id":"%b","day":"%b","accepted_at":"%bZ"%b%b}'
+        % (
+            completion.completion_id.encode(),
+            _iso_day(completion.day),
+            at[:-6].encode(),
+            b',"repeated":true' if is_repeat else b"",
+            b',"clock_ahead_ms":%d' % completion.clock_ahead_ms if completion.clock_ahead_ms else b"",
+        ),
     )
 
 

@@ -15,12 +15,6 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 
-# A quiz page may be on any origin and carries no credentials of this service.
-ANY_ORIGIN: Headers = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"retry-after"),
-)
-
 
 class Endpoint:
     """`route` labels the metrics; `headers` are added to every answer, rejections included."""

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ingest_api.http.cors import ANY_ORIGIN
 from ingest_api.http.endpoint import INTERNAL_ERROR
 from ingest_api.http.metrics import count
 from ingest_api.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, shown
@@ -43,6 +44,6 @@ def _reply(request: Request, status: int, headers: Mapping[str, str]) -> Reply:
 def _response(reply: Reply) -> Response:
     count(ROUTE, reply.status, reply.problem, 0.0)
     response = Response(reply.body, reply.status, media_type=reply.media_type.decode())
-    for name, value in reply.headers:
+    for name, value in (*reply.headers, *ANY_ORIGIN):
         response.headers[name.decode()] = value.decode()
     return response

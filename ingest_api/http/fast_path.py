@@ -2,6 +2,8 @@
 
 Router and middleware took a sixth of the edge's CPU. An `Endpoint` turns every error into an answer itself
 and does not need them.
+
+An address with a slash at its end is the same as without, here and everywhere.
 """
 
 from __future__ import annotations
@@ -22,10 +24,14 @@ class FastPath:
         self._everything = everything
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] in self._methods:
-            found = self._match(scope["path"])
-            if found is not None:
-                scope["path_params"] = found.groupdict()
-                await self._endpoint(scope, receive, send)
-                return
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path[-1:] == "/" and len(path) > 1:
+                scope["path"] = path = path[:-1]
+            if scope["method"] in self._methods:
+                found = self._match(path)
+                if found is not None:
+                    scope["path_params"] = found.groupdict()
+                    await self._endpoint(scope, receive, send)
+                    return
         await self._everything(scope, receive, send)

@@ -1,22 +1,35 @@
-"""uvicorn's HTTP protocol with limits on a request's head and on the dropped part of a rejected body.
+"""uvicorn's HTTP protocol with limits on a request's head and body, and with one reading of its framing.
 
-Without them httptools stores a head of any size, and uvicorn waits without limit for its end.
+Without them httptools stores a head of any size, and uvicorn waits without limit for its end and for that of
+the body. It also wakes the handler for each part of a body, so that slow bodies cost as much as requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ingest_api.http.body import DROPPED_BYTES_MAX
+from ingest_api.http.body import BODY_TIMEOUT_S, DROPPED_BYTES_MAX
+from ingest_api.http.cors import ANY_ORIGIN
 from ingest_api.http.metrics import HEADS_REJECTED
-from ingest_api.http.problems import HEADERS_TOO_LARGE, MEDIA_TYPE, NOT_HTTP, Kind, Problem
+from ingest_api.http.problems import (
+    AMBIGUOUS_FRAMING,
+    HEADERS_TOO_LARGE,
+    MEDIA_TYPE,
+    NOT_HTTP,
+    Kind,
+    Problem,
+)
 
 HEAD_BYTES_MAX = 16_384
 HEADERS_MAX = 64
 # From the connection, or the first part of a later head, to the end of the head; also for dropping a body.
 HEAD_TIMEOUT_S = 10.0
+
+_CORS = b"".join(b"%b: %b\r\n" % header for header in ANY_ORIGIN)
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -25,26 +38,51 @@ class BoundedHead(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._in_head = True
+        self._in_body = False
         self._unfinished_bytes = 0
         self._dropped_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
-        self._set_deadline()
+        self._again = b""
+        self._set_deadline(HEAD_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         was_in_head = self._in_head
-        super().data_received(data)
-        if not self._in_head:
+        self._parse(data)
+        if self._in_head:
+            if self._deadline is None:
+                self._set_deadline(HEAD_TIMEOUT_S)
+            if was_in_head:
+                self._unfinished_bytes += len(data)
+                if self._unfinished_bytes > HEAD_BYTES_MAX:
+                    self._reject(HEADERS_TOO_LARGE)
+        elif self._in_body and self._deadline is None:
+            self._set_deadline(BODY_TIMEOUT_S)
+
+    def _parse(self, data: bytes) -> None:
+        """Parse, ignoring any request for another protocol.
+
+        The parser ends at such a request's head. Its head is therefore read again without the request, and
+        then what follows it, which is its body.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.transport.is_closing():
+                    return
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                data = self._again + data[upgrade.args[0] :]
+                self._again = b""
+                continue
+            except httptools.HttpParserError:
+                self.send_400_response("")
             return
-        if self._deadline is None:
-            self._set_deadline()
-        if was_in_head:
-            self._unfinished_bytes += len(data)
-            if self._unfinished_bytes > HEAD_BYTES_MAX:
-                self._reject(HEADERS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -57,38 +95,72 @@ class BoundedHead(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
-        if size > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
+        names = [name for name, _value in self.headers]
+        if size > HEAD_BYTES_MAX or len(names) > HEADERS_MAX:
             self._reject(HEADERS_TOO_LARGE)
+        elif names.count(b"host") > 1 or (b"transfer-encoding" in names and not self._is_chunked()):
+            self._reject(AMBIGUOUS_FRAMING)
+        elif self.parser.should_upgrade():
+            self._again = self._without_upgrade()
+            if not self._again:
+                self._reject(NOT_HTTP)
         else:
+            self._in_body = True
             super().on_headers_complete()
+
+    def _is_chunked(self) -> bool:
+        """Whether the only coding of the body is `chunked`, of which every server reads the same body."""
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return codings == [b"chunked"] and self.parser.get_http_version() == "1.1"
+
+    def _without_upgrade(self) -> bytes:
+        """Return the request's head without its wish for another protocol; empty for a CONNECT."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            return b""
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(token for token in tokens if token.lower() != b"upgrade")
+            if name != b"upgrade":
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_body(self, body: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle.response_complete:
             self._drop(body)
-        else:
-            super().on_body(body)
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        if self._dropped_bytes:
-            self._dropped_bytes = 0
-            self._clear_deadline()
+        if self._again:
+            return
+        self._in_body = False
+        self._dropped_bytes = 0
+        self._clear_deadline()
         if not self.transport.is_closing():
             super().on_message_complete()
 
     def _drop(self, body: bytes) -> None:
+        if not self._dropped_bytes:
+            self._clear_deadline()
+            self._set_deadline(HEAD_TIMEOUT_S)
         self._dropped_bytes += len(body)
         if self._dropped_bytes > DROPPED_BYTES_MAX:
             self.transport.close()
-        elif self._deadline is None:
-            self._set_deadline()
 
     def send_400_response(self, msg: str) -> None:
         self._reject(NOT_HTTP)
 
-    def _set_deadline(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
+    def _set_deadline(self, after_s: float) -> None:
+        self._deadline = self.loop.call_later(after_s, self._too_slow)
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:
@@ -96,6 +168,10 @@ class BoundedHead(HttpToolsProtocol):
             self._deadline = None
 
     def _too_slow(self) -> None:
+        if self._in_body and not self.cycle.response_complete:
+            self.cycle.message_event.set()  # `read_body` looks at the clock
+            self._set_deadline(BODY_TIMEOUT_S)
+            return
         HEADS_REJECTED.labels("too-slow").inc()
         self.transport.close()
 
@@ -105,7 +181,7 @@ class BoundedHead(HttpToolsProtocol):
         HEADS_REJECTED.labels(kind.slug).inc()
         reply = Problem(kind, kind.advice).reply()
         self.transport.write(
-            b"%bcontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[kind.status], MEDIA_TYPE, len(reply.body), reply.body)
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
+            % (STATUS_LINE[kind.status], MEDIA_TYPE, len(reply.body), _CORS, reply.body)
         )
         self.transport.close()

@@ -26,6 +26,10 @@ PRODUCE_ERRORS = Counter(
 PRODUCERS_RENEWED = Counter(
     "quizstream_edge_producers_renewed_total", "Kafka producers replaced after a fatal error."
 )
+CLOCKS_AHEAD = Counter(
+    "quizstream_edge_clocks_ahead_total",
+    "Completions stored under their arrival because the client's clock was too far ahead.",
+)
 HEADS_REJECTED = Counter(
     "quizstream_edge_heads_refused_total",
     "Connections closed because the request's head was too large, too slow or not HTTP.",

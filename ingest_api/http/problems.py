@@ -38,6 +38,15 @@ class Kind(msgspec.Struct, frozen=True):
 
 INVALID_JSON = Kind("invalid-json", 400, "The body is not JSON", "Send one JSON object, in UTF-8.")
 NOT_HTTP = Kind("not-http", 400, "The request is not HTTP/1.1", "Send a well-formed request.")
+REPEATED_HEADER = Kind(
+    "repeated-header", 400, "A header is given twice", "Send Idempotency-Key and the like once."
+)
+AMBIGUOUS_FRAMING = Kind(
+    "ambiguous-request",
+    400,
+    "The request can be read in two ways",
+    "Send one Host, and no Transfer-Encoding but chunked.",
+)
 HANDSHAKE_REJECTED = Kind(
     "handshake-refused",
     403,
@@ -83,7 +92,7 @@ NOT_JSON = Kind(
     "unsupported-media-type",
     415,
     "The body must be JSON",
-    "Send Content-Type: application/json, not encoded.",
+    "Send Content-Type: application/json (or text/plain, as beacons do), in UTF-8, not encoded.",
 )
 INVALID_BODY = Kind(
     "invalid-body", 422, "The body is not of the expected shape", "See the pointer and /openapi.json."

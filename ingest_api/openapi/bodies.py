@@ -12,6 +12,8 @@ from schemas.phones import PHONE_CHARS_MAX
 
 _INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
 
+_SCALARS = ({"type": "integer", **_INT64}, {"type": "number"}, {"type": "boolean"})
+
 ACCEPTED: dict[str, Any] = {
     "type": "object",
     "required": ["completion_id", "day", "accepted_at"],
@@ -23,6 +25,14 @@ ACCEPTED: dict[str, Any] = {
         },
         "day": {"type": "string", "format": "date", "description": "UTC day under which it is stored."},
         "accepted_at": {"type": "string", "format": "date-time"},
+        "repeated": {
+            "type": "boolean",
+            "description": "True if this edge process knows that the same completion came before.",
+        },
+        "clock_ahead_ms": {
+            "type": "integer",
+            "description": "The client's clock is so far ahead that the time of arrival counts instead.",
+        },
     },
 }
 
@@ -41,10 +51,8 @@ def submission(edge: Edge) -> dict[str, Any]:
                 "additionalProperties": {
                     "anyOf": [
                         text,
-                        {"type": "integer", **_INT64},
-                        {"type": "number"},
-                        {"type": "boolean"},
-                        {"type": "array", "items": text},
+                        *_SCALARS,
+                        {"type": "array", "items": {"anyOf": [text, *_SCALARS]}},
                         {"type": "null"},
                     ]
                 },
@@ -62,7 +70,9 @@ def submission(edge: Edge) -> dict[str, Any]:
                     "When the quiz was completed. At most"
                     f" {edge.submitted_past_max_h} h ago"
                     f" ({edge.submitted_past_max_h_service} h with a service token),"
-                    f" {edge.submitted_future_max_s} s ahead. Send it with each retry: it determines the day."
+                    f" {edge.submitted_future_max_s} s ahead: beyond that the time of arrival counts,"
+                    " and with a service token it is an error."
+                    " Send it with each retry: it determines the day."
                 ),
             },
             "contact": {

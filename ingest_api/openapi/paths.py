@@ -122,6 +122,7 @@ def _webhook() -> dict[str, Any]:
                 problems.INVALID_SIGNATURE,
                 problems.NOT_FOUND,
                 problems.BODY_TOO_LARGE,
+                problems.BODY_TIMEOUT,
                 problems.LOG_UNAVAILABLE,
             ),
         },

@@ -41,12 +41,6 @@ def _nothing_is_accepted(edge: Edge) -> Iterator[None]:
         ),
         ({"answers": {}, "completion_id": "x" * 129}, 422, "invalid-idempotency-key", "#/completion_id"),
         (
-            {"answers": {}, "submitted_at": "2086-01-01T00:00:00Z"},
-            422,
-            "submitted-at-out-of-bounds",
-            "#/submitted_at",
-        ),
-        (
             {"answers": {}, "submitted_at": "0001-01-01T00:00:00+14:00"},
             422,
             "submitted-at-out-of-bounds",
@@ -88,7 +82,7 @@ def test_quizzes_that_take_nothing(edge: Edge) -> None:
     "headers",
     [
         {},
-        {"content-type": "text/plain"},
+        {"content-type": "text/html"},
         {"content-type": "application/x-www-form-urlencoded"},
         {"content-type": "application/json; charset=latin-1"},
         JSON | {"content-encoding": "gzip"},

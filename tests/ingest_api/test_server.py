@@ -27,9 +27,9 @@ MAIN = (
 EARLY_SIGNAL = (
     "import signal, uvicorn\n"
     "run = uvicorn.Server.run\n"
-    "def run_late(server):\n"
+    "def run_late(server, *sockets):\n"
     "    signal.raise_signal(signal.SIGTERM)\n"
-    "    run(server)\n"
+    "    run(server, *sockets)\n"
     "uvicorn.Server.run = run_late\n"
 )
 CLIENTS = 8

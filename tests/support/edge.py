@@ -19,7 +19,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ingest_api.completions.receive import Stamp
-from ingest_api.server import make_app, make_server
+from ingest_api.http.sockets import listening
+from ingest_api.server import BACKLOG, make_app, make_server
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
@@ -182,12 +183,13 @@ def records_of(settings: Settings, topic: Topic) -> list[tuple[bytes, bytes]]:
 @contextmanager
 def running(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> Iterator[Edge]:
     """An edge in a thread of this process. It may not be ready yet: see `wait_ready`."""
-    server = make_server(make_app(settings, topology, stamp), "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run)
+    server = make_server(make_app(settings, topology, stamp))
+    sockets = listening("localhost", 0, BACKLOG)
+    thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:
         wait_until(lambda: server.started, "the edge to listen")
-        yield Edge(server.servers[0].sockets[0].getsockname()[1], settings, topology)
+        yield Edge(sockets[0].getsockname()[1], settings, topology)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -102,7 +102,8 @@ CREATE TABLE public.completions (
     answers jsonb NOT NULL,
     score double precision,
     region text DEFAULT ''::text NOT NULL,
-    archived_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    archived_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    clock_ahead_ms bigint DEFAULT 0 NOT NULL
 )
 PARTITION BY RANGE (day);
 

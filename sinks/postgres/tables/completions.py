@@ -19,7 +19,7 @@ from sinks.postgres.tables import contacts
 QUERIES = load_queries(Path(__file__).with_name("completions.sql"))
 # An id that is repeated within this time is recognized: longer than the edge accepts old completions.
 RETRIED_DAYS_MAX = 9
-_TYPES = ["int4", "int4", *["text"] * 3, "int4", "text", "int8", "int8", "text", "float8", "text"]
+_TYPES = ["int4", "int4", *["text"] * 3, "int4", "text", "int8", "int8", "text", "float8", "text", "int8"]
 
 
 class Completions:
@@ -75,4 +75,5 @@ def _rows(events: Sequence[Completion]) -> Iterator[Sequence[object]]:
             encode(event.answers).decode(),
             event.score,
             event.region,
+            event.clock_ahead_ms,
         )

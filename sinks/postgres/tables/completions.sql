@@ -12,7 +12,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS completions_batch (
     accepted_at   bigint NOT NULL,
     answers       text NOT NULL,
     score         double precision,
-    region        text NOT NULL
+    region        text NOT NULL,
+    clock_ahead_ms bigint NOT NULL
 ) ON COMMIT DELETE ROWS;
 
 -- clear_completions_batch --
@@ -38,11 +39,12 @@ WITH batch AS (
 ), merged AS (
     INSERT INTO completions (
         day, completion_id, tenant_id, quiz_id, quiz_version, contact_id,
-        submitted_at, accepted_at, answers, score, region
+        submitted_at, accepted_at, answers, score, region, clock_ahead_ms
     )
     SELECT
         filed_on, id, tenant_id, quiz_id, quiz_version, contact_id,
-        to_timestamp(submitted_at / 1000.0), to_timestamp(accepted_at / 1000.0), answers::jsonb, score, region
+        to_timestamp(submitted_at / 1000.0), to_timestamp(accepted_at / 1000.0), answers::jsonb, score, region,
+        clock_ahead_ms
     FROM batch
     WHERE NOT EXISTS (
         SELECT FROM completions AS present

@@ -59,6 +59,14 @@ def test_however_the_log_is_cut_and_repeated_the_rows_are_the_same(
     assert corner.rows(CONTACTS) == sorted((e.contact_id, e.personal.name) for e in newest.values())
 
 
+def test_a_clock_that_was_ahead_stays_marked(corner: Corner) -> None:
+    corner.write(Completions(), [completion(1), completion(2, clock_ahead_ms=360_000)])
+
+    found = corner.rows("SELECT completion_id::text, clock_ahead_ms FROM completions ORDER BY 1")
+
+    assert found == [(number(1), 0), (number(2), 360_000)]
+
+
 def test_a_verdict_is_stored_once_also_around_midnight(corner: Corner) -> None:
     first = outcome(1, verdict="limited", reason="contact")
 
