@@ -164,6 +164,9 @@ class Variable(msgspec.Struct, frozen=True):
     name: str
     source: str
     fallback: str | None = None
+    links_allowed: bool = False
+    line_breaks_allowed: bool = False
+    chars_max: Int32 | None = None
 
 
 class Message(msgspec.Struct, frozen=True):

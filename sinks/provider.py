@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.campaigns.message import Rendered
+from pipeline.campaigns.message import Rendered, Sizes
 from sinks.actions import Action
 from sinks.connection import Line, Lines, NoReply, NothingWritten, Reply
 from sinks.outcomes import Outcome, Sent
@@ -24,12 +24,9 @@ class CredentialMissing(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Sizes):
     """Sizes of a provider's messages. `media_bytes_max` is by kind: image, video, audio, document."""
 
-    text_chars_max: int
-    caption_chars_max: int
-    parameter_chars_max: int
     media_bytes_max: Mapping[str, int]
 
     def problem_of(self, message: Rendered) -> str | None:
@@ -39,7 +36,7 @@ class Limits:
         """
         if message.kind not in ("text", "template") and message.kind not in self.media_bytes_max:
             return f"the provider takes no message of kind {message.kind}"
-        text_max = self.text_chars_max if message.kind == "text" else self.caption_chars_max
+        text_max = self.text_max(message.kind)
         if len(message.text or "") > text_max:
             return f"the text is longer than the provider's {text_max} characters"
         if any(len(value) > self.parameter_chars_max for value in message.parameters):

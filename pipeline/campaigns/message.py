@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
 
+from pipeline.campaigns.free_text import (
+    FREE_TEXT_CHARS_MAX,
+    in_lines,
+    in_one_line,
+    is_address,
+    without_links,
+)
 from schemas.records import Message, Personal, Quiz, Variable
 
 # Sizes of the Cloud API's message objects (docs/providers.md).
@@ -21,6 +29,7 @@ CAPTION_CHARS_MAX = 1024
 TEMPLATE_NAME_CHARS_MAX = 512
 TEMPLATE_PARAMETER_CHARS_MAX = 1024
 IMAGE_URL_CHARS_MAX = 2048
+SCORE_CHARS_MAX = 20  # of a score that the edge computed: a count of right answers
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -28,7 +37,7 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 NOTHING_WORDS = frozenset({"none", "null", "nan", "undefined"})
 
 # Letters by category, but without a visible glyph.
-INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 
 PLACE = re.compile(r"\{([^{}]*)\}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -36,10 +45,34 @@ TEMPLATE_NAME = re.compile(r"[a-z0-9_]+\Z")
 LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Za-z]{2,4})?\Z")
 ANSWER_SOURCE = "answers."
 SOURCES = frozenset({"contact.name", "contact.email", "score", "quiz.title"})
+CONTACT_SOURCES = frozenset({"contact.name", "contact.email"})
+
+# Why a contact's value is not sent as it was given: labels of a metric.
+LINK_REMOVED = "link removed"
+TOO_LONG = "too long"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The longest texts that a channel carries, in characters."""
+
+    text_chars_max: int
+    caption_chars_max: int
+    parameter_chars_max: int
+
+    def text_max(self, kind: str) -> int:
+        """Of a message's own text: the body of a text, else the caption."""
+        return self.text_chars_max if kind == "text" else self.caption_chars_max
+
+
+SIZES = Sizes(TEXT_CHARS_MAX, CAPTION_CHARS_MAX, TEMPLATE_PARAMETER_CHARS_MAX)
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """One contact's message, complete. `text` is a text's body or an image's caption (None: no caption)."""
+    """One contact's message, complete. `text` is a text's body or an image's caption (None: no caption).
+
+    `changes` has LINK_REMOVED and TOO_LONG, each once, where a value is not sent as it was given.
+    """
 
     kind: str
     text: str | None = None
@@ -47,6 +80,7 @@ class Rendered(msgspec.Struct, frozen=True):
     language: str | None = None
     parameters: tuple[str, ...] = ()
     image_url: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 class NotRenderable(msgspec.Struct, frozen=True):
@@ -70,31 +104,44 @@ def check(message: Message, quiz: Quiz | None) -> list[str]:
         problems += _check_variable(variable, quiz)
     if message.kind != "template":
         problems += _check_places(message, set(names))
-    return problems
+    return problems + _check_sizes(message, quiz)
 
 
-def render(message: Message, variables: Mapping[str, str], personal: Personal) -> Rendered | NotRenderable:
-    """The message for one contact: complete, not empty, trimmed, within the provider's sizes.
+def render(
+    message: Message, variables: Mapping[str, str], personal: Personal, sizes: Sizes = SIZES
+) -> Rendered | NotRenderable:
+    """The message for one contact: complete, not empty, trimmed, within the channel's sizes.
 
-    `variables` holds the values that do not come from personal data, by variable name. A blank value, or
-    one with a brace (a place of another template language), counts as missing: the fallback replaces it.
+    `variables` holds the values that do not come from personal data, by variable name. The fallback replaces
+
+    - a blank value, and one with a brace (a place of another template language);
+    - a stranger's text that is longer than its variable allows;
+    - as many values, the longest first, as make the message too long for the channel.
+
+    `sizes` are those of the channel. A message whose own text is longer than them, and not than SIZES, is
+    rendered: the provider's check rejects it, and the campaign stops after several.
     """
-    values: dict[str, str] = {}
+    changes: set[str] = set()
+    values: dict[str, _Filled] = {}
     for variable in message.variables:
-        value = _value(variable, variables, personal)
-        if value is None:
+        filled = _filled(variable, variables, personal, changes)
+        if filled is None:
             return NotRenderable(
                 f'variable "{variable.name}" ({variable.source}) has no value and no fallback'
             )
-        values[variable.name] = value
+        values[variable.name] = filled
     if message.kind == "template":
-        return _render_template(message, values)
-    return _render_text(message, values)
+        return _render_template(message, values, sizes, changes)
+    return _render_text(message, values, sizes, changes)
 
 
 def is_blank(text: str) -> bool:
-    """True for text without a visible character: spaces, controls, zero-width and filler characters."""
-    return all(unicodedata.category(c)[0] in "ZC" or c in INVISIBLE_LETTERS for c in text)
+    """True for text without a visible character of its own.
+
+    Spaces, controls, zero-width and filler characters, and marks that only change another character: accents
+    and variation selectors.
+    """
+    return all(unicodedata.category(c)[0] in "ZCM" or c in INVISIBLE_LETTERS for c in text)
 
 
 def _check_kind(message: Message) -> list[str]:
@@ -151,6 +198,15 @@ def _check_variable(variable: Variable, quiz: Quiz | None) -> list[str]:
             problems.append(
                 f'variable "{variable.name}": quiz {quiz.quiz_id} has no question "{question_id}"'
             )
+    if variable.chars_max is not None and not 1 <= variable.chars_max <= TEXT_CHARS_MAX:
+        problems.append(f'variable "{variable.name}": chars_max must lie between 1 and {TEXT_CHARS_MAX}')
+    if not _is_free_text(variable.source) and (
+        variable.links_allowed or variable.line_breaks_allowed or variable.chars_max is not None
+    ):
+        problems.append(
+            f'variable "{variable.name}": links_allowed, line_breaks_allowed and chars_max are for names, '
+            "e-mail addresses and answers"
+        )
     if variable.fallback is not None:
         if _usable(variable.fallback) is None:
             problems.append(f'variable "{variable.name}": the fallback is blank or holds a brace')
@@ -173,13 +229,34 @@ def _check_places(message: Message, names: set[str]) -> list[str]:
     problems += [f'variable "{name}" is not used' for name in sorted(names - set(places))]
     if "{" in PLACE.sub("", text) or "}" in PLACE.sub("", text):
         problems.append("a brace in the text opens or closes no {variable}")
-    fallbacks = {variable.name: variable.fallback or "" for variable in message.variables}
-    shortest = PLACE.sub(lambda place: fallbacks.get(place[1], ""), text).strip()
-    if len(shortest) > _text_chars_max(message):
-        problems.append(f"the text is longer than {_text_chars_max(message)} characters")
     if not _encodes(text):
         problems.append("the text holds a lone surrogate")
     return problems
+
+
+def _check_sizes(message: Message, quiz: Quiz | None) -> list[str]:
+    """With every value that can be replaced by its fallback, the message must fit."""
+    least = {variable.name: _least(variable, quiz) for variable in message.variables}
+    if message.kind == "template":
+        most = SIZES.parameter_chars_max
+        return [
+            f'variable "{name}": {"the fallback" if variable.fallback else variable.source} '
+            f"is longer than {most} characters"
+            for variable in message.variables
+            if len(least[name := variable.name]) > most
+        ]
+    shortest = PLACE.sub(lambda place: least.get(place[1], ""), message.text or "").strip()
+    most = SIZES.text_max(message.kind)
+    return [f"the text is longer than {most} characters"] if len(shortest) > most else []
+
+
+def _least(variable: Variable, quiz: Quiz | None) -> str:
+    """What stands for the variable at least; a text of that length where the value is not known."""
+    if variable.fallback is not None:
+        return variable.fallback.strip()
+    if variable.source == "quiz.title" and quiz is not None:
+        return quiz.title.strip()
+    return "0" * SCORE_CHARS_MAX if variable.source == "score" else ""
 
 
 def _is_source(source: str) -> bool:
@@ -194,7 +271,21 @@ def _may_be_missing(source: str, quiz: Quiz | None) -> bool:
     return True
 
 
-def _value(variable: Variable, variables: Mapping[str, str], personal: Personal) -> str | None:
+def _is_free_text(source: str) -> bool:
+    return source in CONTACT_SOURCES or source.startswith(ANSWER_SOURCE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A variable's value, and what may replace it (None: nothing, or it is the fallback already)."""
+
+    value: str
+    spare: str | None = None
+
+
+def _filled(
+    variable: Variable, variables: Mapping[str, str], personal: Personal, changes: set[str]
+) -> _Filled | None:
     match variable.source:
         case "contact.name":
             given = personal.name
@@ -202,11 +293,26 @@ def _value(variable: Variable, variables: Mapping[str, str], personal: Personal)
             given = personal.email
         case _:
             given = variables.get(variable.name)
-    for candidate in (given, variable.fallback):
-        usable = None if candidate is None else _usable(candidate)
-        if usable is not None:
-            return usable
-    return None
+    if given is not None and _is_free_text(variable.source):
+        given = _as_allowed(given, variable, changes)
+    fallback = None if variable.fallback is None else _usable(variable.fallback)
+    if given is not None and (value := _usable(given)) is not None:
+        return _Filled(value, fallback)
+    return None if fallback is None else _Filled(fallback)
+
+
+def _as_allowed(given: str, variable: Variable, changes: set[str]) -> str | None:
+    """A stranger's text as its variable allows it; None if it is too long."""
+    text = in_lines(given) if variable.line_breaks_allowed else in_one_line(given)
+    if not variable.links_allowed and not (variable.source == "contact.email" and is_address(text)):
+        unlinked = without_links(text)
+        if unlinked != text:
+            changes.add(LINK_REMOVED)
+        text = unlinked
+    if len(text) > (variable.chars_max or FREE_TEXT_CHARS_MAX):
+        changes.add(TOO_LONG)
+        return None
+    return text
 
 
 def _usable(value: str) -> str | None:
@@ -220,35 +326,78 @@ def _encodes(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _text_chars_max(message: Message) -> int:
-    return CAPTION_CHARS_MAX if message.kind == "image" else TEXT_CHARS_MAX
-
-
-def _render_template(message: Message, values: Mapping[str, str]) -> Rendered | NotRenderable:
+def _render_template(
+    message: Message, values: Mapping[str, _Filled], sizes: Sizes, changes: set[str]
+) -> Rendered | NotRenderable:
     if not message.template:
         return NotRenderable("the template has no name")
-    # The provider rejects line breaks, tabs and more than four spaces in a row inside a parameter.
-    parameters = tuple(" ".join(values[variable.name].split()) for variable in message.variables)
-    if any(len(parameter) > TEMPLATE_PARAMETER_CHARS_MAX for parameter in parameters):
-        return NotRenderable(f"a template parameter is longer than {TEMPLATE_PARAMETER_CHARS_MAX} characters")
-    return Rendered("template", template=message.template, language=message.language, parameters=parameters)
+    most = sizes.parameter_chars_max
+    parameters = []
+    for variable in message.variables:
+        filled = values[variable.name]
+        # The provider rejects line breaks, tabs and more than four spaces in a row inside a parameter.
+        parameter = " ".join(filled.value.split())
+        if len(parameter) > most and filled.spare is not None:
+            changes.add(TOO_LONG)
+            parameter = " ".join(filled.spare.split())
+        if len(parameter) > max(most, SIZES.parameter_chars_max):
+            return NotRenderable(f"a template parameter is longer than {most} characters")
+        parameters.append(parameter)
+    return Rendered(
+        "template",
+        template=message.template,
+        language=message.language,
+        parameters=tuple(parameters),
+        changes=tuple(sorted(changes)),
+    )
 
 
-def _render_text(message: Message, values: Mapping[str, str]) -> Rendered | NotRenderable:
+def _render_text(
+    message: Message, values: Mapping[str, _Filled], sizes: Sizes, changes: set[str]
+) -> Rendered | NotRenderable:
     if message.kind == "image" and not message.image_url:
         return NotRenderable("the image has no address")
     if message.text is None:
         if message.kind == "image":
             return Rendered("image", image_url=message.image_url)
         return NotRenderable("the text is empty")
-    unknown = sorted({place for place in PLACE.findall(message.text) if place not in values})
+    places = PLACE.findall(message.text)
+    unknown = sorted({place for place in places if place not in values})
     if unknown:
         return NotRenderable(f"{{{unknown[0]}}} has no variable of that name")
-    text = PLACE.sub(lambda place: values[place[1]], message.text).strip()
+    most = sizes.text_max(message.kind)
+    shown = {name: filled.value for name, filled in values.items()}
+    text = _fill(message.text, shown)
+    if len(text) > most:
+        for name in _by_saving(values, places):
+            shown[name] = values[name].spare or ""
+            changes.add(TOO_LONG)
+            text = _fill(message.text, shown)
+            if len(text) <= most:
+                break
     if is_blank(text):
         return NotRenderable("the text is empty")
     if "{" in text or "}" in text or not _encodes(text):
         return NotRenderable("the text holds a brace that was not filled, or a lone surrogate")
-    if len(text) > _text_chars_max(message):
-        return NotRenderable(f"the text is longer than {_text_chars_max(message)} characters")
-    return Rendered(message.kind, text=text, image_url=message.image_url if message.kind == "image" else None)
+    if len(text) > max(most, SIZES.text_max(message.kind)):
+        return NotRenderable(f"the text is longer than {most} characters")
+    return Rendered(
+        message.kind,
+        text=text,
+        image_url=message.image_url if message.kind == "image" else None,
+        changes=tuple(sorted(changes)),
+    )
+
+
+def _fill(text: str, shown: Mapping[str, str]) -> str:
+    return PLACE.sub(lambda place: shown[place[1]], text).strip()
+
+
+def _by_saving(values: Mapping[str, _Filled], places: Sequence[str]) -> list[str]:
+    """The variables whose fallback makes the text shorter, by how much, the most first."""
+    saved = {
+        name: (len(filled.value) - len(filled.spare)) * places.count(name)
+        for name, filled in values.items()
+        if filled.spare is not None
+    }
+    return sorted((name for name in saved if saved[name] > 0), key=lambda name: -saved[name])

@@ -67,6 +67,12 @@ class SenderMetrics:
             "Deliveries without a phone or a whole message.",
             registry=registry,
         )
+        self.values_changed = Counter(
+            "quizstream_sender_values_changed",
+            "Messages in which a link was removed from a contact's text, or a text was too long.",
+            ["change"],
+            registry=registry,
+        )
         self.unreachable = Counter(
             "quizstream_sender_unreachable",
             "Connections that could not be opened.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from pipeline.campaigns.message import Sizes
 from sinks.connection import Endpoint, Lines
 from sinks.delivery.call import Calls, Sendable, Shared
 from sinks.delivery.numbers import Number
@@ -29,6 +30,7 @@ class NumberWorker:
         settings = shared.settings
         provider = provider_named(number.provider)
         self.number = number
+        self.sizes: Sizes = provider.limits
         self._shared = shared
         self._lines = Lines(Endpoint.parse(number.base_url), shared.clock, idle_max=settings.in_flight_max)
         client = provider.open(number.number_id, token, self._lines)

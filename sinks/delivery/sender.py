@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from pipeline.campaigns.message import NotRenderable, render
+from pipeline.campaigns.message import NotRenderable, Sizes, render
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.delivery.call import Sendable, Shared
@@ -258,31 +258,34 @@ class Sender:
     async def _offer(self, assigned: Sequence[Assigned]) -> None:
         ended: list[Settled] = []
         for number_id, delivery in assigned:
-            ready = await self._prepare(delivery)
             worker = self._workers.get(number_id)
+            if worker is None:
+                ended.append(self._handed_back(delivery, "the number was lost"))
+                continue
+            ready = await self._prepare(delivery, worker.sizes)
             if isinstance(ready, Settled):
                 self._metrics.not_sendable.inc()
                 log.warning("delivery %s: %s", delivery.delivery_id, ready.reason)
                 ended.append(ready)
-            elif worker is not None:
-                worker.offer(ready)
             else:
-                ended.append(self._handed_back(delivery, "the number was lost"))
+                worker.offer(ready)
         await self._ledger.settle(ended)
 
     def _handed_back(self, delivery: Leased, reason: str) -> Settled:
         self._metrics.handed_back.inc()
         return Settled(delivery.key, delivery.lease_token, DeliveryState.WAITING, reason)
 
-    async def _prepare(self, delivery: Leased) -> Sendable | Settled:
+    async def _prepare(self, delivery: Leased, sizes: Sizes) -> Sendable | Settled:
         campaign = await self._ledger.definition(delivery.key.campaign_id, delivery.campaign_version)
         if campaign is None:
             return _failed(delivery, f"version {delivery.campaign_version} of the campaign cannot be read")
         if not delivery.phone:
             return _failed(delivery, "the contact has no phone")
-        message = render(campaign.message, delivery.variables, delivery.personal)
+        message = render(campaign.message, delivery.variables, delivery.personal, sizes)
         if isinstance(message, NotRenderable):
             return _failed(delivery, message.reason)
+        for change in message.changes:
+            self._metrics.values_changed.labels(change).inc()
         return Sendable(delivery, delivery.phone, message)
 
     async def _reclaim(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.embedded.stack import ServerUrls
-from schemas.records import Message
+from schemas.records import Message, Variable
 from sinks import providers
 from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
 from tests.support.edge import prepare, running, settings_for, wait_ready
@@ -89,6 +89,18 @@ def test_from_the_ledger_over_a_call_and_a_webhook_to_a_status(
     assert world.db.execute(
         "SELECT provider, status, merged FROM provider_statuses ORDER BY provider"
     ).fetchall() == [("meta-cloud", "read", False), ("parrot", "delivered", True)]
+
+
+def test_a_value_that_is_too_long_for_this_provider_gives_way_to_its_fallback(
+    world: World, parrot: FakeParrot
+) -> None:
+    message = Message("text", text="{why}!", variables=[Variable("why", "answers.why", fallback="polly")])
+    world.deliveries(world.campaign(message), variables=json.dumps({"why": "x" * 40}))
+
+    send(world)
+
+    world.wait_for(sent=1)
+    assert [call["text"] for call in parrot.calls] == ["polly!"]
 
 
 def test_refusals_limits_and_a_query_end_as_the_provider_means_them(world: World, parrot: FakeParrot) -> None:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.campaigns.message import NotRenderable, Rendered, check, is_blank, render
+from pipeline.campaigns.message import (
+    TOO_LONG,
+    NotRenderable,
+    Rendered,
+    Sizes,
+    check,
+    is_blank,
+    render,
+)
 from schemas.records import Message, Personal, Question, Quiz, Variable
 
 QUIZ = Quiz("q", "t", 1, "The quiz", [Question("one", right_answer="a"), Question("two")], 0)
@@ -124,9 +132,85 @@ def test_template_parameters_keep_the_order_of_the_variables_and_one_line() -> N
     assert answer.parameters == ("x", "Zé", "one two three")
 
 
-def test_a_text_that_grew_too_long_is_not_rendered() -> None:
-    message = text("{one}", Variable("one", "answers.one", "-"))
-    assert isinstance(render(message, {"one": "x" * 4097}, Personal()), NotRenderable)
+def test_the_longest_value_of_a_text_that_grew_too_long_gives_way_to_its_fallback() -> None:
+    long = Variable("long", "answers.one", "-", chars_max=4096)
+    other = Variable("other", "answers.two", "-", chars_max=4096)
+    message = text("{long} {other}", long, other)
+    answer = render(message, {"long": "x" * 4000, "other": "y" * 100}, Personal())
+    assert answer == Rendered("text", text="- " + "y" * 100, changes=(TOO_LONG,))
+    fits = render(message, {"long": "x" * 3000, "other": "y" * 100}, Personal())
+    assert fits == Rendered("text", text="x" * 3000 + " " + "y" * 100)
+    neither = render(
+        text("z" * 4093 + "{long}{other}", long, other), {"long": "xxx", "other": "yyy"}, Personal()
+    )
+    assert neither == Rendered("text", text="z" * 4093 + "--", changes=(TOO_LONG,))
+
+
+def test_a_caption_and_a_parameter_that_are_too_long_give_way_to_the_fallback() -> None:
+    long = Variable("one", "answers.one", "-", chars_max=4096)
+    caption = Message(kind="image", image_url="https://example.com/a.png", text="{one}", variables=[long])
+    answer = render(caption, {"one": "x" * 1025}, Personal())
+    assert answer == Rendered("image", text="-", image_url="https://example.com/a.png", changes=(TOO_LONG,))
+    template = Message(kind="template", template="t", variables=[long, NAME])
+    answer = render(template, {"one": "x" * 1025}, Personal(name="Ana"))
+    assert isinstance(answer, Rendered)
+    assert (answer.parameters, answer.changes) == (("-", "Ana"), (TOO_LONG,))
+
+
+def test_the_sizes_are_those_of_the_channel_that_sends() -> None:
+    small = Sizes(text_chars_max=10, caption_chars_max=5, parameter_chars_max=3)
+    answer = render(text("Hello {name}", NAME), {}, Personal(name="Maria"), small)
+    assert answer == Rendered("text", text="Hello you", changes=(TOO_LONG,))
+    template = Message(kind="template", template="t", variables=[NAME])
+    answer = render(template, {}, Personal(name="Maria"), small)
+    assert isinstance(answer, Rendered)
+    assert answer.parameters == ("you",)
+    # Too long by itself: left to the provider's check, whose rejections stop the campaign.
+    assert isinstance(render(text("Hello, stranger"), {}, Personal(), small), Rendered)
+
+
+def test_without_a_shorter_fallback_a_text_that_is_too_long_is_not_rendered() -> None:
+    message = text("{title}", Variable("title", "quiz.title"))
+    assert isinstance(render(message, {"title": "x" * 4097}, Personal()), NotRenderable)
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (text("{title}", Variable("title", "quiz.title")), "the text is longer"),
+        (
+            Message(kind="template", template="t", variables=[Variable("title", "quiz.title")]),
+            "quiz.title is longer",
+        ),
+        (text("x" * 4090 + "{score}", Variable("score", "score")), "the text is longer"),
+        (text("{name}", Variable("name", "contact.name", fallback="x" * 4097)), "the text is longer"),
+        (
+            Message(kind="template", template="t", variables=[Variable("n", "contact.name", "x" * 1025)]),
+            "the fallback is longer",
+        ),
+    ],
+)
+def test_a_message_that_would_be_too_long_for_everybody_is_refused(message: Message, why: str) -> None:
+    quiz = Quiz("q", "t", 1, "T" * 4097, [Question("one", right_answer="a")], 0)
+    assert any(why in problem for problem in check(message, quiz)), check(message, quiz)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["\ufe0f", "\ufe0e\ufe0f", "\U000e0100", "\u0301", "\u0301\u0302 \u20e3", "\u034f", "\u0903", "\u180b"],
+)
+def test_marks_without_a_character_to_change_are_no_value(value: str) -> None:
+    assert is_blank(value)
+    assert render(text("Hello {name}!", NAME), {}, Personal(name=value)) == Rendered(
+        "text", text="Hello you!"
+    )
+    assert check(text(value), QUIZ) == ["the text is empty: leave it out or write one"]
+    assert "fallback" in check(text("{x}", Variable("x", "contact.name", fallback=value)), QUIZ)[0]
+
+
+@pytest.mark.parametrize("value", ["e\u0301", "❤\ufe0f", "1\ufe0f\u20e3", "क\u093f"])
+def test_a_character_with_its_marks_is_a_value(value: str) -> None:
+    assert not is_blank(value)
 
 
 SOURCES = ["contact.name", "contact.email", "score", "quiz.title", "answers.one", "answers.two"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -41,6 +43,30 @@ def test_each_kind_of_message_arrives_whole(world: World) -> None:
     assert sent["text"]["body"] == "Olá amiga, 8!"
     assert [one["text"] for one in sent["template"]["components"][0]["parameters"]] == ["8", "amiga"]
     assert sent["image"] == {"link": "https://example.com/a.png", "caption": "amiga"}
+
+
+def test_a_message_carries_no_strangers_link_nor_a_text_that_is_too_long(world: World) -> None:
+    answer = Variable("why", "answers.why", fallback="nada")
+    message = Message(kind="text", text="Você disse: {why}", variables=[answer])
+    world.number()
+    world.simulator()
+    with_link, too_long = (
+        world.deliveries(world.campaign(message), variables=json.dumps({"why": why}))[0]
+        for why in ("veja\nhttps://evil.example", "x" * 101)
+    )
+    for contact in (with_link, too_long):
+        world.writes(contact)
+    world.sender()
+    world.wait_for(sent=2)
+    requests = [message["request"] for message in world.command("GET", "messages")]
+    assert {request["to"].removeprefix("+"): request["text"]["body"] for request in requests} == {
+        world.phone(with_link): "Você disse: veja",
+        world.phone(too_long): "Você disse: nada",
+    }
+    with urllib.request.urlopen(f"http://127.0.0.1:{world.metrics_port}/metrics", timeout=10) as response:
+        shown = response.read().decode()
+    assert 'quizstream_sender_values_changed_total{change="link removed"} 1.0' in shown
+    assert 'quizstream_sender_values_changed_total{change="too long"} 1.0' in shown
 
 
 def test_who_cannot_get_a_whole_message_gets_none(world: World) -> None:
