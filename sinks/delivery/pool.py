@@ -4,6 +4,7 @@ process.
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -34,7 +35,7 @@ def open_pool(database_url: str, *, connections_max: int, statement_timeout_ms: 
         name="sender",
         timeout=WAIT_TIMEOUT_S,
         configure=configure,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
         kwargs={
             "autocommit": True,
             "application_name": "quizstream whatsapp-sender",
@@ -45,3 +46,14 @@ def open_pool(database_url: str, *, connections_max: int, statement_timeout_ms: 
             "tcp_user_timeout": connect.UNACKNOWLEDGED_MAX_MS,
         },
     )
+
+
+async def _check(connection: AsyncConnection[tuple[Any, ...]]) -> None:
+    """Before each use. A round trip only where the server has sent something since the last one.
+
+    A server that stops or ends a session says so; where it could not, the next statement fails.
+    """
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    if socket.poll(0):
+        await AsyncConnectionPool.check_connection(connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sinks.delivery.people.aliases import QUERIES, Person, people_of, unite
@@ -14,6 +14,11 @@ from sinks.webhook import Status
 
 SOURCE = "status"
 
+Told = tuple[str, str, str | None]
+"""What a status names: provider, message, attempt."""
+Contact = tuple[str, str]
+"""Tenant, contact."""
+
 
 class _Recipient(NamedTuple):
     ordinal: int
@@ -21,33 +26,37 @@ class _Recipient(NamedTuple):
     contact_id: str
 
 
-def learn(connection: Connection, seen: Sequence[tuple[str, Status]], contact_key: bytes) -> None:
-    """Teaches the aliases of the statuses whose message is known; applies what waited for them."""
-    wanted: dict[tuple[str, str, str | None], tuple[str, ...]] = {}
+def learn(
+    connection: Connection,
+    seen: Sequence[tuple[str, Status]],
+    known: Mapping[Told, set[Contact]],
+    contact_key: bytes,
+) -> None:
+    """Teaches the aliases of the statuses whose message is known; applies what waited for them.
+
+    `known` are contacts that the caller has found already: those of statuses for the first time, nearly all.
+    """
+    wanted: dict[Told, tuple[str, ...]] = {}
     for provider, status in seen:
         if status.recipients:
             wanted[provider, status.message_id, status.attempt_id] = status.recipients
-    if not wanted:
-        return
-    messages = list(wanted)
-    found = fetch(
-        connection,
-        QUERIES["contacts_of_messages"],
-        _Recipient,
-        {
+    ids: dict[Contact, dict[str, None]] = defaultdict(dict)
+    for told in wanted.keys() & known.keys():
+        for contact in known[told]:
+            ids[contact].update(dict.fromkeys(wanted[told]))
+    if messages := [told for told in wanted if told not in known]:
+        about = {
             "providers": [provider for provider, _, _ in messages],
             "message_ids": [message_id for _, message_id, _ in messages],
             "attempt_ids": [attempt_id for _, _, attempt_id in messages],
-        },
-    )
-    ids: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for row in found:
-        ids[row.tenant_id, row.contact_id].update(dict.fromkeys(wanted[messages[row.ordinal - 1]]))
+        }
+        for row in fetch(connection, QUERIES["contacts_of_messages"], _Recipient, about):
+            ids[row.tenant_id, row.contact_id].update(dict.fromkeys(wanted[messages[row.ordinal - 1]]))
     teach(connection, ids, contact_key, SOURCE)
 
 
 def teach(
-    connection: Connection, ids: dict[tuple[str, str], dict[str, None]], contact_key: bytes, source: str
+    connection: Connection, ids: Mapping[Contact, dict[str, None]], contact_key: bytes, source: str
 ) -> None:
     """`ids` by (tenant, contact). Ids that lead to their contact by themselves, as most do, cost no query."""
     learned: list[tuple[str, str]] = []

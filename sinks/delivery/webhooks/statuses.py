@@ -68,8 +68,8 @@ class ProviderStatuses:
         webhooks = [arrival.event for arrival in arrivals]
         seen = [(webhook.provider, status) for webhook in webhooks for status in webhook.statuses]
         new = max(0, connection.execute(QUERIES["insert_statuses"], _columns(seen)).rowcount) if seen else 0
-        merge_messages(connection, [status.message_id for _, status in seen])
-        recipients.learn(connection, seen, self._contact_key)
+        judged = merge_messages(connection, [status.message_id for _, status in seen])
+        recipients.learn(connection, seen, contacts_of(judged), self._contact_key)
         events = [(webhook.provider, each) for webhook in webhooks for each in webhook.inbound]
         report = inbound.store(connection, events, self._contact_key)
         for webhook in webhooks:
@@ -89,7 +89,8 @@ def merge_waiting(connection: Connection, within: timedelta = KEPT_WAITING) -> i
     with connection.transaction():
         limits = {"within": within, "limit": WAITING_BATCH_MAX}
         rows = connection.execute(QUERIES["list_waiting_messages"], limits, prepare=False)
-        return merge_messages(connection, [str(message_id) for (message_id,) in rows])
+        judged = merge_messages(connection, [str(message_id) for (message_id,) in rows])
+        return sum(len(each.done) for each in judged)
 
 
 def count_waiting(connection: Connection) -> int:
@@ -128,13 +129,13 @@ class Held(NamedTuple):
     provider_message_id: str | None
 
 
-def merge_messages(connection: Connection, message_ids: Sequence[str]) -> int:
-    """Merges the stored statuses of these messages; returns how many are done with. Commits nothing.
+def merge_messages(connection: Connection, message_ids: Sequence[str]) -> list[Judged]:
+    """Merges the stored statuses of these messages that are not merged yet. Commits nothing.
 
     Each change of a delivery puts its event into the outbox, in the same transaction.
     """
     if not message_ids:
-        return 0
+        return []
     by_delivery: dict[Key, list[Found]] = defaultdict(list)
     for found in fetch(
         connection, QUERIES["find_deliveries_of_messages"], Found, {"message_ids": list(message_ids)}
@@ -153,13 +154,24 @@ def merge_messages(connection: Connection, message_ids: Sequence[str]) -> int:
     )
     judged = [judge(row, by_delivery[_key(row)]) for row in held]
     _write(connection, judged)
-    return sum(len(each.done) for each in judged)
+    return judged
+
+
+def contacts_of(judged: Iterable[Judged]) -> Mapping[recipients.Told, set[recipients.Contact]]:
+    """To whom the messages of these statuses went."""
+    contacts: dict[recipients.Told, set[recipients.Contact]] = defaultdict(set)
+    for each in judged:
+        for found in each.statuses:
+            told = (found.provider, found.message_id, found.attempt_id)
+            contacts[told].add((each.held.tenant_id, each.held.contact_id))
+    return contacts
 
 
 class Judged(msgspec.Struct, frozen=True):
     """What a delivery's statuses come to: those that are `done` with, and what is to be written."""
 
     held: Held
+    statuses: Sequence[Found]
     done: list[Found]
     state: str | None  # None leaves the delivery as it is
     by: Found | None  # the status that decided
@@ -180,7 +192,7 @@ def judge(held: Held, statuses: Sequence[Found]) -> Judged:
                 state, by = after, found
         proof = found if found.status in PROOFS else proof
         done.append(found)
-    return Judged(held, done, None if by is None else state, by, proof)
+    return Judged(held, statuses, done, None if by is None else state, by, proof)
 
 
 def _write(connection: Connection, judged: Sequence[Judged]) -> None:
