@@ -149,6 +149,7 @@ class Quiz(msgspec.Struct, frozen=True):
     questions: list[Question]
     created_at: Int64
     open: bool = True
+    former_questions: list[str] = []
 
 
 Op = Literal["eq", "ne", "lt", "lte", "gt", "gte", "one_of", "exists", "absent"]

@@ -17,6 +17,7 @@ _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.\d{0,30}|\.\d{1,30}|\d{1,30})([eE][+-]?\
 class Scoring:
     """The parts of a quiz that every completion needs, computed once a version.
 
+    `questions` are those that may be answered: a page that is still open answers former ones. Empty: any.
     `right` holds the normal form of each right answer.
     """
 
@@ -28,7 +29,7 @@ class Scoring:
     def of(cls, quiz: Quiz) -> Scoring:
         return cls(
             quiz=quiz,
-            questions=frozenset(question.question_id for question in quiz.questions),
+            questions=_accepted(quiz),
             right={
                 question.question_id: normal(question.right_answer)
                 for question in quiz.questions
@@ -46,6 +47,12 @@ class Scoring:
             if given is not None and (given == expected or normal(given) == expected):
                 right += 1
         return float(right)
+
+
+def _accepted(quiz: Quiz) -> frozenset[str]:
+    if not quiz.questions:
+        return frozenset()
+    return frozenset((*(question.question_id for question in quiz.questions), *quiz.former_questions))
 
 
 def normal(answer: Answer) -> str:

@@ -141,7 +141,8 @@ def problems(conditions: Sequence[Condition], question_ids: frozenset[str] | Non
         where = f"condition {position} ({condition.field} {condition.op})"
         field = condition.field
         if field.startswith(ANSWERS):
-            if question_ids is not None and field[len(ANSWERS) :] not in question_ids:
+            question_id = field[len(ANSWERS) :]
+            if not question_id.strip() or (question_ids is not None and question_id not in question_ids):
                 found.append(f"{where}: no such question")
         elif field not in ("score", "answered"):
             found.append(f"{where}: the field must be score, answered or answers.<question_id>")

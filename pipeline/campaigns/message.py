@@ -93,7 +93,7 @@ def check(message: Message, quiz: Quiz | None) -> list[str]:
     """The problems that forbid saving the message, one line each; empty if it is complete for every contact.
 
     `quiz` is the quiz whose completions it answers (call once for each of a campaign's); without one,
-    questions and a score may be missing.
+    questions and a score may be missing. One without listed questions may have any.
     """
     problems = list(_check_kind(message))
     names = [variable.name for variable in message.variables]
@@ -192,12 +192,9 @@ def _check_variable(variable: Variable, quiz: Quiz | None) -> list[str]:
             "(contact.name, contact.email, score, quiz.title, answers.<question_id>)"
         )
         return problems
-    if quiz is not None and variable.source.startswith(ANSWER_SOURCE):
-        question_id = variable.source[len(ANSWER_SOURCE) :]
-        if all(question.question_id != question_id for question in quiz.questions):
-            problems.append(
-                f'variable "{variable.name}": quiz {quiz.quiz_id} has no question "{question_id}"'
-            )
+    question_id = variable.source.removeprefix(ANSWER_SOURCE)
+    if quiz is not None and question_id != variable.source and not _may_be_answered(question_id, quiz):
+        problems.append(f'variable "{variable.name}": quiz {quiz.quiz_id} has no question "{question_id}"')
     if variable.chars_max is not None and not 1 <= variable.chars_max <= TEXT_CHARS_MAX:
         problems.append(f'variable "{variable.name}": chars_max must lie between 1 and {TEXT_CHARS_MAX}')
     if not _is_free_text(variable.source) and (
@@ -260,7 +257,13 @@ def _least(variable: Variable, quiz: Quiz | None) -> str:
 
 
 def _is_source(source: str) -> bool:
-    return source in SOURCES or (source.startswith(ANSWER_SOURCE) and len(source) > len(ANSWER_SOURCE))
+    question_id = source.removeprefix(ANSWER_SOURCE)
+    return source in SOURCES or (question_id != source and bool(question_id.strip()))
+
+
+def _may_be_answered(question_id: str, quiz: Quiz) -> bool:
+    """A quiz that lists no questions takes any."""
+    return not quiz.questions or any(question.question_id == question_id for question in quiz.questions)
 
 
 def _may_be_missing(source: str, quiz: Quiz | None) -> bool:

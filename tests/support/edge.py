@@ -43,7 +43,15 @@ QUIZZES = (
         [Question("q1", right_answer="4"), Question("q2", right_answer="Brasília"), Question("q3")],
         created_at=0,
     ),
-    Quiz("survey", "acme", 1, "Survey", [Question("color"), Question("size")], created_at=0),
+    Quiz(
+        "survey",
+        "acme",
+        2,
+        "Survey",
+        [Question("color"), Question("size")],
+        created_at=0,
+        former_questions=["flavour"],
+    ),
     Quiz("anything", "acme", 1, "Anything", [], created_at=0),
     Quiz("closed", "acme", 2, "Closed", [], created_at=0, open=False),
 )

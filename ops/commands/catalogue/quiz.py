@@ -20,8 +20,10 @@ def add(
 ) -> None:
     """Make quizzes, or change them. A change makes a new version; completions keep that of their time.
 
-    The edge accepts completions of it within a second. `open: false` closes a quiz. A file looks like this,
-    and ops/demo/seeds/quizzes.yaml shows longer ones:
+    The edge accepts completions of it within a second. `open: false` closes a quiz. Answers to removed
+    questions are still accepted, from pages that are open. Rejected is a change that a running campaign does
+    not allow, such as the removal of a question that it names; the campaigns are listed. A file looks like
+    this, and ops/demo/seeds/quizzes.yaml shows longer ones:
 
       {quiz_id: feedback, tenant_id: acme, title: Feedback, questions: [{question_id: q1, right_answer: "4"}]}
 
@@ -113,3 +115,5 @@ def show(
     for question in found.questions:
         right = "" if question.right_answer is None else f"  (right: {question.right_answer})"
         print(f"    {question.question_id}: {question.text}{right}")
+    if found.former_questions:
+        print(f"former questions, whose answers are still accepted: {', '.join(found.former_questions)}")

@@ -7,13 +7,12 @@ from typing import cast
 
 import msgspec
 
-from pipeline.campaigns import conditions
-from pipeline.campaigns import message as messages
+from pipeline.campaigns import quiz_check
 from pipeline.topology.file import Campaigns as Limits
 from schemas.codec import codec
 from schemas.ids import campaign_key, campaign_month
-from schemas.records import Campaign, Condition, Message, Quiz
-from sinks.postgres.catalogue.quizzes import BAD_ID, ID, get_quiz
+from schemas.records import Campaign, Condition, Message
+from sinks.postgres.catalogue.quizzes import BAD_ID, ID, quizzes_unchanged
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
@@ -159,15 +158,7 @@ def _problems(connection: Connection, draft: CampaignDraft, limits: Limits) -> l
         problems.append(f"its delay must lie between 0 and {DELAY_S_MAX} s")
     if abs(draft.priority) > PRIORITY_MAX:
         problems.append(f"its priority must lie between -{PRIORITY_MAX} and {PRIORITY_MAX}")
-    quizzes = [quiz for quiz_id in draft.quiz_ids if (quiz := _quiz_of(connection, draft, quiz_id))]
+    quizzes = quizzes_unchanged(connection, draft.tenant_id, draft.quiz_ids)
     known = {quiz.quiz_id for quiz in quizzes}
     problems += [f'its tenant has no quiz "{quiz_id}"' for quiz_id in draft.quiz_ids if quiz_id not in known]
-    questions = frozenset(question.question_id for quiz in quizzes for question in quiz.questions)
-    problems += conditions.problems(draft.conditions, questions if quizzes else None)
-    about = [problem for quiz in (quizzes or (None,)) for problem in messages.check(draft.message, quiz)]
-    return problems + list(dict.fromkeys(about))
-
-
-def _quiz_of(connection: Connection, draft: CampaignDraft, quiz_id: str) -> Quiz | None:
-    quiz = get_quiz(connection, quiz_id)
-    return quiz if quiz is not None and quiz.tenant_id == draft.tenant_id else None
+    return problems + quiz_check.problems(draft.conditions, draft.message, quizzes)

@@ -13,15 +13,39 @@ VALUES (%s, %s, 0, '', '[]', to_timestamp(%s / 1000.0))
 ON CONFLICT DO NOTHING;
 
 -- lock_quiz --
-SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint
+SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint, former_questions
 FROM quizzes WHERE quiz_id = %s FOR UPDATE;
 
+-- share_quiz --
+-- A campaign that is being saved keeps its quizzes as they are: saving a quiz locks its row, and reads the campaigns
+-- after that.
+SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint, former_questions
+FROM quizzes WHERE quiz_id = %s FOR SHARE;
+
 -- get_quiz --
-SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint
+SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint, former_questions
 FROM quizzes WHERE quiz_id = %s;
 
 -- update_quiz --
-UPDATE quizzes SET version = %s, title = %s, questions = %s::jsonb, open = %s WHERE quiz_id = %s;
+UPDATE quizzes
+SET version = %(version)s, title = %(title)s, questions = %(questions)s::jsonb, open = %(open)s,
+    former_questions = %(former_questions)s::jsonb
+WHERE quiz_id = %(quiz)s;
+
+-- running_campaigns --
+-- The newest version of each campaign of the quiz that can still match.
+SELECT newest.definition
+FROM campaigns
+CROSS JOIN LATERAL (
+    SELECT definition FROM campaign_versions AS of_it
+    WHERE of_it.campaign_id = campaigns.campaign_id
+    ORDER BY version DESC LIMIT 1
+) AS newest
+WHERE campaigns.tenant_id = %(tenant)s AND campaigns.cancelled_at IS NULL
+  AND newest.definition -> 'quiz_ids' @> to_jsonb(%(quiz)s::text)
+  AND (newest.definition ->> 'active')::boolean
+  AND coalesce((newest.definition ->> 'ends_at')::bigint > %(now_ms)s, true)
+ORDER BY campaigns.campaign_id;
 
 -- begin_campaign --
 INSERT INTO campaigns (campaign_id, tenant_id, month, created_at)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from pipeline.campaigns import quiz_check
 from schemas.codec import codec
-from schemas.records import Question, Quiz
+from schemas.records import Campaign, Question, Quiz
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
@@ -20,6 +22,8 @@ from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("catalogue.sql"))
 QUESTIONS_MAX = 500
+FORMER_QUESTIONS_MAX = 500  # of one quiz; the first that were removed are forgotten first
+CAMPAIGNS_NAMED_MAX = 20  # in one rejection
 QUIZZES_ROLE = "quizzes"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # safe in a path, a key and a file name
 BAD_ID = "its id must be letters, digits, '.', '_' and '-', at most 128, the first no sign"
@@ -70,8 +74,9 @@ def list_quizzes(
 def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
     """Save a draft; return the stored quiz, with the next version if `draft` changes it.
 
-    Raises `QuizRejected`: bad id, question without or with another's id, or a quiz of another tenant; and
-    `UnknownTenant`.
+    Questions that it no longer has stay in `former_questions`: pages that are still open answer them.
+    Raises `QuizRejected`: bad id, question without or with another's id, a quiz of another tenant, a change
+    after which a running campaign could not be saved, with each campaign; and `UnknownTenant`.
     """
     problems = _quiz_problems(draft)
     if problems:
@@ -83,13 +88,29 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
         before = _quiz(draft.quiz_id, connection.execute(QUERIES["lock_quiz"], [draft.quiz_id]).fetchone())
         if before is None or before.tenant_id != draft.tenant_id:
             raise QuizRejected(draft.quiz_id, ["it belongs to another tenant"])
-        after = msgspec.structs.replace(before, title=draft.title, questions=draft.questions, open=draft.open)
+        after = msgspec.structs.replace(
+            before,
+            title=draft.title,
+            questions=draft.questions,
+            open=draft.open,
+            former_questions=_former_questions(before, draft),
+        )
         if before.version > 0 and after == before:
             return before
+        broken = _broken_campaigns(connection, before, after, now_ms)
+        if broken:
+            raise QuizRejected(draft.quiz_id, broken)
         after = msgspec.structs.replace(after, version=before.version + 1)
-        questions = msgspec.json.encode(after.questions).decode()
         connection.execute(
-            QUERIES["update_quiz"], [after.version, after.title, questions, after.open, after.quiz_id]
+            QUERIES["update_quiz"],
+            {
+                "quiz": after.quiz_id,
+                "version": after.version,
+                "title": after.title,
+                "questions": msgspec.json.encode(after.questions).decode(),
+                "open": after.open,
+                "former_questions": msgspec.json.encode(after.former_questions).decode(),
+            },
         )
         enqueue(connection, QUIZZES_ROLE, after.quiz_id.encode(), codec("quiz").encode(after))
         return after
@@ -100,10 +121,50 @@ def get_quiz(connection: Connection, quiz_id: str) -> Quiz | None:
     return _quiz(quiz_id, connection.execute(QUERIES["get_quiz"], [quiz_id]).fetchone())
 
 
+def quizzes_unchanged(connection: Connection, tenant_id: str, quiz_ids: Iterable[str]) -> list[Quiz]:
+    """The quizzes that the tenant has; until the transaction's end nobody changes them."""
+    found = (
+        _quiz(quiz_id, connection.execute(QUERIES["share_quiz"], [quiz_id]).fetchone())
+        for quiz_id in sorted(set(quiz_ids))
+    )
+    return [quiz for quiz in found if quiz is not None and quiz.tenant_id == tenant_id]
+
+
+def _former_questions(before: Quiz, draft: QuizDraft) -> list[str]:
+    """Its former and removed questions, in the order of their removal."""
+    present = {question.question_id for question in draft.questions}
+    known = [*before.former_questions, *(question.question_id for question in before.questions)]
+    return [question_id for question_id in known if question_id not in present][-FORMER_QUESTIONS_MAX:]
+
+
+def _broken_campaigns(connection: Connection, before: Quiz, after: Quiz, now_ms: int) -> list[str]:
+    """The problems that the change brings to running campaigns of the quiz, a line for each campaign.
+
+    Its row is locked, and a campaign is saved with `quizzes_unchanged`: none is missed.
+    """
+    broken = []
+    running = {"tenant": after.tenant_id, "quiz": after.quiz_id, "now_ms": now_ms}
+    for (definition,) in connection.execute(QUERIES["running_campaigns"], running):
+        campaign = msgspec.convert(definition, Campaign)
+        others = [
+            quiz
+            for quiz_id in campaign.quiz_ids
+            if quiz_id != after.quiz_id and (quiz := get_quiz(connection, quiz_id)) is not None
+        ]
+        known = quiz_check.problems(campaign.conditions, campaign.message, [*others, before])
+        found = quiz_check.problems(campaign.conditions, campaign.message, [*others, after])
+        new = [problem for problem in found if problem not in known]
+        if new:
+            broken.append(f'campaign "{campaign.campaign_id}" needs it as it is: {", ".join(new)}')
+    if len(broken) > CAMPAIGNS_NAMED_MAX:
+        broken[CAMPAIGNS_NAMED_MAX:] = [f"and {len(broken) - CAMPAIGNS_NAMED_MAX} more campaigns"]
+    return [*broken, "save or cancel these campaigns first"] if broken else []
+
+
 def _quiz(quiz_id: str, row: tuple[object, ...] | None) -> Quiz | None:
     if row is None:
         return None
-    tenant_id, version, title, questions, is_open, created_at = row
+    tenant_id, version, title, questions, is_open, created_at, former_questions = row
     return Quiz(
         quiz_id=quiz_id,
         tenant_id=str(tenant_id),
@@ -112,6 +173,7 @@ def _quiz(quiz_id: str, row: tuple[object, ...] | None) -> Quiz | None:
         questions=msgspec.convert(questions, list[Question]),
         created_at=int(str(created_at)),
         open=bool(is_open),
+        former_questions=msgspec.convert(former_questions, list[str]),
     )
 
 

@@ -77,7 +77,17 @@ def _campaign(connection: Connection, campaign: Campaign) -> bool:
 def _quiz(connection: Connection, quiz: Quiz) -> bool:
     connection.execute(QUERIES["save_tenant"], [quiz.tenant_id, quiz.tenant_id])
     questions = msgspec.json.encode(quiz.questions).decode()
-    values = [quiz.quiz_id, quiz.tenant_id, quiz.version, quiz.title, questions, quiz.open, quiz.created_at]
+    former = msgspec.json.encode(quiz.former_questions).decode()
+    values = [
+        quiz.quiz_id,
+        quiz.tenant_id,
+        quiz.version,
+        quiz.title,
+        questions,
+        quiz.open,
+        quiz.created_at,
+        former,
+    ]
     return bool(connection.execute(QUERIES["save_quiz"], values).rowcount)
 
 

@@ -166,10 +166,11 @@ WHERE campaign_id = %(campaign)s
   AND (SELECT max(version) FROM campaign_versions WHERE campaign_id = %(campaign)s) = %(version)s;
 
 -- save_quiz --
-INSERT INTO quizzes (quiz_id, tenant_id, version, title, questions, open, created_at)
-VALUES (%s, %s, %s, %s, %s::jsonb, %s, to_timestamp(%s / 1000.0))
+INSERT INTO quizzes (quiz_id, tenant_id, version, title, questions, open, created_at, former_questions)
+VALUES (%s, %s, %s, %s, %s::jsonb, %s, to_timestamp(%s / 1000.0), %s::jsonb)
 ON CONFLICT (quiz_id) DO UPDATE
-SET version = excluded.version, title = excluded.title, questions = excluded.questions, open = excluded.open
+SET version = excluded.version, title = excluded.title, questions = excluded.questions, open = excluded.open,
+    former_questions = excluded.former_questions
 WHERE quizzes.version < excluded.version;
 
 -- save_token --

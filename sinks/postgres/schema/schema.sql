@@ -281,7 +281,8 @@ CREATE TABLE public.quizzes (
     title text NOT NULL,
     questions jsonb NOT NULL,
     open boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    former_questions jsonb DEFAULT '[]'::jsonb NOT NULL
 );
 
 CREATE TABLE public.recovered_attempts (

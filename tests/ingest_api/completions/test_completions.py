@@ -73,6 +73,13 @@ def test_a_clients_score_counts_where_the_quiz_has_no_right_answers(edge: Edge) 
     assert in_topic(edge, unscored)[0].score is None
 
 
+def test_a_page_that_was_open_when_a_question_was_removed_loses_nothing(edge: Edge) -> None:
+    answers = {"color": "blue", "flavour": "mint"}
+    stored = in_topic(edge, accepted(edge.submit("survey", {"answers": answers})))[0]
+    assert (stored.answers, stored.quiz_version) == (answers, 2)
+    assert edge.submit("survey", {"answers": {"flavor": "mint"}}).problem == "unknown-question"
+
+
 def test_the_old_address_makes_the_same_completion(edge: Edge) -> None:
     new = accepted(edge.submit("survey", {"answers": {}, "completion_id": "old-or-new"}))
     old = edge.ask(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ingest_api.reference.scoring import Scoring, normal
@@ -20,6 +21,15 @@ def test_a_number_is_right_however_it_is_written(given: Answer) -> None:
 @pytest.mark.parametrize("given", ["5", 4.5, "four", True, ["4", "4"], [], "", "4" * 200])
 def test_another_answer_is_wrong(given: Answer) -> None:
     assert scoring(("q", "4")).score({"q": given}) == 0.0
+
+
+def test_a_former_question_may_be_answered_and_is_never_right_or_wrong() -> None:
+    questions = [Question("new", right_answer="4")]
+    quiz = Scoring.of(Quiz("quiz", "tenant", 2, "Quiz", questions, created_at=0, former_questions=["old"]))
+    assert quiz.questions == {"new", "old"}
+    assert quiz.score({"old": "4"}) == 0.0
+    # Without listed questions any may be answered, former ones or not.
+    assert Scoring.of(msgspec.structs.replace(quiz.quiz, questions=[])).questions == frozenset()
 
 
 def test_texts_are_compared_exactly_but_for_spaces_around_them() -> None:
