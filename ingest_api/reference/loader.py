@@ -33,7 +33,7 @@ class ReferenceData:
             follower.start()
 
     def stop(self) -> None:
-        """Return at once: the followers' threads commit nothing and end with the process."""
+        """Return at once: the followers' threads commit nothing, and end by themselves."""
         for follower in self._followers:
             follower.stopping.set()
 
@@ -82,4 +82,5 @@ class _Kept:
                 continue
             follower.start()
             self._follower = follower
-            return
+            self.stopping.wait()
+            follower.stop()
