@@ -27,6 +27,8 @@ from sinks.delivery.rows import (
     LEASE_LOST,
     NUMBER_LOST,
     NUMBER_PAUSED,
+    OTHER_FIRST,
+    OTHER_FIRST_WAIT_S,
     Attempt,
     Effect,
     HoldNumber,
@@ -154,6 +156,8 @@ class Ledger:
             "lease_s": lease_s,
             "number_lost": NUMBER_LOST,
             "number_paused": NUMBER_PAUSED,
+            "other_first": OTHER_FIRST,
+            "other_first_wait_s": OTHER_FIRST_WAIT_S,
         }
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(statement("hold_off_stops"))

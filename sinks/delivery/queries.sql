@@ -129,23 +129,29 @@ WITH asked AS (
     SELECT h.*, v.state, v.reason
     FROM held AS h
     CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(o.state IN ('calling', 'sent', 'delivered', 'read', 'ambiguous')), false) AS called,
+               coalesce(bool_or(o.state IN ('waiting', 'leased') AND o.contact_id < h.contact_id), false) AS goes_first
+        FROM same_person(h.tenant_id, h.contact_id) AS p (contact_id)
+        -- OFFSET 0: a probe of the key for each id. Joined freely, every call reads its campaign.
+        CROSS JOIN LATERAL (SELECT d.contact_id, d.state
+                            FROM deliveries AS d
+                            WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id
+                              AND d.contact_id = p.contact_id
+                            OFFSET 0) AS o
+        WHERE p.contact_id <> h.contact_id
+    ) AS o
+    CROSS JOIN LATERAL (
         SELECT CASE
             WHEN EXISTS (SELECT FROM same_person(h.tenant_id, h.contact_id) AS p (contact_id)
                          JOIN suppressions AS s ON s.tenant_id = h.tenant_id AND s.contact_id = p.contact_id
                          WHERE NOT s.lifted)
                 THEN ARRAY['suppressed', 'the contact opted out']
-            -- Of the deliveries of one person only one is called: that which was, else that of the lowest id.
-            WHEN EXISTS (SELECT FROM same_person(h.tenant_id, h.contact_id) AS p (contact_id)
-                         -- OFFSET 0: a probe of the key for each id. Joined freely, every call reads its campaign.
-                         CROSS JOIN LATERAL (SELECT d.contact_id, d.state
-                                             FROM deliveries AS d
-                                             WHERE d.campaign_month = h.campaign_month
-                                               AND d.campaign_id = h.campaign_id AND d.contact_id = p.contact_id
-                                             OFFSET 0) AS o
-                         WHERE o.contact_id <> h.contact_id
-                           AND (o.state IN ('calling', 'sent', 'delivered', 'read', 'ambiguous')
-                                OR (o.state IN ('waiting', 'leased') AND o.contact_id < h.contact_id)))
+            -- Of the deliveries of one person only one is called. Of several that may be, that of the lowest contact
+            -- id goes first; the others wait for what becomes of it, since it may fail.
+            WHEN o.called
                 THEN ARRAY['suppressed', 'the person has a delivery of this campaign under another contact id']
+            WHEN o.goes_first
+                THEN ARRAY['waiting', %(other_first)s::text]
             WHEN EXISTS (SELECT FROM campaigns AS c
                          WHERE c.campaign_id = h.campaign_id AND c.cancelled_at IS NOT NULL)
                 THEN ARRAY['cancelled', 'the campaign was cancelled']
@@ -175,6 +181,8 @@ WITH asked AS (
         lease_token = CASE j.state WHEN 'calling' THEN d.lease_token END,
         leased_until = CASE j.state
             WHEN 'calling' THEN clock_timestamp() + make_interval(secs => %(lease_s)s) END,
+        due_at = CASE WHEN j.reason = %(other_first)s
+                      THEN clock_timestamp() + make_interval(secs => %(other_first_wait_s)s) ELSE d.due_at END,
         sequence = d.sequence + 1,
         updated_at = clock_timestamp()
     FROM judged AS j

@@ -14,6 +14,8 @@ from sinks.delivery.state import DeliveryState
 NUMBER_LOST = "the number is not ours any more"
 NUMBER_PAUSED = "the number is paused"
 LEASE_LOST = "the lease is not ours any more"
+OTHER_FIRST = "another delivery to the same person goes first"
+OTHER_FIRST_WAIT_S = 60.0  # until it is looked at again: what becomes of the other is mostly known by then
 
 
 @dataclass(frozen=True, slots=True)

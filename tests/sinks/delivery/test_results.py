@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from schemas.ids import alias_id, contact_id
 from sinks.delivery import stop_switch
 from sinks.delivery.rows import (
+    OTHER_FIRST,
+    OTHER_FIRST_WAIT_S,
     HoldNumber,
     LearnRecipient,
     Leased,
@@ -88,26 +91,33 @@ def test_a_billing_error_stops_its_own_tenants_numbers_alone(
     story(world, tell)
 
 
-def test_one_person_under_two_contacts_gets_one_message_and_the_opt_out_of_either_holds(
-    world: World,
-) -> None:
-    campaign, second = world.campaign(), world.campaign()
+def united(world: World, campaign: str) -> tuple[str, str]:
+    """Two contacts of one person, each with a delivery of the campaign: which goes first, and the other."""
     first, other = sorted(world.deliveries(campaign, 2))
     world.db.execute(
         "INSERT INTO contact_aliases (tenant_id, alias, contact_id, is_contact, source)"
         " VALUES (%s, %s, %s, true, 'test')",
         [TENANT, other, first],
     )
+    return first, other
+
+
+def test_one_person_under_two_contacts_gets_one_message_and_the_opt_out_of_either_holds(
+    world: World,
+) -> None:
+    campaign, second = world.campaign(), world.campaign()
+    first, other = united(world, campaign)
     for contact in (first, other):
         (made,) = world.deliveries(second)
         world.db.execute("UPDATE deliveries SET contact_id = %s WHERE contact_id = %s", [contact, made])
 
     async def tell(desk: Desk) -> None:
         leased = await desk.claim()
-        both = [one for one in leased if one.key.campaign_id == campaign]
-        marks = {one.key.contact_id: await desk.mark(one) for one in both}
-        assert isinstance(marks[first], Marked)
-        refused = marks[other]
+        both = {one.key.contact_id: one for one in leased if one.key.campaign_id == campaign}
+        assert await desk.mark(both[other]) == NotMarked("waiting", OTHER_FIRST)
+        assert isinstance(await desk.mark(both[first]), Marked)
+        (again,) = await claim_after_the_wait(world, desk)
+        refused = await desk.mark(again)
         assert isinstance(refused, NotMarked)
         assert refused.state == "suppressed"
         world.db.execute("INSERT INTO suppressions VALUES (%s, %s, 'STOP')", [TENANT, other])
@@ -116,6 +126,32 @@ def test_one_person_under_two_contacts_gets_one_message_and_the_opt_out_of_eithe
                 answer = await desk.mark(one)
                 assert isinstance(answer, NotMarked)
                 assert (answer.state, answer.reason) == ("suppressed", "the contact opted out")
+
+    story(world, tell)
+
+
+async def claim_after_the_wait(world: World, desk: Desk) -> list[Leased]:
+    assert await desk.claim() == []  # not yet due
+    waited = timedelta(seconds=OTHER_FIRST_WAIT_S)
+    world.db.execute("UPDATE deliveries SET due_at = due_at - %s WHERE state = 'waiting'", [waited])
+    return await desk.claim()
+
+
+def test_a_person_whose_first_delivery_fails_gets_the_message_under_the_other_contact(world: World) -> None:
+    """As after a change of number: the old one does not answer any more."""
+    first, other = united(world, world.campaign())
+
+    async def tell(desk: Desk) -> None:
+        leased = {one.key.contact_id: one for one in await desk.claim()}
+        assert await desk.mark(leased[other]) == NotMarked("waiting", OTHER_FIRST)
+        attempt_id = uuid4()
+        assert isinstance(await desk.mark(leased[first], attempt_id), Marked)
+        unreachable = Result(
+            leased[first].key, attempt_id, DeliveryState.FAILED, "rejected", "unreachable", code="131026"
+        )
+        await desk.ledger.record([unreachable])
+        (again,) = await claim_after_the_wait(world, desk)
+        assert isinstance(await desk.mark(again), Marked)
 
     story(world, tell)
 

@@ -47,6 +47,8 @@ def mark(world: World, contact: str) -> Iterator[list[Any]]:
         "lease_s": 60,
         "number_lost": "lost",
         "number_paused": "paused",
+        "other_first": "another first",
+        "other_first_wait_s": 60,
     }
     for obstacle in (
         "SELECT 1",
