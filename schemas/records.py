@@ -24,6 +24,13 @@ class Personal(msgspec.Struct, frozen=True, omit_defaults=True):
     email: str | None = None
 
 
+class Consent(msgspec.Struct, frozen=True):
+    """A person's decision about messages, with the id of the text that was shown."""
+
+    granted: bool
+    text: str
+
+
 class Completion(msgspec.Struct, frozen=True):
     completion_id: str
     tenant_id: str
@@ -38,6 +45,7 @@ class Completion(msgspec.Struct, frozen=True):
     score: float | None = None
     region: str = ""
     clock_ahead_ms: Int64 = 0
+    consent: Consent | None = None
 
 
 class MatchedCampaign(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pipeline.campaigns.registry import Campaigns
 from pipeline.stages.limit import Limited, limit
-from pipeline.stages.match import NO_PHONE, Matched, match, match_event
+from pipeline.stages.match import Matched, forbidden_by, match, match_event
 from pipeline.stages.qualify import outcome_of
 from pipeline.topology.file import Windows
 from schemas.codec import codec
@@ -69,7 +69,7 @@ class Judge:
             if isinstance(found, Matched):
                 matches = [match_event(completion, campaign, title) for campaign in found.campaigns]
             verdict = "matched" if matches else "unmatched"
-            reason = NO_PHONE if completion.personal.phone is None else ""
+            reason = forbidden_by(completion)
         campaigns = [MatchedCampaign(one.campaign_id, one.campaign_version) for one in matches]
         outcome = outcome_of(completion, partition, offset, verdict, reason, campaigns)
         return Judged(outcome, matches)

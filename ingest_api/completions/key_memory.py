@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable
 
 from pipeline.topology.file import KeyMemory as Limits
-from schemas.records import Answer, Personal
+from schemas.records import Answer, Consent, Personal
 
 Fingerprint = int
 
 
-def fingerprint(answers: dict[str, Answer], personal: Personal, score: float | None) -> Fingerprint:
+def fingerprint(
+    answers: dict[str, Answer], personal: Personal, consent: Consent | None, score: float | None
+) -> Fingerprint:
     """Equal for equal contents in any order and notation; the submission time is not part of it.
 
     64 bits, salted for each process. Different contents may be equal by chance or as Python compares (1, 1.0
@@ -26,7 +28,7 @@ def fingerprint(answers: dict[str, Answer], personal: Personal, score: float | N
     except TypeError:  # a list of choices
         items = answers.items()
         given = hash(frozenset((q, tuple(a) if isinstance(a, list) else a) for q, a in items))
-    return hash((given, personal, score))
+    return hash((given, personal, consent, score))
 
 
 class KeyMemory:

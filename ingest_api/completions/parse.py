@@ -38,10 +38,21 @@ _HALF_PAIR = re.compile(_HIGH + rb"(?!" + _LOW + rb")|(?<!" + _HIGH + rb")" + _L
 _STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
 
 
+CONSENT_CHARS_MAX = 200  # of the id of a text: a version, a URL
+
+
+class Consent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the person decided about messages, and which text was shown."""
+
+    granted: bool
+    text: Annotated[str, Meta(min_length=1, max_length=CONSENT_CHARS_MAX)]
+
+
 class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phone: str | UnsetType | None = UNSET
     name: str | UnsetType | None = UNSET
     email: str | UnsetType | None = UNSET
+    consent: Consent | UnsetType | None = UNSET
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +115,7 @@ def _each_key_once(body: bytes, submission: Submission) -> bool:
     colons = keys
     if isinstance(contact, Contact):
         colons += (contact.phone is not UNSET) + (contact.name is not UNSET) + (contact.email is not UNSET)
+        colons += (contact.consent is not UNSET) + 2 * isinstance(contact.consent, Consent)
     if submission.submitted_at is not UNSET:
         colons += 1
         if submission.submitted_at is not None:
@@ -144,6 +156,8 @@ def _texts(submission: Submission) -> Iterator[tuple[tuple[str, ...], str]]:
             value = getattr(submission.contact, name)
             if isinstance(value, str):
                 yield ("contact", name), value
+            elif isinstance(value, Consent):
+                yield ("contact", name, "text"), value.text
 
 
 def _misshapen(body: bytes, message: str) -> Exception:

@@ -34,7 +34,7 @@ from pipeline.topology.file import Edge
 from pipeline.topology.model import Topic
 from schemas import ids, phones
 from schemas.codec import Codec
-from schemas.records import Answer, Completion, Personal
+from schemas.records import Answer, Completion, Consent, Personal
 
 NAME_CHARS_MAX = 200
 EMAIL_CHARS_MAX = 254  # RFC 5321: the longest address in a path
@@ -117,7 +117,7 @@ class ReceiveCompletion:
 
     def _remember(self, completion: Completion, given_score: float | None) -> bool:
         """Return whether the completion is a repeat. Raises Rejection if its content was another one."""
-        content = fingerprint(completion.answers, completion.personal, given_score)
+        content = fingerprint(completion.answers, completion.personal, completion.consent, given_score)
         known = self._key_memory.remember(completion.completion_id, content)
         if known is not None and known != content:
             raise rejection(
@@ -142,7 +142,8 @@ class ReceiveCompletion:
         given_at = submission.submitted_at_ms
         ahead_ms = keys.clock_ahead_ms(given_at, accepted_at, bounds)
         submitted_at = accepted_at if ahead_ms else keys.submitted_at(given_at, key, accepted_at, bounds)
-        personal = personal_of(parse.given(submission.contact))
+        contact = parse.given(submission.contact)
+        personal = personal_of(contact)
         contact_id = (
             ids.contact_id(stamp.contact_key, quiz.tenant_id, personal.phone) if personal.phone else ""
         )
@@ -167,6 +168,7 @@ class ReceiveCompletion:
             score=score if score is not None else parse.given(submission.score),
             region=stamp.region,
             clock_ahead_ms=ahead_ms,
+            consent=consent_of(contact),
         )
 
 
@@ -192,6 +194,11 @@ def personal_of(contact: parse.Contact | None) -> Personal:
     if email and not _is_address(email):
         raise rejection(INVALID_EMAIL, "it is not an e-mail address", pointer=pointer("contact", "email"))
     return Personal(phone.e164 if phone else None, name or None, email or None)
+
+
+def consent_of(contact: parse.Contact | None) -> Consent | None:
+    decided = None if contact is None else parse.given(contact.consent)
+    return None if decided is None else Consent(decided.granted, decided.text)
 
 
 def _is_address(email: str) -> bool:

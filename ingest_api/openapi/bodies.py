@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ingest_api.completions.parse import CONSENT_CHARS_MAX
 from ingest_api.completions.receive import EMAIL_CHARS_MAX, NAME_CHARS_MAX
 from ingest_api.http.problems import Kind
 from pipeline.topology.file import Edge
@@ -87,6 +88,24 @@ def submission(edge: Edge) -> dict[str, Any]:
                     },
                     "name": {"type": ["string", "null"], "maxLength": NAME_CHARS_MAX},
                     "email": {"type": ["string", "null"], "maxLength": EMAIL_CHARS_MAX},
+                    "consent": {
+                        "type": ["object", "null"],
+                        "additionalProperties": False,
+                        "required": ["granted", "text"],
+                        "properties": {
+                            "granted": {
+                                "type": "boolean",
+                                "description": "False: no campaign writes to the person for this completion.",
+                            },
+                            "text": {
+                                "type": "string",
+                                "minLength": 1,
+                                "maxLength": CONSENT_CHARS_MAX,
+                                "description": "Id or version of the text that the person was shown.",
+                                "examples": ["whatsapp-pt-BR v3"],
+                            },
+                        },
+                    },
                 },
             },
             "score": {

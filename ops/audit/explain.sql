@@ -7,7 +7,7 @@ ORDER BY created_at
 
 -- completion_of --
 SELECT completion_id::text, day::text, tenant_id, quiz_id, quiz_version, contact_id, submitted_at, accepted_at,
-       archived_at, score, answers
+       archived_at, score, answers, consent_granted, consent_text
 FROM completions WHERE completion_id = ANY(%(ids)s) ORDER BY archived_at
 
 -- verdicts_of --

@@ -14,6 +14,7 @@ from schemas.ids import delivery_id
 from schemas.records import Answer, Campaign, Completion, Match
 
 NO_PHONE = "no phone"
+NO_CONSENT = "consent was not granted"
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -30,10 +31,17 @@ class Unmatched(msgspec.Struct, frozen=True):
 
 def match(completion: Completion, campaigns: Campaigns) -> Matched | Unmatched:
     """The campaigns in force at the completion's acceptance whose conditions hold."""
-    if completion.personal.phone is None:
-        return Unmatched(NO_PHONE)
+    if forbidden := forbidden_by(completion):
+        return Unmatched(forbidden)
     holding = campaigns.holding(completion)
     return Matched(holding) if holding else Unmatched()
+
+
+def forbidden_by(completion: Completion) -> str:
+    """Why no campaign may write to the person for this completion; empty where one may."""
+    if completion.personal.phone is None:
+        return NO_PHONE
+    return NO_CONSENT if completion.consent is not None and not completion.consent.granted else ""
 
 
 class MatchStep:

@@ -22,7 +22,7 @@ from pipeline.stages.contact_memory import Allowed, ContactMemory, Limited, deco
 from pipeline.stages.contract import Put, StageResult, StateReader
 from pipeline.stages.limit import Limited as OverLimit
 from pipeline.stages.limit import LimitStep
-from pipeline.stages.match import NO_PHONE, Matched, MatchStep, match_event
+from pipeline.stages.match import Matched, MatchStep, forbidden_by, match_event
 from pipeline.stages.step import Step
 from pipeline.topology.file import Windows
 from schemas.codec import Undecodable, codec
@@ -160,7 +160,7 @@ class Qualify:
         else:
             matched = entry.matched
             verdict = "matched" if matched else "unmatched"
-            reason = NO_PHONE if completion.personal.phone is None else ""
+            reason = forbidden_by(completion)
         outcome = outcome_of(completion, record.partition, record.offset, verdict, reason, matched)
         assert record.key is not None
         batch.outputs.append(Output(self._wiring.outcomes_topic, record.key, self._outcomes.encode(outcome)))

@@ -7,7 +7,7 @@ from uuid import UUID
 from pipeline.runtime.record import Output, Record
 from schemas.codec import codec
 from schemas.ids import campaign_month, day_of
-from schemas.records import Answer, Campaign, Completion, Condition, Message, Personal, Variable
+from schemas.records import Answer, Campaign, Completion, Condition, Consent, Message, Personal, Variable
 
 NOON_MS = 1_770_000_000_000
 TENANT = "acme"
@@ -23,6 +23,7 @@ def completion(
     score: float | None = None,
     phone: str | None = "+5511987654321",
     tenant_id: str = TENANT,
+    consent: Consent | None = None,
 ) -> Completion:
     return Completion(
         completion_id=str(UUID(int=number)),
@@ -35,6 +36,7 @@ def completion(
         accepted_at=accepted_at,
         answers=answers or {},
         personal=Personal(phone=phone),
+        consent=consent,
         score=score,
     )
 

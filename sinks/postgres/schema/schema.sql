@@ -103,7 +103,9 @@ CREATE TABLE public.completions (
     score double precision,
     region text DEFAULT ''::text NOT NULL,
     archived_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    clock_ahead_ms bigint DEFAULT 0 NOT NULL
+    clock_ahead_ms bigint DEFAULT 0 NOT NULL,
+    consent_granted boolean,
+    consent_text text
 )
 PARTITION BY RANGE (day);
 

@@ -19,7 +19,8 @@ from sinks.postgres.tables import contacts
 QUERIES = load_queries(Path(__file__).with_name("completions.sql"))
 # An id that is repeated within this time is recognized: longer than the edge accepts old completions.
 RETRIED_DAYS_MAX = 9
-_TYPES = ["int4", "int4", *["text"] * 3, "int4", "text", "int8", "int8", "text", "float8", "text", "int8"]
+_TYPES = ["int4", "int4", *["text"] * 3, "int4", "text", "int8", "int8", "text", "float8", "text"]
+_TYPES += ["int8", "bool", "text"]
 
 
 class Completions:
@@ -62,6 +63,7 @@ class Completions:
 def _rows(events: Sequence[Completion]) -> Iterator[Sequence[object]]:
     encode = msgspec.json.Encoder().encode
     for ordinal, event in enumerate(events):
+        consent = event.consent
         yield (
             ordinal,
             event.day,
@@ -76,4 +78,6 @@ def _rows(events: Sequence[Completion]) -> Iterator[Sequence[object]]:
             event.score,
             event.region,
             event.clock_ahead_ms,
+            None if consent is None else consent.granted,
+            None if consent is None else consent.text,
         )

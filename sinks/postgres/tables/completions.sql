@@ -13,7 +13,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS completions_batch (
     answers       text NOT NULL,
     score         double precision,
     region        text NOT NULL,
-    clock_ahead_ms bigint NOT NULL
+    clock_ahead_ms bigint NOT NULL,
+    consent_granted boolean,
+    consent_text  text
 ) ON COMMIT DELETE ROWS;
 
 -- clear_completions_batch --
@@ -39,12 +41,13 @@ WITH batch AS (
 ), merged AS (
     INSERT INTO completions (
         day, completion_id, tenant_id, quiz_id, quiz_version, contact_id,
-        submitted_at, accepted_at, answers, score, region, clock_ahead_ms
+        submitted_at, accepted_at, answers, score, region, clock_ahead_ms,
+        consent_granted, consent_text
     )
     SELECT
         filed_on, id, tenant_id, quiz_id, quiz_version, contact_id,
         to_timestamp(submitted_at / 1000.0), to_timestamp(accepted_at / 1000.0), answers::jsonb, score, region,
-        clock_ahead_ms
+        clock_ahead_ms, consent_granted, consent_text
     FROM batch
     WHERE NOT EXISTS (
         SELECT FROM completions AS present

@@ -15,7 +15,7 @@ from ingest_api.completions.receive import Stamp
 from ops.embedded.stack import ServerUrls
 from pipeline.runtime.settings import Settings
 from schemas import ids
-from schemas.records import Completion, Personal
+from schemas.records import Completion, Consent, Personal
 from tests.support.edge import (
     OTHER_TENANTS_TOKEN,
     REVOKED_TOKEN,
@@ -71,6 +71,26 @@ def test_a_clients_score_counts_where_the_quiz_has_no_right_answers(edge: Edge) 
     unscored = accepted(edge.submit("survey", {"answers": {}}))
     assert in_topic(edge, scored)[0].score == 0.0
     assert in_topic(edge, unscored)[0].score is None
+
+
+def test_a_decision_about_messages_comes_with_the_text_that_was_shown(edge: Edge) -> None:
+    def contact(consent: object) -> dict[str, object]:
+        return {"answers": {}, "contact": {"phone": "(47) 98921-1984", "consent": consent}}
+
+    decided = accepted(edge.submit("survey", contact({"granted": False, "text": "whatsapp-pt-BR v3"})))
+    silent = accepted(edge.submit("survey", contact(None)))
+    assert in_topic(edge, decided)[0].consent == Consent(False, "whatsapp-pt-BR v3")
+    assert in_topic(edge, silent)[0].consent is None
+    for broken, pointer in (
+        ({"granted": True}, "#/contact/consent"),
+        ({"granted": "yes", "text": "v3"}, "#/contact/consent/granted"),
+        ({"granted": True, "text": ""}, "#/contact/consent/text"),
+        ({"granted": True, "text": "v" * 201}, "#/contact/consent/text"),
+        ({"granted": True, "text": "v3", "ip": "::1"}, "#/contact/consent"),
+    ):
+        answer = edge.submit("survey", contact(broken))
+        assert (answer.status, answer.problem) == (422, "invalid-body")
+        assert answer.json["pointer"] == pointer
 
 
 def test_a_page_that_was_open_when_a_question_was_removed_loses_nothing(edge: Edge) -> None:

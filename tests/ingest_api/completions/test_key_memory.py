@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ingest_api.completions.key_memory import KeyMemory, fingerprint
 from pipeline.topology.file import KeyMemory as Limits
-from schemas.records import Answer, Personal
+from schemas.records import Answer, Consent, Personal
 
 ANA = Personal("+5547989211984", "Ana", None)
 ANSWERS = st.dictionaries(
@@ -30,7 +30,7 @@ def memory(clock: Clock, entries_max: int = 100) -> KeyMemory:
 
 def test_the_first_content_of_an_id_is_remembered_until_it_is_forgotten() -> None:
     keys = memory(Clock())
-    one, other = fingerprint({"q": "a"}, ANA, None), fingerprint({"q": "b"}, ANA, None)
+    one, other = fingerprint({"q": "a"}, ANA, None, None), fingerprint({"q": "b"}, ANA, None, None)
 
     found = [keys.remember("x", content) for content in (one, one, other, one)]
 
@@ -41,19 +41,21 @@ def test_the_first_content_of_an_id_is_remembered_until_it_is_forgotten() -> Non
 @given(ANSWERS)
 def test_the_same_content_in_any_order_is_the_same(answers: dict[str, Answer]) -> None:
     turned = dict(reversed(answers.items()))
-    assert fingerprint(answers, ANA, 1.5) == fingerprint(turned, ANA, 1.5)
+    assert fingerprint(answers, ANA, None, 1.5) == fingerprint(turned, ANA, None, 1.5)
 
 
 def test_each_part_of_the_content_counts() -> None:
     contents = [
-        ({"q": "a"}, ANA, None),
-        ({"q": ["a"]}, ANA, None),
-        ({"q": ["a", "b"]}, ANA, None),
-        ({"q": ["b", "a"]}, ANA, None),
-        ({"q": "a", "r": "a"}, ANA, None),
-        ({"r": "a"}, ANA, None),
-        ({"q": "a"}, Personal("+5547989211984", "Eva", None), None),
-        ({"q": "a"}, ANA, 1.0),
+        ({"q": "a"}, ANA, None, None),
+        ({"q": ["a"]}, ANA, None, None),
+        ({"q": ["a", "b"]}, ANA, None, None),
+        ({"q": ["b", "a"]}, ANA, None, None),
+        ({"q": "a", "r": "a"}, ANA, None, None),
+        ({"r": "a"}, ANA, None, None),
+        ({"q": "a"}, Personal("+5547989211984", "Eva", None), None, None),
+        ({"q": "a"}, ANA, None, 1.0),
+        ({"q": "a"}, ANA, Consent(True, "v3"), None),
+        ({"q": "a"}, ANA, Consent(False, "v3"), None),
     ]
     assert len({fingerprint(*content) for content in contents}) == len(contents)  # type: ignore[arg-type]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,12 +22,22 @@ ANSWERS = st.dictionaries(
     | st.lists(TEXT | st.integers(-(2**63), 2**63 - 1) | st.booleans(), max_size=3),
     max_size=8,
 )
+CONSENTS = st.fixed_dictionaries({"granted": st.booleans(), "text": TEXT.filter(bool)})
 BODIES = st.fixed_dictionaries(
     {"answers": ANSWERS},
     optional={
         "completion_id": TEXT | st.none(),
         "contact": st.none()
-        | st.fixed_dictionaries({}, optional={"phone": TEXT, "name": TEXT, "email": TEXT | st.none()}),
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "phone": TEXT,
+                "name": TEXT,
+                "email": TEXT | st.none(),
+                "consent": st.none()
+                | st.fixed_dictionaries({"granted": st.booleans(), "text": TEXT.filter(bool)}),
+            },
+        ),
         "score": st.none() | st.integers(0, 100),
         "submitted_at": st.sampled_from(
             [None, "2026-01-01T10:00:00Z", "2026-01-01T10:00:00+03:00", "2026-01-01T10:00:00.5-03:00"]
@@ -53,7 +64,7 @@ def test_whatever_a_client_may_send_arrives_as_sent(
             assert getattr(submission, name) == content[name]
     if content.get("contact"):
         assert isinstance(submission.contact, Contact)
-        assert {name: getattr(submission.contact, name) for name in content["contact"]} == content["contact"]
+        assert msgspec.to_builtins(submission.contact) == content["contact"]
 
 
 @given(BODIES.filter(lambda content: content["answers"]), st.booleans(), st.data())

@@ -9,7 +9,7 @@ import pytest
 from pipeline.campaigns.registry import CampaignBook, Campaigns
 from pipeline.stages.match import Matched, Unmatched, match, match_event, variables
 from schemas.ids import delivery_id
-from schemas.records import Answer, Campaign, Condition, Variable
+from schemas.records import Answer, Campaign, Condition, Consent, Variable
 from tests.support.stage_events import campaign, completion
 
 
@@ -40,6 +40,13 @@ def test_nothing_matches_without_a_reason_of_its_own() -> None:
 
 def test_nobody_is_written_to_without_a_phone() -> None:
     assert match(completion(phone=None), known(campaign())) == Unmatched("no phone")
+
+
+def test_nobody_is_written_to_who_did_not_agree() -> None:
+    asked = known(campaign())
+    no = completion(consent=Consent(False, "v3"))
+    assert match(no, asked) == Unmatched("consent was not granted")
+    assert isinstance(match(completion(consent=Consent(True, "v3")), asked), Matched)
 
 
 def test_a_campaign_made_after_a_completion_does_not_match_it() -> None:

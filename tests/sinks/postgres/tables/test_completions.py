@@ -8,7 +8,7 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.records import Completion, Personal
+from schemas.records import Completion, Consent, Personal
 from sinks.postgres.connect import connect
 from sinks.postgres.sink import Arrival, Sink
 from sinks.postgres.tables.completions import Completions
@@ -65,6 +65,15 @@ def test_a_clock_that_was_ahead_stays_marked(corner: Corner) -> None:
     found = corner.rows("SELECT completion_id::text, clock_ahead_ms FROM completions ORDER BY 1")
 
     assert found == [(number(1), 0), (number(2), 360_000)]
+
+
+def test_a_decision_about_messages_stays_with_its_completion(corner: Corner) -> None:
+    yes, no = Consent(True, "whatsapp-pt-BR v3"), Consent(False, "whatsapp-pt-BR v3")
+    corner.write(Completions(), [completion(1), completion(2, consent=yes), completion(3, consent=no)])
+
+    found = corner.rows("SELECT consent_granted, consent_text FROM completions ORDER BY completion_id")
+
+    assert found == [(None, None), (True, yes.text), (False, no.text)]
 
 
 def test_a_verdict_is_stored_once_also_around_midnight(corner: Corner) -> None:
