@@ -22,6 +22,7 @@ from uuid import UUID
 import psycopg
 
 from ops.audit import ledger_audit as flags
+from ops.audit.addresses import Addresses, plain
 from ops.audit.dead_letter_audit import DeadLetterAudit
 from ops.audit.ledger_audit import LedgerAudit
 from ops.audit.provider_record import Call, NoRecord, ProviderRecord, attempt_of, certainly_not_sent
@@ -84,7 +85,7 @@ def gather(found: Deployment, accepted_file: Path | None = None, others: Records
     audit, dead = LedgerAudit(), DeadLetterAudit(topology)
     records = _provider_records(found, others)
     early_calls = [call for record in records for call in record.more()]
-    recorded = {_plain(url) for url in (found.settings.simulator_url, *others.simulators, *others.aliases)}
+    recorded = {plain(url) for url in (found.settings.simulator_url, *others.simulators, *others.aliases)}
     url = found.settings.database_url
     with connect(url, "reconcile", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -125,10 +126,6 @@ def _provider_records(found: Deployment, others: Records) -> list[ProviderRecord
     return records
 
 
-def _plain(base_url: str) -> str:
-    return base_url.rstrip("/")
-
-
 def _enter_tables(
     audit: LedgerAudit,
     dead: DeadLetterAudit,
@@ -154,8 +151,9 @@ def _enter_tables(
         if archived and campaign_id not in deleted:
             audit.match(completion_id, campaign_id, flags.LEDGER)
         audit.delivery(delivery_id, state, has_message)
-    for attempt_id, delivery_id, outcome, base_url in _rows(connection, "attempts"):
-        has_record = base_url is None or _plain(base_url) in recorded
+    addresses = Addresses(_rows(connection, "number_addresses"), recorded)
+    for attempt_id, delivery_id, outcome, number_id, called_at, base_url in _rows(connection, "attempts"):
+        has_record = addresses.have_record(number_id, called_at, base_url)
         audit.attempt(attempt_id, delivery_id, outcome, has_record)
     for letter_id, topic, partition, offset, *letter in _rows(connection, "dead_letters"):
         dead.letter(letter_id, (topic, partition, offset), *letter)

@@ -13,6 +13,7 @@ import msgspec
 
 from ops.audit.impersonal import impersonal, without_answers
 from ops.audit.provider_record import NoRecord, ProviderRecord
+from ops.audit.waiting import why_waiting
 from ops.locate import Deployment
 from pipeline.errors import OperatorError
 from pipeline.runtime.topic_reader import TopicScan
@@ -65,6 +66,7 @@ def explain(found: Deployment, id_text: str) -> list[Moment]:
             *from_topics(found, [str(one) for one in ids]),
             *_from_tables(connection, ids, deliveries, attempts),
             *_from_provider(found, {row["attempt_id"] for row in attempts}),
+            *_of_now(connection, deliveries),
         ]
     if not moments:
         raise NothingKnown(f"No topic and no table has the id {wanted}.")
@@ -98,6 +100,15 @@ def _from_tables(
         yield _moment(row.pop("at"), "table provider_statuses", f"provider status: {row['status']}", row)
     for row in _rows(connection, "dead_letters_of", {"ids": ids}):
         yield _moment(row.pop("failed_at"), "table dead_letters", f"dead letter of {row['stage']}", row)
+
+
+def _of_now(connection: Connection, deliveries: list[dict[str, Any]]) -> Iterator[Moment]:
+    """For each delivery that waits, the reasons of this moment."""
+    for row in deliveries:
+        waits = why_waiting(connection, UUID(row["delivery_id"]))
+        if waits is not None:
+            detail = {"delivery_id": row["delivery_id"], "reasons": waits.reasons}
+            yield _moment(waits.as_of, "ledger", f"waits: {waits.reasons[0]}", detail)
 
 
 def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -22,9 +22,15 @@ SELECT campaign_id FROM campaigns WHERE ledger_deleted_at IS NOT NULL
 
 -- attempts --
 -- Every call that was announced: its row is committed before its first byte.
-SELECT uuid_send(a.attempt_id), uuid_send(a.delivery_id), a.outcome, n.base_url
+SELECT uuid_send(a.attempt_id), uuid_send(a.delivery_id), a.outcome, a.number_id, a.called_at, n.base_url
 FROM delivery_attempts AS a
 LEFT JOIN sender_numbers AS n USING (number_id)
+
+-- number_addresses --
+-- Where each number's calls went, since when: an operator may move it from one provider to another.
+SELECT subject, at, detail ->> 'base_url' FROM audit_log
+WHERE action = 'number.add' AND detail ->> 'base_url' IS NOT NULL
+ORDER BY audit_id
 
 -- dead_letters --
 -- Records that some stage or sink gave up.

@@ -15,7 +15,8 @@ def explain(
 ) -> None:
     """Show the history of one completion or delivery, from topics, tables and the provider's record.
 
-    Ordered by time; phones are masked, names and e-mail addresses omitted.
+    Ordered by time; for a delivery that waits, the last entry gives the reasons of this moment. Phones are
+    masked, names and e-mail addresses omitted.
 
     Exit codes: 0 shown, 1 unknown id, 2 a topic, a table or the record cannot be read.
 

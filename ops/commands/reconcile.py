@@ -40,7 +40,8 @@ def reconcile(
       deliveries = the sum of the ledger's states
 
     A real provider has no record that can be read. Deliveries called there are compared with the ledger's own
-    attempts: at most one of each may have been sent, and a sent delivery must have one.
+    attempts: at most one of each may have been sent, and a sent delivery must have one. A number that was
+    moved counts with its address at the time of the call, which the audit log has.
 
     Without --wait, unfinished work counts as in flight, not as missing. Each breach is shown with up to 20
     ids.

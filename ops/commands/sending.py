@@ -9,12 +9,12 @@ import typer
 from ops.exits import CANNOT
 
 if TYPE_CHECKING:
-    from sinks.delivery.stop_switch import Stop
+    from sinks.delivery.stop_switch import Connection
 
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's deliveries.")]
 Campaign = Annotated[str | None, typer.Option(help="Only this campaign's deliveries.")]
 Number = Annotated[str | None, typer.Option(help="Only deliveries of this sender number.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the stops in force as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print stops and held numbers as JSON.")]
 
 
 def stop_sending(
@@ -44,13 +44,15 @@ def stop_sending(
     scope = _scope(tenant, campaign, number)
     with connect(find().settings.database_url, "stop-sending") as connection:
         stop_switch.stop_sending(connection, scope, reason, actor())
-        _show(stop_switch.stops(connection), json)
+        _show(connection, json)
 
 
 def resume_sending(
     tenant: Tenant = None, campaign: Campaign = None, number: Number = None, json: Json = False
 ) -> None:
     """Remove a stop of the same scope. Other stops remain; resuming a number also ends its quarantine.
+
+    What still stops or holds a part of the sending is printed.
 
     Exit codes: 0 this scope is not stopped any more, 2 not possible.
 
@@ -69,7 +71,7 @@ def resume_sending(
     with connect(find().settings.database_url, "resume-sending") as connection:
         if not stop_switch.resume_sending(connection, scope, actor()):
             typer.echo(f"{scope} was not stopped.", err=True)
-        _show(stop_switch.stops(connection), json)
+        _show(connection, json)
 
 
 def _scope(tenant: str | None, campaign: str | None, number: str | None) -> str:
@@ -85,13 +87,24 @@ def _scope(tenant: str | None, campaign: str | None, number: str | None) -> str:
     return scope_of("global")
 
 
-def _show(stops: list[Stop], as_json: bool) -> None:
+def _show(connection: Connection, as_json: bool) -> None:
     import msgspec
 
+    from sinks.delivery.stop_switch import held_numbers, stops
+
+    stopped, held = stops(connection), held_numbers(connection)
     if as_json:
-        print(msgspec.json.encode(stops).decode())
+        shown = {"stops": stopped, "held_numbers": [number._asdict() for number in held]}
+        print(msgspec.json.encode(shown).decode())
         return
-    print("Stopped now:" if stops else "No stop is in force.")
-    for stop in stops:
+    if not stopped and not held:
+        print("No stop is in force, and no number is held.")
+    if stopped:
+        print("Stopped now:")
+    for stop in stopped:
         why = f": {stop.reason}" if stop.reason else ""
         print(f"  {stop.scope} since {stop.stopped_at:%Y-%m-%d %H:%M:%S} UTC{why}")
+    if held:
+        print("Held now, until `quizstream number release ID`:")
+    for number in held:
+        print(f"  {number}")

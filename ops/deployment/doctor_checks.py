@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import cast
 
 from ops.dead_letters.letters import QUERIES
@@ -11,12 +13,17 @@ from ops.topics import command
 from pipeline.runtime.settings import Settings
 from pipeline.topology import loader
 from sinks.delivery.holds import HoldReason, read_due, read_holds
-from sinks.delivery.stop_switch import stops
+from sinks.delivery.stop_switch import held_numbers, stops
 from sinks.postgres.connect import connect
+from sinks.postgres.queries import load_queries
 from sinks.postgres.schema.migrate import applied, migrations, pending
 
+STANDSTILL = load_queries(Path(__file__).with_name("standstill.sql"))
 STATEMENT_TIMEOUT_MS = 3_000
-STOPS_SHOWN_MAX = 3
+NAMED_MAX = 3  # of stops, numbers, tenants in one finding; their number is always in it
+REASON_CHARS_MAX = 60
+COUNTED_MAX = 100_000  # of rows that a check only counts
+STATUS_LATE_S = 3600.0  # a status may come before the answer to its call is recorded
 FAULTS = (HoldReason.NO_PERMIT, HoldReason.OTHER_LEDGER)  # nobody decided them, unlike a stop
 
 
@@ -49,15 +56,19 @@ def _dead_letters(settings: Settings) -> str:
 def _sending(settings: Settings) -> str:
     with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
         holds, due, stopped = read_holds(connection), read_due(connection), stops(connection)
-    partial = [f"{stop.scope} is stopped" for stop in stopped if stop.scope not in ("global", "recovery")]
+    partial = [
+        f"{stop.scope} is stopped{_because(stop.reason)}"
+        for stop in stopped
+        if stop.scope not in ("global", "recovery")
+    ]
     oldest = f"{due.found:,} deliveries are due"
     if due.found:
         oldest += f", the oldest for {due.age_s:.0f} s"
     if not holds:
-        found = "; ".join([oldest, *partial[:STOPS_SHOWN_MAX]])
         if partial:
+            found = f"{_first(partial)}; {oldest}"
             raise Warned(found, "`quizstream resume-sending`, where the stop is not needed any more")
-        return found
+        return oldest
     first = holds[0]
     if first.reason is HoldReason.NO_NUMBER and not due.found:
         return f"{first.detail} yet; nothing is due"
@@ -65,9 +76,50 @@ def _sending(settings: Settings) -> str:
     raise (Ailing if first.reason in FAULTS else Warned)(detail, first.remedy)
 
 
+def _numbers(settings: Settings) -> str:
+    with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
+        held = held_numbers(connection)
+    if held:
+        raise Warned(_first([f"number {one.number_id} is {one.state}{_because(one.reason)}" for one in held]))
+    return "none is held"
+
+
+def _tenants(settings: Settings) -> str:
+    parameters = {"limit": COUNTED_MAX}
+    with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
+        rows = connection.execute(STANDSTILL["tenants_without_number"], parameters).fetchall()
+    if rows:
+        raise Warned(f"without a usable sender number: {_first([str(tenant) for (tenant,) in rows], ', ')}")
+    return "each that sends has a sender number"
+
+
+def _webhooks(settings: Settings) -> str:
+    parameters = {"counted_max": COUNTED_MAX, "late_s": STATUS_LATE_S}
+    with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
+        row = connection.execute(STANDSTILL["unresolved_webhooks"], parameters).fetchone()
+    decisions, events, statuses = cast(tuple[int, int, int], row)
+    others = f"{events:,} inbound events lead to no contact, {statuses:,} statuses to no message"
+    if decisions:
+        raise Warned(f"{decisions:,} opt-outs or opt-ins of unknown people; in all {others}")
+    return others
+
+
+def _because(reason: str) -> str:
+    shown = reason if len(reason) <= REASON_CHARS_MAX else f"{reason[: REASON_CHARS_MAX - 3]}..."
+    return f" ({shown})" if shown else ""
+
+
+def _first(names: Sequence[str], separator: str = "; ") -> str:
+    more = [f"and {len(names) - NAMED_MAX} more"] if len(names) > NAMED_MAX else []
+    return separator.join([*names[:NAMED_MAX], *more])
+
+
 CHECKS = (
     Check("topics", _topics, "see `quizstream topology plan`, then `quizstream topology apply`", "kafka"),
     Check("tables", _tables, "run `python -m sinks.postgres.schema.migrate`", "postgres"),
     Check("sending", _sending, "see `quizstream number list`", "tables"),
+    Check("numbers", _numbers, "remove the cause, then `quizstream number release ID`", "tables"),
+    Check("tenants", _tenants, "`quizstream number add`: their deliveries wait", "tables"),
+    Check("webhooks", _webhooks, "see `quizstream suppression inbound --unresolved`", "tables"),
     Check("dead letters", _dead_letters, "see `quizstream dead-letters list`", "tables"),
 )

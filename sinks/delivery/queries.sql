@@ -508,6 +508,9 @@ WHERE number_id = %(number_id)s AND (state <> 'active' OR paused_until > clock_t
 -- list_stops --
 SELECT scope, reason, stopped_at FROM sending_stops ORDER BY scope;
 
+-- list_held_numbers --
+SELECT number_id, tenant_id, state, reason FROM sender_numbers WHERE state <> 'active' ORDER BY number_id;
+
 -- enqueue_events --
 INSERT INTO outbox (topic, key, value)
 SELECT %(role)s::text, e.key, e.value

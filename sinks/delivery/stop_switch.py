@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import psycopg
 
@@ -15,6 +15,7 @@ from pipeline.errors import OperatorError
 from sinks.delivery.statements import statement
 from sinks.postgres.audit_log import record
 from sinks.postgres.catalogue.numbers import UnknownNumber, number_exists
+from sinks.postgres.named_rows import fetch
 
 ScopeKind = Literal["global", "tenant", "campaign", "number"]
 SCOPE_KINDS: tuple[ScopeKind, ...] = ("global", "tenant", "campaign", "number")
@@ -31,6 +32,18 @@ class Stop:
     scope: str
     reason: str
     stopped_at: datetime
+
+
+class HeldNumber(NamedTuple):
+    """A number that only an operator releases. `state`: paused, stopped or quarantined."""
+
+    number_id: str
+    tenant_id: str
+    state: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"number {self.number_id} is {self.state}{f': {self.reason}' if self.reason else ''}"
 
 
 def scope_of(kind: str, name: str | None = None) -> str:
@@ -95,3 +108,8 @@ def stops(connection: Connection) -> list[Stop]:
     """Everything that is stopped, by scope."""
     rows = connection.execute(statement("list_stops")).fetchall()
     return [Stop(str(scope), str(reason), at) for scope, reason, at in rows if isinstance(at, datetime)]
+
+
+def held_numbers(connection: Connection) -> list[HeldNumber]:
+    """Numbers that the provider or an operator holds, by id: `resume_sending` of other scopes leaves them."""
+    return fetch(connection, statement("list_held_numbers"), HeldNumber)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ops.audit.explain import BadId, NothingKnown, explain
-from tests.support.story import PHONE, Story
+from tests.support.story import CAMPAIGN, PHONE, Story
 
 
 def test_a_delivery_is_told_from_the_post_to_the_providers_last_word(story: Story) -> None:
@@ -29,6 +29,18 @@ def test_a_delivery_is_told_from_the_post_to_the_providers_last_word(story: Stor
         assert what in told, what
     assert [moment.at for moment in moments] == sorted(moment.at for moment in moments)
     assert told.index("calling the provider") < told.index("provider status: delivered")
+
+
+def test_a_delivery_that_waits_says_why_and_a_sent_one_does_not(story: Story) -> None:
+    assert not any(moment.what.startswith("waits") for moment in explain(story.found, story.first))
+    story.sql("UPDATE deliveries SET state = 'waiting', due_at = now()")
+    story.sql("INSERT INTO sending_stops (scope, reason) VALUES (%s, 'wrong text')", f"campaign:{CAMPAIGN}")
+    for id_text in (story.first, story.delivery_id):
+        last = explain(story.found, id_text)[-1]
+        assert last.what.startswith("waits: ")
+        assert any(
+            f"campaign {CAMPAIGN} is stopped: wrong text" in reason for reason in last.detail["reasons"]
+        )
 
 
 def test_a_duplicate_says_who_came_first(story: Story) -> None:

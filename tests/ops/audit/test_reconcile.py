@@ -122,3 +122,24 @@ def test_what_is_deleted_without_retention_is_a_breach_also_when_the_topics_are_
     story.forget_topics()
     story.sql("DELETE FROM deliveries")
     assert not reconcile(story.found).ok
+
+
+def test_a_number_that_was_at_a_real_provider_when_it_called_needs_no_record_there(story: Story) -> None:
+    (story.found.settings.home / "simulator" / "calls.jsonl").write_text("")
+    moved = (
+        "INSERT INTO audit_log (at, actor, action, subject, detail)"
+        " VALUES (%s, 'a', 'number.add', '5511', %s)"
+    )
+    simulator = story.found.settings.simulator_url
+    story.sql("UPDATE delivery_attempts SET called_at = '2026-05-01T12:00:00Z'")
+    story.sql(
+        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
+        " VALUES ('5511', '*', 'meta-cloud', %s, 'TOKEN')",
+        simulator,
+    )
+    assert [breach.kind for breach in reconcile(story.found).breaches] == ["unexplained"]
+    story.sql(moved, "2026-05-01T11:00:00Z", '{"base_url": "https://graph.example"}')
+    story.sql(moved, "2026-05-01T13:00:00Z", f'{{"base_url": "{simulator}"}}')
+    report = reconcile(story.found)
+    assert report.breaches == []
+    assert (report.unrecorded, report.calls) == (1, 0)
