@@ -13,7 +13,7 @@ import psycopg
 
 from pipeline.runtime.backoff import Backoff
 from pipeline.topology.file import Postgres
-from sinks.delivery.webhooks import inbound, inbound_events
+from sinks.delivery.webhooks import inbound, inbound_events, notices
 from sinks.postgres import audit_log, metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.partitions import create_ahead
@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 SELDOM_EVERY_S = 600.0
 LATELY = timedelta(seconds=2 * SELDOM_EVERY_S)
 RETENTION_SHARE_MAX = 0.2  # of this thread's time, while there is more to delete than one call may
+UNRESOLVED_EVERY_S = 30.0
 STATUSES_EVERY_S = 1.0  # bounds how long a delivery is shown as sent that the provider has delivered
 
 
@@ -65,6 +66,7 @@ class Maintenance:
         self._clock = clock
         self._connection: Connection | None = None
         self._seldom_at = float("-inf")
+        self._unresolved_at = float("-inf")
         self._retain_at = float("inf")
         self._swept_to = inbound.BEGINNING
         self.holding = True
@@ -90,6 +92,10 @@ class Maintenance:
             self._statuses.merge_waiting(connection, LATELY)
             self._swept_to, decided = inbound.sweep(connection, self._swept_to)
             metrics.OPT_OUTS.inc(decided)
+            if self._clock() - self._unresolved_at >= UNRESOLVED_EVERY_S:
+                inbound_events.show_unresolved(connection)
+                notices.show_unresolved(connection)
+                self._unresolved_at = self._clock()
         except psycopg.Error as error:
             if not is_passing(error):
                 raise
@@ -110,6 +116,7 @@ class Maintenance:
         while audit_log.delete_old(connection, self._limits.audit_log_days) == audit_log.DELETE_BATCH_MAX:
             pass
         inbound_events.enforce(connection, self._limits.inbound_days, self._limits.audit_log_days)
+        notices.enforce(connection, self._limits.audit_log_days)
 
     def _retain(self, connection: Connection) -> None:
         """A bounded part of what is due; the rest soon, within RETENTION_SHARE_MAX of the time."""

@@ -21,8 +21,8 @@ from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
 from sinks.delivery.ended_campaigns import cancel_open
-from sinks.delivery.webhooks import statuses
-from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
+from sinks.delivery.webhooks.failures import Limits
+from sinks.delivery.webhooks.statuses import ProviderStatuses, Waiting, WebhookDecoder
 from sinks.maintenance import Maintenance
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import DeadLetters, producer
@@ -135,12 +135,13 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         Backoff(),
         guard=RestoreGuard(topology, kafka),
     )
+    failure_limits = Limits(topology.sender.attempts_max, topology.sender.rejected_alike_max)
     maintenance = Maintenance(
         topology.postgres,
         connecting_to_current_schema("maintenance"),
         today,
         Backoff(),
-        statuses,
+        Waiting(failure_limits),
         DeadLetterRetention(topology.dead_letters),
         TableRetention(topology.retention, today, cancel_open),
     )
@@ -149,7 +150,7 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         sink_work(Outcomes()),
         sink_work(Deliveries()),
         sink_work(Duplicates()),
-        sink_work(ProviderStatuses(settings.contact_key), WebhookDecoder()),
+        sink_work(ProviderStatuses(settings.contact_key, failure_limits), WebhookDecoder()),
         sink_work(DeadLetterArchive(topology)),
         Work("outbox", publisher.run, lambda: publisher.holding),
         Work("maintenance", maintenance.run, lambda: maintenance.holding),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -69,16 +69,37 @@ class Inbound(msgspec.Struct, frozen=True):
     reply_to: str | None = None  # message id
 
 
+Effect = Literal["none", "hold_account", "stop_template", "number_limit"]
+
+
 class Notice(msgspec.Struct, frozen=True):
     """Something about an account, a number or a template. `kind` and `event` are of closed lists.
 
-    `codes` are errors that are of no message; `number_id` is empty where the body does not state it.
+    `codes` are errors that are of no message. Ids are empty where the body does not state them: `number_id`
+    is ours, `phone` how it is displayed. `effect` is what has to follow; `detail` is for operators,
+    without personal data. `stored`: kept as a row, else only counted.
     """
 
     kind: str
     event: str = ""
     codes: tuple[str, ...] = ()
     number_id: str = ""
+    at_ms: int = 0
+    account_id: str = ""
+    phone: str = ""
+    template: str = ""
+    language: str = ""
+    detail: str = ""
+    effect: Effect = "none"
+    stored: bool = False
+
+
+class AccountOfNumber(NamedTuple):
+    """Which account a number of ours belongs to, as each of its webhooks states it."""
+
+    account_id: str
+    number_id: str
+    phone: str
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -89,6 +110,7 @@ class Webhook(msgspec.Struct, frozen=True):
     inbound: tuple[Inbound, ...]
     odd: int
     notices: tuple[Notice, ...] = ()
+    accounts: tuple[AccountOfNumber, ...] = ()
 
 
 class NotAWebhook(ValueError):

@@ -48,6 +48,7 @@ SPLIT_DUE = 256  # dedup has processed it
 LEDGER_DUE = 512  # the sink has processed it
 
 RESOLVED_NOT_SENT = "resolved_not_sent"
+TAKEN_BACK = "taken_back"  # accepted, and then reported as failed by a webhook: repeated
 MAYBE_SENT = frozenset({"sent", "ambiguous", "resolved_sent"})  # outcomes of calls
 
 SENT_STATES: frozenset[str] = frozenset(ACCEPTED)
@@ -142,6 +143,7 @@ class LedgerAudit:
         self._took: set[bytes] = set()  # deliveries that the provider accepted
         self._maybe_sent: set[bytes] = set()  # deliveries with an ended call that may have produced a message
         self._resolved: set[bytes] = set()  # attempts that an operator found not sent at the provider
+        self._taken_back: set[bytes] = set()  # attempts that a status webhook reported as failed
         self._unrecorded: set[bytes] = set()  # deliveries with a call that no record can show
         self._nameless: set[bytes] = set()  # sent deliveries without the provider's id of a message
         self._calls: int | None = None
@@ -200,6 +202,8 @@ class LedgerAudit:
             self._unrecorded.add(delivery_id)
         if outcome == RESOLVED_NOT_SENT:
             self._resolved.add(attempt_id)
+        elif outcome == TAKEN_BACK:
+            self._taken_back.add(attempt_id)
         elif outcome in MAYBE_SENT:
             if delivery_id in self._maybe_sent:
                 what = "a delivery has two calls that may have been sent"
@@ -232,9 +236,10 @@ class LedgerAudit:
         if self._called.get(delivery_id, False):
             self._found.add("twice", "a delivery was called again", _text(delivery_id))
         # An operator's word counts only where the record does not contradict it.
-        not_sent = certainly_not_sent or (not taken and attempt_id in self._resolved)
+        taken_back = attempt_id in self._taken_back
+        not_sent = certainly_not_sent or taken_back or (not taken and attempt_id in self._resolved)
         self._called[delivery_id] = self._called.get(delivery_id, False) or not not_sent
-        if taken and not after_the_tables:
+        if taken and not taken_back and not after_the_tables:
             self._took.add(delivery_id)
 
     def judge(self, still_moving: str = "") -> Report:

@@ -122,6 +122,22 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "Each such delivery fails: list the code with an action in the provider's package.",
         ),
         Alert(
+            "QuizstreamOptOutsUnresolved",
+            _more_than_a_day_ago('quizstream_inbound_unresolved{consent="stop"}'),
+            300,
+            "warning",
+            "{{ $value }} opt-outs lead to no contact: they are not in force yet",
+            "Run `quizstream suppression inbound --unresolved`; each is applied once its person is known.",
+        ),
+        Alert(
+            "QuizstreamWebhookNoticesUnresolved",
+            _more_than_a_day_ago("quizstream_webhook_notices_unresolved"),
+            300,
+            "warning",
+            "{{ $value }} notices of a provider lead to no sender number: what they demand is not in force",
+            "Run `quizstream number notices --outcome unresolved`; hold the numbers of the account by hand.",
+        ),
+        Alert(
             "QuizstreamAmbiguousDeliveries",
             'max(quizstream_sender_deliveries{state="ambiguous"}) > 0',
             900,
@@ -173,6 +189,11 @@ def _counted_within(counter: str, window: str, by: str) -> str:
         f"sum by ({by}) (increase({counter}[{window}])) > 0"
         f" or sum by ({by}) ({counter} unless {counter} offset {window}) > 0"
     )
+
+
+def _more_than_a_day_ago(gauge: str) -> str:
+    """New ones alert; those of before would alert without end, since nobody can end them but their person."""
+    return f"max({gauge}) > (max({gauge} offset 1d) or vector(0))"
 
 
 def render(topology: Topology) -> dict[str, Any]:

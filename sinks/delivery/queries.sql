@@ -256,7 +256,8 @@ SET finished_at = clock_timestamp(),
     provider_message_id = coalesce(g.message_id, a.provider_message_id)
 FROM unnest(%(attempt_ids)s::uuid[], %(outcomes)s::text[], %(codes)s::text[], %(actions)s::text[],
             %(details)s::text[], %(message_ids)s::text[]) AS g (attempt_id, outcome, code, action, detail, message_id)
-WHERE a.attempt_id = g.attempt_id;
+-- A late result does not undo what a status webhook has reported meanwhile.
+WHERE a.attempt_id = g.attempt_id AND a.outcome IS DISTINCT FROM 'taken_back';
 
 -- settle_leased --
 -- Leased rows that will not be called: handed back (waiting), or impossible to send (failed). Only while ours.

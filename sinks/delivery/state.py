@@ -81,6 +81,7 @@ class Event(StrEnum):
     STATUS_DELIVERED = "status delivered"
     STATUS_READ = "status read"
     STATUS_FAILED = "status failed"
+    STATUS_FAILED_FOR_NOW = "status failed for now"
     RESOLVED_SENT = "resolved as sent"
     RESOLVED_NOT_SENT = "resolved as not sent"
     REDRIVEN = "redriven"
@@ -161,6 +162,13 @@ RULES: tuple[Rule, ...] = (
         FAILED,
         "settle_deliveries",
         "a status webhook about the last attempt",
+    ),
+    Rule(
+        Event.STATUS_FAILED_FOR_NOW,
+        (SENT, AMBIGUOUS),
+        WAITING,
+        "settle_deliveries",
+        "with a code that only delays: due later",
     ),
     Rule(Event.RESOLVED_SENT, (AMBIGUOUS,), SENT, "resolve_delivery", "an operator found it at the provider"),
     Rule(

@@ -82,8 +82,12 @@ WEBHOOK_ACTIONS = Counter(
 )
 WEBHOOK_NOTICES = Counter(
     "quizstream_webhook_notices_total",
-    "Webhooks about accounts, numbers and templates, by kind and event: look at the provider's console.",
+    "Webhooks about accounts, numbers and templates, by kind and event: `quizstream number notices`.",
     ["kind", "event"],
+)
+WEBHOOK_NOTICES_UNRESOLVED = Gauge(
+    "quizstream_webhook_notices_unresolved",
+    "Notices of an account that lead to no sender number: a hold or stop among them is not in force.",
 )
 INBOUND = Counter(
     "quizstream_inbound_events_total",

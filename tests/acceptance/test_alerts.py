@@ -39,6 +39,7 @@ from tests.support.quizzes import Make
 from tests.support.running_pipeline import Pipeline, until
 from tests.support.scrapes import Scrape, scrape, together
 from tests.support.sender_world import World
+from tests.support.signed_webhooks import post_webhook
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 
@@ -59,6 +60,8 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamDeadLetters": ("dead_letters", "dead_letters_without_stream"),
     "QuizstreamSendErrors": ("calls_that_fail",),
     "QuizstreamUnlistedProviderCode": ("calls_that_fail",),
+    "QuizstreamOptOutsUnresolved": ("webhooks_of_strangers",),
+    "QuizstreamWebhookNoticesUnresolved": ("webhooks_of_strangers",),
     "QuizstreamAmbiguousDeliveries": ("calls_that_fail",),
     "QuizstreamSendingHeld": ("sending_stopped",),
     "QuizstreamOutboxStuck": ("outbox_without_kafka",),
@@ -87,7 +90,7 @@ def test_every_alert_has_data_while_its_condition_holds_and_none_before(
         lambda: edge_without_kafka(tmp_path),
         lambda: unreadable_reference_data(stack, f"{namespace}r", tmp_path),
         lambda: senders_and_outbox(database_url, tmp_path),
-        lambda: dead_letters(pipeline, make_quiz),
+        lambda: dead_letters(pipeline, make_quiz) | webhooks_of_strangers(pipeline),
         lambda: no_worker(pipeline),
     ]
     runs: dict[str, Run] = {}
@@ -398,6 +401,25 @@ def dead_letters(pipeline: Pipeline, make_quiz: Make) -> dict[str, Run]:
         "dead_letters": Run(before, tuple(found for found, _ in pairs)),
         "dead_letters_without_stream": Run(before_alone, tuple(alone for _, alone in pairs)),
     }
+
+
+def webhooks_of_strangers(pipeline: Pipeline) -> dict[str, Run]:
+    """An opt-out of a person, and the end of an account, that nobody has met."""
+    url = health_urls(pipeline.found.settings)["postgres-sink"].removesuffix("/health/ready") + "/metrics"
+
+    def scraped() -> Scrape:
+        return scrape("postgres-sink", url)
+
+    def counted(now: Scrape) -> list[float | None]:
+        stops = now.value("quizstream_inbound_unresolved", consent="stop")
+        return [stops, now.value("quizstream_webhook_notices_unresolved")]
+
+    before = once(scraped, lambda now: counted(now) == [0, 0], "nothing is unresolved")
+    stop = {"from_user_id": "BR.77777", "id": "wamid.stranger", "type": "text", "text": {"body": "PARE"}}
+    post_webhook(pipeline, "messages", {"messages": [stop]})
+    post_webhook(pipeline, "account_update", {"event": "ACCOUNT_DELETED"}, account="77777")
+    during = once(scraped, lambda now: all(counted(now)), "both are counted")
+    return {"webhooks_of_strangers": Run(before, (during,))}
 
 
 def _one_message(pipeline: Pipeline, quiz_id: str) -> None:

@@ -96,6 +96,7 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("number", "list"): (),
     ("number", "hold"): ("n", "--reason", "moved"),
     ("number", "release"): ("n",),
+    ("number", "notices"): (),
     ("suppression", "add"): ("+5547989211984", "--tenant", "t"),
     ("suppression", "remove"): ("+5547989211984", "--tenant", "t", "--reason", "consent"),
     ("suppression", "list"): ("--tenant", "t"),

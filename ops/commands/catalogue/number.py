@@ -1,4 +1,4 @@
-"""`quizstream number add|list|hold|release`"""
+"""`quizstream number add|list|hold|release|notices`"""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def list_all(
 
     `active` sends. `paused` and `quarantined` are holds of the provider, `stopped` is an operator's or the
     provider's. `stopped yes`: `stop-sending --number` is in force. `paused_until`: the end of a limit of the
-    provider, for every number of its account; it ends by itself.
+    provider, for every number of its account; it ends by itself. `provider_limit`: the provider's last report
+    on limit and quality of the number.
 
     Exit codes: 0 listed, 2 something could not be read.
 
@@ -99,6 +100,7 @@ def list_all(
         "stopped",
         "leased",
         "paused_until",
+        "provider_limit",
         "reason",
     )
     print_page(as_mappings(page), columns, as_json=json)
@@ -145,3 +147,34 @@ def release(number_id: NumberId) -> None:
     with connect(find().settings.database_url, "number") as connection:
         released = release_number(connection, number_id, actor())
     print(f"{number_id}: {'released' if released else 'was not held'}")
+
+
+@number.command()
+def notices(
+    outcome: Annotated[
+        str | None, typer.Option(help="Only: held, stopped, limited, outdated or unresolved.")
+    ] = None,
+    limit: Limit = 50,
+    json: Json = False,
+) -> None:
+    """List what providers reported about accounts, numbers and templates, the newest first.
+
+    `held`: the numbers of the account were stopped. `stopped`: the campaigns with the template were.
+    `limited`: shown in `number list`. `unresolved`: it leads to no number, so it is not in force; it is
+    applied when a webhook of a number of that account arrives.
+
+    Exit codes: 0 listed, 2 something could not be read.
+
+    Example:
+
+      quizstream number notices --outcome unresolved
+    """
+    from ops.locate import find
+    from sinks.delivery.webhooks.notices import list_notices
+    from sinks.postgres.connect import connect
+    from sinks.postgres.page import Page, as_mappings
+
+    with connect(find().settings.database_url, "number") as connection:
+        found = list_notices(connection, outcome=outcome, limit=limit)
+    columns = ("at", "provider", "kind", "event", "account_id", "phone", "template", "detail", "outcome")
+    print_page(as_mappings(Page(found, None)), columns, as_json=json)

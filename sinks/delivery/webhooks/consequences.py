@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
-from typing import assert_never
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, assert_never
 
 from sinks.actions import (
     FailCampaign,
@@ -18,54 +18,76 @@ from sinks.actions import (
     WaitForPair,
 )
 from sinks.delivery.statements import statement
+from sinks.delivery.webhooks.failures import THROTTLED_S, Limits
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
+from sinks.postgres.queries import load_queries
 from sinks.providers import provider_named
-from sinks.webhook import Notice
 
-LOG = logging.getLogger(__name__)
+QUERIES = load_queries(Path(__file__).with_name("consequences.sql"))
 
 HTTP_REFUSED = 400  # the status that an answer with such an error has
 
 
-def apply(
-    connection: Connection, provider: str, codes: Iterable[str], reason: str, number_id: str, campaign_id: str
-) -> None:
-    """Holds the number or its account, or stops the campaign. Commits nothing.
+class Failure(NamedTuple):
+    """`campaign_id` and `contact_id` are empty for an error that is of no delivery."""
 
-    `campaign_id` is empty for an error that is of no delivery. What concerns one recipient is the state of
-    the delivery, and an opt-out is applied with it. A limit that a webhook reports is past: it is counted.
+    provider: str
+    codes: tuple[str, ...]
+    reason: str
+    at_ms: int
+    number_id: str
+    campaign_id: str = ""
+    contact_id: str = ""
+
+
+def apply(connection: Connection, failure: Failure, limits: Limits) -> None:
+    """Holds or pauses the number or its account, or stops campaigns. Commits nothing.
+
+    What concerns one recipient is the state of the delivery (`failures`), and an opt-out is applied with it.
     """
-    for code in codes:
-        action = provider_named(provider).action_of(code, HTTP_REFUSED)
+    for code in failure.codes:
+        action = provider_named(failure.provider).action_of(code, HTTP_REFUSED)
         if action is None:
             continue
         metrics.WEBHOOK_ACTIONS.labels(action.name).inc()
         match action:
             case HoldNumber(state, scope):
-                held = {"number_id": number_id, "state": state, "reason": reason}
+                held = {"number_id": failure.number_id, "state": state, "reason": failure.reason}
                 connection.execute(statement("hold_account" if scope == "account" else "hold_number"), held)
-            case HoldTemplate() | FailCampaign():
-                if campaign_id:
-                    stop = {"scopes": [f"campaign:{campaign_id}"], "reasons": [reason]}
-                    connection.execute(statement("stop_scopes"), stop)
-            case FailMessage() | FailRecipient() | Retry() | Suppress() | Throttle() | WaitForPair():
+            case Throttle(scope):
+                pause = {
+                    "number_id": failure.number_id,
+                    "whole_account": scope != "number",
+                    "until_ms": failure.at_ms + int(THROTTLED_S * 1000),
+                }
+                connection.execute(QUERIES["pause_number_until"], pause)
+            case HoldTemplate() | FailCampaign() | FailMessage():
+                if failure.campaign_id:
+                    _stop_campaigns(connection, failure, action, code, limits)
+            case FailRecipient() | Retry() | Suppress() | WaitForPair():
                 pass
             case _:
                 assert_never(action)
 
 
-def heed(connection: Connection, provider: str, notice: Notice) -> None:
-    """Counts and logs a notice, and applies its errors to the number. Commits nothing."""
-    metrics.WEBHOOK_NOTICES.labels(notice.kind, notice.event or "none").inc()
-    codes = ", ".join(notice.codes) or "none"
-    LOG.warning(
-        "webhook of %s: %s %s, number %s, codes %s; see the provider's console",
-        provider,
-        notice.kind,
-        notice.event,
-        notice.number_id or "none",
-        codes,
-    )
-    reason = f"reported by the provider: {codes}"
-    apply(connection, provider, notice.codes, reason, notice.number_id, "")
+def _stop_campaigns(
+    connection: Connection,
+    failure: Failure,
+    action: HoldTemplate | FailCampaign | FailMessage,
+    code: str,
+    limits: Limits,
+) -> None:
+    given: Mapping[str, object] = {"campaign_id": failure.campaign_id, "reason": failure.reason}
+    match action:
+        case HoldTemplate():
+            connection.execute(QUERIES["stop_template_of_campaign"], given)
+        case FailCampaign():
+            stop = {"scopes": [f"campaign:{failure.campaign_id}"], "reasons": [failure.reason]}
+            connection.execute(statement("stop_scopes"), stop)
+        case FailMessage():
+            most = limits.rejected_alike_max
+            reason = f"{most} recipients in a row were rejected alike, the last with: {failure.reason}"
+            counted = {"contact_id": failure.contact_id, "code": code, "recipients_max": most}
+            connection.execute(statement("count_rejection"), {**given, **counted})
+            connection.execute(statement("stop_rejected_campaign"), {**given, **counted, "reason": reason})

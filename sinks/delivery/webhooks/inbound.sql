@@ -115,7 +115,9 @@ WHERE e.event_id = ANY (%(event_ids)s::uuid[]) AND NOT e.resolved
   );
 
 -- count_unresolved --
-SELECT coalesce(consent, '') AS consent, count(*) AS events FROM inbound_events WHERE NOT resolved GROUP BY consent;
+SELECT coalesce(consent, '') AS consent, count(*) AS events
+FROM (SELECT consent FROM inbound_events WHERE NOT resolved LIMIT %(most)s) AS unresolved
+GROUP BY consent;
 
 -- list_events --
 -- Newest first. The text is not among the columns: it is personal.
@@ -150,4 +152,5 @@ SELECT max(e.at) + interval '24 hours' AS until
 FROM same_person(%(tenant)s, %(contact)s) AS p (contact_id)
 JOIN inbound_people AS i ON i.tenant_id = %(tenant)s AND i.person = p.contact_id
 JOIN inbound_events AS e ON e.event_id = i.event_id
-WHERE e.number_id = %(number)s AND e.kind NOT IN ('preference', 'user_changed_number', 'user_changed_user_id');
+WHERE e.number_id = %(number)s
+  AND e.kind NOT IN ('preference', 'system', 'user_changed_number', 'user_changed_user_id', 'customer_identity_changed');

@@ -11,6 +11,7 @@ from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
 
 DELETE_BATCH_MAX = 5_000
+COUNTED_MAX = 100_000  # the metric shows at most so many
 CONSENTS = ("stop", "resume", "perhaps", "")
 
 
@@ -40,7 +41,14 @@ def enforce(connection: Connection, days: int, unresolved_days: int) -> None:
         deleted = max(0, connection.execute(QUERIES["delete_old"], given).rowcount)
         metrics.INBOUND_DELETED.inc(deleted)
     connection.execute(QUERIES["erase_texts"], {"days": days})
-    counts = {row.consent: row.events for row in fetch(connection, QUERIES["count_unresolved"], _Unresolved)}
+
+
+def show_unresolved(connection: Connection) -> None:
+    """How many lead to nobody, in the metric."""
+    counts = {
+        row.consent: row.events
+        for row in fetch(connection, QUERIES["count_unresolved"], _Unresolved, {"most": COUNTED_MAX})
+    }
     for consent in CONSENTS:
         metrics.INBOUND_UNRESOLVED.labels(consent or "none").set(counts.get(consent, 0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,9 @@ from schemas.records import ProviderWebhook
 from sinks import providers
 from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
 from sinks.delivery.state import DeliveryState
-from sinks.delivery.webhooks import consequences, inbound, recipients
+from sinks.delivery.webhooks import consequences, failures, inbound, recipients
+from sinks.delivery.webhooks.failures import LIMITS, Again, Limits
+from sinks.delivery.webhooks.notices import Notices
 from sinks.delivery.webhooks.status_merge import PROOFS, RANKS, Becomes, Waits, merge
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
@@ -29,6 +31,8 @@ from sinks.webhook import NotAWebhook, Status, Webhook
 QUERIES = load_queries(Path(__file__).with_name("statuses.sql"))
 WAITING_BATCH_MAX = 500
 KEPT_WAITING = timedelta(days=8)  # the provider repeats a webhook for up to seven
+
+_IN_CALL = (DeliveryState.CALLING, DeliveryState.AMBIGUOUS)
 
 Key = tuple[date, str, str]
 """Of a delivery: campaign month, campaign, contact."""
@@ -55,8 +59,10 @@ class ProviderStatuses:
 
     name = "provider_statuses"
 
-    def __init__(self, contact_key: bytes) -> None:
+    def __init__(self, contact_key: bytes, limits: Limits = LIMITS) -> None:
         self._contact_key = contact_key
+        self._limits = limits
+        self._notices = Notices(limits)
 
     def prepare(self, connection: Connection) -> None:
         """Needs nothing."""
@@ -68,38 +74,49 @@ class ProviderStatuses:
         webhooks = [arrival.event for arrival in arrivals]
         seen = [(webhook.provider, status) for webhook in webhooks for status in webhook.statuses]
         new = max(0, connection.execute(QUERIES["insert_statuses"], _columns(seen)).rowcount) if seen else 0
-        judged = merge_messages(connection, [status.message_id for _, status in seen])
+        judged = merge_messages(connection, [status.message_id for _, status in seen], self._limits)
         recipients.learn(connection, seen, contacts_of(judged), self._contact_key)
         events = [(webhook.provider, each) for webhook in webhooks for each in webhook.inbound]
         report = inbound.store(connection, events, self._contact_key)
-        for webhook in webhooks:
-            for notice in webhook.notices:
-                consequences.heed(connection, webhook.provider, notice)
+        self._notices.take(connection, webhooks)
         metrics.OPT_OUTS.inc(report.decided)
         metrics.WEBHOOKS_ODD.inc(sum(webhook.odd for webhook in webhooks))
         return WriteReport(new + report.decided, len(seen) - new)
 
 
-def merge_waiting(connection: Connection, within: timedelta = KEPT_WAITING) -> int:
+class Waiting:
+    """The statuses that came early, under the topology's limits: what `Maintenance` calls now and then."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def merge_waiting(self, connection: Connection, within: timedelta = KEPT_WAITING) -> int:
+        return merge_waiting(connection, within, self._limits)
+
+    def count_waiting(self, connection: Connection) -> int:
+        return count_waiting(connection)
+
+
+def merge_waiting(connection: Connection, within: timedelta = KEPT_WAITING, limits: Limits = LIMITS) -> int:
     """Merges statuses that came before their delivery's own result; returns how many are done with.
 
     Looks at those that the provider has told of `within` that time, at most `WAITING_BATCH_MAX` messages. One
     transaction of its own. Call it now and then, from any number of processes.
     """
     with connection.transaction():
-        limits = {"within": within, "limit": WAITING_BATCH_MAX}
-        rows = connection.execute(QUERIES["list_waiting_messages"], limits, prepare=False)
-        judged = merge_messages(connection, [str(message_id) for (message_id,) in rows])
+        asked = {"within": within, "limit": WAITING_BATCH_MAX}
+        rows = connection.execute(QUERIES["list_waiting_messages"], asked, prepare=False)
+        judged = merge_messages(connection, [str(message_id) for (message_id,) in rows], limits)
         return sum(len(each.done) for each in judged)
 
 
 def count_waiting(connection: Connection) -> int:
     """Statuses whose delivery is not known, or cannot be judged, yet; those of other senders stay so."""
-    (row,) = fetch(connection, QUERIES["count_waiting"], _Waiting, [KEPT_WAITING])
+    (row,) = fetch(connection, QUERIES["count_waiting"], _Count, [KEPT_WAITING])
     return row.waiting
 
 
-class _Waiting(NamedTuple):
+class _Count(NamedTuple):
     waiting: int
 
 
@@ -127,9 +144,12 @@ class Held(NamedTuple):
     state: str
     attempt_id: str | None
     provider_message_id: str | None
+    attempts: int
 
 
-def merge_messages(connection: Connection, message_ids: Sequence[str]) -> list[Judged]:
+def merge_messages(
+    connection: Connection, message_ids: Sequence[str], limits: Limits = LIMITS
+) -> list[Judged]:
     """Merges the stored statuses of these messages that are not merged yet. Commits nothing.
 
     Each change of a delivery puts its event into the outbox, in the same transaction.
@@ -152,8 +172,11 @@ def merge_messages(connection: Connection, message_ids: Sequence[str]) -> list[J
             "contacts": [contact for _, _, contact in keys],
         },
     )
-    judged = [judge(row, by_delivery[_key(row)]) for row in held]
-    _write(connection, judged)
+    failed = _reported_as_failed(
+        connection, [(row, found) for row in held for found in by_delivery[_key(row)]]
+    )
+    judged = [judge(row, by_delivery[_key(row)], failed, limits) for row in held]
+    _write(connection, judged, limits)
     return judged
 
 
@@ -167,6 +190,24 @@ def contacts_of(judged: Iterable[Judged]) -> Mapping[recipients.Told, set[recipi
     return contacts
 
 
+def _reported_as_failed(connection: Connection, told: Iterable[tuple[Held, Found]]) -> Collection[str]:
+    """Of the messages that a status `sent` is about, those that failed before it came, and were given up.
+
+    Asked only where that can be: of a delivery that waits again, or is in a later attempt.
+    """
+    doubtful = {
+        (found.provider, found.message_id)
+        for row, found in told
+        if found.status == DeliveryState.SENT
+        and (found.attempt_id != row.attempt_id or row.state not in _IN_CALL)
+        and row.state not in RANKS
+    }
+    if not doubtful:
+        return ()
+    asked = {"providers": [one for one, _ in doubtful], "message_ids": [one for _, one in doubtful]}
+    return {str(message_id) for (message_id,) in connection.execute(QUERIES["list_failed_messages"], asked)}
+
+
 class Judged(msgspec.Struct, frozen=True):
     """What a delivery's statuses come to: those that are `done` with, and what is to be written."""
 
@@ -176,15 +217,24 @@ class Judged(msgspec.Struct, frozen=True):
     state: str | None  # None leaves the delivery as it is
     by: Found | None  # the status that decided
     proof: Found | None  # that the message left
+    again: Again | None = None  # it failed, and the delivery waits for another attempt
 
 
-def judge(held: Held, statuses: Sequence[Found]) -> Judged:
-    """Pure. Those that must wait are in none of the result's fields."""
+def judge(
+    held: Held, statuses: Sequence[Found], failed: Collection[str] = (), limits: Limits = LIMITS
+) -> Judged:
+    """Pure. Those that must wait are in none of the result's fields.
+
+    `failed`: messages that are reported as failed already; that they were sent before says nothing any more.
+    """
     state, by, proof = held.state, None, None
     done: list[Found] = []
     for found in sorted(statuses, key=lambda each: RANKS.get(each.status, 0)):
         of_last = held.attempt_id is not None and found.attempt_id == held.attempt_id
         of_last = of_last or (found.attempt_id is None and found.message_id == held.provider_message_id)
+        if found.status == DeliveryState.SENT and found.message_id in failed:
+            done.append(found)
+            continue
         match merge(state, found.status, of_last_attempt=of_last):
             case Waits():
                 continue
@@ -192,21 +242,37 @@ def judge(held: Held, statuses: Sequence[Found]) -> Judged:
                 state, by = after, found
         proof = found if found.status in PROOFS else proof
         done.append(found)
-    return Judged(held, statuses, done, None if by is None else state, by, proof)
+    if by is None:
+        return Judged(held, statuses, done, None, by, proof)
+    if state == DeliveryState.FAILED:
+        action = failures.action_of(by.provider, _codes(by))
+        if (wait := failures.again(action, held.attempts, limits)) is not None:
+            # That it was sent is no proof any more.
+            return Judged(held, statuses, done, DeliveryState.WAITING, by, None, wait)
+    return Judged(held, statuses, done, state, by, proof)
 
 
-def _write(connection: Connection, judged: Sequence[Judged]) -> None:
-    changes = {_key(each.held): (each.state, each.by) for each in judged if each.by is not None}
+def _write(connection: Connection, judged: Sequence[Judged], limits: Limits) -> None:
+    changes = {_key(each.held): each for each in judged if each.by is not None}
     if changes:
         settled = _settle(connection, changes)
         enqueue_all(connection, EVENTS_ROLE, map(event_of, settled))
         for row in settled:
-            state, by = changes[_key(row)]
-            metrics.STATUSES_MERGED.labels(state).inc()
+            by = changes[_key(row)].by
+            assert by is not None
+            metrics.STATUSES_MERGED.labels(by.status).inc()
             if by.status == DeliveryState.FAILED:
-                codes = [str(error.get("code")) for error in by.errors or []]
-                number_id, campaign_id = row.number_id or "", row.campaign_id
-                consequences.apply(connection, by.provider, codes, _reason(by), number_id, campaign_id)
+                failure = consequences.Failure(
+                    by.provider,
+                    tuple(_codes(by)),
+                    _reason(by),
+                    by.at_ms,
+                    row.number_id or "",
+                    row.campaign_id,
+                    row.contact_id,
+                )
+                consequences.apply(connection, failure, limits)
+        _take_back(connection, [each for each in changes.values() if each.again is not None])
     opt_outs = [
         inbound.Decision(each.held.tenant_id, each.held.contact_id, _reason(found), found.at_ms, False)
         for each in judged
@@ -234,8 +300,24 @@ def _write(connection: Connection, judged: Sequence[Judged]) -> None:
         )
 
 
-def _settle(connection: Connection, changes: Mapping[Key, tuple[str | None, Found]]) -> list[DeliveryChange]:
-    found = changes.values()
+def _take_back(connection: Connection, judged: Sequence[Judged]) -> None:
+    told = [
+        (each.by.attempt_id or each.held.attempt_id, each.by, each.again)
+        for each in judged
+        if each.by is not None and each.again is not None
+    ]
+    if told:
+        columns = {
+            "attempt_ids": [attempt_id for attempt_id, _, _ in told],
+            "codes": [next(iter(_codes(by)), None) for _, by, _ in told],
+            "actions": [wait.action for _, _, wait in told],
+            "details": [_reason(by) for _, by, _ in told],
+        }
+        connection.execute(QUERIES["take_back_attempts"], columns)
+
+
+def _settle(connection: Connection, changes: Mapping[Key, Judged]) -> list[DeliveryChange]:
+    found = [(each, each.by) for each in changes.values() if each.by is not None]
     return fetch(
         connection,
         QUERIES["settle_deliveries"],
@@ -244,9 +326,14 @@ def _settle(connection: Connection, changes: Mapping[Key, tuple[str | None, Foun
             "months": [month for month, _, _ in changes],
             "campaigns": [campaign for _, campaign, _ in changes],
             "contacts": [contact for _, _, contact in changes],
-            "states": [state for state, _ in found],
-            "reasons": [_reason(by) if state == DeliveryState.FAILED else "" for state, by in found],
+            "states": [each.state for each, _ in found],
+            "reasons": [_reason(by) if by.status == DeliveryState.FAILED else "" for _, by in found],
             "message_ids": [by.message_id for _, by in found],
+            "due_at_ms": [
+                None if each.again is None else by.at_ms + int(each.again.after_s * 1000)
+                for each, by in found
+            ],
+            "uncounted": [int(each.again is not None and not each.again.counted) for each, _ in found],
         },
     )
 
@@ -258,6 +345,10 @@ def _key(row: Found | Held | DeliveryChange) -> Key:
 def _is_opt_out(found: Found) -> bool:
     source = providers.webhooks_of(found.provider)
     return any(source.is_opt_out(str(error.get("code"))) for error in found.errors or [])
+
+
+def _codes(found: Found) -> list[str]:
+    return [str(error.get("code")) for error in found.errors or []]
 
 
 def _reason(found: Found) -> str:

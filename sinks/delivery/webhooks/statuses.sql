@@ -107,27 +107,38 @@ SELECT count(*) AS waiting FROM provider_statuses WHERE NOT merged AND at > now(
 -- lock_deliveries --
 -- In the order of the key, as the sender does.
 SELECT
-    d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.state, d.attempt_id::text, d.provider_message_id
+    d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.state, d.attempt_id::text, d.provider_message_id,
+    d.attempts
 FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[])
     AS wanted (campaign_month, campaign_id, contact_id)
 JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
 ORDER BY d.campaign_month, d.campaign_id, d.contact_id
 FOR UPDATE OF d;
 
+-- list_failed_messages --
+-- Of these messages, the ones that the provider has reported as failed, and that were merged. By their key.
+SELECT s.provider_message_id
+FROM unnest(%(providers)s::text[], %(message_ids)s::text[]) AS asked (provider, message_id)
+JOIN provider_statuses AS s
+  ON s.provider = asked.provider AND s.provider_message_id = asked.message_id AND s.status = 'failed'
+WHERE s.merged;
+
 -- settle_deliveries --
--- The lease ends with it: a sender that still holds the row finds it gone.
+-- The lease ends with it: a sender that still holds the row finds it gone. `due_at_ms`: of one that waits again.
 UPDATE deliveries AS d
 SET state = settled.state,
     reason = settled.reason,
     provider_message_id = coalesce(d.provider_message_id, settled.message_id),
+    due_at = coalesce(to_timestamp(settled.due_at_ms / 1000.0), d.due_at),
+    attempts = d.attempts - settled.uncounted,
     lease_token = NULL,
     leased_until = NULL,
     sequence = d.sequence + 1,
     updated_at = clock_timestamp()
 FROM unnest(
     %(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(states)s::text[], %(reasons)s::text[],
-    %(message_ids)s::text[]
-) AS settled (campaign_month, campaign_id, contact_id, state, reason, message_id)
+    %(message_ids)s::text[], %(due_at_ms)s::bigint[], %(uncounted)s::integer[]
+) AS settled (campaign_month, campaign_id, contact_id, state, reason, message_id, due_at_ms, uncounted)
 WHERE d.campaign_month = settled.campaign_month
     AND d.campaign_id = settled.campaign_id
     AND d.contact_id = settled.contact_id
@@ -153,6 +164,14 @@ FROM (
     ) AS unclear
 ) AS proven
 WHERE a.attempt_id = proven.attempt_id AND a.outcome <> 'sent';
+
+-- take_back_attempts --
+-- The provider took the message and then reported that nobody gets it: certainly not sent, and the delivery waits again.
+UPDATE delivery_attempts AS a
+SET outcome = 'taken_back', provider_code = told.code, action = told.action, detail = told.detail
+FROM unnest(%(attempt_ids)s::uuid[], %(codes)s::text[], %(actions)s::text[], %(details)s::text[])
+    AS told (attempt_id, code, action, detail)
+WHERE a.attempt_id = told.attempt_id;
 
 -- mark_merged --
 UPDATE provider_statuses AS s

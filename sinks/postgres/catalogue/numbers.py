@@ -52,7 +52,8 @@ class UnknownNumber(Rejection):
 
 class Number(NamedTuple):
     """`leased`: a sender process holds it now. `stopped`: a stop of this number's own is in force.
-    `paused_until`: the end of a limit of the provider; None where there is none.
+    `paused_until`: the end of a limit of the provider; None where there is none. `provider_limit`: what the
+    provider reported last about the number's limit and quality.
     """
 
     number_id: str
@@ -68,6 +69,8 @@ class Number(NamedTuple):
     leased: bool
     paused_until: datetime | None
     created_at: datetime
+    account_id: str | None
+    provider_limit: str | None
 
 
 def save_number(connection: Connection, draft: NumberDraft) -> bool:

@@ -20,7 +20,8 @@ SELECT n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.message
        n.messages_per_minute, n.state, n.reason,
        EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'number:' || n.number_id) AS stopped,
        coalesce(n.leased_until > clock_timestamp(), false) AS leased,
-       CASE WHEN n.paused_until > clock_timestamp() THEN n.paused_until END AS paused_until, n.created_at
+       CASE WHEN n.paused_until > clock_timestamp() THEN n.paused_until END AS paused_until, n.created_at,
+       n.account_id, n.provider_limit
 FROM sender_numbers AS n
 WHERE n.number_id > %(after)s AND (%(tenant)s::text IS NULL OR n.tenant_id = %(tenant)s)
 ORDER BY n.number_id

@@ -55,6 +55,7 @@ RULES: Mapping[str, Rule] = {
     "outbox": Bounded("a row is deleted once it is published"),
     "outbox_positions": Bounded("a row for each partition of a topic"),
     "outcomes": Deleted("retention.archive_days", "the completion's day; a whole partition"),
+    "provider_notices": Deleted("postgres.audit_log_days", "the arrival"),
     "provider_statuses": Deleted("retention.provider_status_days", "the provider's time of the status"),
     "quizzes": Kept("small; made by operators, without personal data"),
     "recovered_attempts": Bounded("deleted at the end of a recovery"),

@@ -266,6 +266,23 @@ CREATE TABLE public.outcomes (
 )
 PARTITION BY RANGE (day);
 
+CREATE TABLE public.provider_notices (
+    notice_id uuid NOT NULL,
+    provider text NOT NULL,
+    kind text NOT NULL,
+    event text NOT NULL,
+    account_id text NOT NULL,
+    number_id text NOT NULL,
+    phone text NOT NULL,
+    template text NOT NULL,
+    language text NOT NULL,
+    detail text NOT NULL,
+    effect text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    outcome text DEFAULT ''::text NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE public.provider_statuses (
     provider text NOT NULL,
     provider_message_id text NOT NULL,
@@ -338,6 +355,10 @@ CREATE TABLE public.sender_numbers (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     messages_per_minute integer,
     paused_until timestamp with time zone,
+    account_id text,
+    display_phone text,
+    provider_limit text,
+    provider_limit_at timestamp with time zone,
     CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text])))
 );
 
@@ -440,6 +461,9 @@ ALTER TABLE ONLY public.outbox_positions
 ALTER TABLE ONLY public.outcomes
     ADD CONSTRAINT outcomes_pkey PRIMARY KEY (day, completion_id);
 
+ALTER TABLE ONLY public.provider_notices
+    ADD CONSTRAINT provider_notices_pkey PRIMARY KEY (notice_id);
+
 ALTER TABLE ONLY public.provider_statuses
     ADD CONSTRAINT provider_statuses_pkey PRIMARY KEY (provider, provider_message_id, status);
 
@@ -519,6 +543,10 @@ CREATE INDEX inbound_events_perhaps ON public.inbound_events USING btree (receiv
 CREATE INDEX inbound_events_unresolved ON public.inbound_events USING btree (received_at) WHERE (NOT resolved);
 
 CREATE INDEX inbound_people_by_event ON public.inbound_people USING btree (event_id);
+
+CREATE INDEX provider_notices_by_time ON public.provider_notices USING btree (received_at);
+
+CREATE INDEX provider_notices_unresolved ON public.provider_notices USING btree (account_id) WHERE (outcome = 'unresolved'::text);
 
 CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (provider_message_id) WHERE (NOT merged);
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from sinks.actions import Suppress
 from sinks.outcomes import message_id_of, plain, without_personal
 from sinks.webhook import (
+    AccountOfNumber,
     Inbound,
     NotAWebhook,
     Notice,
@@ -23,6 +24,7 @@ from sinks.webhook import (
 )
 from sinks.whatsapp.meta_cloud.codes import action_of
 from sinks.whatsapp.meta_cloud.json_body import code_of, decoded
+from sinks.whatsapp.meta_cloud.notices import account_of, digits, notice_of
 
 IDS_MAX = 8  # of one person in one part
 TEXT_CHARS_MAX = 4_096
@@ -44,31 +46,24 @@ TEXTS = (
     ("image", "caption"),
     ("video", "caption"),
     ("document", "caption"),
+    ("edit", "message", "text", "body"),
+    ("edit", "message", "image", "caption"),
+    ("edit", "message", "video", "caption"),
+    ("edit", "message", "document", "caption"),
 )
 MESSAGE_KINDS = frozenset(
     {
         *{"text", "button", "interactive", "image", "video", "audio", "document", "sticker", "location"},
-        *{"contacts", "reaction", "order", "system", "unsupported", "request_welcome"},
+        *{"contacts", "reaction", "order", "system", "unsupported", "request_welcome", "edit", "revoke"},
+        *{"call_permission_reply", "nfm_reply"},
     }
 )
-MESSAGE_FIELDS = frozenset({"messages", "user_preferences", ""})
-NOTICE_FIELDS = frozenset(
-    {
-        *{"account_alerts", "account_review_update", "account_update", "business_capability_update"},
-        *{"message_template_status_update", "message_template_quality_update", "template_category_update"},
-        *{"phone_number_name_update", "phone_number_quality_update", "security", "flows", "calls"},
-        *{"message_echoes", "smb_message_echoes", "history", "smb_app_state_sync", "business_status_update"},
-    }
-)
-NOTICE_EVENTS = frozenset(
-    {
-        *{"disabled_update", "account_restriction", "account_violation", "account_deleted", "approved"},
-        *{"rejected", "paused", "disabled", "flagged", "unflagged", "reinstated", "pending_deletion"},
-        *{"upgrade", "downgrade", "onboarding", "verified_account"},
-    }
-)
-SYSTEM_KINDS = frozenset({"user_changed_number", "user_changed_user_id"})
-CHANGED_IDS = ("wa_id", "new_wa_id", "user_id", "new_user_id", "customer")
+MESSAGE_FIELDS = frozenset({"messages", "user_preferences", "user_id_update", ""})
+MESSAGE_PARTS = ("statuses", "messages", "user_preferences", "user_id_update")
+SYSTEM_KINDS = frozenset({"user_changed_number", "user_changed_user_id", "customer_identity_changed"})
+CHANGED_IDS = ("wa_id", "new_wa_id", "user_id", "new_user_id", "previous_user_id", "customer")
+CHANGES = ("previous", "current")
+PERMISSIONS = frozenset({"accept", "reject"})
 
 _SIGNATURE_HEADER = b"x-hub-signature-256"
 _SIGNATURE = b"sha256="
@@ -144,13 +139,23 @@ def parse(body: bytes, received_at_ms: int) -> Webhook:
     inbound: list[Inbound] = []
     odd = 0
     notices: list[Notice] = []
-    for field, value in _values(envelope):
+    accounts: dict[AccountOfNumber, None] = {}
+    for field, value, entry in _values(envelope):
         metadata = value.get("metadata")
-        number_id = _text(metadata.get("phone_number_id")) if isinstance(metadata, dict) else ""
+        metadata = metadata if isinstance(metadata, dict) else {}
+        number_id = _text(metadata.get("phone_number_id"))
+        account_id = account_of({}, _text(entry.get("id")))
+        if number_id and account_id:
+            phone = digits(metadata.get("display_phone_number"))
+            accounts[AccountOfNumber(account_id, number_id[:ID_CHARS_MAX], phone)] = None
         contacts = [_ids(part, ("wa_id", "user_id")) for part in _objects(value.get("contacts"))]
-        said = [_objects(value.get(key)) for key in ("statuses", "messages", "user_preferences")]
+        said = [_objects(value.get(key)) for key in MESSAGE_PARTS]
         alone = sum(map(len, said)) == 1
         for part in said[0]:
+            if part.get("type") == "call":  # of a call, not of a message
+                if field in MESSAGE_FIELDS:
+                    notices.append(Notice("calls", at_ms=received_at_ms))
+                continue
             status = _status(part, received_at_ms)
             if status is None:
                 odd += 1
@@ -160,27 +165,37 @@ def parse(body: bytes, received_at_ms: int) -> Webhook:
             inbound.append(_message(part, _Beside(contacts, alone), number_id, received_at_ms))
         for part in said[2]:
             inbound.append(_preference(part, _Beside(contacts, alone), number_id, received_at_ms))
-        if (notice := _notice(field, value, number_id)) is not None:
-            notices.append(notice)
-    return Webhook(SOURCE.provider, tuple(statuses), tuple(inbound), odd, tuple(notices))
+        for part in said[3]:
+            inbound.append(_change_of_id(part, _Beside(contacts, alone), number_id, received_at_ms))
+        if field not in MESSAGE_FIELDS:
+            at_ms = min(_time_ms(entry.get("time"), received_at_ms), received_at_ms)
+            notices.append(notice_of(field, value, account_id, at_ms))
+        notices += _errors(value, number_id, account_id, received_at_ms)
+    return Webhook(SOURCE.provider, tuple(statuses), tuple(inbound), odd, tuple(notices), tuple(accounts))
 
 
-def _values(envelope: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _values(envelope: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     for entry in _objects(envelope["entry"]):
         for change in _objects(entry.get("changes")):
             if isinstance(change.get("value"), dict):
-                yield _text(change.get("field")), change["value"]
+                yield _text(change.get("field")), change["value"], entry
 
 
-def _notice(field: str, value: Mapping[str, Any], number_id: str) -> Notice | None:
-    """Of a change that is of no message, or has errors that are of none."""
+def _errors(
+    value: Mapping[str, Any], number_id: str, account_id: str, received_at_ms: int
+) -> Iterator[Notice]:
+    """Errors that are of no message."""
     errors = map(_error, _objects(value.get("errors"))[:ERRORS_MAX])
-    codes = tuple(error.code for error in errors if error.code)
-    if field in MESSAGE_FIELDS and not codes:
-        return None
-    event = _text(value.get("event")).lower()
-    kind = "errors" if field in MESSAGE_FIELDS else field if field in NOTICE_FIELDS else "other"
-    return Notice(kind, event if event in NOTICE_EVENTS else "", codes, number_id)
+    if codes := tuple(error.code for error in errors if error.code):
+        yield Notice(
+            "errors",
+            codes=codes,
+            number_id=number_id,
+            at_ms=received_at_ms,
+            account_id=account_id,
+            detail=" ".join(codes),
+            stored=True,
+        )
 
 
 def _objects(found: object) -> list[dict[str, Any]]:
@@ -211,6 +226,8 @@ def _error(part: Mapping[str, Any]) -> StatusError:
 
 def _message(message: Mapping[str, Any], beside: _Beside, number_id: str, received_at_ms: int) -> Inbound:
     told = _text(message.get("type"))
+    if told == "interactive" and _inner(message, "interactive", "type") in MESSAGE_KINDS:
+        told = _inner(message, "interactive", "type")
     kind = told if told in MESSAGE_KINDS else "other_message"
     ids = _with_contacts(_ids(message, ("from", "from_user_id")), beside)
     if kind == "system":
@@ -226,8 +243,14 @@ def _message(message: Mapping[str, Any], beside: _Beside, number_id: str, receiv
         min(_time_ms(message.get("timestamp"), received_at_ms), received_at_ms),
         _text(message.get("id"))[:ID_CHARS_MAX],
         tuple(text for text in texts if text),
+        reason=_permission(message) if kind == "call_permission_reply" else "",
         reply_to=message_id_of(_inner(message, "context", "id")) or None,
     )
+
+
+def _permission(message: Mapping[str, Any]) -> str:
+    answer = _inner(message, "interactive", "call_permission_reply", "response")
+    return f"call permission: {answer if answer in PERMISSIONS else 'unknown'}"
 
 
 def _preference(
@@ -244,6 +267,17 @@ def _preference(
         min(_time_ms(preference.get("timestamp"), received_at_ms), received_at_ms),
         choice=choice,
         reason="" if choice is None else f"chose at the provider: {choice} marketing messages",
+    )
+
+
+def _change_of_id(change: Mapping[str, Any], beside: _Beside, number_id: str, received_at_ms: int) -> Inbound:
+    told = (_inner(change, key, which) for key in ("user_id", "parent_user_id") for which in CHANGES)
+    ids = _unique((*_ids(change, ("wa_id",)), *(one.strip()[:ID_CHARS_MAX] for one in told)))
+    return Inbound(
+        _with_contacts(ids, beside),
+        number_id,
+        "user_changed_user_id",
+        min(_time_ms(change.get("timestamp"), received_at_ms), received_at_ms),
     )
 
 

@@ -64,25 +64,32 @@ def test_whatever_happens_a_terminal_state_is_left_by_a_status_or_its_own_late_r
         assert following in DeliveryState
         if state not in OPEN and event not in RESTORING | BY_OPERATORS:
             assert event in STATUSES or (state is AMBIGUOUS and event in OWN_LATE_RESULT)
-        if state in ACCEPTED and event not in RESTORING:
+        if state in ACCEPTED and event not in RESTORING | {Event.STATUS_FAILED_FOR_NOW}:
             assert following in (*ACCEPTED, DeliveryState.FAILED)
         state = following
 
 
 def test_what_the_provider_has_never_becomes_callable_again() -> None:
-    """Nor what is failed, suppressed, cancelled or dead by itself; a restored ledger takes it from Kafka."""
+    """Nor what is failed, suppressed, cancelled or dead by itself; a restored ledger takes it from Kafka.
+
+    But for what the provider itself reports as failed, with a code after which an answer is repeated.
+    """
     reachable = {DeliveryState.FAILED, DeliveryState.SUPPRESSED, DeliveryState.CANCELLED, DeliveryState.DEAD}
     reachable |= set(ACCEPTED)
     while True:
         more = {
             target
             for (source, event), target in TRANSITIONS.items()
-            if source in reachable and event not in RESTORING | BY_OPERATORS
+            if source in reachable and event not in RESTORING | BY_OPERATORS | {Event.STATUS_FAILED_FOR_NOW}
         }
         if more <= reachable:
             break
         reachable |= more
     assert not reachable & {WAITING, LEASED, CALLING, AMBIGUOUS}
+    (again,) = [rule for rule in RULES if rule.event is Event.STATUS_FAILED_FOR_NOW]
+    assert set(again.sources) == {DeliveryState.SENT, AMBIGUOUS}, "never what a person has"
+    (final,) = [rule for rule in RULES if rule.event is Event.STATUS_FAILED]
+    assert again.sources == final.sources
 
 
 def test_an_operator_makes_callable_only_what_no_provider_has() -> None:

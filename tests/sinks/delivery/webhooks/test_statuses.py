@@ -350,37 +350,6 @@ def test_a_body_that_is_no_webhook_is_undecodable(content: bytes) -> None:
         WebhookDecoder().decode(record)
 
 
-@pytest.mark.parametrize(
-    ("code", "number", "stopped"),
-    [
-        (131042, "stopped", []),
-        (131031, "stopped", []),
-        (368, "stopped", []),
-        (131048, "quarantined", []),
-        (190, "paused", []),
-        (132015, "active", ["campaign:welcome"]),
-        (132001, "active", ["campaign:welcome"]),
-        (130429, "active", []),
-        (131026, "active", []),
-    ],
-)
-def test_an_error_by_webhook_has_the_consequence_of_the_answer(
-    corner: Corner, code: int, number: str, stopped: list[str]
-) -> None:
-    delivery(corner, "sent", "wamid.1")
-    corner.rows("UPDATE deliveries SET number_id = '1001' RETURNING 1")
-    corner.rows(
-        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
-        " VALUES ('1001', 'demo', 'meta-cloud', 'http://p', 'TOKEN') RETURNING 1"
-    )
-
-    corner.write(SINK, [webhook(status("failed", errors=[{"code": code, "title": "why"}]))])
-
-    assert state_of(corner) == "failed"
-    assert corner.rows("SELECT state FROM sender_numbers") == [(number,)]
-    assert [scope for (scope,) in corner.rows("SELECT scope FROM sending_stops")] == stopped
-
-
 def test_a_lone_surrogate_in_a_name_costs_neither_the_statuses_nor_a_stop() -> None:
     stop = {"from": "5547989211984", "id": "in.1", "type": "text", "text": {"body": "stop"}}
     content = body(
@@ -396,33 +365,3 @@ def test_a_lone_surrogate_in_a_name_costs_neither_the_statuses_nor_a_stop() -> N
 
     assert [s.status for s in found.statuses] == ["read"]
     assert [event.texts for event in found.inbound] == [("stop",)]
-
-
-def test_errors_of_no_message_hold_the_number(corner: Corner) -> None:
-    corner.rows(
-        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
-        " VALUES ('1001', 'demo', 'meta-cloud', 'http://p', 'TOKEN') RETURNING 1"
-    )
-
-    corner.write(SINK, [webhook(errors=[{"code": "131031", "title": "Account locked"}])])
-
-    assert corner.rows("SELECT state, reason FROM sender_numbers") == [
-        ("stopped", "reported by the provider: 131031")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("field", "event", "kind"),
-    [
-        ("account_update", "ACCOUNT_RESTRICTION", ("account_update", "account_restriction")),
-        ("message_template_status_update", "PAUSED", ("message_template_status_update", "paused")),
-        ("phone_number_quality_update", "FLAGGED", ("phone_number_quality_update", "flagged")),
-        ("something_new", "+5547989211984", ("other", "")),
-    ],
-)
-def test_a_notice_is_counted_by_kind(field: str, event: str, kind: tuple[str, str]) -> None:
-    content = {"entry": [{"id": "1", "changes": [{"field": field, "value": {"event": event}}]}]}
-
-    (notice,) = parse(json.dumps(content).encode(), NOW_MS).notices
-
-    assert (notice.kind, notice.event) == kind

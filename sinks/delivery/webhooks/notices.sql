@@ -1,0 +1,112 @@
+-- insert_notice --
+INSERT INTO provider_notices (notice_id, provider, kind, event, account_id, number_id, phone, template, language, detail,
+                              effect, at)
+VALUES (%(notice_id)s, %(provider)s, %(kind)s, %(event)s, %(account_id)s, %(number_id)s, %(phone)s, %(template)s,
+        %(language)s, %(detail)s, %(effect)s, to_timestamp(%(at_ms)s / 1000.0))
+ON CONFLICT DO NOTHING;
+
+-- set_outcome --
+UPDATE provider_notices SET outcome = %(outcome)s WHERE notice_id = %(notice_id)s;
+
+-- newer_notices --
+-- Notices come in any order: what a newer one of the same account and template says counts.
+SELECT count(*) AS newer
+FROM provider_notices
+WHERE provider = %(provider)s AND kind = %(kind)s AND account_id = %(account_id)s AND template = %(template)s
+  AND language = %(language)s AND effect <> %(effect)s AND at > to_timestamp(%(at_ms)s / 1000.0);
+
+-- unresolved_notices --
+SELECT notice_id::text, provider, kind, event, account_id, number_id, phone, template, language, detail, effect,
+       (extract(epoch FROM at) * 1000)::bigint AS at_ms
+FROM provider_notices
+WHERE outcome = 'unresolved' AND account_id = ANY (%(accounts)s)
+ORDER BY at
+LIMIT %(limit)s;
+
+-- numbers_of_notice --
+SELECT n.number_id
+FROM sender_numbers AS n
+WHERE provider_name(n.provider) = provider_name(%(provider)s)
+  AND ((%(account_id)s <> '' AND n.account_id = %(account_id)s)
+       OR (%(phone)s <> '' AND %(phone)s IN (n.display_phone, n.number_id)))
+ORDER BY n.number_id;
+
+-- hold_numbers --
+WITH locked AS (
+    SELECT n.number_id FROM sender_numbers AS n
+    WHERE n.number_id = ANY (%(numbers)s) AND n.state = 'active'
+    ORDER BY n.number_id
+    FOR UPDATE OF n
+)
+UPDATE sender_numbers AS n SET state = 'stopped', reason = %(reason)s FROM locked AS l WHERE n.number_id = l.number_id;
+
+-- stop_campaigns_of_template --
+-- Of the tenants that send from these numbers; of a shared one, those without a number of their own.
+INSERT INTO sending_stops (scope, reason)
+SELECT 'campaign:' || c.campaign_id, %(reason)s::text
+FROM campaigns AS c
+CROSS JOIN LATERAL (
+    SELECT v.definition -> 'message' ->> 'template' AS template, v.definition -> 'message' ->> 'language' AS language
+    FROM campaign_versions AS v
+    WHERE v.campaign_id = c.campaign_id
+    ORDER BY v.version DESC
+    LIMIT 1
+) AS message
+WHERE c.cancelled_at IS NULL
+  AND message.template = %(template)s
+  AND (%(language)s = '' OR message.language IS NULL OR replace(message.language, '-', '_') = %(language)s)
+  AND EXISTS (
+      SELECT
+      FROM sender_numbers AS n
+      WHERE n.number_id = ANY (%(numbers)s)
+        AND (n.tenant_id = c.tenant_id
+             OR (n.tenant_id = '*'
+                 AND NOT EXISTS (SELECT FROM sender_numbers AS o WHERE o.tenant_id = c.tenant_id)))
+  )
+ON CONFLICT DO NOTHING;
+
+-- set_limits --
+UPDATE sender_numbers AS n
+SET provider_limit = %(limit)s, provider_limit_at = to_timestamp(%(at_ms)s / 1000.0)
+WHERE n.number_id = ANY (%(numbers)s)
+  AND (n.provider_limit_at IS NULL OR n.provider_limit_at < to_timestamp(%(at_ms)s / 1000.0));
+
+-- learn_accounts --
+WITH told AS (
+    SELECT *
+    FROM unnest(%(providers)s::text[], %(accounts)s::text[], %(numbers)s::text[], %(phones)s::text[])
+        AS t (provider, account_id, number_id, phone)
+), locked AS (
+    SELECT n.number_id, t.account_id, coalesce(nullif(t.phone, ''), n.display_phone) AS phone
+    FROM told AS t
+    JOIN sender_numbers AS n ON n.number_id = t.number_id AND provider_name(n.provider) = provider_name(t.provider)
+    WHERE (n.account_id, n.display_phone)
+        IS DISTINCT FROM (t.account_id, coalesce(nullif(t.phone, ''), n.display_phone))
+    ORDER BY n.number_id
+    FOR UPDATE OF n
+)
+UPDATE sender_numbers AS n
+SET account_id = l.account_id, display_phone = l.phone
+FROM locked AS l
+WHERE n.number_id = l.number_id
+RETURNING n.account_id;
+
+-- list_notices --
+-- Newest first.
+SELECT received_at, at, provider, kind, event, account_id, number_id, phone, template, language, detail, outcome
+FROM provider_notices
+WHERE (%(outcome)s::text IS NULL OR outcome = %(outcome)s)
+ORDER BY received_at DESC
+LIMIT %(limit)s;
+
+-- count_unresolved_notices --
+SELECT count(*) AS notices FROM provider_notices WHERE outcome = 'unresolved';
+
+-- delete_old_notices --
+DELETE FROM provider_notices
+WHERE notice_id IN (
+    SELECT notice_id FROM provider_notices
+    WHERE received_at < now() - make_interval(days => %(days)s)
+    ORDER BY received_at
+    LIMIT %(limit)s
+);

@@ -1,0 +1,281 @@
+"""A failure by webhook has the consequence of the same failure in the answer, on a real database."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import uuid
+from typing import Any
+
+import pytest
+
+from sinks.delivery.consequences import RetryPolicy, consequence
+from sinks.delivery.state import DeliveryState
+from sinks.delivery.statements import statement
+from sinks.delivery.webhooks.failures import LIMITS, action_of, again
+from sinks.delivery.webhooks.statuses import ProviderStatuses, merge_waiting
+from sinks.outcomes import Rejected
+from sinks.whatsapp.meta_cloud.codes import action_of as action_of_code
+from sinks.whatsapp.meta_cloud.codes import listed_codes
+from tests.sinks.delivery.test_consequences import call
+from tests.sinks.delivery.webhooks.test_statuses import ATTEMPT, delivery, state_of, status, webhook
+from tests.support.samples import NOW_MS
+from tests.support.sinks import Corner
+
+SINK = ProviderStatuses(b"key of this test")
+DAY_MS = 86_400_000
+SOON_MS = 4_000_000_000_000  # a provider's time of which the pause has not passed
+
+
+def number(corner: Corner, number_id: str = "1001", tenant: str = "demo", credential: str = "TOKEN") -> None:
+    corner.rows(
+        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
+        " VALUES (%s, %s, 'meta-cloud', 'http://p', %s) RETURNING 1",
+        number_id, tenant, credential,
+    )  # fmt: skip
+
+
+def sent(corner: Corner, attempts: int = 1) -> None:
+    """A delivery of the campaign `welcome` that number 1001 sent."""
+    number(corner)
+    delivery(corner, "sent", "wamid.1")
+    corner.rows("UPDATE deliveries SET number_id = '1001', attempts = %s RETURNING 1", attempts)
+    corner.rows("UPDATE delivery_attempts SET outcome = 'sent', provider_message_id = 'wamid.1' RETURNING 1")
+
+
+def failed(code: object, **more: Any) -> Any:
+    return webhook(status("failed", errors=[{"code": code, "title": "why"}], **more))
+
+
+@pytest.mark.parametrize(
+    ("code", "number_state", "stopped", "state"),
+    [
+        (131042, "stopped", [], "waiting"),
+        (131031, "stopped", [], "waiting"),
+        (368, "stopped", [], "waiting"),
+        (131048, "quarantined", [], "waiting"),
+        (190, "paused", [], "waiting"),
+        (132015, "active", ["campaign:welcome"], "waiting"),
+        (132001, "active", ["campaign:welcome"], "failed"),
+        (130429, "active", [], "waiting"),
+        (80007, "active", [], "waiting"),
+        (131056, "active", [], "waiting"),
+        (131049, "active", [], "waiting"),
+        (131057, "active", [], "waiting"),
+        (131026, "active", [], "failed"),
+        (131053, "active", [], "failed"),
+        (131000, "active", [], "failed"),
+        (999999, "active", [], "failed"),
+    ],
+)
+def test_an_error_by_webhook_has_the_consequence_of_the_answer(
+    corner: Corner, code: int, number_state: str, stopped: list[str], state: str
+) -> None:
+    sent(corner)
+
+    corner.write(SINK, [failed(code)])
+
+    assert state_of(corner) == state
+    assert corner.rows("SELECT state FROM sender_numbers") == [(number_state,)]
+    assert [scope for (scope,) in corner.rows("SELECT scope FROM sending_stops")] == stopped
+    assert corner.told()[-1].state == state
+    assert corner.rows("SELECT count(*) FROM provider_statuses WHERE NOT merged") == [(0,)]
+
+
+@pytest.mark.parametrize("code", listed_codes())
+def test_a_listed_code_leaves_the_delivery_as_the_answer_does(code: int) -> None:
+    """Where an answer is ambiguous (5xx) a status is not: it states that nobody got the message."""
+    listed = action_of_code(code, None)
+    if listed is None:
+        assert again(action_of("meta-cloud", [str(code)]), 1, LIMITS) is None
+        return
+    policy = RetryPolicy(LIMITS.attempts_max, base_s=5, max_s=600, jitter_ratio=0)
+    made = call(attempts=1)
+    answered = consequence(made, Rejected(listed, str(code), "why"), policy, random.Random(1))
+
+    reported = again(action_of("meta-cloud", [str(code)]), 1, LIMITS)
+
+    assert (reported is not None) == (answered.state == DeliveryState.WAITING)
+
+
+def test_a_message_that_is_held_back_is_due_a_day_later_and_three_times_at_most(corner: Corner) -> None:
+    sent(corner)
+
+    corner.write(SINK, [failed(131049)])
+
+    assert corner.rows(
+        "SELECT state, reason, attempts, due_at = to_timestamp(%s) FROM deliveries", (NOW_MS + DAY_MS) // 1000
+    ) == [("waiting", "131049 why", 1, True)]
+    assert corner.rows("SELECT outcome, provider_code, action, detail FROM delivery_attempts") == [
+        ("taken_back", "131049", "retry", "131049 why")
+    ]
+    corner.rows("UPDATE deliveries SET state = 'sent', attempts = 3 RETURNING 1")
+    corner.rows("DELETE FROM provider_statuses RETURNING 1")
+    corner.write(SINK, [failed(131049)])
+    assert corner.rows("SELECT state, reason FROM deliveries") == [("failed", "131049 why")]
+
+
+def test_what_holds_the_number_costs_no_attempt(corner: Corner) -> None:
+    sent(corner, attempts=3)
+
+    corner.write(SINK, [failed(131042)])
+
+    assert corner.rows("SELECT state, attempts FROM deliveries") == [("waiting", 2)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["sent", "failed", "sent"])))
+def test_sent_and_failed_in_any_order_come_to_the_same(corner: Corner, order: tuple[str, ...]) -> None:
+    """That it was sent is no proof once it is reported as failed, however late it comes."""
+    sent(corner)
+
+    for name in order:
+        corner.write(SINK, [failed(131049) if name == "failed" else webhook(status("sent"))])
+        merge_waiting(corner.connection)
+
+    assert state_of(corner) == "waiting"
+    assert corner.rows("SELECT outcome FROM delivery_attempts") == [("taken_back",)]
+    assert corner.rows("SELECT count(*) FROM provider_statuses WHERE NOT merged") == [(0,)]
+
+
+@pytest.mark.parametrize("proof", ["delivered", "read"])
+@pytest.mark.parametrize("state", ["waiting", "leased", "calling"])
+def test_a_message_that_arrived_after_all_is_not_sent_again(corner: Corner, proof: str, state: str) -> None:
+    sent(corner)
+    corner.write(SINK, [failed(131049)])
+    corner.rows("UPDATE deliveries SET state = %s RETURNING 1", state)
+
+    corner.write(SINK, [webhook(status(proof))])
+
+    assert state_of(corner) == proof
+    assert corner.rows("SELECT outcome FROM delivery_attempts") == [("sent",)]
+
+
+def test_a_failure_of_an_earlier_attempt_does_not_touch_the_next_one(corner: Corner) -> None:
+    sent(corner)
+    corner.write(SINK, [failed(131049)])
+    second = str(uuid.UUID(int=78))
+    corner.rows(
+        "UPDATE deliveries SET state = 'sent', attempt_id = %s, provider_message_id = 'wamid.2' RETURNING 1",
+        second,
+    )
+    corner.rows(
+        "INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt, provider_message_id)"
+        " SELECT %s, delivery_id, '1001', 2, 'wamid.2' FROM deliveries RETURNING 1",
+        second,
+    )
+
+    corner.write(SINK, [failed(131049), webhook(status("sent"))])
+
+    assert state_of(corner) == "sent"
+    corner.write(SINK, [webhook(status("delivered", second, "wamid.2"))])
+    assert state_of(corner) == "delivered"
+
+
+def test_the_late_result_of_a_call_does_not_undo_what_the_status_said(corner: Corner) -> None:
+    """The call was given up as ambiguous; the provider said that it failed; then its answer is read."""
+    number(corner)
+    delivery(corner, "ambiguous")
+    corner.write(SINK, [failed(131049)])
+    assert state_of(corner) == "waiting"
+
+    finished = {
+        "attempt_ids": [ATTEMPT],
+        "outcomes": ["sent"],
+        "codes": [None],
+        "actions": [None],
+        "details": [""],
+        "message_ids": ["wamid.1"],
+    }
+    corner.connection.execute(statement("finish_attempts"), finished)
+
+    assert corner.rows("SELECT outcome FROM delivery_attempts") == [("taken_back",)]
+
+
+@pytest.mark.parametrize(
+    ("code", "paused"),
+    [(130429, ["1001"]), (80007, ["1001", "1002"]), (4, ["1001", "1002"]), (131056, [])],
+)
+def test_a_limit_by_webhook_pauses_the_number_or_the_account(
+    corner: Corner, code: int, paused: list[str]
+) -> None:
+    sent(corner)
+    number(corner, "1002")
+    number(corner, "1003", credential="ANOTHER")
+    content = status("failed", errors=[{"code": code}], timestamp=str(SOON_MS // 1000))
+
+    corner.write(SINK, [_received_at(content, SOON_MS)])
+
+    found = corner.rows("SELECT number_id FROM sender_numbers WHERE paused_until > now() ORDER BY 1")
+    assert [number_id for (number_id,) in found] == paused
+
+
+def test_a_limit_that_is_past_pauses_nothing(corner: Corner) -> None:
+    sent(corner)
+
+    corner.write(SINK, [failed(130429, timestamp="1700000000")])
+
+    assert corner.rows("SELECT paused_until FROM sender_numbers") == [(None,)]
+
+
+def test_a_limit_of_no_message_pauses_the_number(corner: Corner) -> None:
+    number(corner)
+
+    corner.write(SINK, [_received_at(None, SOON_MS, errors=[{"code": 130429}])])
+
+    assert corner.rows("SELECT paused_until > now(), state FROM sender_numbers") == [(True, "active")]
+
+
+def test_a_template_that_is_paused_stops_every_campaign_that_has_it(corner: Corner) -> None:
+    sent(corner)
+    corner.rows("INSERT INTO tenants (tenant_id, name) VALUES ('demo', 'd'), ('other', 'o') RETURNING 1")
+    for campaign, tenant, template in [
+        ("welcome", "demo", "ola"),
+        ("like-it", "demo", "ola"),
+        ("unlike-it", "demo", "tchau"),
+        ("of-others", "other", "ola"),
+    ]:
+        corner.rows(
+            "INSERT INTO campaigns (campaign_id, tenant_id, month) VALUES (%s, %s, '2026-03-01') RETURNING 1",
+            campaign, tenant,
+        )  # fmt: skip
+        corner.rows(
+            "INSERT INTO campaign_versions (campaign_id, version, definition, effective_at)"
+            " VALUES (%s, 1, %s, now()) RETURNING 1",
+            campaign, json.dumps({"message": {"template": template}}),
+        )  # fmt: skip
+
+    corner.write(SINK, [failed(132015)])
+
+    stops = [scope for (scope,) in corner.rows("SELECT scope FROM sending_stops ORDER BY 1")]
+    assert stops == ["campaign:like-it", "campaign:welcome"]
+
+
+def test_recipients_rejected_alike_by_webhook_stop_the_campaign(corner: Corner) -> None:
+    sent(corner)
+    corner.rows(
+        "INSERT INTO campaign_rejections (campaign_id, code, contact_id)"
+        " SELECT 'welcome', '131053', 'c' || n FROM generate_series(2, 10) AS n RETURNING 1"
+    )
+    assert corner.rows("SELECT scope FROM sending_stops") == []
+
+    corner.write(SINK, [failed(131053)])
+
+    assert corner.rows("SELECT scope FROM sending_stops") == [("campaign:welcome",)]
+
+
+def test_errors_of_no_message_hold_the_number(corner: Corner) -> None:
+    number(corner)
+
+    corner.write(SINK, [webhook(errors=[{"code": "131031", "title": "Account locked"}])])
+
+    assert corner.rows("SELECT state, reason FROM sender_numbers") == [
+        ("stopped", "reported by the provider: 131031")
+    ]
+
+
+def _received_at(one: Any, received_at_ms: int, **value: Any) -> Any:
+    from sinks.whatsapp.meta_cloud.webhook import parse
+    from tests.sinks.delivery.webhooks.test_statuses import body
+
+    return parse(body(statuses=[] if one is None else [one], **value), received_at_ms)
