@@ -30,6 +30,8 @@ _LINK = re.compile(
     rf"|(?<![\w.]){_OCTET}(?:\.{_OCTET}){{3}}(?![\w.])",
     re.IGNORECASE,
 )
+# Without any of these a text has no link: no character up to U+024F is compatible with a dot or a slash.
+_SUSPICIOUS = re.compile("[./\u0250-\U0010ffff]")
 _DOTTED = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2})")
 _ADDRESS = re.compile(r"[\w.!#$%&'*+=?^`|~-]+@[\w-]+(?:\.[\w-]+)+")
 
@@ -37,7 +39,7 @@ _ADDRESS = re.compile(r"[\w.!#$%&'*+=?^`|~-]+@[\w-]+(?:\.[\w-]+)+")
 def in_one_line(text: str) -> str:
     """The text without line breaks, tabs, doubled spaces, controls and characters that reorder it."""
     if text.isprintable():
-        return " ".join(text.split())
+        return " ".join(text.split()) if "  " in text or text[:1] == " " or text[-1:] == " " else text
     return " ".join("".join(c for c in text if not _is_steering(c)).split())
 
 
@@ -52,7 +54,7 @@ def without_links(text: str) -> str:
 
     A dot inside any other word is followed by a space: `J.Silva` becomes `J. Silva`.
     """
-    if text.isascii() and "." not in text and "//" not in text:
+    if _SUSPICIOUS.search(text) is None:
         return text
     lines = (_without_links_in_line(line) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
@@ -69,6 +71,8 @@ def _without_links_in_line(line: str) -> str:
 
 
 def _unlinked(word: str) -> str:
+    if _SUSPICIOUS.search(word.rstrip(".")) is None:
+        return word
     plain = _as_compared(word)
     if _LINK.search(plain):
         return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -45,7 +45,7 @@ TEMPLATE_NAME = re.compile(r"[a-z0-9_]+\Z")
 LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Za-z]{2,4})?\Z")
 ANSWER_SOURCE = "answers."
 SOURCES = frozenset({"contact.name", "contact.email", "score", "quiz.title"})
-CONTACT_SOURCES = frozenset({"contact.name", "contact.email"})
+TENANT_SOURCES = frozenset({"score", "quiz.title"})  # the others are what a contact typed
 
 # Why a contact's value is not sent as it was given: labels of a metric.
 LINK_REMOVED = "link removed"
@@ -122,14 +122,14 @@ def render(
     rendered: the provider's check rejects it, and the campaign stops after several.
     """
     changes: set[str] = set()
-    values: dict[str, _Filled] = {}
+    values: dict[str, str] = {}
     for variable in message.variables:
-        filled = _filled(variable, variables, personal, changes)
-        if filled is None:
+        value = _value(variable, variables, personal, changes)
+        if value is None:
             return NotRenderable(
                 f'variable "{variable.name}" ({variable.source}) has no value and no fallback'
             )
-        values[variable.name] = filled
+        values[variable.name] = value
     if message.kind == "template":
         return _render_template(message, values, sizes, changes)
     return _render_text(message, values, sizes, changes)
@@ -197,7 +197,7 @@ def _check_variable(variable: Variable, quiz: Quiz | None) -> list[str]:
         problems.append(f'variable "{variable.name}": quiz {quiz.quiz_id} has no question "{question_id}"')
     if variable.chars_max is not None and not 1 <= variable.chars_max <= TEXT_CHARS_MAX:
         problems.append(f'variable "{variable.name}": chars_max must lie between 1 and {TEXT_CHARS_MAX}')
-    if not _is_free_text(variable.source) and (
+    if variable.source in TENANT_SOURCES and (
         variable.links_allowed or variable.line_breaks_allowed or variable.chars_max is not None
     ):
         problems.append(
@@ -274,34 +274,24 @@ def _may_be_missing(source: str, quiz: Quiz | None) -> bool:
     return True
 
 
-def _is_free_text(source: str) -> bool:
-    return source in CONTACT_SOURCES or source.startswith(ANSWER_SOURCE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Filled:
-    """A variable's value, and what may replace it (None: nothing, or it is the fallback already)."""
-
-    value: str
-    spare: str | None = None
-
-
-def _filled(
+def _value(
     variable: Variable, variables: Mapping[str, str], personal: Personal, changes: set[str]
-) -> _Filled | None:
-    match variable.source:
-        case "contact.name":
-            given = personal.name
-        case "contact.email":
-            given = personal.email
-        case _:
-            given = variables.get(variable.name)
-    if given is not None and _is_free_text(variable.source):
+) -> str | None:
+    source = variable.source
+    if source == "contact.name":
+        given = personal.name
+    elif source == "contact.email":
+        given = personal.email
+    else:
+        given = variables.get(variable.name)
+    if given is not None and source not in TENANT_SOURCES:
         given = _as_allowed(given, variable, changes)
-    fallback = None if variable.fallback is None else _usable(variable.fallback)
-    if given is not None and (value := _usable(given)) is not None:
-        return _Filled(value, fallback)
-    return None if fallback is None else _Filled(fallback)
+    usable = None if given is None else _usable(given)
+    return _spare(variable) if usable is None else usable
+
+
+def _spare(variable: Variable) -> str | None:
+    return None if variable.fallback is None else _usable(variable.fallback)
 
 
 def _as_allowed(given: str, variable: Variable, changes: set[str]) -> str | None:
@@ -330,19 +320,18 @@ def _encodes(text: str) -> bool:
 
 
 def _render_template(
-    message: Message, values: Mapping[str, _Filled], sizes: Sizes, changes: set[str]
+    message: Message, values: Mapping[str, str], sizes: Sizes, changes: set[str]
 ) -> Rendered | NotRenderable:
     if not message.template:
         return NotRenderable("the template has no name")
     most = sizes.parameter_chars_max
     parameters = []
     for variable in message.variables:
-        filled = values[variable.name]
         # The provider rejects line breaks, tabs and more than four spaces in a row inside a parameter.
-        parameter = " ".join(filled.value.split())
-        if len(parameter) > most and filled.spare is not None:
+        parameter = " ".join(values[variable.name].split())
+        if len(parameter) > most and (spare := _spare(variable)) is not None:
             changes.add(TOO_LONG)
-            parameter = " ".join(filled.spare.split())
+            parameter = " ".join(spare.split())
         if len(parameter) > max(most, SIZES.parameter_chars_max):
             return NotRenderable(f"a template parameter is longer than {most} characters")
         parameters.append(parameter)
@@ -351,12 +340,12 @@ def _render_template(
         template=message.template,
         language=message.language,
         parameters=tuple(parameters),
-        changes=tuple(sorted(changes)),
+        changes=tuple(sorted(changes)) if changes else (),
     )
 
 
 def _render_text(
-    message: Message, values: Mapping[str, _Filled], sizes: Sizes, changes: set[str]
+    message: Message, values: dict[str, str], sizes: Sizes, changes: set[str]
 ) -> Rendered | NotRenderable:
     if message.kind == "image" and not message.image_url:
         return NotRenderable("the image has no address")
@@ -364,18 +353,16 @@ def _render_text(
         if message.kind == "image":
             return Rendered("image", image_url=message.image_url)
         return NotRenderable("the text is empty")
-    places = PLACE.findall(message.text)
-    unknown = sorted({place for place in places if place not in values})
+    unknown = sorted({place for place in PLACE.findall(message.text) if place not in values})
     if unknown:
         return NotRenderable(f"{{{unknown[0]}}} has no variable of that name")
     most = sizes.text_max(message.kind)
-    shown = {name: filled.value for name, filled in values.items()}
-    text = _fill(message.text, shown)
+    text = _fill(message.text, values)
     if len(text) > most:
-        for name in _by_saving(values, places):
-            shown[name] = values[name].spare or ""
+        for name, spare in _by_saving(message, values):
+            values[name] = spare
             changes.add(TOO_LONG)
-            text = _fill(message.text, shown)
+            text = _fill(message.text, values)
             if len(text) <= most:
                 break
     if is_blank(text):
@@ -388,19 +375,21 @@ def _render_text(
         message.kind,
         text=text,
         image_url=message.image_url if message.kind == "image" else None,
-        changes=tuple(sorted(changes)),
+        changes=tuple(sorted(changes)) if changes else (),
     )
 
 
-def _fill(text: str, shown: Mapping[str, str]) -> str:
-    return PLACE.sub(lambda place: shown[place[1]], text).strip()
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    return PLACE.sub(lambda place: values[place[1]], text).strip()
 
 
-def _by_saving(values: Mapping[str, _Filled], places: Sequence[str]) -> list[str]:
-    """The variables whose fallback makes the text shorter, by how much, the most first."""
-    saved = {
-        name: (len(filled.value) - len(filled.spare)) * places.count(name)
-        for name, filled in values.items()
-        if filled.spare is not None
-    }
-    return sorted((name for name in saved if saved[name] > 0), key=lambda name: -saved[name])
+def _by_saving(message: Message, values: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables that a fallback makes shorter, each with it; the one that saves the most comes first."""
+    places = PLACE.findall(message.text or "")
+    found = []
+    for variable in message.variables:
+        spare = _spare(variable)
+        if spare is not None and len(spare) < len(values[variable.name]):
+            saved = (len(values[variable.name]) - len(spare)) * places.count(variable.name)
+            found.append((saved, variable.name, spare))
+    return [(name, spare) for _, name, spare in sorted(found, reverse=True)]

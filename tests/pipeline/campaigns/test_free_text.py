@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -86,6 +87,13 @@ def test_a_dot_inside_a_word_is_separated_so_that_no_application_makes_a_link_of
 ) -> None:
     assert without_links(text) == shown
     assert without_links(shown) == shown
+
+
+def test_no_latin_letter_hides_a_dot_or_a_slash() -> None:
+    """Texts of these characters alone are not searched for links."""
+    for character in map(chr, range(0x250)):
+        hidden = set(unicodedata.normalize("NFKC", character)) & set("./")
+        assert not hidden or character in "./"
 
 
 def test_line_breaks_and_what_reorders_text_are_removed() -> None:
