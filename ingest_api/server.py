@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -22,6 +23,8 @@ from ingest_api.http.metrics import BREAKER_STATE, IN_FLIGHT
 from ingest_api.http.sockets import listening
 from ingest_api.kafka.client import make_producer
 from ingest_api.kafka.producer import Publisher
+from ingest_api.limits.connections import Connections, descriptors
+from ingest_api.limits.sources import Sources
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
 from ingest_api.reference.loader import ReferenceData
@@ -52,7 +55,8 @@ def main(settings: Settings) -> int | None:
     topology = load(settings.topology_file, settings.topic_namespace)
     address = urlsplit(settings.edge_url)
     sockets = listening(address.hostname, address.port or 80, BACKLOG)
-    server = make_server(make_app(settings, topology))
+    connections = Connections(topology.edge.connections, sources_of(settings, topology), descriptors())
+    server = make_server(make_app(settings, topology), connections)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn installs its handler only when it runs and raises the signal again when it has stopped; this
         # handler covers the time before, and keeps the exit code 0.
@@ -61,12 +65,16 @@ def main(settings: Settings) -> int | None:
     return 0 if server.started else 1
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
+def sources_of(settings: Settings, topology: Topology) -> Sources:
+    return Sources(topology.edge.sources, settings.contact_key)
+
+
+def make_server(app: ASGIApp, connections: Connections) -> uvicorn.Server:
     """Return a server that is not running yet; it is run on `listening` sockets."""
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedHead,
+        http=cast(Any, partial(BoundedHead, connections)),
         ws="none",
         lifespan="on",
         access_log=False,

@@ -7,6 +7,8 @@ the body. It also wakes the handler for each part of a body, so that slow bodies
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+from typing import Any, Protocol
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -28,15 +30,29 @@ HEAD_BYTES_MAX = 16_384
 HEADERS_MAX = 64
 # From the connection, or the first part of a later head, to the end of the head; also for dropping a body.
 HEAD_TIMEOUT_S = 10.0
+FIRST_HEAD_S = 1.0  # for so long a new connection is not idle though it has sent nothing
+RETRY_AFTER_S = 5.0  # of a connection that is rejected
 
-_CORS = b"".join(b"%b: %b\r\n" % header for header in ANY_ORIGIN)
+
+class Limits(Protocol):
+    """Limits on open connections: see `ingest_api.limits.connections`."""
+
+    def opened(self, host: str, connection: Any, connections: Collection[Any]) -> Kind | None: ...
+    def closed(self, host: str, connection: Any) -> None: ...
 
 
 class BoundedHead(HttpToolsProtocol):
     """Closes a connection that exceeds a limit, after sending a problem if an answer is still possible."""
 
+    def __init__(self, limits: Limits, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._host = self.client[0] if self.client else ""
+        self._began = False
+        self._opened_s = self.loop.time()
         self._in_head = True
         self._in_body = False
         self._unfinished_bytes = 0
@@ -44,10 +60,25 @@ class BoundedHead(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._again = b""
         self._set_deadline(HEAD_TIMEOUT_S)
+        problem = self._limits.opened(self._host, self, self.connections)
+        if problem is not None:
+            self._close_with(problem)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
+        self._limits.closed(self._host, self)
         super().connection_lost(exc)
+
+    @property
+    def is_idle(self) -> bool:
+        if self.transport.is_closing():
+            return False
+        if not self._began:
+            return self.loop.time() - self._opened_s > FIRST_HEAD_S
+        return self.cycle.response_complete
+
+    def close(self) -> None:
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -105,7 +136,7 @@ class BoundedHead(HttpToolsProtocol):
             if not self._again:
                 self._reject(NOT_HTTP)
         else:
-            self._in_body = True
+            self._in_body = self._began = True
             super().on_headers_complete()
 
     def _is_chunked(self) -> bool:
@@ -179,9 +210,13 @@ class BoundedHead(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         HEADS_REJECTED.labels(kind.slug).inc()
-        reply = Problem(kind, kind.advice).reply()
+        self._close_with(kind)
+
+    def _close_with(self, kind: Kind) -> None:
+        reply = Problem(kind, kind.advice, retry_after_s=RETRY_AFTER_S if kind.retry else None).reply()
+        headers = b"".join(b"%b: %b\r\n" % header for header in (*reply.headers, *ANY_ORIGIN))
         self.transport.write(
             b"%bcontent-type: %b\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[kind.status], MEDIA_TYPE, len(reply.body), _CORS, reply.body)
+            % (STATUS_LINE[kind.status], MEDIA_TYPE, len(reply.body), headers, reply.body)
         )
         self.transport.close()

@@ -30,6 +30,16 @@ CLOCKS_AHEAD = Counter(
     "quizstream_edge_clocks_ahead_total",
     "Completions stored under their arrival because the client's clock was too far ahead.",
 )
+CONNECTIONS = Gauge("quizstream_edge_connections", "Open connections of clients.")
+CONNECTIONS_MAX = Gauge("quizstream_edge_connections_max", "Limit of open connections of clients.")
+CONNECTIONS_REJECTED = Counter(
+    "quizstream_edge_connections_refused_total",
+    "New connections rejected: `address` has too many, or `total` is reached and none is idle.",
+    ["limit"],
+)
+IDLE_CONNECTIONS_CLOSED = Counter(
+    "quizstream_edge_idle_connections_closed_total", "Idle connections closed at the limit, for new ones."
+)
 HEADS_REJECTED = Counter(
     "quizstream_edge_heads_refused_total",
     "Connections closed because the request's head was too large, too slow or not HTTP.",

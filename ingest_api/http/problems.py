@@ -139,6 +139,13 @@ TOO_LONG = Kind("text-too-long", 422, "A text is too long", "The detail names th
 HEADERS_TOO_LARGE = Kind(
     "headers-too-large", 431, "The request's head is too large", "Send fewer or shorter headers."
 )
+TOO_MANY_CONNECTIONS = Kind(
+    "too-many-connections",
+    429,
+    "The address has too many connections",
+    "Close idle connections, and send several requests on one.",
+    retry=True,
+)
 INTERNAL = Kind("internal", 500, "Internal error", "Send it again, with the same key.", retry=True)
 LOG_UNAVAILABLE = Kind(
     "log-unavailable",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
 
 from pipeline.topology.file import SEGMENT_H_MAX, TopicFile, TopologyFile
 from schemas.catalogue import EVENT_TYPES
@@ -31,6 +32,16 @@ def problems(file: TopologyFile) -> Iterator[str]:
     yield from _repeated("sinks", "group", ((name, sink.group) for name, sink in file.sinks.items()))
     yield from _times(file)
     yield from _retention(file)
+    yield from _networks(file)
+
+
+def _networks(file: TopologyFile) -> Iterator[str]:
+    for name in ("proxies", "trusted"):
+        for text in getattr(file.edge.sources, name):
+            try:
+                ip_network(text)
+            except ValueError as error:
+                yield f"edge.sources.{name}: {error}"
 
 
 def _dangling(file: TopologyFile) -> Iterator[str]:

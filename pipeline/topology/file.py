@@ -90,6 +90,19 @@ class KeyMemory(Strict, frozen=True):
     age_s: Seconds
 
 
+class Sources(Strict, frozen=True):
+    """Networks in CIDR notation."""
+
+    proxies: tuple[str, ...] = ()  # they name the client in X-Forwarded-For or Forwarded
+    trusted: tuple[str, ...] = ()  # no limit of an address applies
+
+
+class Connections(Strict, frozen=True):
+    total_max: Positive
+    per_address_max: Positive
+    descriptors_reserve: Positive  # open files that connections leave to the rest of the process
+
+
 class Edge(Strict, frozen=True):
     outputs: tuple[Role, ...]
     reference_data: tuple[Role, ...]
@@ -105,6 +118,8 @@ class Edge(Strict, frozen=True):
     in_flight_max: Positive
     breaker: Breaker
     webhook_bytes_max: Positive
+    sources: Sources
+    connections: Connections
 
 
 class SinkFile(Strict, frozen=True):

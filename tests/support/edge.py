@@ -20,7 +20,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from ingest_api.completions.receive import Stamp
 from ingest_api.http.sockets import listening
-from ingest_api.server import BACKLOG, make_app, make_server
+from ingest_api.limits.connections import Connections, descriptors
+from ingest_api.server import BACKLOG, make_app, make_server, sources_of
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
@@ -191,7 +192,8 @@ def records_of(settings: Settings, topic: Topic) -> list[tuple[bytes, bytes]]:
 @contextmanager
 def running(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> Iterator[Edge]:
     """An edge in a thread of this process. It may not be ready yet: see `wait_ready`."""
-    server = make_server(make_app(settings, topology, stamp))
+    connections = Connections(topology.edge.connections, sources_of(settings, topology), descriptors())
+    server = make_server(make_app(settings, topology, stamp), connections)
     sockets = listening("localhost", 0, BACKLOG)
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()

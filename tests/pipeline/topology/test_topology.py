@@ -169,3 +169,8 @@ def test_the_json_schema_for_editors_is_current_and_takes_the_file() -> None:
     document["sinks"]["outcomes"]["batch_record_max"] = 5
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, schema)
+
+
+def test_a_network_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "edge.sources.proxies" in refusal(changed(tmp_path, "edge.sources.proxies", ["10.0.0.1/8"]))
+    assert "edge.sources.trusted" in refusal(changed(tmp_path, "edge.sources.trusted", ["localhost"]))

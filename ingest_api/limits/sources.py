@@ -1,0 +1,97 @@
+"""Which client a request or a connection comes from, as the limits count it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from pipeline.topology.file import Sources as Configured
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+ADDRESSES_KEPT_MAX = 65_536
+FORWARDED_HOPS_MAX = 16  # more are not read: nobody has so many proxies
+IPV6_CLIENT_BYTES = 8  # a /64: what one customer has
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`key` is a keyed hash: an address is personal data, and Valkey may write its keys to a disk."""
+
+    key: str
+    trusted: bool = False
+    proxy: bool = False
+
+
+UNKNOWN = Source("unknown")
+
+
+class Sources:
+    """Reads client addresses. Only a configured proxy is believed when it names another address."""
+
+    def __init__(self, configured: Configured, hash_key: bytes) -> None:
+        self._trusted = _networks(configured.trusted)
+        self._proxies = _networks(configured.proxies)
+        self._hash_key = hashlib.sha256(hash_key).digest()
+        self.of_host = lru_cache(ADDRESSES_KEPT_MAX)(self._of_host)
+
+    def of_request(self, client: Sequence[object] | None, headers: Mapping[bytes, bytes]) -> Source:
+        """Return the nearest address that is not a proxy's."""
+        if client is None:
+            return UNKNOWN
+        source = self.of_host(str(client[0]))
+        if not source.proxy:
+            return source
+        for host in reversed(_forwarded(headers)[-FORWARDED_HOPS_MAX:]):
+            source = self.of_host(host)
+            if not source.proxy:
+                return source
+        return source
+
+    def _of_host(self, host: str) -> Source:
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return UNKNOWN
+        if isinstance(address, IPv6Address):
+            address = address.ipv4_mapped or address
+        counted = address.packed[:IPV6_CLIENT_BYTES]  # all of an IPv4 address
+        return Source(
+            hashlib.blake2b(counted, digest_size=8, key=self._hash_key).hexdigest(),
+            trusted=_in(address, self._trusted),
+            proxy=_in(address, self._proxies),
+        )
+
+
+def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(text) for text in texts)
+
+
+def _in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _forwarded(headers: Mapping[bytes, bytes]) -> list[str]:
+    """Return the addresses that `X-Forwarded-For`, else `Forwarded`, names: the nearest last."""
+    listed = headers.get(b"x-forwarded-for")
+    if listed is not None:
+        return [_host(hop) for hop in listed.decode("latin-1").split(",")]
+    hops = headers.get(b"forwarded", b"").decode("latin-1").split(",")
+    return [
+        _host(value)
+        for hop in hops
+        for name, _, value in (pair.partition("=") for pair in hop.split(";"))
+        if name.strip().lower() == "for"
+    ]
+
+
+def _host(text: str) -> str:
+    """Return the address without quotes, brackets and port."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
