@@ -28,6 +28,7 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 @dataclass(frozen=True)
 class Parts:
     completions: Handler
+    page: Callable[[Handler], Handler]  # limits the handler of a public page
     webhooks: Mapping[str, Handler]  # by the name in the route: a provider's, or one it had before
     registry: Registry
     health: Health
@@ -36,7 +37,7 @@ class Parts:
 
 def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
     completions = Endpoint("completions", parts.completions, headers=ANY_ORIGIN)
-    registry, health = parts.registry, parts.health
+    registry, health, description, page = parts.registry, parts.health, parts.description, parts.page
     submit, read, both = ["POST", "OPTIONS"], ["GET"], ["GET", "POST"]
     everything = Starlette(
         routes=[
@@ -56,9 +57,9 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
             Route("/health/live", Endpoint("health", health.live), methods=read),
             Route("/health/ready", Endpoint("health", health.ready), methods=read),
             Route("/metrics", Endpoint("metrics", metrics), methods=read),
-            Route("/openapi.json", Endpoint("openapi", parts.description.openapi), methods=read),
-            Route("/problems", Endpoint("problems", parts.description.problems), methods=read),
-            Route("/problems/{slug}", Endpoint("problems", parts.description.problem), methods=read),
+            Route("/openapi.json", Endpoint("openapi", page(description.openapi)), methods=read),
+            Route("/problems", Endpoint("problems", page(description.problems)), methods=read),
+            Route("/problems/{slug}", Endpoint("problems", page(description.problem)), methods=read),
         ],
         exception_handlers=fallbacks.HANDLERS,
         lifespan=lifespan,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
@@ -24,6 +25,9 @@ from ingest_api.http.sockets import listening
 from ingest_api.kafka.client import make_producer
 from ingest_api.kafka.producer import Publisher
 from ingest_api.limits.connections import Connections, descriptors
+from ingest_api.limits.limiter import Limiter
+from ingest_api.limits.rate_limited import Callers, RateLimited, Rules
+from ingest_api.limits.shared_windows import SharedWindows
 from ingest_api.limits.sources import Sources
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
@@ -35,6 +39,7 @@ from ingest_api.webhooks.secrets import secrets_of
 from pipeline.runtime.reference_data import ReferenceDataFollower
 from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
+from pipeline.runtime.valkey import connect
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
 from schemas.codec import codec
@@ -112,23 +117,40 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
         ],
         reached=lambda: publisher.problem is None,
     )
-    parts = Parts(
-        completions=ReceiveCompletion(
-            edge,
-            completions,
-            codec("completion"),
-            publisher,
-            reference_data,
-            quizzes,
-            tokens,
-            stamp or Stamp(settings.contact_key, settings.region),
+    limits = edge.limits
+    rules = Rules(limits)
+    limiter = Limiter(
+        SharedWindows(
+            partial(connect, settings.redis_url, limits.timeout_ms / 1000),
+            rules.all,
+            topology.namespace,
+            gather_s=limits.gather_ms / 1000,
+            timeout_s=limits.timeout_ms / 1000,
+            process=secrets.token_hex(8),
         ),
+        limits.local_keys_max,
+        limits.processes_assumed,
+    )
+    callers = Callers(rules, sources_of(settings, topology), tokens, quizzes)
+    receive_completion = ReceiveCompletion(
+        edge,
+        completions,
+        codec("completion"),
+        publisher,
+        reference_data,
+        quizzes,
+        tokens,
+        stamp or Stamp(settings.contact_key, settings.region),
+    )
+    parts = Parts(
+        completions=RateLimited(receive_completion, limiter, callers.of_completion),
+        page=lambda handle: RateLimited(handle, limiter, callers.of_page),
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
         registry=Registry(topology),
         health=Health(publisher, reference_data),
         description=Description(edge),
     )
-    return build(parts, partial(_running, publisher, reference_data))
+    return build(parts, partial(_running, publisher, reference_data, limiter))
 
 
 def _webhooks(
@@ -138,12 +160,12 @@ def _webhooks(
     receivers: dict[str, ReceiveWebhook] = {}
     for name in providers.names():
         source = providers.webhooks_of(name)
-        secrets = secrets_of(source, settings, os.environ)
-        if secrets is None:
+        agreed = secrets_of(source, settings, os.environ)
+        if agreed is None:
             log.warning("no webhooks of provider %s: %s is not set", name, source.signing_variable)
             continue
         receivers[name] = ReceiveWebhook(
-            source, secrets, topic, codec("provider_webhook"), publisher, bytes_max
+            source, agreed, topic, codec("provider_webhook"), publisher, bytes_max
         )
     former = {before: receivers[now] for before, now in providers.FORMER_NAMES.items() if now in receivers}
     return receivers | former
@@ -151,12 +173,14 @@ def _webhooks(
 
 @contextlib.asynccontextmanager
 async def _running(
-    publisher: Publisher, reference_data: ReferenceData, _app: Starlette
+    publisher: Publisher, reference_data: ReferenceData, limiter: Limiter, _app: Starlette
 ) -> AsyncIterator[None]:
     IN_FLIGHT.set_function(lambda: publisher.in_flight)
     BREAKER_STATE.set_function(lambda: publisher.breaker.state.value)
     await publisher.start()
     reference_data.start()
+    await limiter.start()
     yield
     reference_data.stop()
     await publisher.close(STOP_REPORTS_S)
+    await limiter.close()

@@ -40,6 +40,17 @@ CONNECTIONS_REJECTED = Counter(
 IDLE_CONNECTIONS_CLOSED = Counter(
     "quizstream_edge_idle_connections_closed_total", "Idle connections closed at the limit, for new ones."
 )
+LIMITED = Counter("quizstream_edge_limited_total", "Requests rejected by a rate limit.", ["limit"])
+LIMIT_DECISIONS = Counter(
+    "quizstream_edge_limit_decisions_total",
+    "Decisions of rate limits: `valkey`; `process`, while Valkey is unavailable; `remembered` rejections.",
+    ["by"],
+)
+LIMITS_LOCAL = Gauge(
+    "quizstream_edge_limits_local",
+    "1 while Valkey is unavailable and each edge process applies its share of the rate limits.",
+)
+EDGES = Gauge("quizstream_edge_processes", "Edge processes that share the rate limits.")
 HEADS_REJECTED = Counter(
     "quizstream_edge_heads_refused_total",
     "Connections closed because the request's head was too large, too slow or not HTTP.",

@@ -139,6 +139,13 @@ TOO_LONG = Kind("text-too-long", 422, "A text is too long", "The detail names th
 HEADERS_TOO_LARGE = Kind(
     "headers-too-large", 431, "The request's head is too large", "Send fewer or shorter headers."
 )
+RATE_LIMITED = Kind(
+    "rate-limited",
+    429,
+    "Too many requests",
+    "Keep it and send it again after Retry-After, with the same key.",
+    retry=True,
+)
 TOO_MANY_CONNECTIONS = Kind(
     "too-many-connections",
     429,

@@ -23,6 +23,9 @@ class Quizzes:
         if known is None or quiz.version >= known.quiz.version:
             self._by_id[quiz.quiz_id] = Scoring.of(quiz)
 
+    def find(self, quiz_id: str) -> Scoring | None:
+        return self._by_id.get(quiz_id)
+
     def open(self, quiz_id: str) -> Scoring:
         """Return the quiz's scoring. Raises Rejection if the quiz is unknown or closed."""
         known = self._by_id.get(quiz_id)

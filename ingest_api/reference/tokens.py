@@ -18,6 +18,7 @@ class Anonymous(msgspec.Struct, frozen=True):
 
 class Service(msgspec.Struct, frozen=True):
     tenant_id: str  # or ANY_TENANT
+    token_hash: str = ""
 
 
 Caller = Anonymous | Service
@@ -46,10 +47,21 @@ class Tokens:
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             raise _invalid("the scheme must be Bearer")
-        token = self._by_hash.get(hashlib.sha256(secret.strip()).hexdigest())
-        if token is None or token.revoked:
+        service = self._service(secret)
+        if service is None:
             raise _invalid("it is unknown or revoked")
-        return Service(token.tenant_id)
+        return service
+
+    def find(self, authorization: bytes | None) -> Service | None:
+        """Return the service whose token is in force; None for every other caller."""
+        if authorization is None:
+            return None
+        scheme, _, secret = authorization.partition(b" ")
+        return self._service(secret) if scheme.lower() == b"bearer" else None
+
+    def _service(self, secret: bytes) -> Service | None:
+        token = self._by_hash.get(hashlib.sha256(secret.strip()).hexdigest())
+        return None if token is None or token.revoked else Service(token.tenant_id, token.token_hash)
 
 
 def require_tenant(caller: Caller, tenant_id: str) -> None:

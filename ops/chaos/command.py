@@ -23,10 +23,10 @@ def chaos(
     """Run load over HTTP, inject faults from a seed, and audit the ledger.
 
     Uses its own servers and home, on 200 ports from QUIZSTREAM_PORT_BASE. Faults: processes are killed,
-    terminated and stopped; Kafka and PostgreSQL are killed, and Valkey, which no process uses yet and which
-    is not counted; disk and memory are full; clocks jump; links delay, drop and lose replies; the provider
-    hangs, throttles and returns wrong answers. No completion may be lost and no contact called twice. If a
-    gate does not hold, the seed, the schedule and the history of the ids are printed.
+    terminated and stopped; Kafka, PostgreSQL and Valkey are killed; disk and memory are full; clocks jump;
+    links delay, drop and lose replies; the provider hangs, throttles and returns wrong answers. No completion
+    may be lost and no contact called twice. If a gate does not hold, the seed, the schedule and the history
+    of the ids are printed.
 
     Exit codes: 0 all gates hold, 1 a gate does not hold, 2 the run did not start.
 

@@ -30,7 +30,7 @@ from ops.chaos.links import kafka_listeners, open_links, overrides, through
 from ops.chaos.load import Load, LoadPlan
 from ops.chaos.schedule import CLOCKS, EACH_PER_10_MINUTES, Fault, classes_for, schedule
 from ops.chaos.servers import Servers
-from ops.chaos.verdict import Attempt, Event, Gate, Position, Seen, counts_by_class, gates, uncounted
+from ops.chaos.verdict import Attempt, Event, Gate, Position, Seen, counts_by_class, gates
 from ops.chaos.watcher import Violation, Watcher, completion_ids
 from ops.chaos.webhooks.opt_outs import OptOuts
 from ops.demo.phones import demo_phone
@@ -81,7 +81,6 @@ class Outcome(msgspec.Struct, frozen=True):
     duration_s: float
     gates: list[Gate]
     faults: dict[str, int]
-    uncounted: dict[str, int]  # reason -> injected faults that prove nothing
     events: list[Event]
     violations: list[Violation]
     accepted: int
@@ -209,7 +208,6 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         duration_s=plan.duration_s,
         gates=found_gates,
         faults=counts_by_class(events),
-        uncounted=uncounted(events),
         events=events,
         violations=watcher.violations,
         accepted=tally.accepted,

@@ -28,20 +28,14 @@ Needs = Literal["nothing", "one broker", "several brokers"]
 
 @dataclass(frozen=True, slots=True)
 class FaultClass:
-    """`targets` differ by the resource that they occupy; `duration_s`: the range of durations.
-
-    `uncounted`: why surviving it proves nothing; empty where it does.
-    """
+    """`targets` differ by the resource that they occupy; `duration_s`: the range of durations."""
 
     kind: str
     about: str
     targets: tuple[str, ...]
     duration_s: tuple[float, float] = (0.0, 0.0)
     needs: Needs = "nothing"
-    uncounted: str = ""
 
-
-VALKEY_UNUSED = "Valkey is started for the limits at the edge; no process uses it yet"
 
 # Longer than any session time-out and any number's lease: a process that wakes up is a zombie.
 ZOMBIE_S = (12.0, 18.0)
@@ -83,16 +77,8 @@ CLASSES = (
     FaultClass("postgres.disk_full", "no file may grow past a limit", ("postgres",), (2.0, 5.0)),
     FaultClass("postgres.midnight", "completions around a midnight without partitions", ("days",)),
     FaultClass("clock.jump", "a wall clock is wrong by minutes, then right again", CLOCKS, (5.0, 10.0)),
-    FaultClass(
-        "valkey.restart",
-        "SIGKILL of Valkey, started again",
-        ("valkey",),
-        (0.5, 2.0),
-        uncounted=VALKEY_UNUSED,
-    ),
-    FaultClass(
-        "valkey.memory", "no memory for anything new", ("valkey",), (2.0, 5.0), uncounted=VALKEY_UNUSED
-    ),
+    FaultClass("valkey.restart", "SIGKILL of Valkey, started again", ("valkey",), (0.5, 2.0)),
+    FaultClass("valkey.memory", "no memory for anything new", ("valkey",), (2.0, 5.0)),
     FaultClass("link.delay", "every packet delayed by up to 0.3 s", LINKS, (4.0, 8.0)),
     FaultClass("link.drop", "connections reset, new ones too", LINKS, (1.0, 5.0)),
     FaultClass("link.half_close", "the server's direction is closed", LINKS),

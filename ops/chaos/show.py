@@ -29,7 +29,6 @@ def text(outcome: Outcome, plan: Plan) -> str:
         for one, history in outcome.histories.items():
             lines += [f"{one}:", *(f"    {moment}" for moment in history), ""]
     counted = ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items()))
-    lines += [f"not counted: {count} faults ({reason})" for reason, count in outcome.uncounted.items()]
     lines += [f"faults: {counted}", f"accepted: {outcome.accepted:,}, retries: {outcome.retries:,}"]
     lines += [f"{'holds' if gate.ok else 'BROKEN':6}  {gate.name}: {gate.detail}" for gate in outcome.gates]
     lines.append(f"seed {outcome.seed}: {'every gate holds' if outcome.ok else 'NOT every gate holds'}")

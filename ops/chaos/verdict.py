@@ -10,7 +10,7 @@ import msgspec
 
 from ops.audit.ledger_audit import Report
 from ops.audit.provider_record import Call, certainly_not_sent
-from ops.chaos.schedule import BY_KIND, Fault, FaultClass
+from ops.chaos.schedule import Fault, FaultClass
 from ops.chaos.watcher import Violation
 from ops.chaos.webhooks.opt_outs import OptedOut, messages_after
 
@@ -260,24 +260,13 @@ def _pace(seen: Seen, accepted_per_s_min: float) -> Gate:
 
 
 def counts_by_class(events: Iterable[Event]) -> dict[str, int]:
-    """Return kind -> faults that were survived, without those of a part that no process uses."""
-    return dict(Counter(event.fault.kind for event in events if not event.failed and not _uncounted(event)))
-
-
-def uncounted(events: Iterable[Event]) -> dict[str, int]:
-    """Return reason -> faults that were injected and prove nothing."""
-    return dict(Counter(_uncounted(event) for event in events if not event.failed and _uncounted(event)))
-
-
-def _uncounted(event: Event) -> str:
-    known = BY_KIND.get(event.fault.kind)
-    return "" if known is None else known.uncounted
+    """Return kind -> faults that were survived."""
+    return dict(Counter(event.fault.kind for event in events if not event.failed))
 
 
 def _injected(seen: Seen, classes: Iterable[FaultClass], each_min: int) -> Gate:
     counts = counts_by_class(seen.events)
-    counted = [one.kind for one in classes if not one.uncounted]
-    rare = [kind for kind in counted if counts.get(kind, 0) < each_min]
+    rare = [one.kind for one in classes if counts.get(one.kind, 0) < each_min]
     failed = [
         f"{event.fault.kind} {event.fault.target}: {event.failed}" for event in seen.events if event.failed
     ]

@@ -13,6 +13,7 @@ from pipeline.errors import CannotStart
 from pipeline.runtime.ports import LOOPBACK, Ports
 
 READY_TIMEOUT_S = 30.0
+MEMORY_MAX = "256mb"
 
 
 def start(
@@ -34,6 +35,8 @@ def start(
                 *("--port", str(ports.valkey), "--bind", LOOPBACK),
                 # Relative to the working directory, so that any path of the home serves.
                 *("--dir", ".", "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+                # Keys of limits expire anyway: where they do not fit, the ones next to expire go first.
+                *("--maxmemory", MEMORY_MAX, "--maxmemory-policy", "volatile-ttl"),
                 *("--daemonize", "no", "--databases", "64", "--loglevel", "notice"),
             ],
             cwd=folder,

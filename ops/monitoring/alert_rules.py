@@ -98,6 +98,14 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "503 means that Kafka is unavailable; clients keep their completions and retry.",
         ),
         Alert(
+            "QuizstreamLimitsLocal",
+            "max(quizstream_edge_limits_local) > 0",
+            60,
+            "warning",
+            "the edge applies its rate limits without Valkey",
+            "Completions are accepted, limits are not exact: restore Valkey; check its memory.",
+        ),
+        Alert(
             "QuizstreamDeadLetters",
             f"{dead_ratio} > {limits.error_ratio_max:g}",
             120,

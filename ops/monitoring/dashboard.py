@@ -188,6 +188,20 @@ def _edge(topology: Topology) -> Row:
                 (Query("sum by (problem) (rate(quizstream_edge_refused_total[1m]))", "{{problem}}"),),
                 unit="ops",
             ),
+            Panel(
+                "Rate limits",
+                "Decided by Valkey, by a process alone while it is unavailable, or remembered.",
+                (Query("sum by (by) (rate(quizstream_edge_limit_decisions_total[1m]))", "{{by}}"),),
+                unit="ops",
+            ),
+            Panel(
+                "Connections",
+                "Open connections of clients, and their limit.",
+                (
+                    Query("sum(quizstream_edge_connections)", "open"),
+                    Query("sum(quizstream_edge_connections_max)", "limit"),
+                ),
+            ),
         ),
     )
 

@@ -103,6 +103,21 @@ class Connections(Strict, frozen=True):
     descriptors_reserve: Positive  # open files that connections leave to the rest of the process
 
 
+class RateLimits(Strict, frozen=True):
+    """Sliding windows over all edge processes."""
+
+    address: Window  # completions of one client address without a token
+    pages: Window  # requests of one client address for public pages
+    token: Window  # completions of one token of a tenant
+    service: Window  # completions of one token of all tenants
+    quiz: Window
+    tenant: Window
+    gather_ms: NotNegative  # requests of so long share a round trip to Valkey
+    timeout_ms: Positive  # after that a process decides alone
+    processes_assumed: Positive  # edge processes, until Valkey has counted them
+    local_keys_max: Positive  # of a process's own windows
+
+
 class Edge(Strict, frozen=True):
     outputs: tuple[Role, ...]
     reference_data: tuple[Role, ...]
@@ -120,6 +135,7 @@ class Edge(Strict, frozen=True):
     webhook_bytes_max: Positive
     sources: Sources
     connections: Connections
+    limits: RateLimits
 
 
 class SinkFile(Strict, frozen=True):

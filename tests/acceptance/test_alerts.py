@@ -57,6 +57,7 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamProcessMissing": ("no_worker",),
     "QuizstreamProcessRestarts": ("restarts",),
     "QuizstreamEdgeErrors": ("edge_without_kafka",),
+    "QuizstreamLimitsLocal": ("edge_without_valkey",),
     "QuizstreamDeadLetters": ("dead_letters", "dead_letters_without_stream"),
     "QuizstreamSendErrors": ("calls_that_fail",),
     "QuizstreamUnlistedProviderCode": ("calls_that_fail",),
@@ -248,8 +249,13 @@ def edge_without_kafka(folder: Path) -> dict[str, Run]:
             scraped, lambda now: bool(now.value("quizstream_edge_produce_errors_total")), "Kafka errors"
         )
 
-    with process("edge", folder, KAFKA_BOOTSTRAP_SERVERS=NOWHERE) as scraped:
-        return {"edge_without_kafka": Run(scraped(), (post(3, scraped), post(3, scraped)))}
+    gone = {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "REDIS_URL": f"redis://{NOWHERE}/0"}
+    with process("edge", folder, **gone) as scraped:
+        alone = once(scraped, lambda now: now.value("quizstream_edge_limits_local") == 1, "no Valkey")
+        return {
+            "edge_without_kafka": Run(alone, (post(3, scraped), post(3, scraped))),
+            "edge_without_valkey": Run(None, (alone,)),
+        }
 
 
 def unreadable_reference_data(stack: ServerUrls, namespace: str, folder: Path) -> dict[str, Run]:

@@ -1,0 +1,132 @@
+"""A handler around a handler: rejects requests beyond the rate limits, and states the limits in each answer.
+
+`RateLimit` and `RateLimit-Policy` are those of the IETF draft (draft-ietf-httpapi-ratelimit-headers).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec.structs import replace
+
+from ingest_api.http.metrics import LIMITED
+from ingest_api.http.problems import RATE_LIMITED, Problem, Rejection
+from ingest_api.http.reply import Headers, Receive, Reply, Scope
+from ingest_api.limits.limiter import Limiter
+from ingest_api.limits.sources import Source, Sources
+from ingest_api.limits.windows import Keys, Rule
+from ingest_api.reference.quizzes import Quizzes
+from ingest_api.reference.tokens import ANY_TENANT, Tokens
+from pipeline.topology.file import RateLimits, Window
+
+Handler = Callable[[Scope, Receive], Awaitable[Reply]]
+
+
+class Rules:
+    """Every rule, by what it counts."""
+
+    def __init__(self, limits: RateLimits) -> None:
+        self.address = _rule("address", limits.address, "completions of one address")
+        self.pages = _rule("pages", limits.pages, "requests for pages from one address")
+        self.token = _rule("token", limits.token, "completions with one token")
+        self.service = _rule("service", limits.service, "completions with one service token")
+        self.quiz = _rule("quiz", limits.quiz, "completions of one quiz")
+        self.tenant = _rule("tenant", limits.tenant, "completions of one tenant")
+
+    @property
+    def all(self) -> Sequence[Rule]:
+        return (self.address, self.pages, self.token, self.service, self.quiz, self.tenant)
+
+
+def _rule(name: str, window: Window, about: str) -> Rule:
+    return Rule(name, window.limit, window.window_s, about)
+
+
+class Callers:
+    """Finds the keys under which a request is counted."""
+
+    def __init__(self, rules: Rules, sources: Sources, tokens: Tokens, quizzes: Quizzes) -> None:
+        self._rules = rules
+        self._sources = sources
+        self._tokens = tokens
+        self._quizzes = quizzes
+
+    def of_page(self, scope: Scope) -> Keys:
+        source = self._source(scope, dict(scope["headers"]))
+        return () if source.trusted else ((self._rules.pages, source.key),)
+
+    def of_completion(self, scope: Scope) -> Keys:
+        """The caller's own key first: the limit that its answers state.
+
+        - A token is counted instead of the address; an unknown one counts as none.
+        - An unknown quiz has no keys, so that nobody can invent keys.
+        """
+        rules = self._rules
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        service = self._tokens.find(headers.get(b"authorization"))
+        keys: list[tuple[Rule, str]] = []
+        if service is not None:
+            rule = rules.service if service.tenant_id == ANY_TENANT else rules.token
+            keys.append((rule, service.token_hash))
+        else:
+            source = self._source(scope, headers)
+            if not source.trusted:
+                keys.append((rules.address, source.key))
+        scoring = self._quizzes.find(scope["path_params"]["quiz_id"])
+        if scoring is not None:
+            keys.append((rules.quiz, scoring.quiz.quiz_id))
+            keys.append((rules.tenant, scoring.quiz.tenant_id))
+        return tuple(keys)
+
+    def _source(self, scope: Scope, headers: dict[bytes, bytes]) -> Source:
+        return self._sources.of_request(scope.get("client"), headers)
+
+
+class RateLimited:
+    """Only the caller's own limit is stated in accepted answers: those of a quiz are its tenant's."""
+
+    def __init__(self, handle: Handler, limiter: Limiter, keys_of: Callable[[Scope], Keys]) -> None:
+        self._handle = handle
+        self._limiter = limiter
+        self._keys_of = keys_of
+
+    async def __call__(self, scope: Scope, receive: Receive) -> Reply:
+        if scope["method"] == "OPTIONS":
+            return await self._handle(scope, receive)
+        keys = self._keys_of(scope)
+        if not keys:
+            return await self._handle(scope, receive)
+        decision = await self._limiter.decide(keys)
+        if decision.refusing is not None:
+            return rejected(decision.refusing, decision.retry_after_s)
+        try:
+            reply = await self._handle(scope, receive)
+        except Rejection as rejection:
+            reply = rejection.problem.reply()
+        rule = keys[0][0]
+        if rule.name in _CALLERS_OWN:
+            return replace(reply, headers=reply.headers + stated(rule, decision.remaining[0], rule.window_s))
+        return reply
+
+
+_CALLERS_OWN = ("address", "pages", "token", "service")
+
+
+def rejected(rule: Rule, retry_after_s: float) -> Reply:
+    LIMITED.labels(rule.name).inc()
+    return Problem(
+        RATE_LIMITED,
+        f"at most {rule.limit} {rule.about} are accepted in {rule.window_s} s",
+        retry_after_s=retry_after_s,
+        headers=stated(rule, 0, retry_after_s),
+    ).reply()
+
+
+def stated(rule: Rule, remaining: int, reset_s: float) -> Headers:
+    """Return the two headers; `reset_s`: when more requests are accepted, at the latest."""
+    name = rule.name.encode()
+    return (
+        (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (name, rule.limit, rule.window_s)),
+        (b"ratelimit", b'"%b";r=%d;t=%d' % (name, remaining, max(1, math.ceil(reset_s)))),
+    )

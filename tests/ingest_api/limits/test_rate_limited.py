@@ -1,0 +1,189 @@
+"""Rate limits as clients meet them: over HTTP, on the fast path, over two edges, with and without Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace as replaced
+from itertools import count
+
+import pytest
+from msgspec.structs import replace
+
+from ops.embedded.stack import ServerUrls
+from pipeline.topology.file import RateLimits, Sources, Window
+from tests.support.edge import (
+    OTHER_TENANTS_TOKEN,
+    REVOKED_TOKEN,
+    SERVICE_TOKEN,
+    Answer,
+    Edge,
+    prepare,
+    running,
+    settings_for,
+    wait_ready,
+    wait_until,
+)
+from tests.support.sinks import counted
+
+NOBODY = "redis://127.0.0.1:9/0"
+WIDE = Window(limit=1000, window_s=60)
+LIMITS = RateLimits(
+    address=Window(limit=3, window_s=60),
+    pages=Window(limit=2, window_s=60),
+    token=Window(limit=2, window_s=60),
+    service=Window(limit=5, window_s=60),
+    quiz=WIDE,
+    tenant=WIDE,
+    gather_ms=1,
+    timeout_ms=60_000,
+    processes_assumed=1,
+    local_keys_max=1000,
+)
+BODY: dict[str, object] = {"answers": {}}
+ADDRESSES = (f"198.51.100.{n}" for n in count(1))
+
+
+@contextmanager
+def limited(
+    stack: ServerUrls, namespace: str, limits: RateLimits = LIMITS, url: str = "", edges: int = 1
+) -> Iterator[list[Edge]]:
+    """Edges that believe this machine when it names a client."""
+    settings = replaced(settings_for(stack.kafka_bootstrap, namespace), redis_url=url or stack.redis_url)
+    topology = prepare(settings)
+    sources = Sources(proxies=("127.0.0.0/8",), trusted=("203.0.113.0/24",))
+    topology = replace(topology, edge=replace(topology.edge, limits=limits, sources=sources))
+    with running(settings, topology) as one:
+        wait_ready(one)
+        if edges == 1:
+            yield [one]
+            return
+        with running(settings, topology) as other:
+            wait_ready(other)
+            yield [one, other]
+
+
+def post(edge: Edge, address: str, quiz_id: str = "survey", **headers: str) -> Answer:
+    return edge.submit(quiz_id, BODY, x_forwarded_for=address, **headers)
+
+
+def test_an_address_has_one_limit_over_all_edges_and_every_answer_states_it(
+    stack: ServerUrls, namespace: str
+) -> None:
+    before = counted("quizstream_edge_limited_total", limit="address")
+    with limited(stack, namespace, edges=2) as edges:
+        one, other = next(ADDRESSES), next(ADDRESSES)
+        answers = [post(edges[n % 2], one) for n in range(5)]
+        assert [answer.status for answer in answers] == [202, 202, 202, 429, 429]
+        assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"address";q=3;w=60'}
+        assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == [
+            "r=2",
+            "r=1",
+            "r=0",
+            "r=0",
+            "r=0",
+        ]
+        refused = answers[3]
+        assert refused.problem == "rate-limited"
+        assert "3 completions of one address" in refused.json["detail"]
+        assert 1 <= int(refused.headers["retry-after"]) <= 61
+        assert refused.headers["ratelimit"] == f'"address";r=0;t={refused.headers["retry-after"]}'
+        exposed = refused.headers["access-control-expose-headers"].split(", ")
+        assert {"retry-after", "ratelimit", "ratelimit-policy"} <= set(exposed)
+        assert post(edges[0], other).status == 202
+        assert len(edges[0].completions()) == 4
+    assert counted("quizstream_edge_limited_total", limit="address") == before + 2
+
+
+def test_a_rejection_counts_and_states_the_limit_too(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace) as (edge,):
+        address = next(ADDRESSES)
+        unknown = post(edge, address, "no-such-quiz")
+        invalid = edge.submit("survey", {}, x_forwarded_for=address)
+        slash = edge.ask(
+            "POST",
+            "/api/quiz/survey/submit/",
+            b"{",
+            {"x-forwarded-for": address, "content-type": "text/json"},
+        )
+        assert [answer.problem for answer in (unknown, invalid, slash)] == [
+            "unknown-quiz",
+            "invalid-body",
+            "invalid-json",
+        ]
+        assert [answer.headers["ratelimit"][:13] for answer in (unknown, invalid, slash)] == [
+            '"address";r=2',
+            '"address";r=1',
+            '"address";r=0',
+        ]
+        assert post(edge, address).status == 429
+        preflight = edge.ask("OPTIONS", "/quiz/survey/completions", headers={"x-forwarded-for": address})
+        assert preflight.status == 204
+
+
+def test_a_64_of_ipv6_is_one_address(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace) as (edge,):
+        statuses = [post(edge, f"2001:db8:1:2::{n}").status for n in range(1, 5)]
+        assert statuses == [202, 202, 202, 429]
+        assert post(edge, "2001:db8:1:3::1").status == 202
+
+
+def test_a_token_counts_instead_of_the_address(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace) as (edge,):
+        address = next(ADDRESSES)
+        service = [post(edge, address, authorization=f"Bearer {SERVICE_TOKEN}") for _ in range(6)]
+        assert [answer.status for answer in service] == [202] * 5 + [429]
+        assert service[0].headers["ratelimit-policy"] == '"service";q=5;w=60'
+        tenants = [post(edge, address, authorization=f"Bearer {OTHER_TENANTS_TOKEN}") for _ in range(3)]
+        assert [answer.status for answer in tenants] == [403, 403, 429]
+        assert tenants[0].headers["ratelimit-policy"] == '"token";q=2;w=60'
+        revoked = [post(edge, address, authorization=f"Bearer {REVOKED_TOKEN}") for _ in range(4)]
+        assert [answer.status for answer in revoked] == [401, 401, 401, 429]
+
+
+@pytest.mark.parametrize("name", ["quiz", "tenant"])
+def test_a_quiz_and_a_tenant_have_limits_of_all_callers(stack: ServerUrls, namespace: str, name: str) -> None:
+    narrow = replace(LIMITS, **{name: Window(limit=2, window_s=60)})
+    with limited(stack, namespace, narrow) as (edge,):
+        answers = [post(edge, next(ADDRESSES)) for _ in range(3)]
+        assert [answer.status for answer in answers] == [202, 202, 429]
+        assert answers[2].headers["ratelimit-policy"] == f'"{name}";q=2;w=60'
+        assert post(edge, next(ADDRESSES), "anything").status == (202 if name == "quiz" else 429)
+        # A refused request counts nowhere.
+        address = next(ADDRESSES)
+        assert post(edge, address).status == 429
+        assert post(edge, address, "no-such-quiz").headers["ratelimit"].startswith('"address";r=2')
+
+
+def test_trusted_sources_have_no_limit_of_an_address(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace) as (edge,):
+        answers = [post(edge, "203.0.113.5") for _ in range(6)]
+        assert {answer.status for answer in answers} == {202}
+        assert "ratelimit" not in answers[0].headers
+
+
+def test_public_pages_have_their_own_limit(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace) as (edge,):
+        asked = {"x-forwarded-for": next(ADDRESSES)}
+        answers = [
+            edge.ask("GET", path, headers=asked)
+            for path in ("/openapi.json", "/problems/internal", "/problems")
+        ]
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert answers[0].headers["ratelimit"] == '"pages";r=1;t=60'
+        assert post(edge, asked["x-forwarded-for"]).status == 202
+        assert edge.ask("GET", "/health/live", headers=asked).status == 200
+
+
+def test_without_valkey_completions_are_accepted_and_limits_hold(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace, url=NOBODY) as (edge,):
+        address = next(ADDRESSES)
+        answers = [post(edge, address) for _ in range(4)]
+        assert [answer.status for answer in answers] == [202, 202, 202, 429]
+        assert answers[3].headers["ratelimit-policy"] == '"address";q=3;w=60'
+        wait_until(lambda: "quizstream_edge_limits_local 1.0" in metrics(edge), "the gauge")
+        assert edge.ask("GET", "/health/ready").status == 200
+
+
+def metrics(edge: Edge) -> str:
+    return edge.ask("GET", "/metrics").body.decode()
