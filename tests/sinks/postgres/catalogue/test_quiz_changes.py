@@ -21,6 +21,7 @@ from sinks.postgres.catalogue.catalogue import (
     save_tenant,
 )
 from sinks.postgres.connect import connect
+from sinks.postgres.restore.catalogue import restore_catalogue
 from tests.support.samples import NOW_MS
 from tests.support.sinks import Corner, until
 
@@ -142,6 +143,21 @@ def test_removed_questions_are_bounded_and_the_first_go_first(shop: Corner) -> N
         quiz = save_quiz(shop.connection, changed(QUIZ, questions=questions), NOW_MS)
 
     assert quiz.former_questions == [f"q{n}" for n in range(500, 1000)]
+
+
+def test_a_restored_catalogue_remembers_removed_questions(shop: Corner) -> None:
+    shop.make_topics("quizzes", "tokens", "campaigns")
+    before = get_quiz(shop.connection, "iq")
+    newer = save_quiz(shop.connection, WITHOUT_Q2, NOW_MS)
+    shop.produce("quizzes", [newer], b"iq")
+    shop.rows("DELETE FROM quizzes RETURNING 1")
+    save_quiz(shop.connection, QUIZ, NOW_MS)
+    assert get_quiz(shop.connection, "iq") == before
+
+    assert restore_catalogue(shop.connection, shop.topology, shop.bootstrap) == 1
+
+    assert get_quiz(shop.connection, "iq") == newer
+    assert newer.former_questions == ["q2"]
 
 
 def test_a_quiz_without_listed_questions_lets_campaigns_use_any_answer(shop: Corner) -> None:
