@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 
 from pipeline.runtime.settings import Settings
+from sinks.connection import Reply
+from sinks.outcomes import Rejected
 from sinks.providers import provider_named
 
 REQUEST_TIMEOUT_S = 10.0
@@ -36,9 +38,13 @@ class Call(msgspec.Struct, frozen=True):
 
 def certainly_not_sent(call: Call) -> bool:
     """Return whether the answer proves, by the rules of its provider, that no message was sent."""
-    if call.wamid is not None or call.code is None:
+    if call.wamid is not None:
         return False
-    return provider_named(call.provider).action_of(str(call.code), call.status) is not None
+    provider = provider_named(call.provider)
+    if call.code is not None:
+        return provider.action_of(str(call.code), call.status) is not None
+    # Without an error envelope: by the HTTP status alone.
+    return call.status is not None and isinstance(provider.outcome_of(Reply(call.status, b"")), Rejected)
 
 
 def attempt_of(call: Call) -> bytes | None:

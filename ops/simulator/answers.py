@@ -86,3 +86,12 @@ def success_body(to: str, wamid: str) -> bytes:
 def wamid_of(number: str, sequence: int) -> str:
     """The id of the number's n-th message: a function of both, so that a restart repeats none."""
     return "wamid." + base64.b64encode(f"{number}:{sequence}".encode()).decode()
+
+
+def code_in(body: str) -> int | str | None:
+    """The code of an error envelope that a rule gives, for the record; None for any other body."""
+    try:
+        code = msgspec.json.decode(body)["error"]["code"]
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return None
+    return int(code) if isinstance(code, float) else code if isinstance(code, int | str) else None

@@ -84,6 +84,8 @@ async def _answer(answer: Answer, scope: Scope, receive: Receive, send: Send) ->
     ]
     if answer.usage is not None:
         headers.append((b"x-business-use-case-usage", answer.usage.encode()))
+    if answer.retry_after_s is not None:
+        headers.append((b"retry-after", str(answer.retry_after_s).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if answer.ending == "half":
         half = answer.body[: len(answer.body) // 2]

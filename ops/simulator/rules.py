@@ -8,7 +8,7 @@ import msgspec
 
 from ops.simulator.numbers import RULES_MAX
 
-Deed = Literal["answer", "error", "hang", "close", "reset", "half", "garbage"]
+Deed = Literal["answer", "error", "hang", "close", "reset", "half", "garbage", "raw"]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +21,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - `error`: refuse with `code` (and HTTP `status`).
     - `hang`: never answer. `close`: close before the body is read, unrecorded. `reset`: read, then reset.
     `half`: half of an answer, then close. `garbage`: an answer that is no JSON, with HTTP `status`.
+    - `raw`: this `body` with HTTP `status`, and `Retry-After` where `retry_after_s` is given.
 
     `taken`: the message goes out all the same (an id is given, statuses follow), whatever is answered.
     """
@@ -37,6 +38,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     taken: bool = False
     statuses: tuple[str, ...] | None = None  # instead of sent, delivered, read; () for none
     retry_after_min: int | None = None  # in the usage header of an `error`
+    body: str = ""
+    retry_after_s: int | None = None
 
 
 class Rules:

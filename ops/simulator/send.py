@@ -33,6 +33,7 @@ class Answer:
     body: bytes | None
     ending: str = "keep"  # keep | hang | reset | half
     usage: str | None = None
+    retry_after_s: int | None = None
 
 
 class Provider:
@@ -93,14 +94,14 @@ class Provider:
             success = answers.success_body(to, wamid)
         else:
             refusal = answers.refusal_of(rule.code, rule.status)
-            answered = rule.do in ("error", "garbage")
+            answered = rule.do in ("error", "garbage", "raw")
             self._write(
                 number,
                 to,
                 _callback(body),
                 None,
                 (rule.status or refusal.status) if answered else None,
-                rule.code if rule.do == "error" else None,
+                rule.code if rule.do == "error" else answers.code_in(rule.body),
                 name,
             )
             success = answers.success_body(to, "wamid.never")
@@ -113,6 +114,8 @@ class Provider:
                 return self._refuse(answers.refusal_of(rule.code, rule.status), rule.retry_after_min)
             case "garbage":
                 return Answer(rule.status or 200, b"<html>502 Bad Gateway</html>")
+            case "raw":
+                return Answer(rule.status or 200, rule.body.encode(), retry_after_s=rule.retry_after_s)
             case "half":
                 return Answer(200, success, "half")
             case "hang":
@@ -169,7 +172,7 @@ class Provider:
         attempt_id: str | None,
         wamid: str | None,
         status: int | None,
-        code: int | None,
+        code: int | str | None,
         rule: str | None,
     ) -> None:
         self.record.append(Call(self._now(), number, to, attempt_id, wamid, status, code, rule))

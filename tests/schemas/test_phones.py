@@ -20,22 +20,9 @@ from schemas.phones import (
     masked,
     read,
 )
+from tests.support.spellings import AREAS, CARRIERS_ABROAD, FORMAT_CHARACTERS, ZEROS, people
 
 MOBILE = "+5547989211984"
-
-AREAS = [
-    *(11, 12, 13, 14, 15, 16, 17, 18, 19, 21, 22, 24, 27, 28, 31, 32, 33, 34, 35, 37, 38),
-    *(41, 42, 43, 44, 45, 46, 47, 48, 49, 51, 53, 54, 55, 61, 62, 63, 64, 65, 66, 67, 68, 69),
-    *(71, 73, 74, 75, 77, 79, 81, 82, 83, 84, 85, 86, 87, 88, 89, 91, 92, 93, 94, 95, 96, 97, 98, 99),
-]
-CARRIERS_ABROAD = ["12", "14", "15", "21", "22", "23", "25", "31", "41", "43", "65", "99"]
-FORMAT_CHARACTERS = [
-    *map(chr, range(0x202A, 0x202F)),
-    *map(chr, range(0x2066, 0x206A)),
-    *map(chr, range(0x200B, 0x2010)),
-    "\ufeff",
-]
-ZEROS = ["0", "\uff10", "\u0660", "\u06f0", "\u0966", "\U0001d7ce"]  # of six sets of decimal digits
 
 areas = st.sampled_from(AREAS)
 eight = st.integers(0, 99_999_999).map(lambda n: f"{n:08d}")
@@ -364,30 +351,16 @@ def test_decimal_digits_of_every_script_have_their_value(national: str, zero: st
     assert canonical(typed) == f"+55{national}"
 
 
-def ten_spellings(national: str, rng: random.Random) -> list[str]:
-    area, first, last = national[:2], national[2:7], national[7:]
-    mark = rng.choice(FORMAT_CHARACTERS)
-    zero = ord(rng.choice(ZEROS))
-    return [
-        f"+55{national}",
-        f"55{national}",
-        national,
-        f"({area}) {first}-{last}",
-        f"0{area} {first} {last}",
-        f"0{rng.choice(CARRIERS_ABROAD)} {area} {first}.{last}",
-        f"0055 {area} {first}-{last}",
-        f"+0055 ({area}) {first}{last}",
-        f"{mark}+55 {area} {mark}{first}\u2011{last}{mark}",
-        "".join(chr(zero + int(digit)) for digit in national),
-    ]
-
-
-def test_a_thousand_people_in_ten_spellings_are_a_thousand_contacts() -> None:
-    rng = random.Random(12)
-    people = {f"{rng.choice(AREAS)}9{rng.randrange(10**8):08d}" for _ in range(1_000)}
-    contacts = {person: {canonical(typed) for typed in ten_spellings(person, rng)} for person in people}
-    assert all(found == {f"+55{person}"} for person, found in contacts.items())
-    assert len(set().union(*contacts.values())) == len(people) > 990
+@pytest.mark.parametrize("seed", range(3))
+def test_a_thousand_people_in_ten_spellings_are_a_thousand_contacts(seed: int) -> None:
+    """And none is of another country whose number was not written as such."""
+    everybody = dict(people(1_000, seed))
+    contacts = {phone: {canonical(typed) for typed in written} for phone, written in everybody.items()}
+    assert contacts == {phone: {phone} for phone in everybody}
+    assert len(set().union(*everybody.values())) == 10_000
+    abroad = [phone for phone in everybody if not phone.startswith("+55")]
+    assert 50 < len(abroad) < 150
+    assert all(isinstance(found := read(phone), Phone) and found.is_foreign for phone in abroad)
 
 
 @given(mobiles | landlines)
