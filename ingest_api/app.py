@@ -19,6 +19,7 @@ from ingest_api.http.fast_path import FastPath
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
+from ingest_api.ping.ping import Ping
 
 COMPLETIONS = "/quiz/{quiz_id}/completions"
 
@@ -32,6 +33,7 @@ class Parts:
     webhooks: Mapping[str, Handler]  # by the name in the route: a provider's, or one it had before
     registry: Registry
     health: Health
+    ping: Ping
     description: Description
 
 
@@ -54,6 +56,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
             Route(
                 "/subjects/{subject}/versions/{version}", Endpoint("subjects", registry.version), methods=read
             ),
+            Route("/ping", Endpoint("ping", parts.ping.ping, headers=ANY_ORIGIN), methods=submit),
             Route("/health/live", Endpoint("health", health.live), methods=read),
             Route("/health/ready", Endpoint("health", health.ready), methods=read),
             Route("/metrics", Endpoint("metrics", metrics), methods=read),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import secrets
 import signal
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, cast
@@ -31,6 +33,8 @@ from ingest_api.limits.shared_windows import SharedWindows
 from ingest_api.limits.sources import Sources
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
+from ingest_api.ping.ping import Ping
+from ingest_api.ping.schedule import PingSchedule
 from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
@@ -148,6 +152,7 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
         registry=Registry(topology),
         health=Health(publisher, reference_data),
+        ping=Ping(PingSchedule(edge.ping, time.monotonic, random.random), lambda: publisher.load),
         description=Description(edge),
     )
     return build(parts, partial(_running, publisher, reference_data, limiter))

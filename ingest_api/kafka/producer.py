@@ -101,6 +101,11 @@ class Publisher:
         return len(self._waiting)
 
     @property
+    def load(self) -> float:
+        """How full it is, 0 to 1; full while Kafka accepts no records."""
+        return 1.0 if self.breaker.state is State.OPEN else len(self._waiting) / self._in_flight_max
+
+    @property
     def problem(self) -> str | None:
         """The reason why no completion can be accepted now, for readiness; None if Kafka accepts records."""
         return f"Kafka: {self._unreached}" if self.breaker.state is State.OPEN else None

@@ -57,6 +57,7 @@ def paths(edge: Edge) -> dict[str, Any]:
                 problems.UNKNOWN_SCHEMA,
             )
         },
+        "/ping": {"post": _ping()},
         "/health/live": {"get": _read("Whether the process runs", {"type": "object"})},
         "/health/ready": {"get": _ready()},
         "/metrics": {"get": _read("Prometheus metrics", {"type": "string"}, b"text/plain")},
@@ -146,6 +147,21 @@ def _handshake() -> dict[str, Any]:
             },
             **_rejections(problems.HANDSHAKE_REJECTED, problems.NOT_FOUND),
         },
+    }
+
+
+def _ping() -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "required": ["next_ping_ms"],
+        "properties": {"next_ping_ms": {"type": "integer", "minimum": 0}},
+    }
+    answer = {"description": "When to ping again", "content": {"application/json": {"schema": schema}}}
+    return {
+        "operationId": "ping",
+        "summary": "A page is open; the answer spreads the pings of all pages over time",
+        "description": "The body is not read. Without an answer, wait twice as long as the last time.",
+        "responses": {"200": answer, **_rejections()},
     }
 
 

@@ -199,6 +199,8 @@ def _times(file: TopologyFile) -> Iterator[str]:
         yield "sender.retry_base_s: larger than retry_max_s"
     if file.edge.submitted_past_max_h > file.edge.submitted_past_max_h_service:
         yield "edge.submitted_past_max_h: larger than submitted_past_max_h_service"
+    if file.edge.ping.interval_s > file.edge.ping.interval_max_s:
+        yield "edge.ping.interval_s: larger than interval_max_s"
     days_back = file.edge.submitted_past_max_h_service / 24
     if days_back > file.postgres.partition_past_days_max:
         yield (

@@ -118,6 +118,11 @@ class RateLimits(Strict, frozen=True):
     local_keys_max: Positive  # of a process's own windows
 
 
+class Ping(Strict, frozen=True):
+    interval_s: Positive
+    interval_max_s: Positive
+
+
 class Edge(Strict, frozen=True):
     outputs: tuple[Role, ...]
     reference_data: tuple[Role, ...]
@@ -136,6 +141,7 @@ class Edge(Strict, frozen=True):
     sources: Sources
     connections: Connections
     limits: RateLimits
+    ping: Ping
 
 
 class SinkFile(Strict, frozen=True):
