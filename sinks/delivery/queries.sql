@@ -129,11 +129,13 @@ WITH asked AS (
     SELECT h.*, v.state, v.reason
     FROM held AS h
     CROSS JOIN LATERAL (
-        SELECT coalesce(bool_or(o.state IN ('calling', 'sent', 'delivered', 'read', 'ambiguous')), false) AS called,
-               coalesce(bool_or(o.state IN ('waiting', 'leased') AND o.contact_id < h.contact_id), false) AS goes_first
+        SELECT coalesce(bool_or(o.state IN ('sent', 'delivered', 'read', 'ambiguous')), false) AS called,
+               coalesce(bool_or(o.state = 'calling' OR o.contact_id < h.contact_id
+                                AND (o.state = 'leased' OR o.state = 'waiting' AND o.soon)), false) AS goes_first
         FROM same_person(h.tenant_id, h.contact_id) AS p (contact_id)
         -- OFFSET 0: a probe of the key for each id. Joined freely, every call reads its campaign.
-        CROSS JOIN LATERAL (SELECT d.contact_id, d.state
+        CROSS JOIN LATERAL (SELECT d.contact_id, d.state,
+                                   d.due_at <= clock_timestamp() + make_interval(secs => %(other_first_wait_s)s) AS soon
                             FROM deliveries AS d
                             WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id
                               AND d.contact_id = p.contact_id
@@ -147,7 +149,8 @@ WITH asked AS (
                          WHERE NOT s.lifted)
                 THEN ARRAY['suppressed', 'the contact opted out']
             -- Of the deliveries of one person only one is called. Of several that may be, that of the lowest contact
-            -- id goes first; the others wait for what becomes of it, since it may fail.
+            -- id goes first; the others wait for what becomes of it, since it may fail. One that is due much later
+            -- goes first no more; so much later that it cannot be in flight before this mark is committed.
             WHEN o.called
                 THEN ARRAY['suppressed', 'the person has a delivery of this campaign under another contact id']
             WHEN o.goes_first
@@ -178,6 +181,8 @@ WITH asked AS (
         attempts = d.attempts + CASE j.state WHEN 'calling' THEN 1 ELSE 0 END,
         attempt_id = CASE j.state WHEN 'calling' THEN j.attempt_id ELSE d.attempt_id END,
         number_id = CASE j.state WHEN 'calling' THEN j.number_id ELSE d.number_id END,
+        -- An earlier message that was taken back is not this call's.
+        provider_message_id = CASE WHEN j.state <> 'calling' THEN d.provider_message_id END,
         lease_token = CASE j.state WHEN 'calling' THEN d.lease_token END,
         leased_until = CASE j.state
             WHEN 'calling' THEN clock_timestamp() + make_interval(secs => %(lease_s)s) END,

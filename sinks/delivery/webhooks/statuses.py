@@ -196,15 +196,19 @@ def _reported_as_failed(connection: Connection, told: Iterable[tuple[Held, Found
     Asked only where that can be: of a delivery that waits again, or is in a later attempt.
     """
     doubtful = {
-        (found.provider, found.message_id)
+        (found.provider, found.message_id, not _is_of_last(row, found))
         for row, found in told
         if found.status == DeliveryState.SENT
-        and (found.attempt_id != row.attempt_id or row.state not in _IN_CALL)
+        and (not _is_of_last(row, found) or row.state not in _IN_CALL)
         and row.state not in RANKS
     }
     if not doubtful:
         return ()
-    asked = {"providers": [one for one, _ in doubtful], "message_ids": [one for _, one in doubtful]}
+    asked = {
+        "providers": [one for one, _, _ in doubtful],
+        "message_ids": [one for _, one, _ in doubtful],
+        "of_earlier": [one for _, _, one in doubtful],
+    }
     return {str(message_id) for (message_id,) in connection.execute(QUERIES["list_failed_messages"], asked)}
 
 
@@ -230,12 +234,10 @@ def judge(
     state, by, proof = held.state, None, None
     done: list[Found] = []
     for found in sorted(statuses, key=lambda each: RANKS.get(each.status, 0)):
-        of_last = held.attempt_id is not None and found.attempt_id == held.attempt_id
-        of_last = of_last or (found.attempt_id is None and found.message_id == held.provider_message_id)
         if found.status == DeliveryState.SENT and found.message_id in failed:
             done.append(found)
             continue
-        match merge(state, found.status, of_last_attempt=of_last):
+        match merge(state, found.status, of_last_attempt=_is_of_last(held, found)):
             case Waits():
                 continue
             case Becomes(state=after):
@@ -336,6 +338,12 @@ def _settle(connection: Connection, changes: Mapping[Key, Judged]) -> list[Deliv
             "uncounted": [int(each.again is not None and not each.again.counted) for each, _ in found],
         },
     )
+
+
+def _is_of_last(held: Held, found: Found) -> bool:
+    if found.attempt_id is None:
+        return found.message_id == held.provider_message_id
+    return found.attempt_id == held.attempt_id
 
 
 def _key(row: Found | Held | DeliveryChange) -> Key:

@@ -116,12 +116,14 @@ ORDER BY d.campaign_month, d.campaign_id, d.contact_id
 FOR UPDATE OF d;
 
 -- list_failed_messages --
--- Of these messages, the ones that the provider has reported as failed, and that were merged. By their key.
+-- Of these messages, the ones that the provider has reported as failed. Of the last attempt only what is merged: what
+-- is not is judged with it. By their key.
 SELECT s.provider_message_id
-FROM unnest(%(providers)s::text[], %(message_ids)s::text[]) AS asked (provider, message_id)
+FROM unnest(%(providers)s::text[], %(message_ids)s::text[], %(of_earlier)s::boolean[])
+    AS asked (provider, message_id, of_earlier)
 JOIN provider_statuses AS s
   ON s.provider = asked.provider AND s.provider_message_id = asked.message_id AND s.status = 'failed'
-WHERE s.merged;
+WHERE s.merged OR asked.of_earlier;
 
 -- settle_deliveries --
 -- The lease ends with it: a sender that still holds the row finds it gone. `due_at_ms`: of one that waits again.
@@ -130,7 +132,7 @@ SET state = settled.state,
     reason = settled.reason,
     provider_message_id = coalesce(d.provider_message_id, settled.message_id),
     due_at = coalesce(to_timestamp(settled.due_at_ms / 1000.0), d.due_at),
-    attempts = d.attempts - settled.uncounted,
+    attempts = greatest(0, d.attempts - settled.uncounted),
     lease_token = NULL,
     leased_until = NULL,
     sequence = d.sequence + 1,

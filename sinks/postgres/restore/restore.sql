@@ -57,7 +57,9 @@ INSERT INTO recovered_deliveries (
 VALUES (%s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s::uuid, %s)
 ON CONFLICT (delivery_id) DO UPDATE
 SET sequence = excluded.sequence, state = excluded.state, reason = excluded.reason,
-    provider_message_id = coalesce(excluded.provider_message_id, recovered_deliveries.provider_message_id),
+    provider_message_id = CASE
+        WHEN excluded.attempt_id <> recovered_deliveries.attempt_id THEN excluded.provider_message_id  -- a new call
+        ELSE coalesce(excluded.provider_message_id, recovered_deliveries.provider_message_id) END,
     attempts = excluded.attempts, attempt_id = coalesce(excluded.attempt_id, recovered_deliveries.attempt_id),
     number_id = coalesce(excluded.number_id, recovered_deliveries.number_id)
 WHERE recovered_deliveries.sequence < excluded.sequence;
@@ -74,6 +76,7 @@ INSERT INTO delivery_attempts (
 SELECT a.attempt_id, a.delivery_id, a.number_id, a.attempt, a.called_at, clock_timestamp(),
        CASE WHEN d.attempt_id IS DISTINCT FROM a.attempt_id THEN 'rejected'
             WHEN d.state IN ('sent', 'delivered', 'read') THEN 'sent'
+            WHEN d.state = 'waiting' AND d.provider_message_id IS NOT NULL THEN 'taken_back'
             WHEN d.state IN ('waiting', 'failed', 'dead', 'suppressed') THEN 'rejected'
             ELSE 'ambiguous' END,
        'known from delivery events',
@@ -98,7 +101,10 @@ SET state = CASE WHEN d.state = 'read' OR d.state = 'delivered' AND r.state <> '
     attempts = r.attempts,
     attempt_id = coalesce(r.attempt_id, d.attempt_id),
     number_id = coalesce(r.number_id, d.number_id),
-    provider_message_id = coalesce(r.provider_message_id, d.provider_message_id),
+    -- Of an earlier call only where it is the proof.
+    provider_message_id = CASE
+        WHEN r.attempt_id <> d.attempt_id AND d.state NOT IN ('sent', 'delivered', 'read') THEN r.provider_message_id
+        ELSE coalesce(r.provider_message_id, d.provider_message_id) END,
     lease_token = NULL,
     leased_until = NULL,
     updated_at = clock_timestamp()

@@ -115,7 +115,12 @@ def test_one_person_under_two_contacts_gets_one_message_and_the_opt_out_of_eithe
         leased = await desk.claim()
         both = {one.key.contact_id: one for one in leased if one.key.campaign_id == campaign}
         assert await desk.mark(both[other]) == NotMarked("waiting", OTHER_FIRST)
-        assert isinstance(await desk.mark(both[first]), Marked)
+        attempt_id = uuid4()
+        assert isinstance(await desk.mark(both[first], attempt_id), Marked)
+        (again,) = await claim_after_the_wait(world, desk)
+        assert await desk.mark(again) == NotMarked("waiting", OTHER_FIRST)  # the call may fail yet
+        sent = Result(both[first].key, attempt_id, DeliveryState.SENT, "sent", provider_message_id="wamid.1")
+        await desk.ledger.record([sent])
         (again,) = await claim_after_the_wait(world, desk)
         refused = await desk.mark(again)
         assert isinstance(refused, NotMarked)
@@ -152,6 +157,43 @@ def test_a_person_whose_first_delivery_fails_gets_the_message_under_the_other_co
         await desk.ledger.record([unreachable])
         (again,) = await claim_after_the_wait(world, desk)
         assert isinstance(await desk.mark(again), Marked)
+
+    story(world, tell)
+
+
+def test_a_delivery_does_not_wait_for_one_that_is_due_much_later(world: World) -> None:
+    """The lower contact id answered later, or is retried after a day: the person gets the message now."""
+    first, other = united(world, world.campaign())
+    world.db.execute("UPDATE deliveries SET due_at = now() + interval '1 day' WHERE contact_id = %s", [first])
+
+    async def tell(desk: Desk) -> None:
+        (leased,) = await desk.claim()
+        attempt_id = uuid4()
+        assert leased.key.contact_id == other
+        assert isinstance(await desk.mark(leased, attempt_id), Marked)
+        world.db.execute("UPDATE deliveries SET due_at = now() WHERE contact_id = %s", [first])
+        (late,) = await desk.claim()
+        assert await desk.mark(late) == NotMarked("waiting", OTHER_FIRST)
+        doubt = Result(leased.key, attempt_id, DeliveryState.AMBIGUOUS, "ambiguous", "no answer")
+        await desk.ledger.record([doubt])
+        (late,) = await claim_after_the_wait(world, desk)
+        refused = await desk.mark(late)
+        assert isinstance(refused, NotMarked)
+        assert refused.state == "suppressed"
+
+    story(world, tell)
+
+
+def test_a_new_call_has_no_message_id_of_an_earlier_one(world: World) -> None:
+    world.deliveries(world.campaign(), provider_message_id="wamid.1")
+
+    async def tell(desk: Desk) -> None:
+        (leased,) = await desk.claim()
+        attempt_id = uuid4()
+        await desk.mark(leased, attempt_id)
+        second = Result(leased.key, attempt_id, DeliveryState.SENT, "sent", provider_message_id="wamid.2")
+        await desk.ledger.record([second])
+        assert world.db.execute("SELECT provider_message_id FROM deliveries").fetchall() == [("wamid.2",)]
 
     story(world, tell)
 

@@ -10,17 +10,22 @@ from typing import Any
 
 import pytest
 
+from pipeline.runtime.record import Record
+from schemas.codec import codec
+from schemas.records import DeliveryEvent
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.statements import statement
 from sinks.delivery.webhooks.failures import LIMITS, action_of, again
 from sinks.delivery.webhooks.statuses import ProviderStatuses, merge_waiting
 from sinks.outcomes import Rejected
+from sinks.postgres.restore import history
+from sinks.postgres.tables.deliveries import Deliveries
 from sinks.whatsapp.meta_cloud.codes import action_of as action_of_code
 from sinks.whatsapp.meta_cloud.codes import listed_codes
 from tests.sinks.delivery.test_consequences import call
 from tests.sinks.delivery.webhooks.test_statuses import ATTEMPT, delivery, state_of, status, webhook
-from tests.support.samples import NOW_MS
+from tests.support.samples import NOW_MS, match
 from tests.support.sinks import Corner
 
 SINK = ProviderStatuses(b"key of this test")
@@ -170,6 +175,69 @@ def test_a_failure_of_an_earlier_attempt_does_not_touch_the_next_one(corner: Cor
     assert state_of(corner) == "sent"
     corner.write(SINK, [webhook(status("delivered", second, "wamid.2"))])
     assert state_of(corner) == "delivered"
+
+
+@pytest.mark.parametrize("callback_data", [ATTEMPT, None])
+@pytest.mark.parametrize("newest", ["calling", "ambiguous"])
+def test_a_restored_doubt_is_not_settled_by_the_message_that_was_taken_back(
+    corner: Corner, newest: str, callback_data: str | None
+) -> None:
+    """The copy is older than both calls: Kafka has the statuses of the first and the mark of the second."""
+    number(corner)
+    corner.write(Deliveries(), [match(1)])
+    corner.write(SINK, [webhook(status("sent", callback_data)), failed(131049, attempt=callback_data)])
+    second = str(uuid.UUID(int=78))
+    history.keep(
+        corner.connection,
+        [
+            told(corner, 2, "calling", ATTEMPT),
+            told(corner, 3, "sent", ATTEMPT, "wamid.1"),
+            told(corner, 4, "waiting", ATTEMPT, "wamid.1"),
+            told(corner, 5, "calling", second),
+            told(corner, 6, newest, second),
+        ],
+    )
+    history.apply(corner.connection)
+
+    merge_waiting(corner.connection)
+
+    assert corner.rows("SELECT state, provider_message_id FROM deliveries") == [("ambiguous", None)]
+
+
+def test_a_restored_delivery_that_waits_again_is_no_second_message(corner: Corner) -> None:
+    number(corner)
+    corner.write(Deliveries(), [match(1)])
+    corner.write(SINK, [webhook(status("sent")), failed(131049)])
+    waiting = [told(corner, 2, "calling", ATTEMPT), told(corner, 3, "waiting", ATTEMPT, "wamid.1")]
+    history.keep(corner.connection, waiting)
+    history.apply(corner.connection)
+    assert corner.rows("SELECT outcome FROM delivery_attempts") == [("taken_back",)]
+
+    merge_waiting(corner.connection)
+
+    assert corner.rows(
+        "SELECT state, due_at = to_timestamp(%s) FROM deliveries", (NOW_MS + DAY_MS) // 1000
+    ) == [("waiting", True)]
+
+
+def told(corner: Corner, sequence: int, state: str, attempt_id: str, message_id: str | None = None) -> Record:
+    """The record of the one delivery's event."""
+    ((delivery_id, campaign_id, contact_id),) = corner.rows(
+        "SELECT delivery_id::text, campaign_id, contact_id FROM deliveries"
+    )
+    event = DeliveryEvent(
+        str(delivery_id), "demo", str(campaign_id), str(contact_id), str(uuid.uuid4()), sequence, state,
+        at=NOW_MS, provider_message_id=message_id, attempts=1, attempt_id=attempt_id, number_id="1001",
+    )  # fmt: skip
+    return Record("delivery.events", 0, sequence, NOW_MS, b"k", codec("delivery_event").encode(event))
+
+
+def test_a_delivery_whose_call_was_not_counted_has_no_attempt_to_give_back(corner: Corner) -> None:
+    sent(corner, attempts=0)
+
+    corner.write(SINK, [failed(131042)])
+
+    assert corner.rows("SELECT state, attempts FROM deliveries") == [("waiting", 0)]
 
 
 def test_the_late_result_of_a_call_does_not_undo_what_the_status_said(corner: Corner) -> None:
