@@ -69,7 +69,8 @@ class Inbound(msgspec.Struct, frozen=True):
     reply_to: str | None = None  # message id
 
 
-Effect = Literal["none", "hold_account", "stop_template", "number_limit"]
+Effect = Literal["none", "hold_account", "stop_template", "number_limit", "allow"]
+"""`allow`: what an earlier notice of the same kind forbade is permitted again; nothing is released by it."""
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from pipeline.errors import OperatorError
 from pipeline.runtime.record import Record
 from pipeline.runtime.topic_offsets import Offsets, TopicOffsets
 from pipeline.runtime.topic_reader import TopicScan
+from pipeline.topology.file import Retention
 from pipeline.topology.model import Topic
 from schemas.codec import Undecodable, codec
 from sinks.postgres import offsets as sink_offsets
@@ -93,7 +94,7 @@ def gather(found: Deployment, accepted_file: Path | None = None, others: Records
             sink.source.name: sink_offsets.read(connection, sink.name, sink.source.name)
             for sink in topology.sinks.values()
         }
-        _enter_tables(audit, dead, connection, recorded, topology.retention.archive_days)
+        _enter_tables(audit, dead, connection, recorded, topology.retention)
         connection.execute("COMMIT")
     if records:
         audit.provider_keeps_a_record()
@@ -131,7 +132,7 @@ def _enter_tables(
     dead: DeadLetterAudit,
     connection: Connection,
     recorded: Container[str],
-    archive_days: int,
+    kept: Retention,
 ) -> None:
     deleted = {campaign_id for (campaign_id,) in _rows(connection, "deleted_ledgers")}
     for (completion_id,) in _rows(connection, "completions"):
@@ -144,7 +145,7 @@ def _enter_tables(
     for completion_id, campaign_id in _rows(connection, "duplicates"):
         if campaign_id not in deleted:
             audit.match(completion_id, campaign_id, flags.DUPLICATE_ROW)
-    days = {"archive_days": archive_days}
+    days = {"archive_days": kept.archive_days}
     for delivery_id, completion_id, campaign_id, state, has_message, archived in _rows(
         connection, "deliveries", days
     ):
@@ -152,7 +153,9 @@ def _enter_tables(
             audit.match(completion_id, campaign_id, flags.LEDGER)
         audit.delivery(delivery_id, state, has_message)
     addresses = Addresses(_rows(connection, "number_addresses"), recorded)
-    for attempt_id, delivery_id, outcome, number_id, called_at, base_url in _rows(connection, "attempts"):
+    for attempt_id, delivery_id, outcome, number_id, called_at, base_url in _rows(
+        connection, "attempts", {"status_days": kept.provider_status_days}
+    ):
         has_record = addresses.have_record(number_id, called_at, base_url)
         audit.attempt(attempt_id, delivery_id, outcome, has_record)
     for letter_id, topic, partition, offset, *letter in _rows(connection, "dead_letters"):

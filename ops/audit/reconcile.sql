@@ -21,8 +21,17 @@ FROM deliveries
 SELECT campaign_id FROM campaigns WHERE ledger_deleted_at IS NOT NULL
 
 -- attempts --
--- Every call that was announced: its row is committed before its first byte.
-SELECT uuid_send(a.attempt_id), uuid_send(a.delivery_id), a.outcome, a.number_id, a.called_at, n.base_url
+-- Every call that was announced: its row is committed before its first byte. One that was taken back counts as sent
+-- where no status says that it failed, or one says that it arrived; statuses are kept for a number of days.
+SELECT uuid_send(a.attempt_id), uuid_send(a.delivery_id),
+       CASE WHEN a.outcome = 'taken_back' AND a.called_at > now() - make_interval(days => %(status_days)s - 1)
+                 AND NOT (SELECT coalesce(bool_or(s.status = 'failed'), false)
+                                 AND NOT coalesce(bool_or(s.status IN ('delivered', 'read')), false)
+                          FROM provider_statuses AS s
+                          WHERE s.provider IN (provider_name(a.provider), former_provider_name(provider_name(a.provider)))
+                            AND s.provider_message_id = a.provider_message_id)
+            THEN 'sent' ELSE a.outcome END,
+       a.number_id, a.called_at, n.base_url
 FROM delivery_attempts AS a
 LEFT JOIN sender_numbers AS n USING (number_id)
 

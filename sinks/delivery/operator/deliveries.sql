@@ -93,6 +93,7 @@ SELECT w.campaign_month, w.campaign_id, w.contact_id, w.delivery_id::text,
            WHEN w.provider_message_id IS NOT NULL THEN 'the provider accepted it'
            WHEN EXISTS (SELECT FROM delivery_attempts AS a
                         WHERE a.delivery_id = w.delivery_id
+                          AND a.outcome IS DISTINCT FROM 'taken_back'  -- its message is certain to have failed
                           AND (a.outcome IS NULL OR a.provider_message_id IS NOT NULL
                                OR a.outcome NOT IN ('rejected', 'not_sent', 'resolved_not_sent')))
                THEN 'one of its calls may have been sent'

@@ -110,9 +110,7 @@ class Notices:
                 new
             )  # in the table, committed: what this transaction writes may be rolled back
             return
-        given = {"accounts": learned, "limit": UNRESOLVED_BATCH_MAX}
-        for row in fetch(connection, QUERIES["unresolved_notices"], _Stored, given):
-            _put_in_force(connection, row)
+        _put_the_unresolved_in_force(connection, learned)
 
 
 def heed(connection: Connection, provider: str, notice: Notice, limits: Limits) -> None:
@@ -145,9 +143,17 @@ def heed(connection: Connection, provider: str, notice: Notice, limits: Limits) 
     _put_in_force(connection, row)
 
 
-def _put_in_force(connection: Connection, row: _Stored) -> None:
-    if row.effect == "none":
-        return
+def _put_the_unresolved_in_force(connection: Connection, accounts: Sequence[str]) -> None:
+    given = {"accounts": accounts, "limit": UNRESOLVED_BATCH_MAX}
+    resolved = UNRESOLVED_BATCH_MAX
+    while resolved == UNRESOLVED_BATCH_MAX:
+        rows = fetch(connection, QUERIES["unresolved_notices"], _Stored, given)
+        resolved = sum(_put_in_force(connection, row) != "unresolved" for row in rows)
+
+
+def _put_in_force(connection: Connection, row: _Stored) -> str:
+    if row.effect in ("none", "allow"):
+        return ""
     outcome = _outcome(connection, row)
     if outcome == "unresolved":
         LOG.error(
@@ -156,6 +162,7 @@ def _put_in_force(connection: Connection, row: _Stored) -> None:
             row.account_id or "not stated",
         )
     connection.execute(QUERIES["set_outcome"], {"notice_id": row.notice_id, "outcome": outcome})
+    return outcome
 
 
 def _outcome(connection: Connection, row: _Stored) -> str:

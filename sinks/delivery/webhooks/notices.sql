@@ -9,11 +9,11 @@ ON CONFLICT DO NOTHING;
 UPDATE provider_notices SET outcome = %(outcome)s WHERE notice_id = %(notice_id)s;
 
 -- newer_notices --
--- Notices come in any order: what a newer one of the same account and template says counts.
+-- Notices come in any order: a newer one of the same account and template that ends the hold or the stop counts.
 SELECT count(*) AS newer
 FROM provider_notices
 WHERE provider = %(provider)s AND kind = %(kind)s AND account_id = %(account_id)s AND template = %(template)s
-  AND language = %(language)s AND effect <> %(effect)s AND at > to_timestamp(%(at_ms)s / 1000.0);
+  AND language = %(language)s AND effect = 'allow' AND at > to_timestamp(%(at_ms)s / 1000.0);
 
 -- unresolved_notices --
 SELECT notice_id::text, provider, kind, event, account_id, number_id, phone, template, language, detail, effect,
@@ -24,11 +24,13 @@ ORDER BY at
 LIMIT %(limit)s;
 
 -- numbers_of_notice --
+-- By the phone only where the number is not known to be of another account: that one's tenants have no part in it.
 SELECT n.number_id
 FROM sender_numbers AS n
 WHERE provider_name(n.provider) = provider_name(%(provider)s)
   AND ((%(account_id)s <> '' AND n.account_id = %(account_id)s)
-       OR (%(phone)s <> '' AND %(phone)s IN (n.display_phone, n.number_id)))
+       OR (%(phone)s <> '' AND %(phone)s IN (n.display_phone, n.number_id)
+           AND (%(account_id)s = '' OR n.account_id IS NULL)))
 ORDER BY n.number_id;
 
 -- hold_numbers --

@@ -311,6 +311,7 @@ def _take_back(connection: Connection, judged: Sequence[Judged]) -> None:
     if told:
         columns = {
             "attempt_ids": [attempt_id for attempt_id, _, _ in told],
+            "message_ids": [by.message_id for _, by, _ in told],
             "codes": [next(iter(_codes(by)), None) for _, by, _ in told],
             "actions": [wait.action for _, _, wait in told],
             "details": [_reason(by) for _, by, _ in told],

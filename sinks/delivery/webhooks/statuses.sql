@@ -170,9 +170,10 @@ WHERE a.attempt_id = proven.attempt_id AND a.outcome <> 'sent';
 -- take_back_attempts --
 -- The provider took the message and then reported that nobody gets it: certainly not sent, and the delivery waits again.
 UPDATE delivery_attempts AS a
-SET outcome = 'taken_back', provider_code = told.code, action = told.action, detail = told.detail
-FROM unnest(%(attempt_ids)s::uuid[], %(codes)s::text[], %(actions)s::text[], %(details)s::text[])
-    AS told (attempt_id, code, action, detail)
+SET outcome = 'taken_back', provider_code = told.code, action = told.action, detail = told.detail,
+    provider_message_id = told.message_id
+FROM unnest(%(attempt_ids)s::uuid[], %(message_ids)s::text[], %(codes)s::text[], %(actions)s::text[], %(details)s::text[])
+    AS told (attempt_id, message_id, code, action, detail)
 WHERE a.attempt_id = told.attempt_id;
 
 -- mark_merged --

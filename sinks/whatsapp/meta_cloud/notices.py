@@ -60,6 +60,8 @@ ACCOUNT_FORBIDDEN = frozenset(
 SENDING_RESTRICTED = frozenset(
     {"RESTRICTED_BIZ_INITIATED_MESSAGING", "RESTRICTED_CUSTOMER_INITIATED_MESSAGING"}
 )
+ACCOUNT_ALLOWED = frozenset({"account_reconnected", "approved", "disabled_update", "partner_added"})
+TEMPLATE_USABLE = frozenset({"approved", "reinstated"})
 TEMPLATE_UNUSABLE = frozenset({"deleted", "disabled", "paused", "rejected"})
 LIMITS = ("max_daily_conversations_per_business", "max_daily_conversation_per_phone", "current_limit")
 DETAILS = (
@@ -124,9 +126,9 @@ def _effect(kind: str, event: str, value: Mapping[str, Any]) -> Effect:
     effect = EFFECTS.get(kind, "none")
     if effect == "hold_account":
         forbidden = event == "rejected" if kind == "account_review_update" else _is_forbidden(event, value)
-        return effect if forbidden else "none"
+        return effect if forbidden else "allow" if event in ACCOUNT_ALLOWED else "none"
     if effect == "stop_template":
-        return effect if event in TEMPLATE_UNUSABLE else "none"
+        return effect if event in TEMPLATE_UNUSABLE else "allow" if event in TEMPLATE_USABLE else "none"
     return effect
 
 

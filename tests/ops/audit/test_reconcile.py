@@ -62,6 +62,31 @@ def test_a_second_call_to_the_same_person_is_twice_even_if_the_ledger_says_nothi
     assert report.breaches[0].examples == [story.delivery_id]
 
 
+@pytest.mark.parametrize(("reported", "twice"), [(["failed"], 0), ([], 1), (["failed", "delivered"], 1)])
+def test_a_call_that_was_taken_back_is_not_sent_only_by_the_word_of_the_provider(
+    story: Story, reported: list[str], twice: int
+) -> None:
+    """The first call was taken back, the second one sent."""
+    first = uuid4()
+    story.sql(
+        "INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt, called_at, outcome,"
+        " provider, provider_message_id) SELECT %s, delivery_id, number_id, 0, called_at, 'taken_back',"
+        " provider, 'wamid.0' FROM delivery_attempts",
+        str(first),
+    )
+    for status in reported:
+        story.sql(
+            "INSERT INTO provider_statuses (provider, provider_message_id, status, attempt_id, at)"
+            f" SELECT provider_name(provider), 'wamid.0', '{status}', %s, now()"
+            " FROM delivery_attempts LIMIT 1",
+            str(first),
+        )
+
+    report = reconcile(story.found)
+
+    assert report.twice == twice
+
+
 def test_an_id_that_a_client_was_told_and_nobody_has_is_missing(story: Story, tmp_path: Path) -> None:
     accepted, lost = tmp_path / "accepted.txt", str(uuid4())
     accepted.write_text(f"{story.first}\n{lost}\n")

@@ -122,6 +122,7 @@ def test_a_reason_that_names_a_person_changes_nothing(desk: Desk) -> None:
         ("failed", ("rejected",)),
         ("failed", ()),
         ("failed", ("rejected", "resolved_not_sent")),
+        ("dead", ("taken_back", "rejected")),
     ],
 )
 def test_where_no_call_can_have_been_sent_it_waits_again(

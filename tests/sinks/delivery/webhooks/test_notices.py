@@ -157,6 +157,47 @@ def test_an_old_hold_after_the_end_of_it_is_outdated(corner: Corner) -> None:
     assert (states(corner), outcomes(corner)) == ({"1001": "active"}, ["outdated", ""])
 
 
+@pytest.mark.parametrize("newer", HARMLESS[1:])
+def test_a_hold_that_comes_late_counts_where_nothing_newer_ended_it(
+    corner: Corner, newer: dict[str, Any]
+) -> None:
+    number(corner)
+    sink = ProviderStatuses(b"key")
+    corner.write(sink, [of_number(), change("account_update", newer)])
+
+    corner.write(sink, [change("account_update", FORBIDDEN[1], at_s=NOW_S - 60)])
+
+    assert states(corner) == {"1001": "stopped"}
+
+
+def test_a_notice_with_the_phone_of_another_accounts_number_does_not_hold_it(corner: Corner) -> None:
+    number(corner)
+    number(corner, "2001", tenant="other")
+    sink = ProviderStatuses(b"key")
+    corner.write(sink, [of_number(), of_number("2001", account="999", phone="15550002001")])
+
+    corner.write(sink, [change("account_update", {**FORBIDDEN[0], "phone_number": "15550002001"})])
+
+    assert states(corner) == {"1001": "stopped", "2001": "active"}
+
+
+def test_every_notice_that_came_before_its_number_is_put_in_force(
+    corner: Corner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "UNRESOLVED_BATCH_MAX", 2)
+    number(corner)
+    campaign(corner, "uses-it", "ola")
+    sink = ProviderStatuses(b"key")
+    early = [quality("UPGRADE", at_s=NOW_S - ago, account=ACCOUNT) for ago in range(60, 65)]
+    corner.write(sink, [*early, template_status("PAUSED")])
+    assert outcomes(corner) == ["unresolved"] * 6
+
+    corner.write(sink, [of_number()])
+
+    assert stops(corner) == ["campaign:uses-it"]
+    assert "unresolved" not in outcomes(corner)
+
+
 @pytest.mark.parametrize("event", ["PAUSED", "DISABLED", "REJECTED"])
 def test_a_template_that_may_not_be_used_stops_the_campaigns_that_use_it(corner: Corner, event: str) -> None:
     number(corner)
@@ -291,6 +332,6 @@ def template_status(event: str, *, at_s: int = NOW_S) -> Webhook:
     return change("message_template_status_update", value, at_s=at_s)
 
 
-def quality(event: str, *, at_s: int = NOW_S, **more: str) -> Webhook:
+def quality(event: str, *, at_s: int = NOW_S, account: str = "of another id", **more: str) -> Webhook:
     value = {"display_phone_number": "15550001001", "event": event, **more}
-    return change("phone_number_quality_update", value, account="of another id", at_s=at_s)
+    return change("phone_number_quality_update", value, account=account, at_s=at_s)
