@@ -69,7 +69,7 @@ class Judge:
             if isinstance(found, Matched):
                 matches = [match_event(completion, campaign, title) for campaign in found.campaigns]
             verdict = "matched" if matches else "unmatched"
-            reason = forbidden_by(completion)
+            reason = "" if matches else forbidden_by(completion)
         campaigns = [MatchedCampaign(one.campaign_id, one.campaign_version) for one in matches]
         outcome = outcome_of(completion, partition, offset, verdict, reason, campaigns)
         return Judged(outcome, matches)

@@ -144,6 +144,8 @@ class ReceiveCompletion:
         submitted_at = accepted_at if ahead_ms else keys.submitted_at(given_at, key, accepted_at, bounds)
         contact = parse.given(submission.contact)
         personal = personal_of(contact)
+        decided = None if contact is None else contact.consent
+        consent = Consent(decided.granted, decided.text) if isinstance(decided, parse.Consent) else None
         contact_id = (
             ids.contact_id(stamp.contact_key, quiz.tenant_id, personal.phone) if personal.phone else ""
         )
@@ -168,7 +170,7 @@ class ReceiveCompletion:
             score=score if score is not None else parse.given(submission.score),
             region=stamp.region,
             clock_ahead_ms=ahead_ms,
-            consent=consent_of(contact),
+            consent=consent,
         )
 
 
@@ -194,11 +196,6 @@ def personal_of(contact: parse.Contact | None) -> Personal:
     if email and not _is_address(email):
         raise rejection(INVALID_EMAIL, "it is not an e-mail address", pointer=pointer("contact", "email"))
     return Personal(phone.e164 if phone else None, name or None, email or None)
-
-
-def consent_of(contact: parse.Contact | None) -> Consent | None:
-    decided = None if contact is None else parse.given(contact.consent)
-    return None if decided is None else Consent(decided.granted, decided.text)
 
 
 def _is_address(email: str) -> bool:

@@ -31,7 +31,8 @@ class Unmatched(msgspec.Struct, frozen=True):
 
 def match(completion: Completion, campaigns: Campaigns) -> Matched | Unmatched:
     """The campaigns in force at the completion's acceptance whose conditions hold."""
-    if forbidden := forbidden_by(completion):
+    # Most have a phone and state no consent: they cost no call.
+    if (completion.personal.phone is None or completion.consent) and (forbidden := forbidden_by(completion)):
         return Unmatched(forbidden)
     holding = campaigns.holding(completion)
     return Matched(holding) if holding else Unmatched()

@@ -160,7 +160,7 @@ class Qualify:
         else:
             matched = entry.matched
             verdict = "matched" if matched else "unmatched"
-            reason = forbidden_by(completion)
+            reason = "" if matched else forbidden_by(completion)
         outcome = outcome_of(completion, record.partition, record.offset, verdict, reason, matched)
         assert record.key is not None
         batch.outputs.append(Output(self._wiring.outcomes_topic, record.key, self._outcomes.encode(outcome)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY
 
-from ops.setup.webhook_fates import DOCUMENT, document
 from schemas.ids import contact_id
 from sinks.delivery.webhooks.statuses import ProviderStatuses
 from sinks.postgres.tables.deliveries import Deliveries
 from sinks.whatsapp.meta_cloud.fates import rows
+from sinks.whatsapp.meta_cloud.fates_document import DOCUMENT, document
 from sinks.whatsapp.meta_cloud.webhook import parse
 from tests.sinks.delivery.webhooks.test_notices import campaign
 from tests.support import webhook_bodies
@@ -30,7 +30,9 @@ STORED = """
 
 
 def test_the_document_shows_the_table() -> None:
-    assert document() == DOCUMENT.read_text(encoding="utf-8"), "run `python -m ops.setup.webhook_fates`"
+    assert document() == DOCUMENT.read_text(encoding="utf-8"), (
+        "run `python -m sinks.whatsapp.meta_cloud.fates_document`"
+    )
 
 
 def test_there_is_an_example_of_every_kind_and_no_kind_twice() -> None:

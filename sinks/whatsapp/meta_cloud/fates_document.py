@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sinks.whatsapp.meta_cloud.fates import Place, Row, rows
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "webhooks.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "webhooks.md"
 
 _HEAD = """\
 # What becomes of each webhook
 
-Written by `python -m ops.setup.webhook_fates` from the parser's lists (`sinks/whatsapp/meta_cloud`); a test
+Written by `python -m sinks.whatsapp.meta_cloud.fates_document` from the lists of the parser beside it; a test
 compares, and sends an example of every kind through the sink.
 
 - `applied`: something changes for sending: a delivery, an opt-out, an alias, a hold, a stop, a limit.
