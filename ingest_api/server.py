@@ -8,8 +8,9 @@ import os
 import random
 import secrets
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -40,6 +41,8 @@ from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
 from ingest_api.webhooks.receive import ReceiveWebhook
 from ingest_api.webhooks.secrets import secrets_of
+from pipeline.errors import CannotStart
+from pipeline.runtime.ports import EDGE_ID
 from pipeline.runtime.reference_data import ReferenceDataFollower
 from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
@@ -57,13 +60,12 @@ STOP_REPORTS_S = 1.0
 BACKLOG = 2048
 
 
-def main(settings: Settings) -> int | None:
+def main(settings: Settings, env: Mapping[str, str] = os.environ) -> int | None:
     """Serve until SIGTERM or SIGINT; then answer the requests in flight and return within 8 s."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     suppress_repeats()
     topology = load(settings.topology_file, settings.topic_namespace)
-    address = urlsplit(settings.edge_url)
-    sockets = listening(address.hostname, address.port or 80, BACKLOG)
+    sockets = _sockets(settings, edge_id(env))
     connections = Connections(topology.edge.connections, sources_of(settings, topology), descriptors())
     server = make_server(make_app(settings, topology), connections)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -72,6 +74,26 @@ def main(settings: Settings) -> int | None:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run(sockets)
     return 0 if server.started else 1
+
+
+def edge_id(env: Mapping[str, str]) -> int | None:
+    """The number of this edge; None where it is the only one of its host. Raises CannotStart."""
+    text = env.get(EDGE_ID, "")
+    if text and not text.isdecimal():
+        raise CannotStart(f"{EDGE_ID} is {text!r}: it must be a number from 0")
+    return int(text) if text else None
+
+
+def _sockets(settings: Settings, number: int | None) -> list[socket.socket]:
+    """Several edges share one port for clients; each has a port of its own, for its health and metrics."""
+    address = urlsplit(settings.edge_url)
+    host, port = address.hostname, address.port or 80
+    if number is None:
+        return listening(host, port, BACKLOG)
+    # First its own: an edge with the number of another must not be given clients.
+    own = listening(host, settings.ports.edge_own(number), BACKLOG)
+    log.info("edge %d: health and metrics on port %d", number, settings.ports.edge_own(number))
+    return own + listening(host, port, BACKLOG, shared=True)
 
 
 def sources_of(settings: Settings, topology: Topology) -> Sources:

@@ -25,13 +25,13 @@ def doctor(
     import msgspec
     from rich.console import Console
 
-    from ops.deployment.doctor import all_well, diagnose
+    from ops.deployment.doctor import all_well, diagnose, edges_of
     from ops.deployment.doctor_checks import CHECKS
     from ops.locate import find
     from ops.processes.table import health_urls
 
     settings = find().settings
-    findings = diagnose(settings, health_urls(settings), CHECKS)
+    findings = diagnose(settings, health_urls(settings, edges_of(settings)), CHECKS)
     if json:
         print(msgspec.json.encode(findings).decode())
     else:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.runtime.ports import EDGES_MAX
+
 
 def run(
     once: Annotated[
@@ -16,6 +18,10 @@ def run(
         int | None,
         typer.Option(help="Kafka brokers of a new home: 1 or 3. Later: as it was made."),
     ] = None,
+    edges: Annotated[
+        int,
+        typer.Option(min=1, max=EDGES_MAX, help="Edge processes, which share the edge's port."),
+    ] = 1,
 ) -> None:
     """Start everything, replay two real quizzes through HTTP, reconcile, and serve until Ctrl-C.
 
@@ -33,8 +39,10 @@ def run(
 
       QUIZSTREAM_HOME=/tmp/cluster quizstream run --brokers 3
 
+      quizstream run --edges 4
+
       QUIZSTREAM_HOME=/tmp/other QUIZSTREAM_PORT_BASE=9600 quizstream run
     """
     from ops.demo.run import run as run_all
 
-    raise typer.Exit(run_all(once=once, brokers=brokers))
+    raise typer.Exit(run_all(once=once, brokers=brokers, edges=edges))

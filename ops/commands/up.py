@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.runtime.ports import EDGES_MAX
+
 
 def up(
     foreground: Annotated[
@@ -15,6 +17,10 @@ def up(
         int | None,
         typer.Option(help="Kafka brokers of a new home: 1 or 3. Later: as it was made."),
     ] = None,
+    edges: Annotated[
+        int,
+        typer.Option(min=1, max=EDGES_MAX, help="Edge processes, which share the edge's port."),
+    ] = 1,
     demo: Annotated[
         bool, typer.Option("--demo", help="Create the demo's tenants, quizzes, campaigns, numbers and token.")
     ] = False,
@@ -24,7 +30,8 @@ def up(
     Topics and tables are created, and with --demo the demo data, which sends to the simulator. Without it the
     deployment is empty: docs/operations.md, "A deployment of your own", fills it by commands.
 
-    With three brokers, one of them may fail without effect. `quizstream down` stops everything.
+    With three brokers, or several edges, one of them may fail without effect. `quizstream down` stops
+    everything.
 
     Exit codes: 0 all ready, 2 a server or process did not start (the last line is the reason).
 
@@ -35,9 +42,11 @@ def up(
       quizstream up --foreground
 
       QUIZSTREAM_HOME=/tmp/cluster quizstream up --brokers 3
+
+      quizstream up --edges 4
     """
     from ops.deployment import daemon
     from ops.deployment import up as foreground_up
 
     start = foreground_up.stay if foreground else daemon.start
-    raise typer.Exit(start(brokers, demo=demo))
+    raise typer.Exit(start(brokers, demo=demo, edges=edges))

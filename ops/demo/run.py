@@ -23,15 +23,15 @@ ACTIVATION_MARGIN_MS = 250
 PROBLEMS_SHOWN_MAX = 10
 
 
-def run(once: bool, brokers: int | None = None) -> int:
+def run(once: bool, brokers: int | None = None, edges: int = 1) -> int:
     """Returns the exit code. Raises OperatorError where something cannot start."""
     end_on_sigterm()
     view = View()
     try:
-        with running(locate.find(), view, brokers, demo=True) as everything:
+        with running(locate.find(), view, brokers, demo=True, edges=edges) as everything:
             wait_for_campaigns(everything.effective_at_ms, view)
             holds = demonstrate(everything.deployment, view)
-            for name, address in addresses(everything.deployment):
+            for name, address in addresses(everything.deployment, edges):
                 view.say(f"{name:20} {address}")
             if not once:
                 view.say("Serving until Ctrl-C. In another terminal: quizstream --help")

@@ -22,15 +22,20 @@ POLL_S = 0.1
 READY = "ready"
 
 
-def start(brokers: int | None = None, *, demo: bool = False) -> int:
+def start(brokers: int | None = None, *, demo: bool = False, edges: int = 1) -> int:
     """Start everything and show the progress; return 0 once all is ready. It outlives this process.
 
-    `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with.
+    `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with. `edges`: the
+    number of edge processes.
     """
     home = Home(Settings.from_env().home)
     home.prepare()
     log = home.logs / "up.log"
-    options = [*([] if brokers is None else [str(brokers)]), *([DEMO_OPTION] if demo else [])]
+    options = [
+        *([] if brokers is None else ["--brokers", str(brokers)]),
+        *([DEMO_OPTION] if demo else []),
+        *("--edges", str(edges)),
+    ]
     with log.open("ab") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "ops.deployment.up", *options],

@@ -22,6 +22,7 @@ from ops.embedded.home import FREE_BYTES_MIN, Home, is_alive
 from ops.embedded.server_state import Servers, ServerState, exit_text
 from ops.embedded.stack import DATABASE_ENV, KAFKA_ENV, REDIS_ENV
 from ops.processes.process_state import Processes, State
+from ops.processes.table import EDGE
 from pipeline.runtime.settings import Settings
 
 ANSWER_TIMEOUT_S = 3.0
@@ -86,6 +87,16 @@ def diagnose(settings: Settings, health_urls: Mapping[str, str], more: Sequence[
             findings.extend(pool.map(lambda check, known=known: _find(check, settings, known), round_))
             waiting = [check for check in waiting if check not in round_]
     return findings
+
+
+def edges_of(settings: Settings) -> int:
+    """Return the number of edges that the home's supervisor runs or ran last; 1 where that is unknown."""
+    try:
+        told = state_file.read(Home(settings.home).state_file, Processes)
+    except (OSError, msgspec.DecodeError):
+        return 1  # the check of the supervisor shows what is wrong with the file
+    running = () if told is None else tuple(told.processes)
+    return max(1, sum(name == EDGE or name.startswith(f"{EDGE}-") for name in running))
 
 
 def all_well(findings: Sequence[Finding]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from ops.embedded.home import Home
 from ops.embedded.port_check import require_free
 from ops.embedded.stack import EmbeddedStack
 from ops.locate import Deployment
-from ops.monitoring import lag_metrics
+from ops.monitoring import lag_metrics, targets
 from ops.processes import table
 from ops.processes.metrics import Metrics, ServerMetrics
 from ops.processes.supervisor import Supervisor
@@ -46,12 +47,14 @@ class Running:
 
 @contextmanager
 def running(
-    found: Deployment, view: View, brokers: int | None = None, *, demo: bool = False
+    found: Deployment, view: View, brokers: int | None = None, *, demo: bool = False, edges: int = 1
 ) -> Iterator[Running]:
     """Run everything inside the `with`; nothing runs after it. Raises CannotStart. `demo` seeds its data.
 
-    `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with.
+    `brokers` of an embedded Kafka: 1 or 3; None for the number that the home was created with. `edges`: the
+    number of edge processes, which share the edge's port.
     """
+    table.health_urls(found.settings, edges)  # a number that no host can have is named before anything starts
     home = Home(found.settings.home)
     ports = Ports.from_base(found.settings.port_base)
     with view.doing("Servers") as progress:
@@ -71,7 +74,7 @@ def running(
         with view.doing("Topics, tables and the demo seeds" if demo else "Topics and tables"):
             effective_at_ms = prepare(found, demo=demo)
         stack.watch(view.say, ServerMetrics())
-        with _supervised(found, home, ports, stack.inherited_fds, view) as supervisor:
+        with _supervised(found, home, ports, stack.inherited_fds, view, edges) as supervisor:
             yield Running(found, supervisor, effective_at_ms)
     finally:
         with _no_interrupts(), view.doing("Stopping servers"):
@@ -80,10 +83,11 @@ def running(
 
 @contextmanager
 def _supervised(
-    found: Deployment, home: Home, ports: Ports, inherited_fds: tuple[int, ...], view: View
+    found: Deployment, home: Home, ports: Ports, inherited_fds: tuple[int, ...], view: View, edges: int
 ) -> Iterator[Supervisor]:
     for port, purpose in (
         (ports.edge, "edge"),
+        *((ports.edge_own(number), f"edge {number}") for number in range(edges) if edges > 1),
         (ports.simulator, "simulator"),
         (ports.worker_metrics, "metrics of the worker"),
         (ports.sink_metrics, "metrics of the Postgres sink"),
@@ -92,7 +96,7 @@ def _supervised(
     ):
         require_free(port, purpose)
     supervisor = Supervisor(
-        table.specs(found.settings, locate.as_env(found.settings)),
+        table.specs(found.settings, locate.as_env(found.settings), edges),
         home.logs,
         state_file=home.state_file,
         metrics=Metrics(),
@@ -100,6 +104,7 @@ def _supervised(
     )
     observed = health.serve(ports.supervisor_metrics, Readiness)
     end_lag = lag_metrics.follow(found)
+    targets.write(home.scrape_targets_file, found.settings, edges)
     try:
         with view.doing("Processes"):
             supervisor.start()
@@ -144,14 +149,20 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
-def addresses(found: Deployment) -> list[tuple[str, str]]:
+def addresses(found: Deployment, edges: int = 1) -> list[tuple[str, str]]:
     """Return name and address of each service, for the terminal."""
     settings = found.settings
     ports = Ports.from_base(settings.port_base)
     return [
         ("Edge", f"{settings.edge_url}  (POST /quiz/{{quiz_id}}/completions, /openapi.json, /metrics)"),
+        *(
+            (f"Edge {number}", f"http://127.0.0.1:{ports.edge_own(number)}  (the same alone, /metrics)")
+            for number in range(edges)
+            if edges > 1
+        ),
         ("Provider simulator", f"{settings.simulator_url}  (/simulator/calls)"),
         ("Metrics", f"http://127.0.0.1:{ports.supervisor_metrics}/metrics  (lag, restarts)"),
+        ("Prometheus targets", str(Home(settings.home).scrape_targets_file)),
         ("Kafka", settings.kafka_bootstrap_servers),
         ("PostgreSQL", f"psql \"$(cat '{Home(settings.home).database_url_file}')\""),
         ("Logs", str(Home(settings.home).logs)),
@@ -167,13 +178,13 @@ def serve_until_signal() -> None:
         return
 
 
-def stay(brokers: int | None = None, *, demo: bool = False) -> int:
+def stay(brokers: int | None = None, *, demo: bool = False, edges: int = 1) -> int:
     """Run in the foreground until Ctrl-C or SIGTERM; return the exit code."""
     end_on_sigterm()
     view = View()
     try:
-        with running(locate.find(), view, brokers, demo=demo) as everything:
-            for name, address in addresses(everything.deployment):
+        with running(locate.find(), view, brokers, demo=demo, edges=edges) as everything:
+            for name, address in addresses(everything.deployment, edges):
                 view.say(f"{name:20} {address}")
             serve_until_signal()
     except KeyboardInterrupt:
@@ -184,15 +195,17 @@ def stay(brokers: int | None = None, *, demo: bool = False) -> int:
 def main() -> int:
     """The background process of `quizstream up`: prints its progress on stdout, with `ready` as last line.
 
-    Its optional arguments are the number of Kafka brokers, and `--demo`.
+    Its optional arguments are `--brokers N`, `--edges N` and `--demo`.
     """
-    demo = DEMO_OPTION in sys.argv[1:]
-    given = [argument for argument in sys.argv[1:] if argument != DEMO_OPTION]
-    brokers = int(given[0]) if given else None
+    options = argparse.ArgumentParser()
+    options.add_argument("--brokers", type=int)
+    options.add_argument("--edges", type=int, default=1)
+    options.add_argument(DEMO_OPTION, action="store_true", dest="demo")
+    given = options.parse_args()
     end_on_sigterm()
     view = View()
     try:
-        with running(locate.find(), view, brokers, demo=demo):
+        with running(locate.find(), view, given.brokers, demo=given.demo, edges=given.edges):
             view.say("ready")
             sys.stdout.flush()
             nothing = os.open(os.devnull, os.O_WRONLY)

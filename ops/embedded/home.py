@@ -53,6 +53,11 @@ class Home:
         return self.path / "processes.json"
 
     @property
+    def scrape_targets_file(self) -> Path:
+        """Where Prometheus finds every process (`file_sd_configs`)."""
+        return self.path / "prometheus-targets.json"
+
+    @property
     def brokers_file(self) -> Path:
         """How many Kafka brokers the home was made for: a number in a line."""
         return self.path / "kafka.brokers"

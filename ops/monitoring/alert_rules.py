@@ -9,7 +9,7 @@ from ops.monitoring.dashboard import edge_error_ratio
 from pipeline.topology.model import Topology
 
 # Processes whose containers Prometheus finds by name, as ops/monitoring/generate.py has them: one must run.
-NEEDED = ("worker", "postgres-sink", "whatsapp-sender")
+NEEDED = ("edge", "worker", "postgres-sink", "whatsapp-sender")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def targets() -> dict[str, int]:
 
 
 # Services that may run in several containers (`docker compose up --scale worker=2`): a name resolves to all
-# of them. The others have one container: they publish a port of the machine, or measure what exists once.
+# of them. The others have one container: they stand for the provider, or measure what exists once.
 SCALED = alert_rules.NEEDED
 
 

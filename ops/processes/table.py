@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ops.processes.supervisor import ProcessSpec
 from pipeline.errors import CannotStart, exit_with_one_line
+from pipeline.runtime.ports import EDGE_ID
 from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
 
@@ -24,6 +25,8 @@ BATCH_NICENESS = 10
 # Nothing on the hot paths makes reference cycles, so what the cycle collector looks through is what lives
 # anyway: requests under way, a batch in hand. At Python's own 700 it took a fifth of the edge's CPU.
 COLLECT_AFTER_OBJECTS = 50_000
+
+EDGE = "edge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Process:
 
 
 PROCESSES = (
-    Process("edge", "ingest_api.server", "HTTP edge: completions and provider webhooks in", niceness=0),
+    Process(EDGE, "ingest_api.server", "HTTP edge: completions and provider webhooks in", niceness=0),
     Process("worker", "pipeline.worker", "the stream: limit, match, dedup"),
     Process("postgres-sink", "sinks.process", "topics into tables, and the outbox publisher"),
     Process("simulator", "ops.simulator.server", "a provider that records every call"),
@@ -49,27 +52,45 @@ PROCESSES = (
 NAMES = tuple(process.name for process in PROCESSES)
 
 
-def specs(settings: Settings, env: Mapping[str, str]) -> list[ProcessSpec]:
-    """What the supervisor keeps running. `env` is everything by which a process finds its deployment."""
-    health = health_urls(settings)
+def specs(settings: Settings, env: Mapping[str, str], edges: int = 1) -> list[ProcessSpec]:
+    """What the supervisor keeps running. `env` is everything by which a process finds its deployment.
+
+    `edges`: the number of edge processes. Raises CannotStart where there are not so many on one host.
+    """
+    health = health_urls(settings, edges)
     return [
         ProcessSpec(
-            process.name,
+            name,
             [sys.executable, "-m", "ops.processes.table", process.name],
-            env,
-            health[process.name],
+            {**env, EDGE_ID: str(number)} if process.name == EDGE and edges > 1 else env,
+            health[name],
             niceness=process.niceness,
         )
         for process in PROCESSES
+        for number, name in enumerate(edge_names(edges) if process.name == EDGE else [process.name])
     ]
 
 
-def health_urls(settings: Settings) -> dict[str, str]:
-    """Process name -> the address that answers 200 once it does its work."""
+def edge_names(edges: int) -> list[str]:
+    """`edge`, `edge-1`, `edge-2`: number 0 has the name of an only one. Raises CannotStart."""
+    if edges < 1:
+        raise CannotStart(f"unsupported number of edges {edges}: one at least accepts completions.")
+    return [EDGE, *(f"{EDGE}-{number}" for number in range(1, edges))]
+
+
+def health_urls(settings: Settings, edges: int = 1) -> dict[str, str]:
+    """Process name -> the address that answers 200 once it does its work. Raises CannotStart."""
     ports = settings.ports
     local = "http://127.0.0.1"
+    names = edge_names(edges)
+    # Any of several edges may answer at the address of clients.
+    own = (
+        [settings.edge_url]
+        if edges == 1
+        else [f"{local}:{ports.edge_own(number)}" for number in range(edges)]
+    )
     return {
-        "edge": f"{settings.edge_url}/health/ready",
+        **{name: f"{url}/health/ready" for name, url in zip(names, own, strict=True)},
         "worker": f"{local}:{ports.worker_metrics}/health/ready",
         "postgres-sink": f"{local}:{ports.sink_metrics}/health/ready",
         "simulator": f"{settings.simulator_url}/health/ready",

@@ -12,6 +12,7 @@
 |     25 | `worker_web`        | Faust's own web server                               |
 |     32 | `postgres`          | PostgreSQL                                           |
 |  41-59 | `worker(1)` ...     | further stream workers of one host, by their number  |
+|  60-78 | `edge_own(0)` ...   | each of several edge processes of one host, alone    |
 |     79 | `valkey`            | Valkey                                               |
 |     92 | `kafka`             | Kafka, clients; of three brokers, the first          |
 |     93 | `kafka_controller`  | Kafka, KRaft controller                              |
@@ -36,6 +37,9 @@ PORT_BASE_ENV = "QUIZSTREAM_PORT_BASE"
 PORT_OFFSET_MAX = 97
 WORKERS_OFFSET = 40
 WORKERS_MAX = 20  # of one host, numbers 0 to 19: each has a port of the table
+EDGE_ID = "QUIZSTREAM_EDGE_ID"  # of several edges of one host: a number each, from 0
+EDGES_OFFSET = 60
+EDGES_MAX = 19  # of one host, numbers 0 to 18: each has a port of the table
 LOOPBACK = "127.0.0.1"
 
 
@@ -115,6 +119,18 @@ class Ports:
                 "Run further workers on another host."
             )
         return self.worker_metrics if number == 0 else self.base + WORKERS_OFFSET + number
+
+    def edge_own(self, number: int) -> int:
+        """The port on which the edge of this number listens alone, where several share the edge's port.
+
+        Raises CannotStart for a number without a port.
+        """
+        if not 0 <= number < EDGES_MAX:
+            raise CannotStart(
+                f"There is no edge {number} on one host: numbers are 0 to {EDGES_MAX - 1}. "
+                "Run further edges on another host."
+            )
+        return self.base + EDGES_OFFSET + number
 
     def broker(self, node_id: int) -> BrokerPorts:
         """`node_id` counts from 1. Raises KeyError for a broker that the table has no ports for."""

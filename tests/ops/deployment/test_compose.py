@@ -21,6 +21,9 @@ from pipeline.topology.loader import load
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEXT = (CHECKOUT / "docker-compose.yml").read_text()
 DEVELOPMENT = ("demo", "simulator")
+# No secret. As many ports as containers, or the one that all clients know.
+EDGE_PORTS = ("QUIZSTREAM_EDGE_PORTS", ":-")
+PORTS_OF_EDGES = ["127.0.0.1:${QUIZSTREAM_EDGE_PORTS:-8600}:8600"]
 DEVELOPMENT_FOLDERS = ("ops/simulator", "ops/chaos", "benchmarks")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -78,7 +81,7 @@ def test_every_server_of_a_process_is_a_service() -> None:
 def test_every_secret_must_be_set_and_is_in_the_example() -> None:
     example = (CHECKOUT / "ops" / "compose.env.example").read_text()
     named = set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
-    used = re.findall(r"\$\{(\w+)(:?[?-])?", TEXT)
+    used = set(re.findall(r"\$\{(\w+)(:?[?-])?", TEXT)) - {EDGE_PORTS}
     assert {name for name, _ in used} == named
     assert {how for _, how in used} == {":?"}
 
@@ -96,7 +99,7 @@ def test_a_service_of_several_containers_shares_no_folder_and_no_port_and_each_i
     assert (relabel["source_labels"], relabel["target_label"]) == (["__meta_dns_name"], "process")
     for name in generate.SCALED:
         service = SERVICES[name]
-        assert "ports" not in service
+        assert service.get("ports", []) == (PORTS_OF_EDGES if name == "edge" else [])
         assert "container_name" not in service
         assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == []
     # Where each container keeps its state: a volume that Docker makes for it alone.

@@ -10,7 +10,7 @@ import pytest
 
 from ops.embedded.port_check import require_free
 from pipeline.errors import CannotStart
-from pipeline.runtime.ports import PORT_OFFSET_MAX, WORKERS_MAX, Ports
+from pipeline.runtime.ports import EDGES_MAX, PORT_OFFSET_MAX, WORKERS_MAX, Ports
 
 
 def test_no_two_listeners_share_a_port_and_all_lie_in_the_stated_range() -> None:
@@ -28,6 +28,16 @@ def test_each_worker_of_a_host_has_a_port_of_its_own_in_the_table() -> None:
     assert max(workers) < 21000 + PORT_OFFSET_MAX
     with pytest.raises(CannotStart, match=f"no worker {WORKERS_MAX} on one host: numbers are 0 to"):
         ports.worker(WORKERS_MAX)
+
+
+def test_each_of_several_edges_of_a_host_has_a_port_of_its_own_in_the_table() -> None:
+    ports = Ports.from_base(21000)
+    own = [ports.edge_own(number) for number in range(EDGES_MAX)]
+    workers = [ports.worker(number) for number in range(1, WORKERS_MAX)]
+    taken = {*own, *workers, *dataclasses.astuple(ports)}
+    assert len(taken) == EDGES_MAX + WORKERS_MAX - 1 + len(dataclasses.astuple(ports))
+    with pytest.raises(CannotStart, match=f"no edge {EDGES_MAX} on one host: numbers are 0 to"):
+        ports.edge_own(EDGES_MAX)
 
 
 def test_the_base_comes_from_the_environment() -> None:
