@@ -60,7 +60,7 @@ class Callers:
         """The caller's own key first: the limit that its answers state.
 
         - A token is counted instead of the address; an unknown one counts as none.
-        - An unknown quiz has no keys, so that nobody can invent keys.
+        - An unknown quiz has no keys, so that a client cannot generate keys.
         """
         rules = self._rules
         headers: dict[bytes, bytes] = dict(scope["headers"])

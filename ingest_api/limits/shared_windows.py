@@ -18,7 +18,7 @@ from ingest_api.limits.windows import Decision, Keys, Rule
 
 SCRIPT = Path(__file__).with_name("sliding_windows.lua").read_text(encoding="utf-8")
 SCRIPT_HASH = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-BATCH_MAX = 256  # requests of one call: Valkey serves nobody else meanwhile
+BATCH_MAX = 256  # requests of one call, during which Valkey serves no other client
 EDGE_EXPIRES_S = 10
 # Returns the number of processes that have reported within EDGE_EXPIRES_S, this one included.
 REPORT = """

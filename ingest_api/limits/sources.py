@@ -14,7 +14,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 ADDRESSES_KEPT_MAX = 65_536
-FORWARDED_HOPS_MAX = 16  # more are not read: nobody has so many proxies
+FORWARDED_HOPS_MAX = 16  # more are not read: longer than any chain of proxies
 IPV6_CLIENT_BYTES = 8  # a /64: what one customer has
 
 

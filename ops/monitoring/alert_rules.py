@@ -200,7 +200,7 @@ def _counted_within(counter: str, window: str, by: str) -> str:
 
 
 def _more_than_a_day_ago(gauge: str) -> str:
-    """New ones alert; those of before would alert without end, since nobody can end them but their person."""
+    """New ones alert; older ones would alert without limit, since only the person can end them."""
     return f"max({gauge}) > (max({gauge} offset 1d) or vector(0))"
 
 

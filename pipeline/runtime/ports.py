@@ -127,7 +127,7 @@ class Ports:
         """
         if not 0 <= number < EDGES_MAX:
             raise CannotStart(
-                f"There is no edge {number} on one host: numbers are 0 to {EDGES_MAX - 1}. "
+                f"Edge {number} cannot run: the edges of one host have the numbers 0 to {EDGES_MAX - 1}. "
                 "Run further edges on another host."
             )
         return self.base + EDGES_OFFSET + number

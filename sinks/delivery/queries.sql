@@ -261,7 +261,7 @@ SET finished_at = clock_timestamp(),
     provider_message_id = coalesce(g.message_id, a.provider_message_id)
 FROM unnest(%(attempt_ids)s::uuid[], %(outcomes)s::text[], %(codes)s::text[], %(actions)s::text[],
             %(details)s::text[], %(message_ids)s::text[]) AS g (attempt_id, outcome, code, action, detail, message_id)
--- A late result does not undo what a status webhook has reported meanwhile.
+-- A late result does not undo what a status webhook has reported since the call.
 WHERE a.attempt_id = g.attempt_id AND a.outcome IS DISTINCT FROM 'taken_back';
 
 -- settle_leased --

@@ -274,11 +274,8 @@ def unreadable_reference_data(stack: ServerUrls, namespace: str, folder: Path) -
 
 
 def senders_and_outbox(database_url: str, folder: Path) -> dict[str, Run]:
-    world = World(database_url, folder / "world")
-    try:
+    with World(database_url, folder / "world") as world:
         return _calls_that_fail(world) | _outbox(world, folder)
-    finally:
-        world.close()
 
 
 def _calls_that_fail(world: World) -> dict[str, Run]:
@@ -410,7 +407,7 @@ def dead_letters(pipeline: Pipeline, make_quiz: Make) -> dict[str, Run]:
 
 
 def webhooks_of_strangers(pipeline: Pipeline) -> dict[str, Run]:
-    """An opt-out of a person, and the end of an account, that nobody has met."""
+    """An opt-out of an unknown person, and the end of an unknown account."""
     url = health_urls(pipeline.found.settings)["postgres-sink"].removesuffix("/health/ready") + "/metrics"
 
     def scraped() -> Scrape:

@@ -67,7 +67,7 @@ def submit(pipeline: Pipeline, quiz: str, typed: Sequence[str]) -> list[int]:
 
 
 def written_to(pipeline: Pipeline, act: Callable[[], object]) -> Counter[str]:
-    """To whom the provider took messages meanwhile, once nothing moves; the ledger holds."""
+    """The recipients whose messages the provider accepted, once nothing is in flight; the ledger holds."""
     before = len(pipeline.calls())
     act()
     report = pipeline.settled()
@@ -103,7 +103,7 @@ def test_ten_thousand_spellings_are_a_thousand_contacts_and_messages(
 
 
 def in_ten_spellings(pipeline: Pipeline, make_quiz: Make, count: int, first: int) -> None:
-    """Nobody outside of the country is written to whose number was not typed as such."""
+    """No number outside of the country gets a message, unless it was typed as such."""
     quiz = f"grafias-{count}"
     make_quiz(quiz, 1)
     everybody = dict(people(count, SEED, first))

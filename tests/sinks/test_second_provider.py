@@ -35,12 +35,9 @@ def parrot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeParrot]:
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path, parrot: FakeParrot) -> Iterator[World]:
-    made = World(database_url, tmp_path)
-    made.number("cage-7", provider="parrot", base_url=parrot.url, credential="PARROT_TOKEN")
-    try:
+    with World(database_url, tmp_path) as made:
+        made.number("cage-7", provider="parrot", base_url=parrot.url, credential="PARROT_TOKEN")
         yield made
-    finally:
-        made.close()
 
 
 def send(world: World) -> None:

@@ -70,7 +70,11 @@ class World:
         self.db.execute("CREATE TABLE deliveries_of_test PARTITION OF deliveries DEFAULT")
         self.tenant(TENANT)
 
-    def close(self) -> None:
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Ends every process that it started."""
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)

@@ -56,7 +56,7 @@ def action_of(provider: str, codes: Iterable[str]) -> Action | None:
 def again(action: Action | None, attempts: int, limits: Limits) -> Again | None:
     """None: the failure is final. `attempts` were made, this one included.
 
-    What holds the number or stops the template costs no attempt: an operator decides when it goes on.
+    What holds the number or stops the template costs no attempt: an operator releases it.
     """
     match action:
         case Retry(attempts_max, after_s):

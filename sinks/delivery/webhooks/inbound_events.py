@@ -44,7 +44,7 @@ def enforce(connection: Connection, days: int, unresolved_days: int) -> None:
 
 
 def show_unresolved(connection: Connection) -> None:
-    """How many lead to nobody, in the metric."""
+    """Sets the metric of events that lead to no contact."""
     counts = {
         row.consent: row.events
         for row in fetch(connection, QUERIES["count_unresolved"], _Unresolved, {"most": COUNTED_MAX})

@@ -249,7 +249,7 @@ def judge(
     if state == DeliveryState.FAILED:
         action = failures.action_of(by.provider, _codes(by))
         if (wait := failures.again(action, held.attempts, limits)) is not None:
-            # That it was sent is no proof any more.
+            # A reported failure overrules that the message was sent.
             return Judged(held, statuses, done, DeliveryState.WAITING, by, None, wait)
     return Judged(held, statuses, done, state, by, proof)
 

@@ -168,7 +168,7 @@ FROM (
 WHERE a.attempt_id = proven.attempt_id AND a.outcome <> 'sent';
 
 -- take_back_attempts --
--- The provider took the message and then reported that nobody gets it: certainly not sent, and the delivery waits again.
+-- The provider accepted the message and then reported that it was not delivered: not sent, and the delivery waits again.
 UPDATE delivery_attempts AS a
 SET outcome = 'taken_back', provider_code = told.code, action = told.action, detail = told.detail,
     provider_message_id = told.message_id

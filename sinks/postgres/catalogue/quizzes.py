@@ -122,7 +122,7 @@ def get_quiz(connection: Connection, quiz_id: str) -> Quiz | None:
 
 
 def quizzes_unchanged(connection: Connection, tenant_id: str, quiz_ids: Iterable[str]) -> list[Quiz]:
-    """The quizzes that the tenant has; until the transaction's end nobody changes them."""
+    """The quizzes that the tenant has, locked against changes until the transaction's end."""
     found = (
         _quiz(quiz_id, connection.execute(QUERIES["share_quiz"], [quiz_id]).fetchone())
         for quiz_id in sorted(set(quiz_ids))

@@ -1,4 +1,4 @@
-"""How a request is framed: read in one way only, with a body for which nobody waits without limit."""
+"""How a request is framed: read in one way only, with a limit to the wait for its body."""
 
 from __future__ import annotations
 

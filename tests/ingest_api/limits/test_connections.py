@@ -1,4 +1,4 @@
-"""An edge whose connections are all taken still answers: nobody has all of them, and idle ones give way."""
+"""An edge whose connections are all in use still answers: no address has all, and idle ones are closed."""
 
 from __future__ import annotations
 

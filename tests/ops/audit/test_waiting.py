@@ -66,11 +66,8 @@ def test_several_causes_are_all_named_and_only_its_own_stops() -> None:
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(database_url, tmp_path)
-    try:
+    with World(database_url, tmp_path) as made:
         yield made
-    finally:
-        made.close()
 
 
 def test_the_reasons_are_read_from_the_ledger_as_the_claim_reads_it(world: World) -> None:

@@ -22,11 +22,8 @@ Ask = Callable[[str], str]
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
-    made = World(database_url, tmp_path)
-    try:
+    with World(database_url, tmp_path) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -11,8 +11,5 @@ from tests.support.sender_world import World
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
     """A migrated database, a simulator's place, and processes that end with the test."""
-    made = World(database_url, tmp_path)
-    try:
+    with World(database_url, tmp_path) as made:
         yield made
-    finally:
-        made.close()

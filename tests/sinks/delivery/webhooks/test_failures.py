@@ -90,7 +90,7 @@ def test_an_error_by_webhook_has_the_consequence_of_the_answer(
 
 @pytest.mark.parametrize("code", listed_codes())
 def test_a_listed_code_leaves_the_delivery_as_the_answer_does(code: int) -> None:
-    """Where an answer is ambiguous (5xx) a status is not: it states that nobody got the message."""
+    """Where an answer is ambiguous (5xx) a status is not: it states that the message was not delivered."""
     listed = action_of_code(code, None)
     if listed is None:
         assert again(action_of("meta-cloud", [str(code)]), 1, LIMITS) is None
@@ -131,7 +131,7 @@ def test_what_holds_the_number_costs_no_attempt(corner: Corner) -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["sent", "failed", "sent"])))
 def test_sent_and_failed_in_any_order_come_to_the_same(corner: Corner, order: tuple[str, ...]) -> None:
-    """That it was sent is no proof once it is reported as failed, however late it comes."""
+    """A reported failure overrules `sent`, however late `sent` arrives."""
     sent(corner)
 
     for name in order:
