@@ -113,11 +113,7 @@ class Ports:
 
         Raises CannotStart for a number without a port.
         """
-        if not 0 <= number < WORKERS_MAX:
-            raise CannotStart(
-                f"There is no worker {number} on one host: numbers are 0 to {WORKERS_MAX - 1}. "
-                "Run further workers on another host."
-            )
+        _require_number("worker", number, WORKERS_MAX)
         return self.worker_metrics if number == 0 else self.base + WORKERS_OFFSET + number
 
     def edge_own(self, number: int) -> int:
@@ -125,11 +121,7 @@ class Ports:
 
         Raises CannotStart for a number without a port.
         """
-        if not 0 <= number < EDGES_MAX:
-            raise CannotStart(
-                f"Edge {number} cannot run: the edges of one host have the numbers 0 to {EDGES_MAX - 1}. "
-                "Run further edges on another host."
-            )
+        _require_number("edge", number, EDGES_MAX)
         return self.base + EDGES_OFFSET + number
 
     def broker(self, node_id: int) -> BrokerPorts:
@@ -139,3 +131,11 @@ class Ports:
             2: BrokerPorts(self.kafka_2, self.kafka_2_controller),
             3: BrokerPorts(self.kafka_3, self.kafka_3_controller),
         }[node_id]
+
+
+def _require_number(process: str, number: int, numbers: int) -> None:
+    if not 0 <= number < numbers:
+        raise CannotStart(
+            f"The {process} {number} has no port: those of one host have the numbers 0 to {numbers - 1}. "
+            "Run further ones on another host."
+        )
