@@ -56,6 +56,7 @@ class Inbound(msgspec.Struct, frozen=True):
 
     `ids` are the provider's ids of this one person, `texts` what may be an opt-out or opt-in: the body, the
     title of a button, its payload. `choice` is set where the provider itself says which of them it is.
+    `past`: a copy of a message from before the number was connected; only a decision in it is kept.
     """
 
     ids: tuple[str, ...]
@@ -67,6 +68,7 @@ class Inbound(msgspec.Struct, frozen=True):
     choice: Literal["stop", "resume"] | None = None
     reason: str = ""  # shown to operators: no personal data
     reply_to: str | None = None  # message id
+    past: bool = False
 
 
 Effect = Literal["none", "hold_account", "stop_template", "number_limit", "allow"]
@@ -104,7 +106,10 @@ class AccountOfNumber(NamedTuple):
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """All that matters in one body; `odd` counts the parts that could not be read."""
+    """All that matters in one body.
+
+    `odd` counts the parts that could not be read, `notices_over` the notices beyond what one body may have.
+    """
 
     provider: str
     statuses: tuple[Status, ...]
@@ -112,6 +117,7 @@ class Webhook(msgspec.Struct, frozen=True):
     odd: int
     notices: tuple[Notice, ...] = ()
     accounts: tuple[AccountOfNumber, ...] = ()
+    notices_over: int = 0
 
 
 class NotAWebhook(ValueError):

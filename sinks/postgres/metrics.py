@@ -111,6 +111,10 @@ CONTACTS_UNITED = Counter(
 WEBHOOKS_ODD = Counter(
     "quizstream_webhooks_odd_total", "Parts of webhook bodies that could not be parsed and were skipped."
 )
+WEBHOOK_NOTICES_OVER = Counter(
+    "quizstream_webhook_notices_over_total",
+    "Notices beyond those that one webhook body may have; they are in the body only.",
+)
 OUTBOX_PUBLISHED = Counter("quizstream_outbox_published_total", "Outbox rows delivered to Kafka.", ["topic"])
 OUTBOX_DEPTH = Gauge("quizstream_outbox_depth", "Outbox rows not published yet; counted up to a limit.")
 OUTBOX_AGE_S = Gauge("quizstream_outbox_age_seconds", "Age of the oldest outbox row that is not published.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -147,6 +148,12 @@ def reply(sender: str, kind: str, title: str) -> dict[str, Any]:
     )
 
 
+def old(value: dict[str, Any]) -> dict[str, Any]:
+    """The message of yesterday."""
+    (message,) = value["messages"]
+    return {**message, "timestamp": str(int(time.time()) - 86_400)}
+
+
 def user(phone: str) -> str:
     return f"BR.{phone}"
 
@@ -197,6 +204,10 @@ OPT_OUTS: dict[str, Form] = {
             "messages",
             text(who, "e", type="edit", edit={"message": {"type": "text", "text": {"body": "pare"}}}),
         )
+    ],
+    # Before the number was connected to the product, in the provider's app.
+    "5547988110017": lambda who, _: [
+        ("history", {"history": [{"threads": [{"id": who, "messages": [old(text(who, "sair"))]}]}]})
     ],
 }
 NO_OPT_OUTS: dict[str, Form] = {

@@ -71,6 +71,9 @@ def store(connection: Connection, events: Iterable[tuple[str, Inbound]], contact
     learned: list[tuple[str, str]] = []
     for provider, event in events:
         consent = event.choice or numbers.words(provider, event.number_id).consent_of(event.texts)
+        if event.past and consent not in ("stop", "resume"):
+            metrics.INBOUND.labels(event.kind, consent or "none").inc()
+            continue
         tenants = numbers.tenants(provider, event.number_id)
         people = people_of(contact_key, tenants, event.ids)
         replied = _recipients(connection, provider, event)

@@ -81,6 +81,7 @@ class ProviderStatuses:
         self._notices.take(connection, webhooks)
         metrics.OPT_OUTS.inc(report.decided)
         metrics.WEBHOOKS_ODD.inc(sum(webhook.odd for webhook in webhooks))
+        metrics.WEBHOOK_NOTICES_OVER.inc(sum(webhook.notices_over for webhook in webhooks))
         return WriteReport(new + report.decided, len(seen) - new)
 
 

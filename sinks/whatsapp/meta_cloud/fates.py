@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from sinks.whatsapp.meta_cloud.notices import COUNTED, EFFECTS, STORED
-from sinks.whatsapp.meta_cloud.webhook import MESSAGE_KINDS, SYSTEM_KINDS, TEXTS
+from sinks.whatsapp.meta_cloud.parts import MESSAGE_KINDS, SYSTEM_KINDS, TEXTS
 
 Place = Literal["statuses", "messages", "field"]
 Fate = Literal["applied", "stored", "counted"]
@@ -24,6 +24,26 @@ _EFFECTS = {
     "hold_account": "the numbers of the account are held if it may not send",
     "stop_template": "campaigns with the template stop if it may not be used",
     "number_limit": "the limit is shown with the number",
+}
+_GROUPS = "groups of the business: no campaign writes to a group"
+_COUNTED = {
+    "automatic_events": "events of advertising",
+    "calls": "voice calls; they open no window for messages",
+    "flows": "the state of a flow: no campaign has one",
+    "group_lifecycle_update": _GROUPS,
+    "group_participants_update": _GROUPS,
+    "group_settings_update": _GROUPS,
+    "group_status_update": _GROUPS,
+    "message_echoes": "what the business wrote itself: no decision of a person",
+    "messaging_handovers": "which app has the chat: messages count whichever has it",
+    "other": "every other field",
+    "smb_app_state_sync": "the phone book of the business",
+    "smb_message_echoes": "what the business wrote itself: no decision of a person",
+    "tracking_events": "events of advertising",
+}
+_WITH_MESSAGES = {
+    "history": "opt-outs and opt-ins in it are in force by their own time; nothing else of it is kept",
+    "standby": "messages of a chat that another app has: as `messages[]`",
 }
 
 
@@ -70,5 +90,7 @@ def _fields() -> Iterator[Row]:
         else:
             yield Row("field", kind, "stored", "`quizstream number notices`")
     for kind in sorted(COUNTED):
-        what = "every other field" if kind == "other" else ""
-        yield Row("field", kind, "counted", what)
+        if kind in _WITH_MESSAGES:
+            yield Row("field", kind, "applied", _WITH_MESSAGES[kind])
+        else:
+            yield Row("field", kind, "counted", _COUNTED[kind])

@@ -6,7 +6,7 @@ Kinds and events are of closed lists, details are words of the provider: no free
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sinks.outcomes import plain
@@ -107,6 +107,17 @@ def notice_of(field: str, value: Mapping[str, Any], account_id: str, at_ms: int)
         effect=_effect(kind, event, value),
         stored=kind in STORED,
     )
+
+
+def bounded(notices: Sequence[Notice], stored_max: int) -> tuple[tuple[Notice, ...], int]:
+    """The notices of one body, at most `stored_max` of those that are stored, and how many are left out.
+
+    What something follows from comes first; of equal ones that are stored there is one.
+    """
+    stored = list(dict.fromkeys(notice for notice in notices if notice.stored))
+    stored.sort(key=lambda notice: notice.effect == "none" and not notice.codes)
+    counted = [notice for notice in notices if not notice.stored]
+    return (*stored[:stored_max], *counted), max(0, len(stored) - stored_max)
 
 
 def account_of(value: Mapping[str, Any], entry_id: str) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
-from uuid import UUID
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from sinks.actions import Suppress
-from sinks.outcomes import message_id_of, plain, without_personal
 from sinks.webhook import (
     AccountOfNumber,
     Inbound,
@@ -18,53 +15,35 @@ from sinks.webhook import (
     Notice,
     Secrets,
     Status,
-    StatusError,
     Webhook,
     WebhookRequest,
 )
 from sinks.whatsapp.meta_cloud.codes import action_of
-from sinks.whatsapp.meta_cloud.json_body import code_of, decoded
-from sinks.whatsapp.meta_cloud.notices import account_of, digits, notice_of
+from sinks.whatsapp.meta_cloud.json_body import decoded
+from sinks.whatsapp.meta_cloud.notices import account_of, bounded, digits, notice_of
+from sinks.whatsapp.meta_cloud.parts import (
+    CONTACT_IDS,
+    ERRORS_MAX,
+    ID_CHARS_MAX,
+    Beside,
+    change_of_id,
+    error_of,
+    ids_of,
+    message_of,
+    objects,
+    preference_of,
+    status_of,
+    text_of,
+    time_ms,
+)
+from sinks.whatsapp.meta_cloud.past import past_message
 
-IDS_MAX = 8  # of one person in one part
-TEXT_CHARS_MAX = 4_096
-ID_CHARS_MAX = 512
-ERRORS_MAX = 5
 ACCOUNT_CHARS_MAX = 64
 CHALLENGE_CHARS_MAX = 256
-TITLE_CHARS_MAX = 200
-
-
-TEXTS = (
-    ("text", "body"),
-    ("button", "text"),
-    ("button", "payload"),
-    ("interactive", "button_reply", "title"),
-    ("interactive", "button_reply", "id"),
-    ("interactive", "list_reply", "title"),
-    ("interactive", "list_reply", "id"),
-    ("image", "caption"),
-    ("video", "caption"),
-    ("document", "caption"),
-    ("edit", "message", "text", "body"),
-    ("edit", "message", "image", "caption"),
-    ("edit", "message", "video", "caption"),
-    ("edit", "message", "document", "caption"),
-)
-MESSAGE_KINDS = frozenset(
-    {
-        *{"text", "button", "interactive", "image", "video", "audio", "document", "sticker", "location"},
-        *{"contacts", "reaction", "order", "system", "unsupported", "request_welcome", "edit", "revoke"},
-        *{"call_permission_reply", "nfm_reply"},
-    }
-)
+NOTICES_MAX = 1_000  # of one body that are stored: what the provider puts into one at most
 MESSAGE_FIELDS = frozenset({"messages", "user_preferences", "user_id_update", ""})
+HISTORY = "history"
 MESSAGE_PARTS = ("statuses", "messages", "user_preferences", "user_id_update")
-SYSTEM_KINDS = frozenset({"user_changed_number", "user_changed_user_id", "customer_identity_changed"})
-CHANGED_IDS = ("wa_id", "new_wa_id", "user_id", "new_user_id", "previous_user_id", "customer")
-CHANGES = ("previous", "current")
-PERMISSIONS = frozenset({"accept", "reject"})
-
 _SIGNATURE_HEADER = b"x-hub-signature-256"
 _SIGNATURE = b"sha256="
 
@@ -106,13 +85,6 @@ class CloudApiWebhooks:
         return code.isdecimal() and isinstance(action_of(int(code), None), Suppress)
 
 
-class _Beside(NamedTuple):
-    """The `contacts` of a value, and whether it has one part (status, message or preference) only."""
-
-    contacts: Sequence[tuple[str, ...]]
-    alone: bool
-
-
 SOURCE = CloudApiWebhooks()
 
 
@@ -135,57 +107,137 @@ def parse(body: bytes, received_at_ms: int) -> Webhook:
         raise NotAWebhook("the webhook's body is not JSON") from None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("entry"), list):
         raise NotAWebhook("the webhook's body has no list of entries")
-    statuses: list[Status] = []
-    inbound: list[Inbound] = []
-    odd = 0
-    notices: list[Notice] = []
-    accounts: dict[AccountOfNumber, None] = {}
-    for field, value, entry in _values(envelope):
-        metadata = value.get("metadata")
-        metadata = metadata if isinstance(metadata, dict) else {}
-        number_id = _text(metadata.get("phone_number_id"))
-        account_id = account_of({}, _text(entry.get("id")))
-        if number_id and account_id:
-            phone = digits(metadata.get("display_phone_number"))
-            accounts[AccountOfNumber(account_id, number_id[:ID_CHARS_MAX], phone)] = None
-        contacts = [_ids(part, ("wa_id", "user_id")) for part in _objects(value.get("contacts"))]
-        said = [_objects(value.get(key)) for key in MESSAGE_PARTS]
-        alone = sum(map(len, said)) == 1
+    parts = _Parts(received_at_ms)
+    for change in _changes(envelope, parts):
+        parts.take(change)
+    return parts.webhook()
+
+
+class _Change(NamedTuple):
+    """One change of an entry. `account_id` and `number_id` are empty where it does not state them."""
+
+    field: str
+    value: dict[str, Any]
+    entry: dict[str, Any]
+    account_id: str
+    number_id: str
+    phone: str
+
+
+class _Parts:
+    """What the changes of one body report."""
+
+    def __init__(self, received_at_ms: int) -> None:
+        self._received_at_ms = received_at_ms
+        self._statuses: list[Status] = []
+        self._inbound: list[Inbound] = []
+        self._notices: list[Notice] = []
+        self._accounts: dict[AccountOfNumber, None] = {}
+        self.odd = 0  # parts that could not be read
+
+    def take(self, change: _Change) -> None:
+        field, value, at_ms = change.field, change.value, self._received_at_ms
+        if change.number_id and change.account_id:
+            account = AccountOfNumber(change.account_id, change.number_id[:ID_CHARS_MAX], change.phone)
+            self._accounts[account] = None
+        is_past = field == HISTORY
+        if is_past:
+            self._take_past(change)
+        said = [self._listed(value, key) for key in MESSAGE_PARTS]
+        contacts = [ids_of(part, CONTACT_IDS) for part in self._listed(value, "contacts")]
+        beside = Beside(contacts, sum(map(len, said)) == 1)
         for part in said[0]:
-            if part.get("type") == "call":  # of a call, not of a message
-                if field in MESSAGE_FIELDS:
-                    notices.append(Notice("calls", at_ms=received_at_ms))
-                continue
-            status = _status(part, received_at_ms)
-            if status is None:
-                odd += 1
-            else:
-                statuses.append(status)
-        for part in said[1]:
-            inbound.append(_message(part, _Beside(contacts, alone), number_id, received_at_ms))
+            self._take_status(field, part)
+        for part in () if is_past else said[1]:
+            self._inbound.append(message_of(part, beside, change.number_id, at_ms))
         for part in said[2]:
-            inbound.append(_preference(part, _Beside(contacts, alone), number_id, received_at_ms))
+            self._inbound.append(preference_of(part, beside, change.number_id, at_ms))
         for part in said[3]:
-            inbound.append(_change_of_id(part, _Beside(contacts, alone), number_id, received_at_ms))
-        if field not in MESSAGE_FIELDS:
-            at_ms = min(_time_ms(entry.get("time"), received_at_ms), received_at_ms)
-            notices.append(notice_of(field, value, account_id, at_ms))
-        notices += _errors(value, number_id, account_id, received_at_ms)
-    return Webhook(SOURCE.provider, tuple(statuses), tuple(inbound), odd, tuple(notices), tuple(accounts))
+            self._inbound.append(change_of_id(part, beside, change.number_id, at_ms))
+        if field not in MESSAGE_FIELDS or not any(key in value for key in (*MESSAGE_PARTS, "errors")):
+            stated_ms = min(time_ms(change.entry.get("time"), at_ms), at_ms)
+            self._notices.append(notice_of(field, value, change.account_id, stated_ms))
+        self._notices += _errors(value, change.number_id, change.account_id, at_ms)
+
+    def webhook(self) -> Webhook:
+        notices, over = bounded(self._notices, NOTICES_MAX)
+        return Webhook(
+            SOURCE.provider,
+            tuple(self._statuses),
+            tuple(self._inbound),
+            self.odd,
+            notices,
+            tuple(self._accounts),
+            over,
+        )
+
+    def _listed(self, value: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+        """The objects of a list; whatever else is there is odd."""
+        found = value.get(key)
+        listed = objects(found)
+        if found is not None:
+            self.odd += len(found) - len(listed) if isinstance(found, list) else 1
+        return listed
+
+    def _take_status(self, field: str, part: Mapping[str, Any]) -> None:
+        if part.get("type") == "call":  # of a call, not of a message
+            if field in MESSAGE_FIELDS:
+                self._notices.append(Notice("calls", at_ms=self._received_at_ms))
+            return
+        status = status_of(part, self._received_at_ms)
+        if status is None:
+            self.odd += 1
+        else:
+            self._statuses.append(status)
+
+    def _take_past(self, change: _Change) -> None:
+        """Of the messages from before the number was connected, those of people."""
+        parts: list[tuple[Mapping[str, Any], str]] = []
+        for chunk in self._listed(change.value, HISTORY):
+            for thread in self._listed(chunk, "threads"):
+                person = text_of(thread.get("id"))
+                parts += [(part, person) for part in self._listed(thread, "messages")]
+        parts += [(part, "") for part in objects(change.value.get("messages"))]
+        for part, person in parts:
+            try:
+                told = past_message(part, change.number_id, change.phone, person, self._received_at_ms)
+            except ValueError:
+                self.odd += 1
+                continue
+            if told is not None:
+                self._inbound.append(told)
 
 
-def _values(envelope: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    for entry in _objects(envelope["entry"]):
-        for change in _objects(entry.get("changes")):
-            if isinstance(change.get("value"), dict):
-                yield _text(change.get("field")), change["value"], entry
+def _changes(envelope: Mapping[str, Any], parts: _Parts) -> Iterator[_Change]:
+    entries = envelope["entry"]
+    parts.odd += len(entries) - len(objects(entries))
+    for entry in objects(entries):
+        changes = entry.get("changes")
+        if not isinstance(changes, list):
+            parts.odd += 1
+            continue
+        for change in changes:
+            value = _at(change, "value")
+            if not isinstance(value, dict):
+                parts.odd += 1
+                continue
+            metadata = value.get("metadata")
+            metadata = metadata if isinstance(metadata, dict) else {}
+            yield _Change(
+                text_of(change.get("field")),
+                value,
+                entry,
+                account_of({}, text_of(entry.get("id"))),
+                text_of(metadata.get("phone_number_id")),
+                digits(metadata.get("display_phone_number")),
+            )
 
 
 def _errors(
     value: Mapping[str, Any], number_id: str, account_id: str, received_at_ms: int
 ) -> Iterator[Notice]:
     """Errors that are of no message."""
-    errors = map(_error, _objects(value.get("errors"))[:ERRORS_MAX])
+    errors = map(error_of, objects(value.get("errors"))[:ERRORS_MAX])
     if codes := tuple(error.code for error in errors if error.code):
         yield Notice(
             "errors",
@@ -196,126 +248,3 @@ def _errors(
             detail=" ".join(codes),
             stored=True,
         )
-
-
-def _objects(found: object) -> list[dict[str, Any]]:
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-
-
-def _status(part: Mapping[str, Any], received_at_ms: int) -> Status | None:
-    message_id, status = message_id_of(_text(part.get("id"))), _text(part.get("status"))
-    if not message_id or not status:
-        return None
-    return Status(
-        message_id,
-        status.lower(),
-        min(_time_ms(part.get("timestamp"), received_at_ms), received_at_ms),
-        _uuid(part.get("biz_opaque_callback_data")),
-        tuple(_error(error) for error in _objects(part.get("errors"))[:ERRORS_MAX]),
-        _ids(part, ("recipient_id", "recipient_user_id")),
-    )
-
-
-def _error(part: Mapping[str, Any]) -> StatusError:
-    code = code_of(part.get("code"))
-    return StatusError(
-        "" if code is None else str(code),
-        without_personal(_text(part.get("title") or part.get("message"))[:TITLE_CHARS_MAX]),
-    )
-
-
-def _message(message: Mapping[str, Any], beside: _Beside, number_id: str, received_at_ms: int) -> Inbound:
-    told = _text(message.get("type"))
-    if told == "interactive" and _inner(message, "interactive", "type") in MESSAGE_KINDS:
-        told = _inner(message, "interactive", "type")
-    kind = told if told in MESSAGE_KINDS else "other_message"
-    ids = _with_contacts(_ids(message, ("from", "from_user_id")), beside)
-    if kind == "system":
-        system = message.get("system")
-        change = _inner(message, "system", "type")
-        kind = change if change in SYSTEM_KINDS else kind
-        ids = _unique((*ids, *_ids(system if isinstance(system, dict) else {}, CHANGED_IDS)))
-    texts = (_inner(message, *path)[:TEXT_CHARS_MAX] for path in TEXTS)
-    return Inbound(
-        ids,
-        number_id,
-        kind,
-        min(_time_ms(message.get("timestamp"), received_at_ms), received_at_ms),
-        _text(message.get("id"))[:ID_CHARS_MAX],
-        tuple(text for text in texts if text),
-        reason=_permission(message) if kind == "call_permission_reply" else "",
-        reply_to=message_id_of(_inner(message, "context", "id")) or None,
-    )
-
-
-def _permission(message: Mapping[str, Any]) -> str:
-    answer = _inner(message, "interactive", "call_permission_reply", "response")
-    return f"call permission: {answer if answer in PERMISSIONS else 'unknown'}"
-
-
-def _preference(
-    preference: Mapping[str, Any], beside: _Beside, number_id: str, received_at_ms: int
-) -> Inbound:
-    value = _text(preference.get("value")).lower()
-    choice: Literal["stop", "resume"] | None = None
-    if value in ("stop", "resume"):
-        choice = "stop" if value == "stop" else "resume"
-    return Inbound(
-        _with_contacts(_ids(preference, ("wa_id", "user_id")), beside),
-        number_id,
-        "preference",
-        min(_time_ms(preference.get("timestamp"), received_at_ms), received_at_ms),
-        choice=choice,
-        reason="" if choice is None else f"chose at the provider: {choice} marketing messages",
-    )
-
-
-def _change_of_id(change: Mapping[str, Any], beside: _Beside, number_id: str, received_at_ms: int) -> Inbound:
-    told = (_inner(change, key, which) for key in ("user_id", "parent_user_id") for which in CHANGES)
-    ids = _unique((*_ids(change, ("wa_id",)), *(one.strip()[:ID_CHARS_MAX] for one in told)))
-    return Inbound(
-        _with_contacts(ids, beside),
-        number_id,
-        "user_changed_user_id",
-        min(_time_ms(change.get("timestamp"), received_at_ms), received_at_ms),
-    )
-
-
-def _ids(part: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
-    return _unique(_text(part.get(key)).strip()[:ID_CHARS_MAX] for key in keys)
-
-
-def _with_contacts(ids: tuple[str, ...], beside: _Beside) -> tuple[str, ...]:
-    """With the other ids of the same person beside the message.
-
-    A lone contact is the sender's of a lone part; beside several parts it may be that of any one of them.
-    """
-    lone = beside.alone and len(beside.contacts) == 1
-    theirs = [contact for contact in beside.contacts if set(contact) & set(ids) or lone]
-    return _unique(one for some in (ids, *theirs) for one in some)
-
-
-def _unique(ids: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one for one in ids if one))[:IDS_MAX]
-
-
-def _inner(part: object, *path: str) -> str:
-    for key in path:
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return _text(part)
-
-
-def _text(found: object) -> str:
-    return plain(found) if isinstance(found, str) else ""
-
-
-def _time_ms(found: object, received_at_ms: int) -> int:
-    digits = str(found) if isinstance(found, int | str) else ""
-    return int(digits) * 1000 if re.fullmatch(r"\d{1,11}", digits) else received_at_ms
-
-
-def _uuid(found: object) -> str | None:
-    try:
-        return str(UUID(_text(found)))
-    except ValueError:
-        return None

@@ -18,6 +18,23 @@ from tests.support.webhook_bodies import ACCOUNT, DISPLAY, MESSAGE, NUMBER, PERS
 
 KEY = b"key of this test"
 RECEIVED_MS = (webhook_bodies.AT_S + 1) * 1000
+LESS: dict[str, str] = {
+    **dict.fromkeys(("interactive without its reply", "text of nulls"), "stored"),
+    **{
+        f"account_update: {name}": "stored"
+        for name in (
+            *("ad account", "certification", "country", "partner added", "partner's app installed"),
+            *("prices by volume", "prices of authentication", "reconnected", "terms signed", "verified"),
+        )
+    },
+    **{
+        f"message_template_status_update: {name}": "stored"
+        for name in ("approved", "flagged", "without an event")
+    },
+    **dict.fromkeys(("history: not shared", "history: thanks", "standby: nothing"), "counted"),
+    "calls: failed": "stored",  # not less: its error is kept
+}
+"""Examples of which other follows than the most that follows from one of their kind."""
 CHANGES = """
     SELECT (SELECT count(*) FROM suppressions WHERE NOT lifted), (SELECT count(*) FROM contact_aliases),
            (SELECT string_agg(state, ',') FROM deliveries), (SELECT count(*) FROM sending_stops),
@@ -64,9 +81,9 @@ def test_each_example_has_the_fate_of_the_table(corner: Corner) -> None:
     fates = {(row.place, row.kind): row.fate for row in rows()}
 
     wrong = {
-        one.name: (fate, fates[one.place, one.kind])
+        one.name: (fate, expected)
         for one in webhook_bodies.examples()
-        if (fate := fate_of(corner, one)) != fates[one.place, one.kind]
+        if (fate := fate_of(corner, one)) != (expected := LESS.get(one.name, fates[one.place, one.kind]))
     }
 
     assert wrong == {}

@@ -10,6 +10,7 @@ import pytest
 from sinks.delivery.webhooks import notices
 from sinks.delivery.webhooks.notices import list_notices
 from sinks.delivery.webhooks.statuses import ProviderStatuses
+from sinks.postgres import metrics
 from sinks.webhook import Webhook
 from sinks.whatsapp.meta_cloud.webhook import parse
 from tests.support.samples import NOW_MS
@@ -308,6 +309,26 @@ def test_an_odd_notice_costs_itself(corner: Corner, value: dict[str, Any]) -> No
         corner.write(ProviderStatuses(b"key"), [change(field, value), of_number()])
 
     assert corner.rows("SELECT count(*) FROM provider_notices") == [(3,)]
+
+
+def test_a_body_has_a_bound_of_notices_and_what_forbids_sending_comes_first(
+    corner: Corner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.whatsapp.meta_cloud.webhook.NOTICES_MAX", 5)
+    number(corner)
+    pins = [("security", {"event": "PIN_CHANGED", "requester": "1", "reason": f"N{n}"}) for n in range(9)]
+    told = [*pins, *pins, ("flows", {}), ("account_update", FORBIDDEN[0])]
+    changes = [{"field": field, "value": value} for field, value in told]
+    content = {"entry": [{"id": ACCOUNT, "time": NOW_S, "changes": changes}]}
+    found = parse(json.dumps(content).encode(), NOW_MS)
+    over = metrics.WEBHOOK_NOTICES_OVER._value.get()
+
+    corner.write(ProviderStatuses(b"key"), [of_number(), found])
+
+    assert [notice.kind for notice in found.notices] == ["account_update", *["security"] * 4, "flows"]
+    assert metrics.WEBHOOK_NOTICES_OVER._value.get() - over == 5  # of 10 that differ
+    assert states(corner) == {"1001": "stopped"}
+    assert len(outcomes(corner)) == 5
 
 
 def test_notices_are_deleted_after_their_retention(corner: Corner) -> None:

@@ -339,7 +339,7 @@ def test_what_is_odd_in_a_webhook_costs_only_itself() -> None:
     assert [(s.message_id, s.status, s.at_ms, s.attempt_id) for s in found.statuses] == [
         ("wamid. 3", "sent", NOW_MS, None)
     ]
-    assert found.odd == 3
+    assert found.odd == 7
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"entry": 3}', b"\xff", b"[" * 100_000])

@@ -6,6 +6,8 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from schemas.records import Completion, Personal
 from sinks.postgres.tables.completions import Completions
@@ -57,6 +59,35 @@ def test_a_completion_without_a_name_erases_none_in_any_order(
     corner.write(Completions(), shuffled)
 
     assert contact(corner) == ("Ana Nova", "ana@example.com")
+
+
+NAMES = st.sampled_from(["Ana", "Ana Nova", "Eva", None])
+EMAILS = st.sampled_from(["ana@example.com", "nova@example.com", None])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(NAMES, EMAILS), min_size=1, max_size=6), st.data())
+def test_the_newest_statement_of_each_field_holds_in_any_order_of_batches(
+    corner: Corner, stated: list[tuple[str | None, str | None]], data: st.DataObject
+) -> None:
+    """Completions one second apart come in any order, in any batches, each once or twice."""
+    events = [
+        told(key, NOW_MS - (len(stated) - key) * 1_000, name, email)
+        for key, (name, email) in enumerate(stated)
+    ]
+    repeats = data.draw(st.lists(st.sampled_from(events), max_size=4))
+    arrivals = data.draw(st.permutations([*events, *repeats]))
+    cut = data.draw(st.integers(0, len(arrivals)))
+    for table in ("contacts", "completions", "completions_apart"):
+        corner.connection.execute(f"DELETE FROM {table}")
+
+    for batch in filter(None, (arrivals[:cut], arrivals[cut:])):
+        corner.write(Completions(), batch)
+
+    newest = [
+        next((field for field in reversed(fields) if field), None) for fields in zip(*stated, strict=True)
+    ]
+    assert contact(corner) == tuple(newest)
 
 
 def test_an_acceptance_in_the_future_does_not_freeze_the_contact(corner: Corner) -> None:
