@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from uuid import UUID, uuid5
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -22,6 +23,14 @@ def test_ids_are_what_they_always_were() -> None:
     assert ids.dead_letter_id("quiz.completions.v1", 3, 17, "match") == "3960491e-71fa-5d63-bdc4-4ebd4001a5b8"
     assert ids.contact_id(b"secret", "acme", "+5511999999999") == "b898f4e5bc7bd6db336ef75e17c6911e"
     assert ids.anonymous_contact_id(b"secret", "some-completion") == "a33922ba08629e83de71dadac3db24f0"
+
+
+@given(texts, texts)
+def test_ids_are_uuids_of_version_5(campaign: str, contact: str) -> None:
+    """As the standard library makes them, from the parts with their lengths."""
+    framed = f"{len(campaign)}:{campaign}{len(contact)}:{contact}"
+    namespace = UUID("4f6d54d2-0c6b-5d5e-9d6c-6b1c1f0a7c02")
+    assert ids.delivery_id(campaign, contact) == str(uuid5(namespace, framed))
 
 
 @given(st.tuples(texts, texts, texts, texts), st.tuples(texts, texts, texts, texts))

@@ -9,8 +9,9 @@ from tests.support.hot_path import EdgePath, StagePath
 from tests.support.python_calls import python_calls
 
 COMPLETIONS = 200
-EDGE_CALLS_MAX = 56.0  # a completion, from the body's bytes to the record that is produced
-STAGE_CALLS_MAX = 30.0  # a completion, from the record to verdict, match and state
+# Some 20 and 25 of them write and read the record, in less time than fastavro's C code: `completion_wire`.
+EDGE_CALLS_MAX = 74.0  # a completion, from the body's bytes to the record that is produced
+STAGE_CALLS_MAX = 57.0  # a completion, from the record to verdict, match and state
 
 
 def test_calls_are_counted_exactly() -> None:
