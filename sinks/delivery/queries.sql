@@ -511,6 +511,15 @@ UPDATE sender_numbers
 SET state = 'active', reason = '', paused_until = NULL
 WHERE number_id = %(number_id)s AND (state <> 'active' OR paused_until > clock_timestamp());
 
+-- note_release --
+-- Reports from before it change nothing any more; those older than the provider's repeats need no note.
+WITH old AS (
+    DELETE FROM sending_releases
+    WHERE released_at < clock_timestamp() - make_interval(days => %(days)s) AND scope <> %(scope)s
+)
+INSERT INTO sending_releases (scope, released_at) VALUES (%(scope)s, clock_timestamp())
+ON CONFLICT (scope) DO UPDATE SET released_at = excluded.released_at;
+
 -- list_stops --
 SELECT scope, reason, stopped_at FROM sending_stops ORDER BY scope;
 

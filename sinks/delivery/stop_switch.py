@@ -18,6 +18,7 @@ from sinks.postgres.catalogue.numbers import UnknownNumber, number_exists
 from sinks.postgres.named_rows import fetch
 
 ScopeKind = Literal["global", "tenant", "campaign", "number"]
+RELEASES_KEPT_DAYS = 8  # the provider repeats a webhook for up to seven
 SCOPE_KINDS: tuple[ScopeKind, ...] = ("global", "tenant", "campaign", "number")
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -69,13 +70,18 @@ def stop_sending(connection: Connection, scope: str, reason: str = "", actor: st
 
 
 def resume_sending(connection: Connection, scope: str, actor: str | None = None) -> bool:
-    """True if something was stopped. Resuming a number also ends its hold, whoever made it."""
+    """True if something was stopped. Resuming a number also ends its hold, whoever made it.
+
+    What a provider's webhook reports of the time before changes nothing any more.
+    """
     with connection.transaction():
         resumed = connection.execute(statement("resume_scope"), {"scope": scope}).rowcount > 0
         if scope.startswith("number:"):
             number_id = scope.removeprefix("number:")
             held = connection.execute(statement("resume_number"), {"number_id": number_id}).rowcount > 0
             resumed = resumed or held
+        if resumed:
+            connection.execute(statement("note_release"), {"scope": scope, "days": RELEASES_KEPT_DAYS})
         if resumed and actor is not None:
             record(connection, actor, "sending.resume", scope)
     return resumed

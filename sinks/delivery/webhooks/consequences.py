@@ -21,6 +21,7 @@ from sinks.delivery.statements import statement
 from sinks.delivery.webhooks.failures import THROTTLED_S, Limits
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
+from sinks.postgres.named_rows import fetch
 from sinks.postgres.queries import load_queries
 from sinks.providers import provider_named
 
@@ -41,8 +42,14 @@ class Failure(NamedTuple):
     contact_id: str = ""
 
 
+class _Released(NamedTuple):
+    released: bool
+
+
 def apply(connection: Connection, failure: Failure, limits: Limits) -> None:
     """Holds or pauses the number or its account, or stops campaigns. Commits nothing.
+
+    What an operator has released since the failure's time is neither held nor stopped again.
 
     What concerns one recipient is the state of the delivery (`failures`), and an opt-out is applied with it.
     """
@@ -53,8 +60,14 @@ def apply(connection: Connection, failure: Failure, limits: Limits) -> None:
         metrics.WEBHOOK_ACTIONS.labels(action.name).inc()
         match action:
             case HoldNumber(state, scope):
-                held = {"number_id": failure.number_id, "state": state, "reason": failure.reason}
-                connection.execute(statement("hold_account" if scope == "account" else "hold_number"), held)
+                held = {
+                    "number_id": failure.number_id,
+                    "whole_account": scope == "account",
+                    "state": state,
+                    "reason": failure.reason,
+                    "at_ms": failure.at_ms,
+                }
+                connection.execute(QUERIES["hold_number_reported"], held)
             case Throttle(scope):
                 pause = {
                     "number_id": failure.number_id,
@@ -78,12 +91,20 @@ def _stop_campaigns(
     code: str,
     limits: Limits,
 ) -> None:
-    given: Mapping[str, object] = {"campaign_id": failure.campaign_id, "reason": failure.reason}
+    scope = f"campaign:{failure.campaign_id}"
+    given: Mapping[str, object] = {
+        "campaign_id": failure.campaign_id,
+        "reason": failure.reason,
+        "at_ms": failure.at_ms,
+    }
+    (found,) = fetch(connection, QUERIES["is_released"], _Released, {"scope": scope, "at_ms": failure.at_ms})
+    if found.released and not isinstance(action, HoldTemplate):
+        return
     match action:
         case HoldTemplate():
             connection.execute(QUERIES["stop_template_of_campaign"], given)
         case FailCampaign():
-            stop = {"scopes": [f"campaign:{failure.campaign_id}"], "reasons": [failure.reason]}
+            stop = {"scopes": [scope], "reasons": [failure.reason]}
             connection.execute(statement("stop_scopes"), stop)
         case FailMessage():
             most = limits.rejected_alike_max

@@ -1,3 +1,24 @@
+-- hold_number_reported --
+-- As `hold_number` and `hold_account`, unless an operator has released the number since the time of the report.
+WITH locked AS (
+    SELECT n.number_id
+    FROM sender_numbers AS this
+    JOIN sender_numbers AS n
+      ON n.number_id = this.number_id
+         OR (%(whole_account)s AND n.tenant_id = this.tenant_id AND n.provider = this.provider
+             AND n.base_url = this.base_url AND n.credential = this.credential)
+    WHERE this.number_id = %(number_id)s AND n.state = 'active'
+      AND NOT is_released_since('number:' || n.number_id, to_timestamp(%(at_ms)s / 1000.0))
+    ORDER BY n.number_id
+    FOR UPDATE OF n
+)
+UPDATE sender_numbers AS n SET state = %(state)s, reason = %(reason)s
+FROM locked AS l
+WHERE n.number_id = l.number_id AND n.state = 'active';
+
+-- is_released --
+SELECT is_released_since(%(scope)s, to_timestamp(%(at_ms)s / 1000.0)) AS released;
+
 -- pause_number_until --
 -- As `pause_numbers`, but from the time that the provider states: a report that comes late pauses nothing.
 WITH locked AS (
@@ -25,13 +46,17 @@ WITH this AS (
     WHERE c.campaign_id = %(campaign_id)s
     ORDER BY v.version DESC
     LIMIT 1
+), with_it AS (
+    SELECT 'campaign:' || %(campaign_id)s AS scope
+    UNION
+    SELECT 'campaign:' || c.campaign_id
+    FROM this
+    JOIN campaigns AS c USING (tenant_id)
+    JOIN campaign_versions AS v ON v.campaign_id = c.campaign_id
+    WHERE c.cancelled_at IS NULL AND v.definition -> 'message' ->> 'template' = this.template
 )
 INSERT INTO sending_stops (scope, reason)
-SELECT 'campaign:' || %(campaign_id)s, %(reason)s::text
-UNION
-SELECT 'campaign:' || c.campaign_id, %(reason)s::text
-FROM this
-JOIN campaigns AS c USING (tenant_id)
-JOIN campaign_versions AS v ON v.campaign_id = c.campaign_id
-WHERE c.cancelled_at IS NULL AND v.definition -> 'message' ->> 'template' = this.template
+SELECT w.scope, %(reason)s::text
+FROM with_it AS w
+WHERE NOT is_released_since(w.scope, to_timestamp(%(at_ms)s / 1000.0))
 ON CONFLICT DO NOTHING;

@@ -63,6 +63,11 @@ class _Stored(NamedTuple):
     at_ms: int
 
 
+class _Found(NamedTuple):
+    number_id: str
+    named: bool
+
+
 class _Count(NamedTuple):
     notices: int
 
@@ -167,11 +172,13 @@ def _put_in_force(connection: Connection, row: _Stored) -> str:
 
 def _outcome(connection: Connection, row: _Stored) -> str:
     given = row._asdict()
-    found = connection.execute(QUERIES["numbers_of_notice"], given)
-    numbers = [str(number_id) for (number_id,) in found]
+    found = fetch(connection, QUERIES["numbers_of_notice"], _Found, given)
+    numbers = [each.number_id for each in found]
     if not numbers:
         return "unresolved"
     if row.effect == "number_limit":
+        # Of the number that the notice has; of every number of the account where it has none.
+        numbers = [each.number_id for each in found if each.named] or numbers
         limit = f"{row.event} {row.detail}".strip()
         connection.execute(QUERIES["set_limits"], {"numbers": numbers, "limit": limit, "at_ms": row.at_ms})
         return "limited"
@@ -180,12 +187,17 @@ def _outcome(connection: Connection, row: _Stored) -> str:
         return "outdated"
     reason = f"reported by the provider: {row.kind} {row.event} {row.detail}".strip()
     if row.effect == "hold_account":
+        about = {"numbers": numbers, "at_ms": row.at_ms}
+        numbers = [str(one) for (one,) in connection.execute(QUERIES["numbers_not_released"], about)]
+        if not numbers:
+            return "outdated"
         connection.execute(QUERIES["hold_numbers"], {"numbers": numbers, "reason": reason})
         return "held"
     stop = {
         "numbers": numbers,
         "template": row.template,
         "language": row.language,
+        "at_ms": row.at_ms,
         "reason": f"{reason}: template {row.template}",
     }
     stopped = connection.execute(QUERIES["stop_campaigns_of_template"], stop)

@@ -25,13 +25,20 @@ LIMIT %(limit)s;
 
 -- numbers_of_notice --
 -- By the phone only where the number is not known to be of another account: that one's tenants have no part in it.
-SELECT n.number_id
+-- `named`: the notice has the number's phone.
+SELECT n.number_id, coalesce(%(phone)s <> '' AND %(phone)s IN (n.display_phone, n.number_id), false) AS named
 FROM sender_numbers AS n
 WHERE provider_name(n.provider) = provider_name(%(provider)s)
   AND ((%(account_id)s <> '' AND n.account_id = %(account_id)s)
        OR (%(phone)s <> '' AND %(phone)s IN (n.display_phone, n.number_id)
            AND (%(account_id)s = '' OR n.account_id IS NULL)))
 ORDER BY n.number_id;
+
+-- numbers_not_released --
+-- Those that no operator has released since the time of the notice.
+SELECT number_id FROM unnest(%(numbers)s::text[]) AS n (number_id)
+WHERE NOT is_released_since('number:' || number_id, to_timestamp(%(at_ms)s / 1000.0))
+ORDER BY number_id;
 
 -- hold_numbers --
 WITH locked AS (
@@ -55,6 +62,7 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS message
 WHERE c.cancelled_at IS NULL
+  AND NOT is_released_since('campaign:' || c.campaign_id, to_timestamp(%(at_ms)s / 1000.0))
   AND message.template = %(template)s
   AND (%(language)s = '' OR message.language IS NULL OR replace(message.language, '-', '_') = %(language)s)
   AND EXISTS (

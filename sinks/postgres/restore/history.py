@@ -50,6 +50,17 @@ def keep(connection: Connection, records: Sequence[Record]) -> int:
             QUERIES["keep_attempt"],
             [(e.attempt_id, e.delivery_id, e.number_id or "", e.attempts, e.at) for e in calls],
         )
+        # A delivery that waits has a message only where a status took it back.
+        back = [
+            e for e in newer if e.state == DeliveryState.WAITING and e.attempt_id and e.provider_message_id
+        ]
+        cursor.executemany(
+            QUERIES["keep_taken_back"],
+            [
+                (e.attempt_id, e.delivery_id, e.number_id or "", e.attempts, e.at, e.provider_message_id)
+                for e in back
+            ],
+        )
     return len(newer)
 
 

@@ -69,22 +69,32 @@ INSERT INTO recovered_attempts (attempt_id, delivery_id, number_id, attempt, cal
 VALUES (%s::uuid, %s::uuid, %s, %s, to_timestamp(%s / 1000.0))
 ON CONFLICT DO NOTHING;
 
+-- keep_taken_back --
+-- The call may be in the copy of the tables, as accepted.
+INSERT INTO recovered_attempts (attempt_id, delivery_id, number_id, attempt, called_at, taken_back_message_id)
+VALUES (%s::uuid, %s::uuid, %s, %s, to_timestamp(%s / 1000.0), %s)
+ON CONFLICT (attempt_id) DO UPDATE SET taken_back_message_id = excluded.taken_back_message_id;
+
 -- restore_attempts --
+-- Of those in the copy, only that a status took one back since is new.
 INSERT INTO delivery_attempts (
     attempt_id, delivery_id, number_id, attempt, called_at, finished_at, outcome, detail, provider_message_id, provider
 )
 SELECT a.attempt_id, a.delivery_id, a.number_id, a.attempt, a.called_at, clock_timestamp(),
-       CASE WHEN d.attempt_id IS DISTINCT FROM a.attempt_id THEN 'rejected'
-            WHEN d.state IN ('sent', 'delivered', 'read') THEN 'sent'
+       CASE WHEN d.attempt_id = a.attempt_id AND d.state IN ('sent', 'delivered', 'read') THEN 'sent'
+            WHEN a.taken_back_message_id IS NOT NULL THEN 'taken_back'
+            WHEN d.attempt_id IS DISTINCT FROM a.attempt_id THEN 'rejected'
             WHEN d.state = 'waiting' AND d.provider_message_id IS NOT NULL THEN 'taken_back'
             WHEN d.state IN ('waiting', 'failed', 'dead', 'suppressed') THEN 'rejected'
             ELSE 'ambiguous' END,
        'known from delivery events',
-       CASE WHEN d.attempt_id = a.attempt_id THEN d.provider_message_id END, n.provider
+       coalesce(a.taken_back_message_id, CASE WHEN d.attempt_id = a.attempt_id THEN d.provider_message_id END), n.provider
 FROM recovered_attempts AS a
 LEFT JOIN recovered_deliveries AS d USING (delivery_id)
 LEFT JOIN sender_numbers AS n ON n.number_id = a.number_id
-ON CONFLICT DO NOTHING;
+ON CONFLICT (attempt_id) DO UPDATE
+SET outcome = excluded.outcome, detail = excluded.detail, provider_message_id = excluded.provider_message_id
+WHERE excluded.outcome = 'taken_back';
 
 -- restore_deliveries --
 -- Leased or calling when it was last heard of: it may have been called since, and nobody can know. What a replayed

@@ -67,6 +67,9 @@ RULES: Mapping[str, Rule] = {
     "sender_numbers": Kept("small; made by operators, and attempts name them"),
     "sender_processes": Bounded("deleted an hour after the process ended"),
     "sending_permit": Bounded("one row"),
+    "sending_releases": Bounded(
+        "a row a number and campaign; older than eight days they go with the next release"
+    ),
     "sending_stops": Bounded("deleted when sending is resumed"),
     "sink_offsets": Bounded("a row for each partition of a sink's topic"),
     "suppressions": Kept("a contact that opted out gets no message, without limit; keyed hashes only"),

@@ -7,6 +7,15 @@ CREATE FUNCTION public.is_newer(is_there boolean, kept_at timestamp with time zo
     LANGUAGE sql STABLE
     RETURN ((stated_at IS NOT NULL) AND ((NOT is_there) OR (kept_at < stated_at) OR (kept_at > now())));
 
+CREATE TABLE public.sending_releases (
+    scope text NOT NULL,
+    released_at timestamp with time zone NOT NULL
+);
+
+CREATE FUNCTION public.is_released_since(scope text, reported_at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (EXISTS (SELECT FROM public.sending_releases r WHERE ((r.scope = is_released_since.scope) AND (is_released_since.reported_at < date_trunc('second'::text, r.released_at)))));
+
 CREATE FUNCTION public.ledger_incarnation() RETURNS text
     LANGUAGE sql STABLE
     RETURN (((EXTRACT(epoch FROM pg_postmaster_start_time()))::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
@@ -309,7 +318,8 @@ CREATE TABLE public.recovered_attempts (
     delivery_id uuid NOT NULL,
     number_id text NOT NULL,
     attempt integer NOT NULL,
-    called_at timestamp with time zone NOT NULL
+    called_at timestamp with time zone NOT NULL,
+    taken_back_message_id text
 );
 
 CREATE TABLE public.recovered_deliveries (
@@ -490,6 +500,9 @@ ALTER TABLE ONLY public.sender_processes
 
 ALTER TABLE ONLY public.sending_permit
     ADD CONSTRAINT sending_permit_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.sending_releases
+    ADD CONSTRAINT sending_releases_pkey PRIMARY KEY (scope);
 
 ALTER TABLE ONLY public.sending_stops
     ADD CONSTRAINT sending_stops_pkey PRIMARY KEY (scope);

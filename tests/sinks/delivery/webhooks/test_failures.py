@@ -13,6 +13,7 @@ import pytest
 from pipeline.runtime.record import Record
 from schemas.codec import codec
 from schemas.records import DeliveryEvent
+from sinks.delivery import stop_switch
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.statements import statement
@@ -220,6 +221,39 @@ def test_a_restored_delivery_that_waits_again_is_no_second_message(corner: Corne
     ) == [("waiting", True)]
 
 
+@pytest.mark.parametrize("in_the_copy", [True, False])
+def test_a_call_that_was_taken_back_after_the_copy_is_no_second_message(
+    corner: Corner, in_the_copy: bool
+) -> None:
+    """Two calls were accepted, the first one was then reported as failed: the audit must know that."""
+    second = str(uuid.UUID(int=78))
+    if in_the_copy:
+        sent(corner)
+        corner.rows("UPDATE deliveries SET sequence = 3 RETURNING 1")
+    else:
+        number(corner)
+        corner.write(Deliveries(), [match(1)])
+    history.keep(
+        corner.connection,
+        [
+            told(corner, 2, "calling", ATTEMPT),
+            told(corner, 3, "sent", ATTEMPT, "wamid.1"),
+            told(corner, 4, "waiting", ATTEMPT, "wamid.1"),
+            told(corner, 5, "leased", ATTEMPT, "wamid.1"),
+            told(corner, 6, "calling", second),
+            told(corner, 7, "sent", second, "wamid.2"),
+        ],
+    )
+
+    history.apply(corner.connection)
+
+    attempts = "SELECT attempt_id::text, outcome, provider_message_id FROM delivery_attempts ORDER BY 1"
+    assert corner.rows(attempts) == [
+        (ATTEMPT, "taken_back", "wamid.1"),
+        (second, "sent", "wamid.2"),
+    ]
+
+
 def told(corner: Corner, sequence: int, state: str, attempt_id: str, message_id: str | None = None) -> Record:
     """The record of the one delivery's event."""
     ((delivery_id, campaign_id, contact_id),) = corner.rows(
@@ -340,6 +374,42 @@ def test_errors_of_no_message_hold_the_number(corner: Corner) -> None:
     assert corner.rows("SELECT state, reason FROM sender_numbers") == [
         ("stopped", "reported by the provider: 131031")
     ]
+
+
+@pytest.mark.parametrize("code", [131042, 131048, 190, 132015, 132001])
+@pytest.mark.parametrize("late_s", [-60, 60])
+def test_a_failure_of_before_a_release_neither_holds_nor_stops_again(
+    corner: Corner, code: int, late_s: int
+) -> None:
+    sent(corner)
+    for scope in ("number:1001", "campaign:welcome"):
+        stop_switch.stop_sending(corner.connection, scope)
+        assert stop_switch.resume_sending(corner.connection, scope)
+    (released_s,) = corner.rows("SELECT extract(epoch FROM max(released_at))::bigint FROM sending_releases")[
+        0
+    ]
+    at_s = int(str(released_s)) + late_s
+    content = status("failed", errors=[{"code": code}], timestamp=str(at_s))
+
+    corner.write(SINK, [_received_at(content, at_s * 1000)])
+
+    held = corner.rows("SELECT state <> 'active' FROM sender_numbers") == [(True,)]
+    stopped = corner.rows("SELECT scope FROM sending_stops") == [("campaign:welcome",)]
+    assert held or stopped if late_s > 0 else not (held or stopped)
+
+
+def test_a_release_is_noted_once_a_scope_and_old_ones_go(corner: Corner) -> None:
+    for scope in ("number:1001", "campaign:old", "campaign:welcome", "campaign:welcome"):
+        stop_switch.stop_sending(corner.connection, scope)
+        assert stop_switch.resume_sending(corner.connection, scope)
+        corner.rows(
+            "UPDATE sending_releases SET released_at = now() - interval '9 days'"
+            " WHERE scope = 'campaign:old' RETURNING 1"
+        )
+    assert not stop_switch.resume_sending(corner.connection, "tenant:demo")
+
+    scopes = [scope for (scope,) in corner.rows("SELECT scope FROM sending_releases ORDER BY 1")]
+    assert scopes == ["campaign:welcome", "number:1001"]
 
 
 def _received_at(one: Any, received_at_ms: int, **value: Any) -> Any:

@@ -264,6 +264,42 @@ def test_the_limit_of_a_number_is_shown_and_the_latest_counts(corner: Corner) ->
     assert states(corner) == {"1001": "active", "1002": "active"}
 
 
+def test_a_limit_is_shown_at_the_number_that_the_notice_has_or_at_all_of_the_account(corner: Corner) -> None:
+    number(corner)
+    number(corner, "1002")
+    sink = ProviderStatuses(b"key")
+    corner.write(sink, [of_number(), of_number("1002", phone="15550001002")])
+
+    corner.write(sink, [quality("DOWNGRADE", account=ACCOUNT, current_limit="TIER_1K")])
+    limits = "SELECT number_id, provider_limit FROM sender_numbers ORDER BY 1"
+    assert corner.rows(limits) == [("1001", "downgrade TIER_1K"), ("1002", None)]
+
+    capability = {"max_daily_conversations_per_business": 2000}
+    corner.write(sink, [change("business_capability_update", capability, at_s=NOW_S + 60)])
+    assert corner.rows(limits) == [("1001", "2000"), ("1002", "2000")]
+
+
+@pytest.mark.parametrize(("late_s", "state"), [(-60, "active"), (60, "stopped")])
+def test_a_notice_of_before_a_release_does_not_hold_again(corner: Corner, late_s: int, state: str) -> None:
+    number(corner)
+    campaign(corner, "uses-it", "ola")
+    sink = ProviderStatuses(b"key")
+    corner.write(sink, [of_number()])
+    corner.rows(
+        "INSERT INTO sending_releases (scope, released_at) SELECT scope, to_timestamp(%s)"
+        " FROM unnest(%s::text[]) AS s (scope) RETURNING 1",
+        NOW_S - 100,
+        ["number:1001", "campaign:uses-it"],
+    )
+
+    corner.write(sink, [change("account_update", FORBIDDEN[0], at_s=NOW_S - 100 + late_s)])
+    corner.write(sink, [template_status("PAUSED", at_s=NOW_S - 100 + late_s)])
+
+    assert states(corner) == {"1001": state}
+    assert stops(corner) == (["campaign:uses-it"] if state == "stopped" else [])
+    assert ("outdated" in outcomes(corner)) == (state == "active")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "kind", "event", "detail", "stored"),
     [
