@@ -20,7 +20,10 @@ from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
 from ingest_api.ping.ping import Ping
+from ingest_api.quiz_pages.assets import PATH as ASSETS
+from ingest_api.quiz_pages.wiring import QuizPageHandlers
 
+PAGE = "/quiz/{quiz_id}"
 COMPLETIONS = "/quiz/{quiz_id}/completions"
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -34,13 +37,16 @@ class Parts:
     registry: Registry
     health: Health
     ping: Ping
+    quiz_pages: QuizPageHandlers
     description: Description
 
 
 def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
     completions = Endpoint("completions", parts.completions, headers=ANY_ORIGIN)
     registry, health, description, page = parts.registry, parts.health, parts.description, parts.page
+    pages = parts.quiz_pages
     submit, read, both = ["POST", "OPTIONS"], ["GET"], ["GET", "POST"]
+    seen = ["GET", "HEAD", "OPTIONS"]
     everything = Starlette(
         routes=[
             Route(COMPLETIONS, completions, methods=submit),
@@ -56,6 +62,10 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
             Route(
                 "/subjects/{subject}/versions/{version}", Endpoint("subjects", registry.version), methods=read
             ),
+            Route(PAGE, Endpoint("quiz_page", pages.page, headers=ANY_ORIGIN), methods=seen),
+            Route(PAGE, Endpoint("quiz_form", pages.form, headers=ANY_ORIGIN), methods=["POST"]),
+            Route(f"{PAGE}/thanks", Endpoint("quiz_thanks", pages.thanks), methods=read),
+            Route(ASSETS + "{name}", Endpoint("quiz_asset", pages.asset, headers=ANY_ORIGIN), methods=read),
             Route("/ping", Endpoint("ping", parts.ping.ping, headers=ANY_ORIGIN), methods=submit),
             Route("/health/live", Endpoint("health", health.live), methods=read),
             Route("/health/ready", Endpoint("health", health.ready), methods=read),

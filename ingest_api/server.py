@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from ingest_api.app import Parts, build
 from ingest_api.completions.receive import ReceiveCompletion, Stamp
 from ingest_api.health import Health
+from ingest_api.http.endpoint import Handler
 from ingest_api.http.head import BoundedHead
 from ingest_api.http.metrics import BREAKER_STATE, IN_FLIGHT
 from ingest_api.http.sockets import listening
@@ -36,11 +37,13 @@ from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
 from ingest_api.ping.ping import Ping
 from ingest_api.ping.schedule import PingSchedule
+from ingest_api.quiz_pages.wiring import QuizPages
 from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
 from ingest_api.webhooks.receive import ReceiveWebhook
 from ingest_api.webhooks.secrets import secrets_of
+from pipeline.cache.cache import CacheService
 from pipeline.errors import CannotStart
 from pipeline.runtime.ports import EDGE_ID
 from pipeline.runtime.reference_data import ReferenceDataFollower
@@ -168,8 +171,22 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
         tokens,
         stamp or Stamp(settings.contact_key, settings.region),
     )
+    limited_completion = RateLimited(receive_completion, limiter, callers.of_completion)
+    cache = CacheService(
+        topology.cache,
+        partial(connect, settings.redis_url, topology.cache.valkey_timeout_ms / 1000),
+        f"{topology.namespace}cache:",
+        time.monotonic,
+        random.Random(),
+    )
+    pages = QuizPages(settings.database_url, edge, cache, quizzes, reference_data)
+
+    def limited_page(handle: Handler) -> Handler:
+        return RateLimited(handle, limiter, callers.of_quiz_page)
+
     parts = Parts(
-        completions=RateLimited(receive_completion, limiter, callers.of_completion),
+        completions=limited_completion,
+        quiz_pages=pages.handlers(limited_page, limited_completion),
         page=lambda handle: RateLimited(handle, limiter, callers.of_page),
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
         registry=Registry(topology),
@@ -177,7 +194,7 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
         ping=Ping(PingSchedule(edge.ping, time.monotonic, random.random), lambda: publisher.load),
         description=Description(edge),
     )
-    return build(parts, partial(_running, publisher, reference_data, limiter))
+    return build(parts, partial(_running, publisher, reference_data, limiter, cache, pages))
 
 
 def _webhooks(
@@ -200,14 +217,22 @@ def _webhooks(
 
 @contextlib.asynccontextmanager
 async def _running(
-    publisher: Publisher, reference_data: ReferenceData, limiter: Limiter, _app: Starlette
+    publisher: Publisher,
+    reference_data: ReferenceData,
+    limiter: Limiter,
+    cache: CacheService,
+    pages: QuizPages,
+    _app: Starlette,
 ) -> AsyncIterator[None]:
     IN_FLIGHT.set_function(lambda: publisher.in_flight)
     BREAKER_STATE.set_function(lambda: publisher.breaker.state.value)
     await publisher.start()
     reference_data.start()
     await limiter.start()
+    cache.start()
     yield
     reference_data.stop()
     await publisher.close(STOP_REPORTS_S)
     await limiter.close()
+    await cache.close()
+    await pages.close()

@@ -90,19 +90,20 @@ def migrated_template(stack: ServerUrls) -> str:
 @pytest.fixture
 def database_url(stack: ServerUrls, migrated_template: str) -> Iterator[str]:
     """The URL of a migrated database of this test's own; dropped afterwards."""
-    with _database(stack, template=migrated_template) as url:
+    with own_database(stack, migrated_template) as url:
         yield url
 
 
 @pytest.fixture
 def empty_database_url(stack: ServerUrls) -> Iterator[str]:
     """The URL of a database of this test's own with nothing in it; dropped afterwards."""
-    with _database(stack, template="template0") as url:
+    with own_database(stack, "template0") as url:
         yield url
 
 
 @contextmanager
-def _database(stack: ServerUrls, template: str) -> Iterator[str]:
+def own_database(stack: ServerUrls, template: str) -> Iterator[str]:
+    """The URL of a new database; dropped afterwards."""
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         connection.execute(

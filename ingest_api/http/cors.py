@@ -7,7 +7,7 @@ from ingest_api.http.reply import Headers, Reply
 # A quiz page may be on any origin and carries no credentials of this service.
 ANY_ORIGIN: Headers = (
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"retry-after, ratelimit, ratelimit-policy"),
+    (b"access-control-expose-headers", b"retry-after, ratelimit, ratelimit-policy, etag"),
 )
 
 # Scripts for tracing add headers of their own to every request of a page. `*` stands for all of them but

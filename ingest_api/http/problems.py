@@ -94,6 +94,12 @@ NOT_JSON = Kind(
     "The body must be JSON",
     "Send Content-Type: application/json (or text/plain, as beacons do), in UTF-8, not encoded.",
 )
+NOT_A_FORM = Kind(
+    "not-a-form",
+    415,
+    "The body must be a form",
+    "Send application/x-www-form-urlencoded here, and JSON to /quiz/{quiz_id}/completions.",
+)
 INVALID_BODY = Kind(
     "invalid-body", 422, "The body is not of the expected shape", "See the pointer and /openapi.json."
 )
@@ -173,6 +179,14 @@ NOT_READY = Kind(
     503,
     "The edge has not read the quizzes yet",
     "Keep it and send it again after Retry-After, with the same key.",
+    retry=True,
+)
+
+PAGE_UNAVAILABLE = Kind(
+    "page-unavailable",
+    503,
+    "The page of the quiz cannot be read",
+    "Request it again after Retry-After.",
     retry=True,
 )
 

@@ -10,11 +10,11 @@ from starlette.types import Send as Send
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
-NO_CONTENT = 204
+NO_BODY = (204, 304)
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer. `problem` is the slug of a rejection, else empty. A 204 has neither body nor media type."""
+    """An answer. `problem` is the slug of a rejection, else empty. A 204 or 304 has no body and no type."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 async def send_reply(send: Send, reply: Reply, more: Headers = ()) -> None:
     headers = [*reply.headers, *more]
-    if reply.status != NO_CONTENT:
+    if reply.status not in NO_BODY:
         headers.append((b"content-type", reply.media_type))
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -29,6 +29,7 @@ class Rules:
     def __init__(self, limits: RateLimits) -> None:
         self.address = _rule("address", limits.address, "completions of one address")
         self.pages = _rule("pages", limits.pages, "requests for pages from one address")
+        self.quiz_pages = _rule("quiz_pages", limits.quiz_pages, "requests for quiz pages from one address")
         self.token = _rule("token", limits.token, "completions with one token")
         self.service = _rule("service", limits.service, "completions with one service token")
         self.quiz = _rule("quiz", limits.quiz, "completions of one quiz")
@@ -36,7 +37,7 @@ class Rules:
 
     @property
     def all(self) -> Sequence[Rule]:
-        return (self.address, self.pages, self.token, self.service, self.quiz, self.tenant)
+        return (self.address, self.pages, self.quiz_pages, self.token, self.service, self.quiz, self.tenant)
 
 
 def _rule(name: str, window: Window, about: str) -> Rule:
@@ -53,8 +54,14 @@ class Callers:
         self._quizzes = quizzes
 
     def of_page(self, scope: Scope) -> Keys:
+        return self._of_address(scope, self._rules.pages)
+
+    def of_quiz_page(self, scope: Scope) -> Keys:
+        return self._of_address(scope, self._rules.quiz_pages)
+
+    def _of_address(self, scope: Scope, rule: Rule) -> Keys:
         source = self._source(scope, dict(scope["headers"]))
-        return () if source.trusted else ((self._rules.pages, source.key),)
+        return () if source.trusted else ((rule, source.key),)
 
     def of_completion(self, scope: Scope) -> Keys:
         """The caller's own key first: the limit that its answers state.
@@ -110,7 +117,7 @@ class RateLimited:
         return reply
 
 
-_CALLERS_OWN = ("address", "pages", "token", "service")
+_CALLERS_OWN = ("address", "pages", "quiz_pages", "token", "service")
 
 
 def rejected(rule: Rule, retry_after_s: float) -> Reply:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from ingest_api.completions.parse import CONSENT_CHARS_MAX
 from ingest_api.completions.receive import EMAIL_CHARS_MAX, NAME_CHARS_MAX
 from ingest_api.http.problems import Kind
+from ingest_api.quiz_pages.content import Content
 from pipeline.topology.file import Edge
 from schemas.phones import PHONE_CHARS_MAX
 
@@ -36,6 +39,24 @@ ACCEPTED: dict[str, Any] = {
         },
     },
 }
+
+
+def quiz_page() -> dict[str, Any]:
+    """Return the schema of a page in JSON, from its type."""
+    (schema,), components = msgspec.json.schema_components([Content], ref_template="{name}")
+    inlined: dict[str, Any] = _inlined(schema, components)
+    return inlined
+
+
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    """The types of a page are not recursive, so that each can stand where it is used."""
+    if isinstance(schema, list):
+        return [_inlined(part, components) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(components[schema["$ref"]], components)
+    return {name: _inlined(part, components) for name, part in schema.items() if name != "discriminator"}
 
 
 def submission(edge: Edge) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def document(edge: Edge) -> dict[str, Any]:
             "schemas": {
                 "Submission": bodies.submission(edge),
                 "Accepted": bodies.ACCEPTED,
+                "QuizPage": bodies.quiz_page(),
                 "Problem": bodies.problem(problems.CATALOGUE),
             },
             "securitySchemes": {"service": {"type": "http", "scheme": "bearer"}},

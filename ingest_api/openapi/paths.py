@@ -16,10 +16,13 @@ _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schema
 _OF_OTHER_PATHS = (
     problems.HANDSHAKE_REJECTED,
     problems.INVALID_SIGNATURE,
+    problems.NOT_A_FORM,
     problems.NOT_FOUND,
     problems.NOT_HTTP,
+    problems.PAGE_UNAVAILABLE,
     problems.UNKNOWN_SCHEMA,
 )
+_OF_A_PAGE = (problems.UNKNOWN_QUIZ, problems.RATE_LIMITED, problems.PAGE_UNAVAILABLE)
 _REJECTIONS_OF_A_COMPLETION = tuple(kind for kind in problems.CATALOGUE if kind not in _OF_OTHER_PATHS)
 
 
@@ -57,6 +60,8 @@ def paths(edge: Edge) -> dict[str, Any]:
                 problems.UNKNOWN_SCHEMA,
             )
         },
+        "/quiz/{quiz_id}": {"get": _quiz_page(), "post": _quiz_form()},
+        "/quiz/{quiz_id}/thanks": {"get": _thanks()},
         "/ping": {"post": _ping()},
         "/health/live": {"get": _read("Whether the process runs", {"type": "object"})},
         "/health/ready": {"get": _ready()},
@@ -150,6 +155,73 @@ def _handshake() -> dict[str, Any]:
     }
 
 
+def _quiz_page() -> dict[str, Any]:
+    caching = {
+        name: {"schema": {"type": "string"}} for name in ("ETag", "Cache-Control", "Vary", "Retry-After")
+    }
+    return {
+        "operationId": "quizPage",
+        "summary": "The page of a quiz, for a person or for a program",
+        "description": "HTML, unless Accept prefers JSON or the id ends with .json. Without right answers.",
+        "parameters": [
+            _parameter("quiz_id"),
+            {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}},
+        ],
+        "responses": {
+            "200": {
+                "description": "The page",
+                "headers": caching,
+                "content": {
+                    "text/html": {"schema": {"type": "string"}},
+                    "application/json": {"schema": {"$ref": "#/components/schemas/QuizPage"}},
+                },
+            },
+            "304": {"description": "The client has it"},
+            **_rejections(*_OF_A_PAGE, for_people=True),
+        },
+    }
+
+
+def _thanks() -> dict[str, Any]:
+    return {
+        "summary": "The page that follows the form",
+        "parameters": [_parameter("quiz_id")],
+        "responses": {
+            "200": {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}},
+            "304": {"description": "The client has it"},
+            **_rejections(*_OF_A_PAGE, for_people=True),
+        },
+    }
+
+
+def _quiz_form() -> dict[str, Any]:
+    form = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "phone": {"type": "string"},
+            "email": {"type": "string"},
+            "consent": {"type": "string", "description": "Present: granted."},
+            "consent_text": {"type": "string"},
+        },
+        "additionalProperties": {"type": "string"},
+        "description": "An answer is a field `answer:<question id>`; several choices are several fields.",
+    }
+    return {
+        "operationId": "submitForm",
+        "summary": "Submit a completion as the form of a page without a script",
+        "parameters": [_parameter("quiz_id")],
+        "requestBody": {
+            "required": True,
+            "content": {"application/x-www-form-urlencoded": {"schema": form}},
+        },
+        "responses": {
+            "303": {"description": "It is durable; the page of thanks follows"},
+            **_rejections(*_REJECTIONS_OF_A_COMPLETION, problems.NOT_A_FORM, for_people=True),
+        },
+    }
+
+
 def _ping() -> dict[str, Any]:
     schema = {
         "type": "object",
@@ -213,12 +285,16 @@ def _provider() -> dict[str, Any]:
     return {"name": "provider", "in": "path", "required": True, "schema": {"type": "string", "enum": known}}
 
 
-def _rejections(*kinds: Kind) -> dict[str, Any]:
-    """Return one response per status; its description has the titles of all its problems."""
+def _rejections(*kinds: Kind, for_people: bool = False) -> dict[str, Any]:
+    """Return one response per status; its description has the titles of all its problems.
+
+    `for_people`: who does not prefer JSON gets the problem as a page.
+    """
+    content = _PROBLEM | ({"text/html": {"schema": {"type": "string"}}} if for_people else {})
     titles: dict[int, list[str]] = {}
     for kind in dict.fromkeys((*kinds, problems.METHOD_NOT_ALLOWED, problems.INTERNAL)):
         titles.setdefault(kind.status, []).append(kind.title)
     return {
-        str(status): {"description": "; ".join(of_status), "content": _PROBLEM}
+        str(status): {"description": "; ".join(of_status), "content": content}
         for status, of_status in titles.items()
     }

@@ -33,6 +33,8 @@ def run(once: bool, brokers: int | None = None, edges: int = 1) -> int:
             holds = demonstrate(everything.deployment, view)
             for name, address in addresses(everything.deployment, edges):
                 view.say(f"{name:20} {address}")
+            for dataset in datasets.DATASETS:
+                view.say(f"{'Quiz page':20} {everything.deployment.settings.edge_url}/quiz/{dataset.quiz_id}")
             if not once:
                 view.say("Serving until Ctrl-C. In another terminal: quizstream --help")
                 serve_until_signal()

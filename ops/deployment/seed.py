@@ -15,6 +15,7 @@ import yaml
 
 from ops.locate import Deployment
 from pipeline.errors import OperatorError
+from schemas.quiz_page import Language
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.connect import connect
@@ -28,6 +29,7 @@ T = TypeVar("T")
 class TenantSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant_id: str
     name: str
+    language: Language | None = None
 
 
 class NumberSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +58,7 @@ def seed(found: Deployment, folder: Path = SEEDS) -> int:
     now_ms = int(time.time() * 1000)
     with connect(settings.database_url, "seed") as connection:
         for tenant in tenants:
-            catalogue.save_tenant(connection, tenant.tenant_id, tenant.name)
+            catalogue.save_tenant(connection, tenant.tenant_id, tenant.name, tenant.language)
         for quiz in quizzes:
             catalogue.save_quiz(connection, quiz, now_ms)
         for number in numbers:

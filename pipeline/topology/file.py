@@ -108,6 +108,7 @@ class RateLimits(Strict, frozen=True):
 
     address: Window  # completions of one client address without a token
     pages: Window  # requests of one client address for public pages
+    quiz_pages: Window  # requests of one client address for pages of quizzes
     token: Window  # completions of one token of a tenant
     service: Window  # completions of one token of all tenants
     quiz: Window
@@ -121,6 +122,17 @@ class RateLimits(Strict, frozen=True):
 class Ping(Strict, frozen=True):
     interval_s: Positive
     interval_max_s: Positive
+
+
+class Pages(Strict, frozen=True):
+    """How long browsers and a CDN may keep a quiz page, and on which sites it may be in a frame."""
+
+    max_age_s: NotNegative  # of browsers
+    s_maxage_s: NotNegative  # of a CDN
+    stale_while_revalidate_s: NotNegative
+    stale_if_error_s: NotNegative
+    database_connections_max: Positive  # of each edge process
+    frame_ancestors: tuple[str, ...] = ()  # origins; none: the page is never in a frame
 
 
 class Edge(Strict, frozen=True):
@@ -142,6 +154,50 @@ class Edge(Strict, frozen=True):
     connections: Connections
     limits: RateLimits
     ping: Ping
+    pages: Pages
+
+
+class RatioBreaker(Strict, frozen=True):
+    """Opens for `open_s` when so many of at least `calls_min` calls in `window_s` failed."""
+
+    timeout_s: Seconds  # of one call
+    error_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    calls_min: Positive
+    window_s: Seconds
+    open_s: Seconds
+
+
+class CacheNamespace(Strict, frozen=True):
+    ttl_s: Positive
+    absent_ttl_s: Positive = 30  # of "it does not exist"
+    stale_s: NotNegative = 0  # after ttl_s, while the source fails
+
+    @property
+    def life_s(self) -> int:
+        return self.ttl_s + self.stale_s
+
+
+class CacheNamespaces(Strict, frozen=True):
+    lists: CacheNamespace
+    quiz_pages: CacheNamespace
+    tokens: CacheNamespace
+    summaries: CacheNamespace
+    permissions: CacheNamespace
+
+    def of(self, name: str) -> CacheNamespace:
+        found = getattr(self, name)
+        assert isinstance(found, CacheNamespace)
+        return found
+
+
+class Cache(Strict, frozen=True):
+    local_entries_max: Positive
+    local_bytes_max: Positive
+    valkey_timeout_ms: Positive
+    patience_ms: NotNegative  # a load that takes longer is answered by a stale copy
+    jitter_ratio: Ratio  # of a time to live: so much less, at random
+    breaker: RatioBreaker  # before Valkey, and before the source of each namespace
+    namespaces: CacheNamespaces
 
 
 class SinkFile(Strict, frozen=True):
@@ -214,6 +270,7 @@ class TopologyFile(Strict, frozen=True):
     windows: Windows
     campaigns: Campaigns
     edge: Edge
+    cache: Cache
     sinks: dict[Role, SinkFile]
     postgres: Postgres
     outbox: Outbox

@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline.topology.file import (
     Alerts,
+    Cache,
     Campaigns,
     DeadLetters,
     Edge,
@@ -74,6 +75,7 @@ class Topology(msgspec.Struct, frozen=True):
     windows: Windows
     campaigns: Campaigns
     edge: Edge
+    cache: Cache
     postgres: Postgres
     outbox: Outbox
     sender: Sender

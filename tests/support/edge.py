@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -27,6 +28,7 @@ from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
 from schemas.codec import codec
 from schemas.records import Completion, Question, Quiz, Token
+from sinks.postgres.connect import connect
 from tests.support.producer import make_producer
 
 READY_WITHIN_S = 120.0  # a bound on a hang, not a promise
@@ -163,6 +165,28 @@ def prepare(settings: Settings) -> Topology:
         producer.produce(topology.topic("tokens").name, codec("token").encode(token), token.token_hash)
     assert producer.flush(30) == 0
     return topology
+
+
+def store_quizzes(database_url: str) -> None:
+    """Put the quizzes into the tables too, from which their pages are read."""
+    with connect(database_url, "test") as connection:
+        for quiz in QUIZZES:
+            connection.execute(
+                "INSERT INTO tenants (tenant_id, name) VALUES (%s, 'Acme') ON CONFLICT DO NOTHING",
+                [quiz.tenant_id],
+            )
+            connection.execute(
+                "INSERT INTO quizzes (quiz_id, tenant_id, version, title, questions, open)"
+                " VALUES (%s, %s, %s, %s, %s::jsonb, %s)",
+                [
+                    quiz.quiz_id,
+                    quiz.tenant_id,
+                    quiz.version,
+                    quiz.title,
+                    json.dumps([msgspec.to_builtins(question) for question in quiz.questions]),
+                    quiz.open,
+                ],
+            )
 
 
 def records_of(settings: Settings, topic: Topic) -> list[tuple[bytes, bytes]]:

@@ -27,6 +27,8 @@ def add(
 
       {quiz_id: feedback, tenant_id: acme, title: Feedback, questions: [{question_id: q1, right_answer: "4"}]}
 
+    `page` has the texts and inputs of its page (docs/quiz-pages.md); without it every answer is a text.
+
     Exit codes: 0 saved, 2 rejected (every reason is given) or not possible.
 
     Example:

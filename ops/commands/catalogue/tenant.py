@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ops.commands.listing import After, Json, Limit, print_page
+from schemas.quiz_page import Language
 
 tenant = typer.Typer(name="tenant", help="Make tenants, and list them.", no_args_is_help=True)
 
@@ -15,6 +16,9 @@ tenant = typer.Typer(name="tenant", help="Make tenants, and list them.", no_args
 def add(
     tenant_id: Annotated[str, typer.Argument(help="Letters, digits, '.', '_' and '-'; it never changes.")],
     name: Annotated[str, typer.Option(help="Shown to operators.")],
+    language: Annotated[
+        Language | None, typer.Option(help="Of the pages of its quizzes, unless a quiz has its own.")
+    ] = None,
 ) -> None:
     """Make a tenant, or rename it. Its quizzes, campaigns and numbers come after it.
 
@@ -30,7 +34,7 @@ def add(
     from sinks.postgres.connect import connect
 
     with connect(find().settings.database_url, "tenant") as connection:
-        changed = add_tenant(connection, actor(), tenant_id, name)
+        changed = add_tenant(connection, actor(), tenant_id, name, language)
     print(f"{tenant_id}: {'saved' if changed else 'unchanged'}")
 
 

@@ -1,6 +1,9 @@
 -- save_tenant --
-INSERT INTO tenants (tenant_id, name) VALUES (%s, %s)
-ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name WHERE tenants.name <> excluded.name;
+-- Without a language a new tenant gets the default, and another one keeps its own.
+INSERT INTO tenants (tenant_id, name, language)
+VALUES (%(tenant)s, %(name)s, coalesce(%(language)s, 'pt-BR'))
+ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name, language = coalesce(%(language)s, tenants.language)
+WHERE (tenants.name, tenants.language) <> (excluded.name, coalesce(%(language)s, tenants.language));
 
 -- tenant_exists --
 SELECT 1 FROM tenants WHERE tenant_id = %s;
@@ -13,7 +16,8 @@ VALUES (%s, %s, 0, '', '[]', to_timestamp(%s / 1000.0))
 ON CONFLICT DO NOTHING;
 
 -- lock_quiz --
-SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint, former_questions
+SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint, former_questions,
+       page
 FROM quizzes WHERE quiz_id = %s FOR UPDATE;
 
 -- share_quiz --
@@ -26,10 +30,13 @@ FROM quizzes WHERE quiz_id = %s FOR SHARE;
 SELECT tenant_id, version, title, questions, open, (extract(epoch FROM created_at) * 1000)::bigint, former_questions
 FROM quizzes WHERE quiz_id = %s;
 
+-- get_page --
+SELECT page FROM quizzes WHERE quiz_id = %s;
+
 -- update_quiz --
 UPDATE quizzes
 SET version = %(version)s, title = %(title)s, questions = %(questions)s::jsonb, open = %(open)s,
-    former_questions = %(former_questions)s::jsonb
+    former_questions = %(former_questions)s::jsonb, page = %(page)s::jsonb
 WHERE quiz_id = %(quiz)s;
 
 -- running_campaigns --

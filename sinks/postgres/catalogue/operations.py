@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pipeline.topology.file import Campaigns as Limits
+from schemas.quiz_page import Language
 from schemas.records import Campaign, Quiz, Token
 from sinks.postgres.audit_log import record
 from sinks.postgres.catalogue.campaigns import (
@@ -34,10 +35,12 @@ class _Versioned(Protocol):
     def version(self) -> int: ...
 
 
-def add_tenant(connection: Connection, actor: str, tenant_id: str, name: str) -> bool:
+def add_tenant(
+    connection: Connection, actor: str, tenant_id: str, name: str, language: Language | None = None
+) -> bool:
     """Makes or renames a tenant; returns whether anything changed. Raises `TenantRejected`."""
     with connection.transaction():
-        changed = save_tenant(connection, tenant_id, name)
+        changed = save_tenant(connection, tenant_id, name, language)
         if changed:
             record(connection, actor, "tenant.add", tenant_id)
     return changed

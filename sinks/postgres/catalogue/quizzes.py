@@ -11,7 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline.campaigns import quiz_check
+from schemas import quiz_page
 from schemas.codec import codec
+from schemas.quiz_page import QuizPage
 from schemas.records import Campaign, Question, Quiz
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
@@ -37,6 +39,7 @@ class QuizDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     questions: list[Question]
     open: bool = True
+    page: QuizPage | None = None
 
 
 class QuizRejected(Rejection):
@@ -85,7 +88,10 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
         if connection.execute(QUERIES["tenant_exists"], [draft.tenant_id]).fetchone() is None:
             raise UnknownTenant(draft.tenant_id)
         connection.execute(QUERIES["begin_quiz"], [draft.quiz_id, draft.tenant_id, now_ms])
-        before = _quiz(draft.quiz_id, connection.execute(QUERIES["lock_quiz"], [draft.quiz_id]).fetchone())
+        row = connection.execute(QUERIES["lock_quiz"], [draft.quiz_id]).fetchone()
+        before, page_before = (
+            (None, None) if row is None else (_quiz(draft.quiz_id, row[:-1]), _page(row[-1]))
+        )
         if before is None or before.tenant_id != draft.tenant_id:
             raise QuizRejected(draft.quiz_id, ["it belongs to another tenant"])
         after = msgspec.structs.replace(
@@ -95,7 +101,7 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
             open=draft.open,
             former_questions=_former_questions(before, draft),
         )
-        if before.version > 0 and after == before:
+        if before.version > 0 and after == before and draft.page == page_before:
             return before
         broken = _broken_campaigns(connection, before, after, now_ms)
         if broken:
@@ -110,6 +116,7 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
                 "questions": msgspec.json.encode(after.questions).decode(),
                 "open": after.open,
                 "former_questions": msgspec.json.encode(after.former_questions).decode(),
+                "page": None if draft.page is None else msgspec.json.encode(draft.page).decode(),
             },
         )
         enqueue(connection, QUIZZES_ROLE, after.quiz_id.encode(), codec("quiz").encode(after))
@@ -119,6 +126,12 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
 def get_quiz(connection: Connection, quiz_id: str) -> Quiz | None:
     """Return the stored quiz."""
     return _quiz(quiz_id, connection.execute(QUERIES["get_quiz"], [quiz_id]).fetchone())
+
+
+def get_page(connection: Connection, quiz_id: str) -> QuizPage | None:
+    """Return how the stored quiz is shown; None where its draft did not have a page."""
+    row = connection.execute(QUERIES["get_page"], [quiz_id]).fetchone()
+    return None if row is None else _page(row[0])
 
 
 def quizzes_unchanged(connection: Connection, tenant_id: str, quiz_ids: Iterable[str]) -> list[Quiz]:
@@ -177,6 +190,10 @@ def _quiz(quiz_id: str, row: tuple[object, ...] | None) -> Quiz | None:
     )
 
 
+def _page(stored: object) -> QuizPage | None:
+    return None if stored is None else msgspec.convert(stored, QuizPage)
+
+
 def _quiz_problems(draft: QuizDraft) -> list[str]:
     ids = [question.question_id for question in draft.questions]
     problems = []
@@ -189,4 +206,6 @@ def _quiz_problems(draft: QuizDraft) -> list[str]:
     problems += [
         f'two questions have the id "{twice}"' for twice in sorted({i for i in ids if ids.count(i) > 1})
     ]
+    if draft.page is not None:
+        problems += quiz_page.problems(draft.page, frozenset(ids))
     return problems

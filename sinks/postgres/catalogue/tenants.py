@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from schemas.quiz_page import Language
 from sinks.postgres.catalogue.quizzes import BAD_ID, ID
 from sinks.postgres.catalogue.rejections import Rejection
 from sinks.postgres.connect import Connection
@@ -28,8 +29,11 @@ class Tenant(NamedTuple):
     created_at: datetime
 
 
-def save_tenant(connection: Connection, tenant_id: str, name: str) -> bool:
-    """Makes or renames a tenant; returns whether anything changed. Raises `TenantRejected`."""
+def save_tenant(connection: Connection, tenant_id: str, name: str, language: Language | None = None) -> bool:
+    """Makes or renames a tenant; returns whether anything changed. Raises `TenantRejected`.
+
+    `language`: of pages of its quizzes; None leaves it as it is.
+    """
     problems = []
     if not ID.fullmatch(tenant_id):
         problems.append(BAD_ID)
@@ -37,7 +41,8 @@ def save_tenant(connection: Connection, tenant_id: str, name: str) -> bool:
         problems.append(f"its name must have 1 to {NAME_CHARS_MAX} characters")
     if problems:
         raise TenantRejected(tenant_id, problems)
-    return connection.execute(QUERIES["save_tenant"], [tenant_id, name]).rowcount == 1
+    parameters = {"tenant": tenant_id, "name": name, "language": language}
+    return connection.execute(QUERIES["save_tenant"], parameters).rowcount == 1
 
 
 def tenant_exists(connection: Connection, tenant_id: str) -> bool:

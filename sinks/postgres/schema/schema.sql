@@ -310,7 +310,8 @@ CREATE TABLE public.quizzes (
     questions jsonb NOT NULL,
     open boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    former_questions jsonb DEFAULT '[]'::jsonb NOT NULL
+    former_questions jsonb DEFAULT '[]'::jsonb NOT NULL,
+    page jsonb
 );
 
 CREATE TABLE public.recovered_attempts (
@@ -405,7 +406,9 @@ CREATE TABLE public.suppressions (
 CREATE TABLE public.tenants (
     tenant_id text NOT NULL,
     name text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    language text DEFAULT 'pt-BR'::text NOT NULL,
+    CONSTRAINT tenants_language_check CHECK ((language = ANY (ARRAY['pt-BR'::text, 'en'::text])))
 );
 
 CREATE TABLE public.tokens (

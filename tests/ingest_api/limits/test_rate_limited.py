@@ -31,6 +31,7 @@ WIDE = Window(limit=1000, window_s=60)
 LIMITS = RateLimits(
     address=Window(limit=3, window_s=60),
     pages=Window(limit=2, window_s=60),
+    quiz_pages=Window(limit=2, window_s=60),
     token=Window(limit=2, window_s=60),
     service=Window(limit=5, window_s=60),
     quiz=WIDE,

@@ -1,0 +1,1 @@
+"""Pages of quizzes: read from PostgreSQL, rendered once, and cached in the process and in Valkey."""

@@ -1,0 +1,54 @@
+"""The stylesheets and the script of pages. Caches keep them: their names have the hash of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ingest_api.http.problems import NOT_FOUND, rejection, shown
+from ingest_api.http.reply import Headers, Receive, Reply, Scope
+from ingest_api.quiz_pages.accent import stylesheet
+
+FOLDER = Path(__file__).parent / "files"
+PATH = "/quiz-assets/"
+CSS, JAVASCRIPT = b"text/css; charset=utf-8", b"text/javascript; charset=utf-8"
+MEDIA_TYPES = {".css": CSS, ".js": JAVASCRIPT, ".svg": b"image/svg+xml"}
+IMMUTABLE: Headers = (
+    (b"cache-control", b"public, max-age=31536000, immutable"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+)
+ICON = "icon.svg"
+STYLES = ("page.css",)
+# In the order in which they run. `page.js` sends with `window.quizstream`, if a script before it makes that.
+SCRIPTS = ("page.js",)
+
+
+class Assets:
+    def __init__(self) -> None:
+        self._replies: dict[str, Reply] = {}
+        self._paths: dict[str, str] = {}
+        for name in (ICON, *STYLES, *SCRIPTS):
+            body = (FOLDER / name).read_bytes()
+            stem, suffix = Path(name).stem, Path(name).suffix
+            hashed = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}{suffix}"
+            self._replies[hashed] = Reply(200, body, MEDIA_TYPES[suffix], IMMUTABLE)
+            self._paths[name] = PATH + hashed
+
+    def path(self, name: str) -> str:
+        return self._paths[name]
+
+    async def file(self, scope: Scope, _receive: Receive) -> Reply:
+        name = scope["path_params"]["name"]
+        found = self._replies.get(name)
+        if found is not None:
+            return found
+        if name.startswith("accent-") and name.endswith(".css"):
+            css = stylesheet(name.removeprefix("accent-").removesuffix(".css"))
+            if css is not None:
+                return Reply(200, css, CSS, IMMUTABLE)
+        raise rejection(NOT_FOUND, f'there is no file "{shown(name)}"')
+
+
+def accent_path(accent: str) -> str:
+    return f"{PATH}accent-{accent.removeprefix('#')}.css"

@@ -1,0 +1,108 @@
+"""Handler of `POST /quiz/{quiz_id}`: the form of a page without a script becomes a completion.
+
+Its fields: `answer:<question id>`, `name`, `phone`, `email`, `consent` (present: granted), `consent_text`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from ingest_api.http.body import read_body
+from ingest_api.http.headers import by_name
+from ingest_api.http.problems import INVALID_BODY, NOT_A_FORM, TOO_MANY_ANSWERS, rejection
+from ingest_api.http.reply import Receive, Reply, Scope
+from ingest_api.quiz_pages.headers import NO_STORE
+from pipeline.topology.file import Edge
+
+Handler = Callable[[Scope, Receive], Awaitable[Reply]]
+
+ANSWER = "answer:"
+CONTACT_FIELDS = ("name", "phone", "email")
+OTHER_FIELDS_MAX = 8
+SEE_OTHER = 303
+
+
+class ReceiveForm:
+    """Hands the completion to the handler of completions: limits, checks and durability are the same."""
+
+    def __init__(self, completions: Handler, edge: Edge) -> None:
+        self._completions = completions
+        self._bytes_max = edge.body_bytes_max
+        self._fields_max = edge.answers_max * 2 + OTHER_FIELDS_MAX  # several choices are a field each
+
+    async def __call__(self, scope: Scope, receive: Receive) -> Reply:
+        headers = by_name(scope["headers"])
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media_type != b"application/x-www-form-urlencoded":
+            raise rejection(NOT_A_FORM, "Content-Type must be application/x-www-form-urlencoded")
+        content = await read_body(receive, headers, self._bytes_max)
+        body, key = self._submission(content)
+        kept = [(name, value) for name, value in scope["headers"] if name not in _REPLACED]
+        kept.append((b"content-type", b"application/json"))
+        if key is not None:
+            kept.append((b"idempotency-key", key))
+        reply = await self._completions({**scope, "headers": kept}, _whole(body))
+        if reply.status != 202:
+            return reply
+        thanks = f"/quiz/{scope['path_params']['quiz_id']}/thanks".encode()
+        return Reply(SEE_OTHER, b"", b"text/plain", ((b"location", thanks), *NO_STORE))
+
+    def _submission(self, content: bytes) -> tuple[bytes, bytes | None]:
+        """Return the body of a completion, and its idempotency key.
+
+        A page that is the same for all has no key of its own. With a phone the same content is the same
+        completion; without one two people may answer alike, so that each request is one.
+        """
+        try:
+            fields = parse_qsl(
+                content.decode(),
+                keep_blank_values=True,
+                max_num_fields=self._fields_max,
+                encoding="utf-8",
+                errors="strict",
+            )
+        except UnicodeDecodeError:
+            raise rejection(INVALID_BODY, "the form is not UTF-8") from None
+        except ValueError:
+            raise rejection(TOO_MANY_ANSWERS, f"the form has more than {self._fields_max} fields") from None
+        answers: dict[str, Any] = {}
+        contact: dict[str, Any] = {}
+        given = dict(fields)
+        for name, value in fields:
+            if name.startswith(ANSWER):
+                if not value.strip():
+                    continue
+                question = name.removeprefix(ANSWER)
+                before = answers.get(question)
+                if before is None:
+                    answers[question] = value
+                elif isinstance(before, list):
+                    before.append(value)
+                else:
+                    answers[question] = [before, value]
+            elif name in CONTACT_FIELDS and value.strip():
+                contact[name] = value
+        if contact and given.get("consent_text"):
+            contact["consent"] = {"granted": "consent" in given, "text": given["consent_text"]}
+        body: dict[str, Any] = {"answers": answers}
+        if contact:
+            body["contact"] = contact
+        encoded = msgspec.json.encode(body)
+        if "phone" not in contact:
+            return encoded, None
+        return encoded, b"form-" + hashlib.sha256(encoded).hexdigest().encode()
+
+
+_REPLACED = (b"content-type", b"content-length", b"idempotency-key", b"transfer-encoding")
+
+
+def _whole(body: bytes) -> Receive:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive

