@@ -16,6 +16,7 @@ from ingest_api.http import fallbacks
 from ingest_api.http.cors import ANY_ORIGIN
 from ingest_api.http.endpoint import Endpoint, Handler
 from ingest_api.http.fast_path import FastPath
+from ingest_api.http.lifecycle import Lifecycle
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
@@ -39,6 +40,7 @@ class Parts:
     ping: Ping
     quiz_pages: QuizPageHandlers
     description: Description
+    lifecycle: Lifecycle
 
 
 def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
@@ -67,6 +69,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
             Route(f"{PAGE}/thanks", Endpoint("quiz_thanks", pages.thanks), methods=read),
             Route(ASSETS + "{name}", Endpoint("quiz_asset", pages.asset, headers=ANY_ORIGIN), methods=read),
             Route("/ping", Endpoint("ping", parts.ping.ping, headers=ANY_ORIGIN), methods=submit),
+            Route("/health", Endpoint("health", health.health), methods=read),
             Route("/health/live", Endpoint("health", health.live), methods=read),
             Route("/health/ready", Endpoint("health", health.ready), methods=read),
             Route("/metrics", Endpoint("metrics", metrics), methods=read),
@@ -78,7 +81,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
         lifespan=lifespan,
     )
     everything.router.redirect_slashes = False  # a redirect would name the scheme and host of the client
-    return FastPath(COMPLETIONS, submit, completions, everything)
+    return FastPath(COMPLETIONS, submit, completions, everything, parts.lifecycle)
 
 
 async def metrics(_scope: Scope, _receive: Receive) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -10,7 +11,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -21,10 +22,12 @@ from starlette.types import ASGIApp
 
 from ingest_api.app import Parts, build
 from ingest_api.completions.receive import ReceiveCompletion, Stamp
-from ingest_api.health import Health
+from ingest_api.health import Health, Observed
 from ingest_api.http.endpoint import Handler
 from ingest_api.http.head import BoundedHead
+from ingest_api.http.lifecycle import Lifecycle
 from ingest_api.http.metrics import BREAKER_STATE, IN_FLIGHT
+from ingest_api.http.serving import EdgeServer
 from ingest_api.http.sockets import listening
 from ingest_api.kafka.client import make_producer
 from ingest_api.kafka.producer import Publisher
@@ -37,7 +40,7 @@ from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
 from ingest_api.ping.ping import Ping
 from ingest_api.ping.schedule import PingSchedule
-from ingest_api.quiz_pages.wiring import QuizPages
+from ingest_api.quiz_pages.wiring import NAMESPACE, QuizPages
 from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
@@ -68,9 +71,15 @@ def main(settings: Settings, env: Mapping[str, str] = os.environ) -> int | None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     suppress_repeats()
     topology = load(settings.topology_file, settings.topic_namespace)
-    sockets = _sockets(settings, edge_id(env))
-    connections = Connections(topology.edge.connections, sources_of(settings, topology), descriptors())
-    server = make_server(make_app(settings, topology), connections)
+    number = edge_id(env)
+    sockets, shared = _sockets(settings, number)
+    sources = sources_of(settings, topology)
+    connections = Connections(topology.edge.connections, sources, descriptors())
+    lifecycle = Lifecycle()
+    app = make_app(
+        settings, topology, lifecycle=lifecycle, connections=connections, sources=sources, number=number
+    )
+    server = make_server(app, connections, lifecycle, shared)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn installs its handler only when it runs and raises the signal again when it has stopped; this
         # handler covers the time before, and keeps the exit code 0.
@@ -87,24 +96,26 @@ def edge_id(env: Mapping[str, str]) -> int | None:
     return int(text) if text else None
 
 
-def _sockets(settings: Settings, number: int | None) -> list[socket.socket]:
-    """Several edges share one port for clients; each has a port of its own, for its health and metrics."""
+def _sockets(settings: Settings, number: int | None) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Return its own and the shared ones: several edges share a port, which each joins once it is ready."""
     address = urlsplit(settings.edge_url)
     host, port = address.hostname, address.port or 80
     if number is None:
-        return listening(host, port, BACKLOG)
+        return listening(host, port, BACKLOG), []
     # First its own: an edge with the number of another must not be given clients.
     own = listening(host, settings.ports.edge_own(number), BACKLOG)
     log.info("edge %d: health and metrics on port %d", number, settings.ports.edge_own(number))
-    return own + listening(host, port, BACKLOG, shared=True)
+    return own, listening(host, port, BACKLOG, shared=True)
 
 
 def sources_of(settings: Settings, topology: Topology) -> Sources:
     return Sources(topology.edge.sources, settings.contact_key)
 
 
-def make_server(app: ASGIApp, connections: Connections) -> uvicorn.Server:
-    """Return a server that is not running yet; it is run on `listening` sockets."""
+def make_server(
+    app: ASGIApp, connections: Connections, lifecycle: Lifecycle, shared: Sequence[socket.socket] = ()
+) -> EdgeServer:
+    """Return a server that is not running yet; it is run on `listening` sockets that are not `shared`."""
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -119,10 +130,19 @@ def make_server(app: ASGIApp, connections: Connections) -> uvicorn.Server:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_ANSWERS_S,
     )
-    return uvicorn.Server(config)
+    return EdgeServer(config, lifecycle, shared)
 
 
-def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> ASGIApp:
+def make_app(
+    settings: Settings,
+    topology: Topology,
+    stamp: Stamp | None = None,
+    *,
+    lifecycle: Lifecycle,
+    connections: Connections | None = None,
+    sources: Sources | None = None,
+    number: int | None = None,
+) -> ASGIApp:
     """Wire the application; no broker is contacted yet. Tests inject their own `stamp`."""
     edge = topology.edge
     completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
@@ -136,14 +156,14 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
         in_flight_max=edge.in_flight_max,
     )
     reference_data = ReferenceData(
-        [
-            lambda: ReferenceDataFollower(
+        {
+            "quizzes": lambda: ReferenceDataFollower(
                 bootstrap, topology.topic("quizzes"), codec("quiz"), quizzes.on_event
             ),
-            lambda: ReferenceDataFollower(
+            "tokens": lambda: ReferenceDataFollower(
                 bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event
             ),
-        ],
+        },
         reached=lambda: publisher.problem is None,
     )
     limits = edge.limits
@@ -160,7 +180,8 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
         limits.local_keys_max,
         limits.processes_assumed,
     )
-    callers = Callers(rules, sources_of(settings, topology), tokens, quizzes)
+    sources = sources or sources_of(settings, topology)
+    callers = Callers(rules, sources, tokens, quizzes)
     receive_completion = ReceiveCompletion(
         edge,
         completions,
@@ -184,17 +205,30 @@ def make_app(settings: Settings, topology: Topology, stamp: Stamp | None = None)
     def limited_page(handle: Handler) -> Handler:
         return RateLimited(handle, limiter, callers.of_quiz_page)
 
+    addresses = sources.of_host.cache_info
+    observed = Observed(
+        lifecycle,
+        publisher,
+        reference_data,
+        limiter,
+        connections,
+        page_source=lambda: cache.uses()[NAMESPACE].breaker,
+        caches=[lambda: {"addresses": addresses()}, cache.uses],
+    )
+    health = Health(observed, number)
     parts = Parts(
         completions=limited_completion,
         quiz_pages=pages.handlers(limited_page, limited_completion),
         page=lambda handle: RateLimited(handle, limiter, callers.of_page),
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
         registry=Registry(topology),
-        health=Health(publisher, reference_data),
+        health=health,
         ping=Ping(PingSchedule(edge.ping, time.monotonic, random.random), lambda: publisher.load),
         description=Description(edge),
+        lifecycle=lifecycle,
     )
-    return build(parts, partial(_running, publisher, reference_data, limiter, cache, pages))
+    start = partial(lifecycle.start, lambda: health.parts_ready().ready)
+    return build(parts, partial(_running, publisher, reference_data, limiter, cache, pages, start))
 
 
 def _webhooks(
@@ -222,6 +256,7 @@ async def _running(
     limiter: Limiter,
     cache: CacheService,
     pages: QuizPages,
+    start: Callable[[], Coroutine[Any, Any, None]],
     _app: Starlette,
 ) -> AsyncIterator[None]:
     IN_FLIGHT.set_function(lambda: publisher.in_flight)
@@ -230,7 +265,9 @@ async def _running(
     reference_data.start()
     await limiter.start()
     cache.start()
+    starting = asyncio.create_task(start())
     yield
+    starting.cancel()
     reference_data.stop()
     await publisher.close(STOP_REPORTS_S)
     await limiter.close()

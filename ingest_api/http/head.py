@@ -32,6 +32,9 @@ HEADERS_MAX = 64
 HEAD_TIMEOUT_S = 10.0
 FIRST_HEAD_S = 1.0  # for so long a new connection is not idle though it has sent nothing
 RETRY_AFTER_S = 5.0  # of a connection that is rejected
+# Of a connection without a request, at the stop. Longer than the load balancer keeps an idle one
+# (`ops.balancer`): a request that is on its way on it is answered.
+LAST_REQUEST_S = 3.0
 
 
 class Limits(Protocol):
@@ -59,6 +62,7 @@ class BoundedHead(HttpToolsProtocol):
         self._dropped_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._again = b""
+        self._stopping = False
         self._set_deadline(HEAD_TIMEOUT_S)
         problem = self._limits.opened(self._host, self, self.connections)
         if problem is not None:
@@ -79,6 +83,19 @@ class BoundedHead(HttpToolsProtocol):
 
     def close(self) -> None:
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close after the next answer: that of the request in flight, or of one within LAST_REQUEST_S."""
+        self._stopping = True
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                LAST_REQUEST_S, self.timeout_keep_alive_handler
+            )
+        else:
+            self.cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -138,6 +155,8 @@ class BoundedHead(HttpToolsProtocol):
         else:
             self._in_body = self._began = True
             super().on_headers_complete()
+            if self._stopping:
+                self.cycle.keep_alive = False
 
     def _is_chunked(self) -> bool:
         """Whether the only coding of the body is `chunked`, of which every server reads the same body."""

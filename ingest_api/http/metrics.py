@@ -40,6 +40,12 @@ CONNECTIONS_REJECTED = Counter(
 IDLE_CONNECTIONS_CLOSED = Counter(
     "quizstream_edge_idle_connections_closed_total", "Idle connections closed at the limit, for new ones."
 )
+START_WAITS = Counter(
+    "quizstream_edge_start_waits_total", "Requests that waited for the end of the edge's start."
+)
+AT_SHARED_PORT = Gauge(
+    "quizstream_edge_at_shared_port", "1 while this process accepts connections at the port of several edges."
+)
 LIMITED = Counter("quizstream_edge_limited_total", "Requests rejected by a rate limit.", ["limit"])
 LIMIT_DECISIONS = Counter(
     "quizstream_edge_limit_decisions_total",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -88,6 +89,7 @@ class Publisher:
         self._prober = ThreadPoolExecutor(1, "probe")
         self._unreached = "not probed yet"
         self._delivered_since_probe = False
+        self._reached_at_s: float | None = None
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -99,6 +101,15 @@ class Publisher:
     def in_flight(self) -> int:
         """Number of requests that wait for their delivery report."""
         return len(self._waiting)
+
+    @property
+    def in_flight_max(self) -> int:
+        return self._in_flight_max
+
+    @property
+    def reached_s_ago(self) -> float | None:
+        """When the brokers answered last, within PROBE_IDLE_S; None if they never did."""
+        return None if self._reached_at_s is None else time.monotonic() - self._reached_at_s
 
     @property
     def load(self) -> float:
@@ -260,6 +271,7 @@ class Publisher:
                     await self._doubt.wait()
             except TimeoutError:
                 if self._delivered_since_probe:
+                    self._reached_at_s = time.monotonic()
                     continue
             self._doubt.clear()
             return
@@ -269,6 +281,8 @@ class Publisher:
         self._unreached = await self._loop.run_in_executor(
             self._prober, _unreached, self._producer, self._topics
         )
+        if not self._unreached:
+            self._reached_at_s = time.monotonic()
         return not self._unreached
 
     def _rejection(self, problem: Kind) -> Exception:

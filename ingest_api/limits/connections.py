@@ -51,6 +51,14 @@ class Connections:
         CONNECTIONS.set_function(lambda: self._open)
         CONNECTIONS_MAX.set(self._total_max)
 
+    @property
+    def open(self) -> int:
+        return self._open
+
+    @property
+    def total_max(self) -> int:
+        return self._total_max
+
     def opened(self, host: str, connection: Connection, connections: Collection[Connection]) -> Kind | None:
         """Count a new one of all `connections`; return the problem with which it must be rejected.
 

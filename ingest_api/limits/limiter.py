@@ -40,6 +40,15 @@ class Limiter:
         self._available: bool | None = None
         LIMITS_LOCAL.set(0)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether Valkey answers, so that the limits hold over all processes."""
+        return bool(self._available)
+
+    @property
+    def processes(self) -> int:
+        return self._processes
+
     async def start(self) -> None:
         await self._report()
         self._reporting = asyncio.create_task(self._keep_reporting())

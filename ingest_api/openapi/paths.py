@@ -63,6 +63,7 @@ def paths(edge: Edge) -> dict[str, Any]:
         "/quiz/{quiz_id}": {"get": _quiz_page(), "post": _quiz_form()},
         "/quiz/{quiz_id}/thanks": {"get": _thanks()},
         "/ping": {"post": _ping()},
+        "/health": {"get": _health()},
         "/health/live": {"get": _read("Whether the process runs", {"type": "object"})},
         "/health/ready": {"get": _ready()},
         "/metrics": {"get": _read("Prometheus metrics", {"type": "string"}, b"text/plain")},
@@ -234,6 +235,68 @@ def _ping() -> dict[str, Any]:
         "summary": "A page is open; the answer spreads the pings of all pages over time",
         "description": "The body is not read. Without an answer, wait twice as long as the last time.",
         "responses": {"200": answer, **_rejections()},
+    }
+
+
+def _health() -> dict[str, Any]:
+    """Members may be added: a reader ignores those that it does not use."""
+    number = {"type": ["number", "null"]}
+    counted = {"type": "integer", "minimum": 0}
+    breaker = {"enum": ["closed", "half-open", "open"]}
+    open_and_max = {"open": counted, "max": counted}
+    schema = {
+        "type": "object",
+        "required": ["status", "reasons", "uptime_s", "memory", "connections", "kafka", "valkey", "caches"],
+        "properties": {
+            "status": {"enum": ["starting", "ready", "not-ready", "stopping"]},
+            "reasons": {"type": "array", "items": {"type": "string"}},
+            "edge": {"type": ["integer", "null"]},
+            "uptime_s": {"type": "number"},
+            "memory": {"type": "object", "properties": {"resident_bytes": counted}},
+            "connections": {"type": ["object", "null"], "properties": open_and_max},
+            "requests": {"type": "object", "properties": {"waiting_for_kafka": counted, "max": counted}},
+            "kafka": {
+                "type": "object",
+                "properties": {
+                    "breaker": breaker,
+                    "reached_s_ago": number,
+                },
+            },
+            "valkey": {
+                "type": "object",
+                "properties": {"reached": {"type": "boolean"}, "edges": counted},
+            },
+            "postgresql": {"type": "object", "properties": {"breaker": breaker}},
+            "reference_data": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {
+                        "read": {"type": "boolean"},
+                        "lag_records": {"type": ["integer", "null"]},
+                        "changed_s_ago": number,
+                    },
+                },
+            },
+            "caches": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {"hits": counted, "misses": counted, "hit_ratio": number},
+                },
+            },
+        },
+    }
+    content = {"application/json": {"schema": schema}}
+    return {
+        "summary": "The state of this edge process",
+        "responses": {
+            "200": {"description": "It accepts completions", "content": content},
+            "503": {
+                "description": "It starts, stops or cannot accept any; with the reasons",
+                "content": content,
+            },
+        },
     }
 
 

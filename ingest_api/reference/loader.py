@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.runtime.reference_data import ReferenceDataFollower, ReferenceDataNotRead
@@ -18,15 +19,25 @@ REACHED_POLL_S = 0.05
 MakeFollower = Callable[[], ReferenceDataFollower[Any]]
 
 
+@dataclass(frozen=True)
+class State:
+    """Of the data of one topic, by its role. `changed_s_ago`: the newest record, if one was read."""
+
+    role: str
+    problem: str | None
+    lag_records: int | None = None
+    changed_s_ago: float | None = None
+
+
 class ReferenceData:
     """The edge's reference data. Until it has caught up, no completion is accepted.
 
     Before that, a quiz that does not exist looks the same as one that has not been read.
     """
 
-    def __init__(self, followers: Sequence[MakeFollower], reached: Callable[[], bool]) -> None:
-        """`reached` returns whether the brokers answer; no follower starts before that."""
-        self._followers = [_Kept(make, reached) for make in followers]
+    def __init__(self, followers: Mapping[str, MakeFollower], reached: Callable[[], bool]) -> None:
+        """By role. `reached` returns whether the brokers answer; no follower starts before that."""
+        self._followers = [_Kept(role, make, reached) for role, make in followers.items()]
 
     def start(self) -> None:
         for follower in self._followers:
@@ -46,9 +57,14 @@ class ReferenceData:
         """The reasons why the data is not complete, for readiness."""
         return tuple(follower.problem for follower in self._followers if follower.problem is not None)
 
+    @property
+    def states(self) -> tuple[State, ...]:
+        return tuple(follower.state for follower in self._followers)
+
 
 class _Kept:
-    def __init__(self, make: MakeFollower, reached: Callable[[], bool]) -> None:
+    def __init__(self, role: str, make: MakeFollower, reached: Callable[[], bool]) -> None:
+        self._role = role
         self._make = make
         self._reached = reached
         self._follower: ReferenceDataFollower[Any] | None = None
@@ -65,6 +81,13 @@ class _Kept:
     @property
     def problem(self) -> str | None:
         return self._not_read if self._follower is None else self._follower.problem
+
+    @property
+    def state(self) -> State:
+        follower = self._follower
+        if follower is None:
+            return State(self._role, self._not_read)
+        return State(self._role, follower.problem, follower.lag_records, follower.changed_s_ago)
 
     def _read(self) -> None:
         while not self.stopping.is_set():

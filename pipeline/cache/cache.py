@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from pipeline.cache.breaker import Breaker
+from pipeline.cache.breaker import Breaker, State
 from pipeline.cache.copies import Copies, Copy, Key
 from pipeline.cache.listener import Listener
 from pipeline.cache.metrics import (
@@ -45,6 +45,15 @@ class Found(Generic[V]):
 
     value: V | None
     stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Of one namespace since the process began. `hits`: answers from a fresh copy, here or in Valkey."""
+
+    hits: int
+    misses: int
+    breaker: State  # before the source
 
 
 class NoCopy(Exception):
@@ -122,6 +131,10 @@ class CacheService:
     def is_listening(self) -> bool:
         """Whether this process receives the invalidations of others."""
         return self._listener.connected
+
+    def uses(self) -> dict[str, Use]:
+        """Return the use of each namespace."""
+        return {name: namespace.use for name, namespace in self._namespaces.items()}
 
     def start(self) -> None:
         self._listener.start()
@@ -210,6 +223,12 @@ class Namespace(Generic[V]):
             level: ANSWERS.labels(name, level) for level in ("process", VALKEY, "source", "stale", "failed")
         }
         LOADS_FAILED.labels(name)
+
+    @property
+    def use(self) -> Use:
+        counts = {level: int(counter._value.get()) for level, counter in self._by_level.items()}
+        hits = counts["process"] + counts[VALKEY]
+        return Use(hits, sum(counts.values()) - hits, self._breaker.state)
 
     async def remember(
         self, key: str, load: Load[V], accept: Callable[[V | None], bool] = lambda _value: True

@@ -67,6 +67,8 @@ class ReferenceDataFollower(Generic[Event]):
         self._behind: dict[int, int] = {}  # partition -> offset to reach
         self._caught_up = False
         self._lag_set_at = 0.0
+        self._lag_records: int | None = None
+        self._changed_at_s: float | None = None
         # There from the start: a rate does not see a first error that also brings its series.
         for metric in (metrics.REFERENCE_EVENTS, metrics.REFERENCE_UNDECODABLE, metrics.REFERENCE_ERRORS):
             metric.labels(topic.role)
@@ -86,6 +88,16 @@ class ReferenceDataFollower(Generic[Event]):
         if self._problem is not None:
             return self._problem
         return None if self._caught_up else f"reference data {self._topic.role}: not read yet"
+
+    @property
+    def lag_records(self) -> int | None:
+        """Records in the topic that are not read yet, as of the last second; None before it is counted."""
+        return self._lag_records
+
+    @property
+    def changed_s_ago(self) -> float | None:
+        """The time since the newest record was read; None if there was none."""
+        return None if self._changed_at_s is None else time.monotonic() - self._changed_at_s
 
     def read_to_end(self, timeout_s: float) -> None:
         """Return once all records are handed on that the topic held at the call. Call once, before `start`.
@@ -179,6 +191,7 @@ class ReferenceDataFollower(Generic[Event]):
     def _hand_on(self, message: Message) -> None:
         role = self._topic.role
         metrics.REFERENCE_EVENTS.labels(role).inc()
+        self._changed_at_s = time.monotonic()
         key: Any = message.key()
         value: Any = message.value()
         if key is None:
@@ -212,4 +225,5 @@ class ReferenceDataFollower(Generic[Event]):
             _, high = self._consumer.get_watermark_offsets(place, cached=True)
             if place.offset >= 0 and high >= 0:
                 lag += max(0, high - place.offset)
+        self._lag_records = lag
         metrics.REFERENCE_LAG_RECORDS.labels(self._topic.role).set(lag)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ingest_api.completions.receive import Stamp
+from ingest_api.http.lifecycle import Lifecycle
 from ingest_api.http.sockets import listening
 from ingest_api.limits.connections import Connections, descriptors
 from ingest_api.server import BACKLOG, make_app, make_server, sources_of
@@ -91,6 +92,8 @@ class Edge:
     port: int
     settings: Settings
     topology: Topology
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    stop: Callable[[], None] = lambda: None  # as by SIGTERM; returns at once
 
     @property
     def url(self) -> str:
@@ -217,13 +220,16 @@ def records_of(settings: Settings, topic: Topic) -> list[tuple[bytes, bytes]]:
 def running(settings: Settings, topology: Topology, stamp: Stamp | None = None) -> Iterator[Edge]:
     """An edge in a thread of this process. It may not be ready yet: see `wait_ready`."""
     connections = Connections(topology.edge.connections, sources_of(settings, topology), descriptors())
-    server = make_server(make_app(settings, topology, stamp), connections)
+    lifecycle = Lifecycle()
+    app = make_app(settings, topology, stamp, lifecycle=lifecycle, connections=connections)
+    server = make_server(app, connections, lifecycle)
     sockets = listening("localhost", 0, BACKLOG)
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:
         wait_until(lambda: server.started, "the edge to listen")
-        yield Edge(sockets[0].getsockname()[1], settings, topology)
+        port = sockets[0].getsockname()[1]
+        yield Edge(port, settings, topology, lifecycle, lambda: setattr(server, "should_exit", True))
     finally:
         server.should_exit = True
         thread.join(30)

@@ -7,6 +7,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ingest_api.http.fast_path import FastPath
+from ingest_api.http.lifecycle import Lifecycle
 
 PATH = "/quiz/{quiz_id}/completions"
 
@@ -21,7 +22,7 @@ def went(method: str, path: str, kind: str = "http") -> tuple[str, Any]:
 
         return app
 
-    fast_path = FastPath(PATH, ["POST", "OPTIONS"], called("endpoint"), called("everything"))
+    fast_path = FastPath(PATH, ["POST", "OPTIONS"], called("endpoint"), called("everything"), Lifecycle())
     asyncio.run(fast_path({"type": kind, "method": method, "path": path}, None, None))  # type: ignore[arg-type]
     (one,) = got
     return one
