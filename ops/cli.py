@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from ops.commands.balancer import balancer
 from ops.commands.capacity import capacity
 from ops.commands.catalogue.audit_log import audit_log
 from ops.commands.catalogue.campaign import campaign
@@ -25,6 +26,7 @@ from ops.commands.lag import lag
 from ops.commands.process import process
 from ops.commands.reconcile import reconcile
 from ops.commands.replay import replay
+from ops.commands.restart import restart
 from ops.commands.run import run
 from ops.commands.sending import resume_sending, stop_sending
 from ops.commands.state import state
@@ -47,13 +49,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, up, down, doctor, process, topology, replay, reconcile, explain, lag):
+for command in (run, up, down, restart, doctor, process, topology, replay, reconcile, explain, lag):
     app.command()(command)
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command("audit-log")(audit_log)
 app.command()(capacity)
-for group in (tenant, quiz, campaign, number, token, suppression, deliveries, dead_letters, state):
+for group in (tenant, quiz, campaign, number, token, suppression, deliveries, dead_letters, state, balancer):
     app.add_typer(group)
 register_commands(app)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from ops.dead_letters.letters import QUERIES
-from ops.deployment.doctor import Ailing, Check, Warned
+from ops.deployment.doctor import Ailing, Check, Warned, edges_of
 from ops.topics import command
 from pipeline.runtime.settings import Settings
 from pipeline.topology import loader
@@ -24,6 +24,7 @@ NAMED_MAX = 3  # of stops, numbers, tenants in one finding; their number is alwa
 REASON_CHARS_MAX = 60
 COUNTED_MAX = 100_000  # of rows that a check only counts
 STATUS_LATE_S = 3600.0  # a status may come before the answer to its call is recorded
+MIGRATE_FILE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 FAULTS = (HoldReason.NO_PERMIT, HoldReason.OTHER_LEDGER)  # nobody decided them, unlike a stop
 
 
@@ -104,6 +105,26 @@ def _webhooks(settings: Settings) -> str:
     return others
 
 
+def _clients(settings: Settings) -> str:
+    """How clients reach the edges, and under which address they are counted."""
+    sources = loader.load(settings.topology_file, settings.topic_namespace).edge.sources
+    edges = edges_of(settings)
+    how = f"{edges} edges share port {settings.ports.edge}" if edges > 1 else "one edge"
+    if edges > 1 and not _migrates():
+        how += " (net.ipv4.tcp_migrate_req is 0: a restart resets handshakes that take over 0.4 s)"
+    believed = f"load balancers of {_first(sources.proxies, ', ')}" if sources.proxies else "no load balancer"
+    trusted = _first(sources.trusted, ", ") or "none"
+    return f"{how}; the client's address is taken from {believed}; no limits for {trusted}"
+
+
+def _migrates() -> bool:
+    """Whether Linux hands connections of a closed socket to the others of its port."""
+    try:
+        return MIGRATE_FILE.read_text().strip() == "1"
+    except OSError:
+        return False
+
+
 def _because(reason: str) -> str:
     shown = reason if len(reason) <= REASON_CHARS_MAX else f"{reason[: REASON_CHARS_MAX - 3]}..."
     return f" ({shown})" if shown else ""
@@ -121,5 +142,6 @@ CHECKS = (
     Check("numbers", _numbers, "remove the cause, then `quizstream number release ID`", "tables"),
     Check("tenants", _tenants, "`quizstream number add`: their deliveries wait", "tables"),
     Check("webhooks", _webhooks, "see `quizstream suppression inbound --unresolved`", "tables"),
+    Check("clients", _clients, "see `quizstream topology plan`"),
     Check("dead letters", _dead_letters, "see `quizstream dead-letters list`", "tables"),
 )

@@ -200,6 +200,24 @@ class Cache(Strict, frozen=True):
     namespaces: CacheNamespaces
 
 
+class Balancer(Strict, frozen=True):
+    """nginx before edges: `quizstream balancer config`. All have defaults: a deployment may have none."""
+
+    connections_max: Positive = 16_384  # of each of its processes, those to edges included
+    requests_per_address_max: Positive = 100  # at once
+    webhooks_max: Positive = 64  # at once; each has a buffer of edge.webhook_bytes_max
+    header_line_bytes_max: Annotated[int, msgspec.Meta(ge=1_024, le=65_536)] = 8_192
+    header_timeout_s: Seconds = 10
+    body_timeout_s: Seconds = 10  # between two reads
+    send_timeout_s: Seconds = 10  # between two writes
+    keep_alive_s: Seconds = 30  # of a client's idle connection
+    connect_timeout_s: Seconds = 2  # to an edge
+    answer_timeout_s: Seconds = 30  # of an edge; longer than its start and edge.deliver_timeout_ms
+    idle_connections: Positive = 64  # to edges, of each of its processes
+    failures_max: Positive = 3  # within failed_s: then an edge has no requests for failed_s
+    failed_s: Seconds = 2
+
+
 class SinkFile(Strict, frozen=True):
     source: Role
     group: Name
@@ -278,6 +296,7 @@ class TopologyFile(Strict, frozen=True):
     dead_letters: DeadLetters
     retention: Retention
     alerts: Alerts
+    balancer: Balancer = Balancer()
 
 
 def json_schema() -> str:

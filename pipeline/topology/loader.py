@@ -89,4 +89,5 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
         dead_letters=file.dead_letters,
         retention=file.retention,
         alerts=file.alerts,
+        balancer=file.balancer,
     )

@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline.topology.file import (
     Alerts,
+    Balancer,
     Cache,
     Campaigns,
     DeadLetters,
@@ -82,6 +83,7 @@ class Topology(msgspec.Struct, frozen=True):
     dead_letters: DeadLetters
     retention: Retention
     alerts: Alerts
+    balancer: Balancer
 
     def topic(self, role: str) -> Topic:
         return self.topics[role]

@@ -53,7 +53,10 @@ def test_a_ready_edge_shows_what_it_has(stack: ServerUrls, namespace: str) -> No
         assert shown["kafka"]["breaker"] == "closed"
         assert shown["kafka"]["reached_s_ago"] >= 0
         assert shown["valkey"]["edges"] >= 1
-        assert shown["postgresql"] == {"used": False}
+        assert shown["postgresql"] == {"breaker": "closed"}
+        assert edge.ask("GET", "/quiz/no-such-quiz").status in (404, 503)
+        pages = health(edge)[1]["caches"]["quiz_pages"]
+        assert pages["hits"] + pages["misses"] >= 0
         assert set(shown["reference_data"]) == {"quizzes", "tokens"}
         for state in shown["reference_data"].values():
             assert state["read"]
@@ -103,12 +106,13 @@ class Part:
 
 def test_each_stage_has_its_status_and_any_cache_its_ratio() -> None:
     lifecycle: Any = Lifecycle()
-    breaker = Part(state=Part(name="HALF_OPEN"))
+    breaker: Any = Part(state=Part(name="HALF_OPEN"))
     publisher: Any = Part(problem=None, in_flight=0, in_flight_max=1, breaker=breaker, reached_s_ago=1.26)
     reference_data: Any = Part(problems=(), states=())
     limiter: Any = Part(is_shared=False, processes=4)
     caches = [lambda: {"quiz": Use(9, 1)}, lambda: {"token": Use(0, 0)}]
-    one = Health(Observed(lifecycle, publisher, reference_data, limiter, None, caches), number=2)
+    parts = Observed(lifecycle, publisher, reference_data, limiter, None, lambda: breaker.state, caches)
+    one = Health(parts, number=2)
 
     def shown() -> dict[str, Any]:
         reply = asyncio.run(one.health({}, None))  # type: ignore[arg-type]

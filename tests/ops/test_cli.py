@@ -80,6 +80,8 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("reconcile",): (),
     ("explain",): (NO_ID,),
     ("lag",): (),
+    ("restart",): ("edges",),
+    ("balancer", "config"): (),
     ("stop-sending",): (),
     ("resume-sending",): (),
     ("capacity",): ("--completions-per-min", "1000"),
@@ -119,6 +121,7 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 DATABASE_READERS = set(READERS) - {
     *(("run",), ("up",), ("doctor",), ("process",), ("topology",), ("lag",), ("capacity",), ("reconcile",)),
+    ("balancer", "config"),
 }
 
 

@@ -21,6 +21,7 @@ from pipeline.topology.loader import load
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEXT = (CHECKOUT / "docker-compose.yml").read_text()
 DEVELOPMENT = ("demo", "simulator")
+BALANCER = ("balancer-config", "balancer")
 # No secret. As many ports as containers, or the one that all clients know.
 EDGE_PORTS = ("QUIZSTREAM_EDGE_PORTS", ":-")
 PORTS_OF_EDGES = ["127.0.0.1:${QUIZSTREAM_EDGE_PORTS:-8600}:8600"]
@@ -181,7 +182,24 @@ def test_the_production_image_lacks_what_is_for_development_and_nothing_else() -
 
 def test_demo_data_and_the_simulator_are_of_the_profile_development_alone() -> None:
     assert SERVICES["demo"]["entrypoint"] == [*SERVICES["prepare"]["entrypoint"], "--demo"]
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"demo", "simulator"}
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert {name for name, given in profiles.items() if given == ["development"]} == {"demo", "simulator"}
+    assert {name for name, given in profiles.items() if given == ["balancer"]} == set(BALANCER)
+    assert set(profiles) == {*DEVELOPMENT, *BALANCER}
+
+
+def test_the_balancer_is_before_every_edge_with_the_file_that_was_written_for_it() -> None:
+    written, nginx = (SERVICES[name] for name in ("balancer-config", "balancer"))
+    options = written["command"]
+    assert options[:2] == ["balancer", "config"]
+    assert f"edge:{generate.targets()['edge']}" in options
+    folder = written["volumes"][-1].partition(":")[2]
+    file = options[options.index("--output") + 1]
+    assert file.startswith(f"{folder}/")
+    (mounted,) = nginx["volumes"]
+    assert mounted.split(":")[0] == written["volumes"][-1].split(":")[0]
+    assert f"{mounted.split(':')[1]}/{file.rpartition('/')[2]}" in nginx["command"]
+    assert "/balancer/live" in nginx["healthcheck"]["test"][-1]
 
 
 def test_only_the_simulator_needs_the_development_image() -> None:
@@ -189,6 +207,7 @@ def test_only_the_simulator_needs_the_development_image() -> None:
         if "build" in service:
             development = name == "simulator"
             assert service["build"]["target"] == ("development" if development else "production")
-            assert service.get("profiles", []) == (["development"] if name in DEVELOPMENT else [])
+            profile = "development" if name in DEVELOPMENT else "balancer" if name in BALANCER else ""
+            assert service.get("profiles", []) == ([profile] if profile else [])
             assert service["image"] == ("quizstream-development" if development else "quizstream")
         assert not any(other == "simulator" for other in service.get("depends_on", ())), name
