@@ -218,7 +218,7 @@ class Namespace(Generic[V]):
         self._version = f"{version}:" if version else ""
         self._breaker = service.breaker(name)
         self._flights: dict[str, _Flight] = {}
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
         self._by_level = {
             level: ANSWERS.labels(name, level) for level in ("process", VALKEY, "source", "stale", "failed")
         }
@@ -439,21 +439,32 @@ class Namespace(Generic[V]):
         if not self._breaker.admits():
             raise _LoadFailed("the circuit breaker before its source is open")
         began_s = perf_counter()
+        task = asyncio.ensure_future(load())
+        self._running.add(task)
+        task.add_done_callback(self._ended)
         try:
-            async with asyncio.timeout(self._service.limits.breaker.timeout_s):
-                value = await load()
+            done, _ = await asyncio.wait({task}, timeout=self._service.limits.breaker.timeout_s)
         except asyncio.CancelledError:
+            task.cancel()
             self._breaker.withdrawn()
             raise
-        except Exception as error:
-            self._breaker.failed()
-            LOADS_FAILED.labels(self._name).inc()
-            log.warning("cache: a value of %s could not be loaded (%s)", self._name, type(error).__name__)
-            raise _LoadFailed(f"its source failed ({type(error).__name__})") from error
-        finally:
-            LOAD_SECONDS.labels(self._name).observe(perf_counter() - began_s)
-        self._breaker.succeeded()
-        return value
+        LOAD_SECONDS.labels(self._name).observe(perf_counter() - began_s)
+        if not done:
+            task.cancel()  # it may take a while to end: a client of a database cancels its query there first
+        elif not task.cancelled() and task.exception() is None:
+            self._breaker.succeeded()
+            return task.result()
+        error = None if task.cancelled() or not done else task.exception()
+        reason = "TimeoutError" if error is None else type(error).__name__
+        self._breaker.failed()
+        LOADS_FAILED.labels(self._name).inc()
+        log.warning("cache: a value of %s could not be loaded (%s)", self._name, reason)
+        raise _LoadFailed(f"its source failed ({reason})") from error
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # read, so that a load that nothing waits for any more is not reported
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -19,78 +15,19 @@ from pathlib import Path
 import pytest
 
 from ops.embedded.stack import ServerUrls
-from pipeline.runtime.ports import EDGE_ID, Ports
-from tests.support.edge import Answer, Edge, prepare, settings_for, wait_ready, wait_until
-from tests.support.ports import free_ports
-from tests.support.scrapes import scrape
+from pipeline.runtime.ports import EDGE_ID
+from tests.support.edge import Answer, Edge, prepare, settings_for, wait_until
+from tests.support.hosts import Host, hosted
 
 EDGES = 3
 CLIENTS = 8
-ACCEPTED = "quizstream_edge_requests_total"
-
-
-class Host:
-    """Edges on one port base; each is a process of its own, by its number."""
-
-    def __init__(self, ports: Ports, env: dict[str, str], folder: Path, shared: Edge) -> None:
-        self.ports = ports
-        self.shared = shared
-        self.edges: dict[int, subprocess.Popen[bytes]] = {}
-        self._env = env
-        self._folder = folder
-
-    def log_of(self, number: int | None) -> Path:
-        return self._folder / f"edge-{number}.log"
-
-    def start(self, number: int | None) -> subprocess.Popen[bytes]:
-        env = self._env | ({} if number is None else {EDGE_ID: str(number)})
-        with self.log_of(number).open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "ops.processes.table", "edge"], env=env, stderr=log
-            )
-
-    def run(self, number: int) -> None:
-        """Start it; it is ready when this returns."""
-        self.edges[number] = self.start(number)
-        own = self.own(number)
-        wait_until(lambda: listens(own.port), f"edge {number} to listen ({self.log_of(number)})")
-        wait_ready(own)
-
-    def own(self, number: int) -> Edge:
-        return Edge(self.ports.edge_own(number), self.shared.settings, self.shared.topology)
-
-    def accepted(self, number: int) -> int:
-        """How many completions this edge accepted, by its own metrics."""
-        found = scrape("edge", f"{self.own(number).url}/metrics")
-        return int(found.value(ACCEPTED, route="completions", status="202") or 0)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
 def host(stack: ServerUrls, namespace: str, tmp_path: Path) -> Iterator[Host]:
     settings = settings_for(stack.kafka_bootstrap, namespace)
-    ports = free_ports()
-    env = {key: value for key, value in os.environ.items() if not key.startswith("QUIZSTREAM_")}
-    env |= {
-        "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
-        "REDIS_URL": stack.redis_url,
-        "QUIZSTREAM_NAMESPACE": namespace,
-        "QUIZSTREAM_HOME": str(tmp_path / "home"),
-        "QUIZSTREAM_PORT_BASE": str(ports.base),
-    }
-    one = Host(ports, env, tmp_path, Edge(ports.edge, settings, prepare(settings)))
-    try:
-        with ThreadPoolExecutor(EDGES) as pool:
-            list(pool.map(one.run, range(EDGES)))
+    with hosted(settings, prepare(settings), stack.redis_url, tmp_path, EDGES) as one:
         yield one
-    finally:
-        for process in one.edges.values():
-            process.kill()
-            process.wait()
 
 
 def submit(edge: Edge, key: str) -> Answer:
