@@ -48,23 +48,23 @@ PHONES: list[tuple[str, str | None]] = [
 ]
 
 
-async def _submit(pipeline: Pipeline, quiz: str, typed: Sequence[str]) -> list[int]:
+async def _post(pipeline: Pipeline, quiz: str, contacts: Sequence[dict[str, Any]]) -> list[int]:
     url = f"{pipeline.found.settings.edge_url}/quiz/{quiz}/completions"
     headers = {"Authorization": f"Bearer {pipeline.found.settings.service_token}"}
     connector = aiohttp.TCPConnector(limit=AT_ONCE)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
-        async def one(phone: str) -> int:
-            body = {"answers": {"quer": "sim"}, "contact": {"phone": phone}}
+        async def one(contact: dict[str, Any]) -> int:
+            body = {"answers": {"quer": "sim"}, "contact": contact}
             async with session.post(url, json=body) as response:
                 return response.status
 
-        return await asyncio.gather(*(one(phone) for phone in typed))
+        return await asyncio.gather(*(one(contact) for contact in contacts))
 
 
 def submit(pipeline: Pipeline, quiz: str, typed: Sequence[str]) -> list[int]:
     """The status of each completion; all of them match the quiz's campaign."""
-    return asyncio.run(_submit(pipeline, quiz, typed))
+    return asyncio.run(_post(pipeline, quiz, [{"phone": phone} for phone in typed]))
 
 
 def written_to(pipeline: Pipeline, act: Callable[[], object]) -> Counter[str]:
@@ -205,6 +205,10 @@ OPT_OUTS: dict[str, Form] = {
             text(who, "e", type="edit", edit={"message": {"type": "text", "text": {"body": "pare"}}}),
         )
     ],
+    # Beside a name of which half a character is missing.
+    "5547988110018": lambda who, _: [
+        ("messages", text(who, "stop") | {"contacts": [{"wa_id": who, "profile": {"name": "Ana \ud83d"}}]})
+    ],
     # Before the number was connected to the product, in the provider's app.
     "5547988110017": lambda who, _: [
         ("history", {"history": [{"threads": [{"id": who, "messages": [old(text(who, "sair"))]}]}]})
@@ -244,6 +248,80 @@ def test_who_opted_out_in_any_form_gets_no_campaign_message_until_an_opt_in(
     assert written_to(pipeline, lambda: say(OPT_INS)) == {}
     found = written_to(pipeline, lambda: submit(pipeline, "saidas-3", typed))
     assert found == Counter([*NO_OPT_OUTS, *OPT_INS])
+
+
+def changed_number(sender: str, after: str) -> dict[str, Any]:
+    return text(sender, "c", type="system", system={"type": "user_changed_number", "wa_id": after})
+
+
+def test_two_contacts_that_prove_to_be_one_get_one_message_of_a_campaign(
+    pipeline: Pipeline, make_quiz: Make
+) -> None:
+    make_quiz("um-so-1", 1)
+    make_quiz("um-so-2", 1)
+    before, after = "5547988120001", "5547977120001"
+    both = [f"+{before}", f"+{after}"]
+    assert written_to(pipeline, lambda: submit(pipeline, "um-so-1", both)) == Counter([before, after])
+    number = sent_to(pipeline, "um-so-1-campanha")[before].number
+    post_webhook(pipeline, "messages", changed_number(before, after), number=number)
+    until(lambda: len(one_persons(pipeline, before)) == 2, "the contacts are united")
+
+    found = written_to(pipeline, lambda: submit(pipeline, "um-so-2", both))
+
+    assert found.total() == 1
+    assert set(found) <= {before, after}
+
+
+def one_persons(pipeline: Pipeline, phone: str) -> list[tuple[Any, ...]]:
+    return pipeline.rows(
+        "SELECT p.contact_id FROM contacts AS c, same_person(c.tenant_id, c.contact_id) AS p (contact_id)"
+        " WHERE c.phone = %s",
+        f"+{phone}",
+    )
+
+
+def test_an_opt_out_of_nobody_known_is_listed_and_holds_once_it_is_known_whose_it_is(
+    pipeline: Pipeline, make_quiz: Make
+) -> None:
+    make_quiz("depois-1", 1)
+    make_quiz("depois-2", 1)
+    who = "5547988130001"
+    assert written_to(pipeline, lambda: submit(pipeline, "depois-1", [f"+{who}"])) == Counter([who])
+    number = sent_to(pipeline, "depois-1-campanha")[who].number
+    stop = text(who, "stop", **{"from": None}, from_user_id=user(who))
+    post_webhook(pipeline, "messages", stop, number=number)
+
+    def unresolved() -> bool:
+        listed = pipeline.quizstream("suppression", "inbound", "--unresolved", "--consent", "stop", "--json")
+        return number in listed.stdout
+
+    until(unresolved, "the opt-out is listed")
+    assert "unresolved" in pipeline.quizstream("doctor").stdout
+
+    known = text(who, "oi") | {"contacts": [{"wa_id": who, "user_id": user(who)}]}
+    post_webhook(pipeline, "messages", known, number=number)
+    until(lambda: not unresolved(), "it is known whose it is")
+
+    assert written_to(pipeline, lambda: submit(pipeline, "depois-2", [f"+{who}"])) == {}
+
+
+def test_who_does_not_consent_is_stored_and_gets_no_message(pipeline: Pipeline, make_quiz: Make) -> None:
+    make_quiz("consentimento", 1)
+    decided = {"5547988140001": False, "5547988140002": True, "5547988140003": None}
+    contacts = [
+        {"phone": f"+{phone}", **({} if granted is None else {"consent": {"granted": granted, "text": "v3"}})}
+        for phone, granted in decided.items()
+    ]
+
+    found = written_to(pipeline, lambda: asyncio.run(_post(pipeline, "consentimento", contacts)))
+
+    assert found == Counter(phone for phone, granted in decided.items() if granted is not False)
+    stored = pipeline.rows(
+        "SELECT ltrim(k.phone, '+'), c.consent_granted FROM completions AS c"
+        " JOIN contacts AS k USING (tenant_id, contact_id) WHERE c.quiz_id = 'consentimento'"
+        " AND c.answers ->> 'quer' = 'sim'"  # not of `make_quiz`
+    )
+    assert dict(stored) == decided
 
 
 FINAL = [
