@@ -16,8 +16,9 @@ import pytest
 
 from ops.embedded.stack import ServerUrls
 from pipeline.runtime.ports import EDGE_ID
+from pipeline.topology import loader
 from tests.support.edge import Answer, Edge, prepare, settings_for, wait_until
-from tests.support.hosts import Host, hosted
+from tests.support.hosts import Host, hosted, listens
 
 EDGES = 3
 CLIENTS = 8
@@ -102,6 +103,24 @@ def test_one_that_ends_under_load_loses_nothing_and_the_others_serve(host: Host,
 
     stored = {completion.completion_id for completion in host.shared.completions()}
     assert set(accepted) <= stored
+
+
+def test_an_edge_has_no_clients_at_the_shared_port_before_it_is_ready(
+    stack: ServerUrls, namespace: str, tmp_path: Path
+) -> None:
+    settings = settings_for("127.0.0.1:1", namespace)
+    topology = loader.load(settings.topology_file, namespace)
+    with hosted(settings, topology, stack.redis_url, tmp_path, edges=0) as host:
+        process = host.edges[0] = host.start(0)
+        own = host.own(0)
+        wait_until(lambda: listens(own.port), "its own port")
+        assert own.ask("GET", "/health/live").status == 200
+        health = own.ask("GET", "/health")
+        assert (health.status, health.json["status"], health.json["edge"]) == (503, "starting", 0)
+        assert any("Kafka" in reason for reason in health.json["reasons"])
+        assert not listens(host.ports.edge), "clients are kept for edges that are ready"
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_an_edge_that_would_share_a_number_or_has_none_does_not_start(host: Host) -> None:

@@ -87,7 +87,7 @@ def hosted(
         env["DATABASE_URL"] = database_url
     one = Host(ports, env, folder, Edge(ports.edge, settings, topology))
     try:
-        with ThreadPoolExecutor(edges) as pool:
+        with ThreadPoolExecutor(edges or 1) as pool:
             list(pool.map(one.run, range(edges)))
         yield one
     finally:

@@ -354,6 +354,28 @@ def test_webhooks_may_be_longer_and_their_bytes_arrive_as_they_are(balanced: Bal
     assert answer.status == 200, answer
 
 
+def test_slow_clients_are_closed_and_reach_no_edge(balanced: Balanced, tmp_path: Path) -> None:
+    topology = balanced.edges[0].topology
+    quick = replace(topology.balancer, header_timeout_s=0.2, body_timeout_s=0.2)
+    counting = Counting()
+    place = Place(
+        (Server(f"127.0.0.1:{counting.port}"),),
+        free_ports().edge,
+        addresses=("127.0.0.1",),
+        folder=tmp_path,
+        access_log=tmp_path / "access.log",
+    )
+    head = b"POST /quiz/survey/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+    try:
+        with at(tmp_path, replace(topology, balancer=quick), place, "slow"):
+            for unfinished in (b"", b"POST /qu", head, head + b"\r\n", head + b"\r\n{"):
+                answer = talk(place.port, unfinished)
+                assert answer == b"" or answer.startswith(b"HTTP/1.1 408 "), answer
+        assert counting.requests == []
+    finally:
+        counting.close()
+
+
 def test_both_edges_serve_by_weight(balanced: Balanced) -> None:
     before = len(balanced.lines())
     for _ in range(40):
