@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
 from ingest_api.http.problems import NOT_FOUND, rejection, shown
 from ingest_api.http.reply import Headers, Receive, Reply, Scope
 from ingest_api.quiz_pages.accent import stylesheet
+from ingest_api.quiz_pages.headers import GZIP
+from ingest_api.quiz_pages.negotiation import accepts_gzip, header
 
 FOLDER = Path(__file__).parent / "files"
 PATH = "/quiz-assets/"
@@ -17,6 +20,7 @@ IMMUTABLE: Headers = (
     (b"cache-control", b"public, max-age=31536000, immutable"),
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"cross-origin"),
+    (b"vary", b"accept-encoding"),
 )
 ICON = "icon.svg"
 STYLES = ("page.css",)
@@ -27,12 +31,16 @@ SCRIPTS = ("page.js",)
 class Assets:
     def __init__(self) -> None:
         self._replies: dict[str, Reply] = {}
+        self._packed: dict[str, Reply] = {}
         self._paths: dict[str, str] = {}
         for name in (ICON, *STYLES, *SCRIPTS):
             body = (FOLDER / name).read_bytes()
             stem, suffix = Path(name).stem, Path(name).suffix
             hashed = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}{suffix}"
-            self._replies[hashed] = Reply(200, body, MEDIA_TYPES[suffix], IMMUTABLE)
+            media_type = MEDIA_TYPES[suffix]
+            self._replies[hashed] = Reply(200, body, media_type, IMMUTABLE)
+            packed = gzip.compress(body, mtime=0)
+            self._packed[hashed] = Reply(200, packed, media_type, (*IMMUTABLE, *GZIP))
             self._paths[name] = PATH + hashed
 
     def path(self, name: str) -> str:
@@ -40,7 +48,8 @@ class Assets:
 
     async def file(self, scope: Scope, _receive: Receive) -> Reply:
         name = scope["path_params"]["name"]
-        found = self._replies.get(name)
+        packed = accepts_gzip(header(scope, b"accept-encoding"))
+        found = (self._packed if packed else self._replies).get(name)
         if found is not None:
             return found
         if name.startswith("accent-") and name.endswith(".css"):

@@ -8,7 +8,8 @@ from ingest_api.http.reply import Headers
 from pipeline.topology.file import Pages
 
 NO_STORE: Headers = ((b"cache-control", b"no-store"),)
-VARY: Headers = ((b"vary", b"accept"),)
+VARY: Headers = ((b"vary", b"accept, accept-encoding"),)
+GZIP: Headers = ((b"content-encoding", b"gzip"),)
 # Of problems; a quiz has its own language.
 VARY_LANGUAGE: Headers = ((b"vary", b"accept, accept-language"),)
 STALE_S = 5  # a copy of which the source is unavailable: caches request it again soon

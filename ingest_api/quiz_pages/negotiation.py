@@ -27,6 +27,14 @@ def wants_json(accept: bytes) -> bool:
     return json > html and json >= anything
 
 
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    for part in accept_encoding.lower().split(b",")[:RANGES_MAX]:
+        coding, *parameters = (piece.strip() for piece in part.split(b";"))
+        if coding in (b"gzip", b"x-gzip", b"*"):
+            return _quality(parameters) > 0
+    return False
+
+
 def _quality(parameters: list[bytes]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")

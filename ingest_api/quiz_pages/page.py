@@ -10,7 +10,7 @@ import msgspec
 from ingest_api.http.problems import PAGE_UNAVAILABLE, UNKNOWN_QUIZ, Rejection, rejection, shown
 from ingest_api.http.reply import JSON, Headers, Receive, Reply, Scope
 from ingest_api.quiz_pages import headers
-from ingest_api.quiz_pages.negotiation import header, is_unchanged, wants_json
+from ingest_api.quiz_pages.negotiation import accepts_gzip, header, is_unchanged, wants_json
 from ingest_api.quiz_pages.render import HTML, Document, Rendered, Renderer
 from ingest_api.quiz_pages.source import QuizSource
 from ingest_api.reference.loader import ReferenceData
@@ -111,8 +111,10 @@ def _unknown(quiz_id: str) -> Rejection:
 
 
 def _reply(scope: Scope, document: Document, media_type: bytes, times: Headers) -> Reply:
-    validators = ((b"etag", document.etag), *times, *headers.VARY)
+    packed = accepts_gzip(header(scope, b"accept-encoding"))
+    body, etag = (document.packed, document.packed_etag) if packed else (document.body, document.etag)
+    validators = ((b"etag", etag), *times, *headers.VARY)
     if_none_match = header(scope, b"if-none-match")
-    if if_none_match and is_unchanged(if_none_match, document.etag):
+    if if_none_match and is_unchanged(if_none_match, etag):
         return Reply(304, b"", media_type, validators)
-    return Reply(200, document.body, media_type, validators)
+    return Reply(200, body, media_type, (*validators, *(headers.GZIP if packed else ())))

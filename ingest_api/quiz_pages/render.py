@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -19,13 +20,20 @@ from schemas.quiz_page import DEFAULT_ACCENT, Language
 TEMPLATES = Path(__file__).parent / "files"
 HTML = b"text/html; charset=utf-8"
 ETAG_BYTES = 16
+PACKED_LEVEL = 9  # once for each version of a quiz
 
 
 class Document(msgspec.Struct, frozen=True, array_like=True):
-    """A representation and its strong validator."""
+    """A representation and its strong validator; `packed` is it in gzip, with a validator of its own."""
 
     body: bytes
     etag: bytes
+    packed: bytes
+    packed_etag: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body) + len(self.packed)
 
 
 class Rendered(msgspec.Struct, frozen=True, array_like=True):
@@ -38,7 +46,7 @@ class Rendered(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def size_bytes(self) -> int:
-        return len(self.html.body) + len(self.json.body) + len(self.thanks.body)
+        return self.html.size_bytes + self.json.size_bytes + self.thanks.size_bytes
 
 
 class Renderer:
@@ -58,7 +66,8 @@ class Renderer:
         self._notice = templates.get_template("notice.html.jinja")
         self._json = msgspec.json.Encoder()
         # Copies of another release of templates, texts or files are not used.
-        sources = [*(path.read_bytes() for path in sorted(TEMPLATES.iterdir())), repr(BY_LANGUAGE).encode()]
+        forms = (BY_LANGUAGE, Rendered.__struct_fields__, Document.__struct_fields__)
+        sources = [*(path.read_bytes() for path in sorted(TEMPLATES.iterdir())), repr(forms).encode()]
         self.fingerprint = hashlib.sha256(b"\0".join(sources)).hexdigest()[:12]
 
     def render(self, quiz: StoredQuiz) -> Rendered:
@@ -115,4 +124,6 @@ class Renderer:
 
 
 def _document(body: bytes) -> Document:
-    return Document(body, b'"%b"' % hashlib.blake2b(body, digest_size=ETAG_BYTES).hexdigest().encode())
+    digest = hashlib.blake2b(body, digest_size=ETAG_BYTES).hexdigest().encode()
+    packed = gzip.compress(body, PACKED_LEVEL, mtime=0)
+    return Document(body, b'"%b"' % digest, packed, b'"%b-gzip"' % digest)

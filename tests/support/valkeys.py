@@ -31,7 +31,7 @@ class OwnValkey:
     def start(self) -> None:
         with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [get_binary_path(), *self._arguments, "--port", str(self.port), "--dir", ".", "--save", ""],
+                [get_binary_path(), *self._arguments, "--port", str(self.port), "--dir", "."],
                 cwd=self._folder,
                 stdout=log,
                 stderr=log,

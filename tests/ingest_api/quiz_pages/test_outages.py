@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from ops.embedded.stack import KAFKA_ENV, REDIS_ENV, EmbeddedStack, ServerUrls
@@ -36,6 +39,20 @@ class Postgres:
         only_postgres = {KAFKA_ENV: "not started", REDIS_ENV: "not started"}
         self._stack = EmbeddedStack(self._home, self._ports, env=only_postgres)
         self.url = self._stack.start().database_url
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Connections stay, and no query is answered."""
+        listening: Any = psutil.net_connections("tcp")
+        pid = next(c.pid for c in listening if c.pid and c.laddr.port == self._ports.postgres and not c.raddr)
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     def stop(self) -> None:
         if self._stack is not None:
@@ -160,3 +177,24 @@ def test_an_edge_that_starts_without_postgresql_has_the_pages_of_valkey(
             found = second.ask("GET", "/quiz/feedback", headers={"accept": JSON})
             assert (found.status, is_fresh(found)) == (200, True)
             postgres.start()
+
+
+def test_a_postgresql_that_does_not_answer_holds_nobody_up_for_long(
+    stack: ServerUrls, postgres: Postgres, valkey: OwnValkey, namespace: str
+) -> None:
+    """A page that is in no cache is 503 after the circuit breaker's time-out, and at once when it is open."""
+    with pages(stack.kafka_bootstrap, postgres.url, valkey.url, namespace, change=impatient) as site:
+        for number in range(8):
+            site.save(msgspec.structs.replace(QUIZ, quiz_id=f"quiz-{number}"))
+        wait_until(lambda: site.get("/quiz/quiz-7").status == 200, "the edge to have the quizzes")
+        with postgres.frozen():
+            wait_until(lambda: not is_fresh(site.get("/quiz/quiz-7")), "the copy to be stale")
+            began_s = time.monotonic()
+            assert {site.get(f"/quiz/quiz-{number}", accept=JSON).problem for number in range(7)} == {
+                "page-unavailable"
+            }
+            took_s = time.monotonic() - began_s
+            assert site.get("/quiz/quiz-7").status == 200
+        print(f"seven pages in no cache were 503 within {took_s:.1f} s, with a time-out of 1 s")
+        assert took_s < 60  # wide: machines differ
+        wait_until(lambda: site.get("/quiz/quiz-0").status == 200, "the page to be read again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import time
 from collections.abc import Iterator
@@ -158,7 +159,7 @@ def test_a_client_that_has_the_page_gets_304_without_a_body(site: Pages) -> None
             again = site.get("/quiz/feedback", edge=1, accept=kind, if_none_match=given)
             assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
             assert again.headers["cache-control"] == first.headers["cache-control"]
-            assert again.headers["vary"] == "accept"
+            assert again.headers["vary"] == "accept, accept-encoding"
             assert "content-length" not in again.headers
         assert site.get("/quiz/feedback", accept=kind, if_none_match='"other"').status == 200
     of_json, of_html = (site.get("/quiz/feedback", accept=kind).headers["etag"] for kind in (JSON, HTML))
@@ -185,6 +186,24 @@ def test_caches_and_browsers_are_told_what_they_may_do(site: Pages) -> None:
     assert preflight.status == 204
     assert "if-none-match" in preflight.headers["access-control-allow-headers"]
     assert "GET" in preflight.headers["access-control-allow-methods"]
+
+
+def test_a_client_that_takes_gzip_gets_the_same_page_packed(site: Pages) -> None:
+    plain = site.get("/quiz/feedback", accept=HTML)
+    packed = site.get("/quiz/feedback", accept=HTML, accept_encoding="br;q=1, gzip;q=0.8")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body) / 3
+    assert packed.headers["etag"] == plain.headers["etag"][:-1] + '-gzip"'
+    etag = packed.headers["etag"]
+    assert site.get("/quiz/feedback", accept=HTML, accept_encoding="gzip", if_none_match=etag).status == 304
+    assert site.get("/quiz/feedback", accept=HTML, if_none_match=etag).status == 200
+    for refused in ("gzip;q=0", "identity", "br"):
+        answer = site.get("/quiz/feedback", accept=HTML, accept_encoding=refused)
+        assert "content-encoding" not in answer.headers
+    script = next(str(file) for file in Seen(plain).values("script", "src"))
+    files = [site.get(script, accept_encoding=coding) for coding in ("gzip", "identity")]
+    assert gzip.decompress(files[0].body) == files[1].body
 
 
 def test_head_is_get_without_the_body(site: Pages) -> None:

@@ -387,6 +387,50 @@ def test_invalidations_reach_every_process_through_a_cluster(tmp_path: Path, nam
         asyncio.run(story(f"redis+cluster://127.0.0.1:{server.port}"))
 
 
+def test_a_fail_over_by_sentinel_is_followed(tmp_path: Path, namespace: str) -> None:
+    """The master is killed: values are served all the time, and invalidations arrive through the new one."""
+    master, replica, sentinel = (free_ports().valkey for _ in range(3))
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(
+        f"sentinel monitor cache 127.0.0.1 {master} 1\n"
+        "sentinel down-after-milliseconds cache 500\n"
+        "sentinel failover-timeout cache 5000\n"
+    )
+    of_replica = ("--replicaof", f"127.0.0.1 {master}", "--repl-diskless-sync-delay", "0")
+
+    async def story(killed: OwnValkey, new: redis.Redis) -> None:
+        source, url = Source(), f"redis+sentinel://127.0.0.1:{sentinel}/cache"
+        limits = msgspec.structs.replace(LIMITS, valkey_timeout_ms=2_000)
+        async with (
+            service(url, namespace, limits) as (first, here),
+            service(url, namespace, limits) as (
+                second,
+                there,
+            ),
+        ):
+            for texts in (here, there):
+                assert await texts.remember("k", source) == Found("one")
+            killed.kill()
+            await until(lambda: not first.is_listening and not second.is_listening)
+            assert await there.remember("k", source) == Found("one")
+            await until(lambda: new.info("replication")["role"] == "master")
+            await until(lambda: first.is_listening and second.is_listening)
+            source.value = "two"
+            await until(lambda: is_now(here.delete("k"), True))
+            await until(lambda: is_now(there.remember("k", source), Found("two")))
+
+    with (
+        own_valkey(tmp_path / "master", master) as killed,
+        own_valkey(tmp_path / "replica", replica, *of_replica),
+        redis.Redis(port=replica) as new,
+    ):
+        asyncio.run(until(lambda: new.info("replication")["master_link_status"] == "up"))
+        with own_valkey(tmp_path / "sentinel", sentinel, str(configuration), "--sentinel"):
+            with redis.Redis(port=sentinel) as watch:
+                asyncio.run(until(lambda: int(watch.info("sentinel")["master0"]["slaves"]) == 1))
+            asyncio.run(story(killed, new))
+
+
 def test_another_version_of_values_is_not_read(stack: ServerUrls, namespace: str) -> None:
     async def story() -> None:
         async with service(stack.redis_url, namespace) as (one, texts):
