@@ -5,7 +5,7 @@ It has no right answers, so that nothing that shows a page has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 OPTIONS_MAX = 50
 STEPS_MAX = 11
 ASKED_MAX = 500
+PAGE_CHARS_MAX = 200_000  # a page is in memory, in Valkey and on a phone
 DEFAULT_ACCENT = "#0b6e69"
 
 Language = Literal["pt-BR", "en"]
@@ -96,12 +97,15 @@ class QuizPage(_Strict, frozen=True):
     contact: ContactForm | None = None
 
 
-def problems(page: QuizPage, question_ids: frozenset[str]) -> Iterator[str]:
-    """Yield why the page cannot be saved with the quiz of these questions, a line each."""
+def problems(page: QuizPage, questions: Mapping[str, str]) -> Iterator[str]:
+    """Yield why the page cannot be saved with these questions, a line each. `questions`: id -> text."""
     seen: set[str] = set()
+    chars = _chars(page, questions)
+    if chars > PAGE_CHARS_MAX:
+        yield f"its page would show {chars} characters; at most {PAGE_CHARS_MAX} are possible"
     for asked in page.asked:
         for question_id in asked.questions:
-            if question_id not in question_ids:
+            if question_id not in questions:
                 yield f'its page has an input for "{question_id}", which is not a question'
             if question_id in seen:
                 yield f'its page has two inputs for "{question_id}"'
@@ -113,6 +117,19 @@ def problems(page: QuizPage, question_ids: frozenset[str]) -> Iterator[str]:
         if "\x00" in text:
             yield "a text of its page contains U+0000, which cannot be stored"
             return
+
+
+def _chars(page: QuizPage, questions: Mapping[str, str]) -> int:
+    """The options of one input are shown at each of its questions."""
+    chars = sum(len(text) for text in questions.values())
+    for asked in page.asked:
+        own = len(asked.hint)
+        if isinstance(asked.input, Choice):
+            own += sum(len(option.value) + len(option.label) for option in asked.input.options)
+        elif isinstance(asked.input, Scale):
+            own += len(asked.input.lowest_label) + len(asked.input.highest_label)
+        chars += own * len(asked.questions)
+    return chars
 
 
 def _input_problems(one: Input, question_id: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ops.monitoring.dashboard import edge_error_ratio
+from ops.monitoring.dashboard import cache_stale_ratio, edge_error_ratio
 from pipeline.topology.model import Topology
 
 # Processes whose containers Prometheus finds by name, as ops/monitoring/generate.py has them: one must run.
@@ -95,7 +95,7 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             120,
             "critical",
             "{{ $value | humanizePercentage }} of the edge's answers are errors",
-            "503 means that Kafka is unavailable; clients keep their completions and retry.",
+            "503 of completions: Kafka is unavailable, and clients retry. Of quiz pages: PostgreSQL is.",
         ),
         Alert(
             "QuizstreamLimitsLocal",
@@ -104,6 +104,14 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "warning",
             "the edge applies its rate limits without Valkey",
             "Completions are accepted, limits are not exact: restore Valkey; check its memory.",
+        ),
+        Alert(
+            "QuizstreamCacheStale",
+            f"{cache_stale_ratio()} > {limits.error_ratio_max:g}",
+            120,
+            "warning",
+            "{{ $value | humanizePercentage }} of {{ $labels.namespace }} are stale copies or missing",
+            "Their source fails or is slow: check PostgreSQL, and the edge's log.",
         ),
         Alert(
             "QuizstreamDeadLetters",

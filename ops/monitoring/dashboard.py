@@ -195,6 +195,15 @@ def _edge(topology: Topology) -> Row:
                 unit="ops",
             ),
             Panel(
+                "Cache",
+                "Hits of each namespace, at both levels; and answers that its source failed to give.",
+                (
+                    Query(cache_hit_ratio(), "{{namespace}} hits"),
+                    Query(cache_stale_ratio(), "{{namespace}} stale"),
+                ),
+                unit="percentunit",
+            ),
+            Panel(
                 "Connections",
                 "Open connections of clients, and their limit.",
                 (
@@ -307,6 +316,21 @@ def edge_error_ratio() -> str:
     return (
         '(sum(rate(quizstream_edge_requests_total{status=~"5.."}[5m])) or vector(0)) / '
         "sum(rate(quizstream_edge_requests_total[5m]))"
+    )
+
+
+def cache_stale_ratio() -> str:
+    """Of the answers of each namespace of a cache."""
+    return (
+        'sum by (namespace) (rate(quizstream_cache_answers_total{level=~"stale|failed"}[5m])) / '
+        "sum by (namespace) (rate(quizstream_cache_answers_total[5m]))"
+    )
+
+
+def cache_hit_ratio() -> str:
+    return (
+        'sum by (namespace) (rate(quizstream_cache_answers_total{level=~"process|valkey"}[5m])) / '
+        "sum by (namespace) (rate(quizstream_cache_answers_total[5m]))"
     )
 
 

@@ -24,6 +24,10 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,180}$")]
 Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 
 
+# As in a policy (CSP): `https://example.com`, `https://*.example.com:8443`.
+Origin = Annotated[str, msgspec.Meta(pattern=r"^https?://[a-zA-Z0-9.*-]{1,253}(:[0-9*]{1,5})?$")]
+
+
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A section of the file. An unknown key is an error, so that no setting is without effect."""
 
@@ -132,7 +136,7 @@ class Pages(Strict, frozen=True):
     stale_while_revalidate_s: NotNegative
     stale_if_error_s: NotNegative
     database_connections_max: Positive  # of each edge process
-    frame_ancestors: tuple[str, ...] = ()  # origins; none: the page is never in a frame
+    frame_ancestors: tuple[Origin, ...] = ()  # none: the page is never in a frame
 
 
 class Edge(Strict, frozen=True):

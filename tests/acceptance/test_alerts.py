@@ -58,6 +58,7 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamProcessRestarts": ("restarts",),
     "QuizstreamEdgeErrors": ("edge_without_kafka",),
     "QuizstreamLimitsLocal": ("edge_without_valkey",),
+    "QuizstreamCacheStale": ("pages_without_postgres",),
     "QuizstreamDeadLetters": ("dead_letters", "dead_letters_without_stream"),
     "QuizstreamSendErrors": ("calls_that_fail",),
     "QuizstreamUnlistedProviderCode": ("calls_that_fail",),
@@ -249,12 +250,21 @@ def edge_without_kafka(folder: Path) -> dict[str, Run]:
             scraped, lambda now: bool(now.value("quizstream_edge_produce_errors_total")), "Kafka errors"
         )
 
+    def show(count: int, scraped: Callable[[], Scrape]) -> Scrape:
+        address = {dict(labels)["instance"] for _, labels in scraped().values}.pop()
+        for _ in range(count):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"http://{address}/quiz/bfi")
+            assert refused.value.code == 503
+        return scraped()
+
     gone = {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "REDIS_URL": f"redis://{NOWHERE}/0"}
     with process("edge", folder, **gone) as scraped:
         alone = once(scraped, lambda now: now.value("quizstream_edge_limits_local") == 1, "no Valkey")
         return {
             "edge_without_kafka": Run(alone, (post(3, scraped), post(3, scraped))),
             "edge_without_valkey": Run(None, (alone,)),
+            "pages_without_postgres": Run(alone, (show(3, scraped), show(3, scraped))),
         }
 
 

@@ -39,11 +39,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def phone(one: Browser, scheme: str = "light", *, javascript: bool = True) -> Iterator[Page]:
+def phone(
+    one: Browser, scheme: str = "light", *, javascript: bool = True, scale: float = 2
+) -> Iterator[Page]:
     """A page on a phone; whatever the page reports as an error fails the test."""
     context = one.new_context(
         viewport={"width": 360, "height": 740},
-        device_scale_factor=2,
+        device_scale_factor=scale,
         color_scheme="dark" if scheme == "dark" else "light",
         locale="pt-BR",
         java_script_enabled=javascript,

@@ -89,7 +89,7 @@ def show(
     quiz_id: Annotated[str, typer.Argument(help="Id of the quiz.")],
     json: Annotated[bool, typer.Option("--json", help="Print the quiz as JSON.")] = False,
 ) -> None:
-    """Show a quiz with its questions.
+    """Show a quiz with its questions; `--json` also shows its page.
 
     Exit codes: 0 shown, 2 there is no such quiz, or something could not be read.
 
@@ -101,15 +101,15 @@ def show(
 
     from ops.audit.explain import time_text
     from ops.locate import find
-    from sinks.postgres.catalogue.quizzes import UnknownQuiz, get_quiz
+    from sinks.postgres.catalogue.quizzes import UnknownQuiz, get_page, get_quiz
     from sinks.postgres.connect import connect
 
     with connect(find().settings.database_url, "quiz") as connection:
-        found = get_quiz(connection, quiz_id)
+        found, page = get_quiz(connection, quiz_id), get_page(connection, quiz_id)
     if found is None:
         raise UnknownQuiz(quiz_id)
     if json:
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode(msgspec.to_builtins(found) | {"page": page}).decode())
         return
     print(f"{found.quiz_id}: {found.title}")
     print(f"tenant {found.tenant_id}, version {found.version}, {'open' if found.open else 'closed'}")

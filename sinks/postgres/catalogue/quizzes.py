@@ -207,5 +207,6 @@ def _quiz_problems(draft: QuizDraft) -> list[str]:
         f'two questions have the id "{twice}"' for twice in sorted({i for i in ids if ids.count(i) > 1})
     ]
     if draft.page is not None:
-        problems += quiz_page.problems(draft.page, frozenset(ids))
+        texts = {question.question_id: question.text for question in draft.questions}
+        problems += quiz_page.problems(draft.page, texts)
     return problems

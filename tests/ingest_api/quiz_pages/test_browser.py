@@ -239,7 +239,7 @@ def test_a_picture_of_the_page(site: Pages, chromium: Browser, tmp_path: Path) -
             shots.append(page.screenshot(path=tmp_path / f"{scheme}.png"))
     assert all(shot.startswith(b"\x89PNG") for shot in shots)
     if os.environ.get(WRITE_PICTURE):
-        with phone(chromium) as page:
+        with phone(chromium, scale=1.5) as page:
             page.set_viewport_size({"width": 800, "height": 788})
             page.goto(f"file://{tmp_path}")
             page.set_content(

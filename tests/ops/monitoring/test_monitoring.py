@@ -36,7 +36,7 @@ CATALOGUES = """
 import importlib, json
 from prometheus_client import REGISTRY, CollectorRegistry
 for name in ("pipeline.engine.metrics", "pipeline.runtime.reference_data", "pipeline.campaigns.registry",
-             "pipeline.stages.metrics",
+             "pipeline.stages.metrics", "pipeline.cache.metrics",
              "ingest_api.http.metrics", "sinks.postgres.metrics", "ops.monitoring.lag_metrics"):
     importlib.import_module(name)
 from sinks.delivery.metrics import SenderMetrics

@@ -13,6 +13,7 @@ from sinks.postgres.catalogue.quizzes import get_page
 from tests.support.samples import NOW_MS
 from tests.support.sinks import Corner
 
+LONG = Choice([Option(f"{number}", "x" * 300) for number in range(350)])
 PAGE = QuizPage(intro="Hi", asked=[Asked(["q1"], Scale(1, 5, "low", "high"))])
 QUIZ = QuizDraft("iq", "demo", "A quiz", [Question("q1", right_answer="4"), Question("q2")], page=PAGE)
 
@@ -47,6 +48,7 @@ def test_a_changed_page_is_a_new_version_and_the_same_page_is_not(shop: Corner) 
         ),
         (QuizPage(contact=ContactForm(["name", "name"])), "a contact field twice"),
         (QuizPage(intro="\x00"), "U+0000"),
+        (QuizPage(asked=[Asked(["q1", "q2"], LONG)]), "at most 200000 are possible"),
     ],
 )
 def test_a_page_that_cannot_be_shown_is_rejected(shop: Corner, page: QuizPage, problem: str) -> None:
