@@ -20,7 +20,7 @@ Language = Literal["pt-BR", "en"]
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 QuestionId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-Colour = Annotated[str, msgspec.Meta(pattern=r"^#[0-9a-f]{6}$")]
+Colour = Annotated[str, msgspec.Meta(pattern=r"^#[0-9a-f]{6}$(?!\n)")]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

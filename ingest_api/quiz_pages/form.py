@@ -50,7 +50,8 @@ class ReceiveForm:
         if reply.status != 202:
             return reply
         thanks = f"/quiz/{scope['path_params']['quiz_id']}/thanks".encode()
-        return Reply(SEE_OTHER, b"", b"text/plain", ((b"location", thanks), *NO_STORE))
+        stated = tuple(header for header in reply.headers if header[0] in _STATED)
+        return Reply(SEE_OTHER, b"", b"text/plain", ((b"location", thanks), *NO_STORE, *stated))
 
     def _submission(self, content: bytes) -> tuple[bytes, bytes | None]:
         """Return the body of a completion, and its idempotency key.
@@ -98,6 +99,7 @@ class ReceiveForm:
         return encoded, b"form-" + hashlib.sha256(encoded).hexdigest().encode()
 
 
+_STATED = (b"ratelimit-policy", b"ratelimit")
 _REPLACED = (b"content-type", b"content-length", b"idempotency-key", b"transfer-encoding")
 
 

@@ -65,8 +65,8 @@ class Renderer:
         self._page = templates.get_template("page.html.jinja")
         self._notice = templates.get_template("notice.html.jinja")
         self._json = msgspec.json.Encoder()
-        # Copies of another release of templates, texts or files are not used.
-        forms = (BY_LANGUAGE, Rendered.__struct_fields__, Document.__struct_fields__)
+        # Copies of another release of templates, texts or files, or of another setting, are not used.
+        forms = (BY_LANGUAGE, answer_chars_max, Rendered.__struct_fields__, Document.__struct_fields__)
         sources = [*(path.read_bytes() for path in sorted(TEMPLATES.iterdir())), repr(forms).encode()]
         self.fingerprint = hashlib.sha256(b"\0".join(sources)).hexdigest()[:12]
 

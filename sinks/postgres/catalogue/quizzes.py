@@ -28,6 +28,7 @@ FORMER_QUESTIONS_MAX = 500  # of one quiz; the first that were removed are forgo
 CAMPAIGNS_NAMED_MAX = 20  # in one rejection
 QUIZZES_ROLE = "quizzes"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # safe in a path, a key and a file name
+JSON_SUFFIX = ".json"  # at the end of a page's address it asks for JSON
 BAD_ID = "its id must be letters, digits, '.', '_' and '-', at most 128, the first no sign"
 
 
@@ -94,6 +95,8 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
         )
         if before is None or before.tenant_id != draft.tenant_id:
             raise QuizRejected(draft.quiz_id, ["it belongs to another tenant"])
+        if before.version == 0 and draft.quiz_id.endswith(JSON_SUFFIX):
+            raise QuizRejected(draft.quiz_id, [f'its id ends with "{JSON_SUFFIX}": it would have no page'])
         after = msgspec.structs.replace(
             before,
             title=draft.title,

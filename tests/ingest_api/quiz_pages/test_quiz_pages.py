@@ -385,4 +385,8 @@ def test_pages_have_a_limit_of_their_own(stack: ServerUrls, database_url: str, n
         assert site.get("/quiz/feedback", accept=JSON).problem == "rate-limited"
         assert site.get("/openapi.json").status == 200
         assert site.edges[0].submit("feedback", {"answers": {"mood": "good"}}).status == 202
+        form = site.edges[0].ask("POST", "/quiz/feedback", b"answer:mood=good", FORM)
+        assert form.status == 303
+        assert form.headers["ratelimit-policy"] == '"address";q=100;w=60'
+        assert form.headers["ratelimit"] == '"address";r=98;t=60'
     assert counted("quizstream_edge_limited_total", limit="quiz_pages") == before + 2

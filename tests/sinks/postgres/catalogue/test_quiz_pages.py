@@ -56,6 +56,19 @@ def test_a_page_that_cannot_be_shown_is_rejected(shop: Corner, page: QuizPage, p
         save_quiz(shop.connection, msgspec.structs.replace(QUIZ, page=page), NOW_MS)
 
 
+def test_a_new_quiz_has_no_id_whose_page_would_be_the_json_of_another(shop: Corner) -> None:
+    with pytest.raises(QuizRejected, match="it would have no page"):
+        save_quiz(shop.connection, msgspec.structs.replace(QUIZ, quiz_id="iq.json"), NOW_MS)
+    assert shop.rows("SELECT quiz_id FROM quizzes") == []
+    assert save_quiz(shop.connection, msgspec.structs.replace(QUIZ, quiz_id="iq.jsonl"), NOW_MS).version == 1
+
+
+@pytest.mark.parametrize("accent", ["#0b6e69\n", "#0B6E69", "0b6e69", "#0b6e6", "red;}"])
+def test_a_colour_is_six_hexadecimal_digits(accent: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"accent": accent}, QuizPage)
+
+
 def test_a_tenant_keeps_its_language_unless_it_gets_another(shop: Corner) -> None:
     def language() -> object:
         return shop.rows("SELECT language FROM tenants WHERE tenant_id = 'demo'")[0][0]
