@@ -267,6 +267,7 @@ def _answer(error: Error, place: Place) -> Iterator[str]:
     yield from _headers(place)
     yield "add_header Access-Control-Allow-Origin * always;"
     if error.retry_after_s is not None:
+        yield "add_header Access-Control-Expose-Headers retry-after always;"
         yield f"add_header Retry-After {error.retry_after_s} always;"
     yield f"return {error.status} {_quoted(error.body)}"
 

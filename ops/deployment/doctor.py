@@ -171,7 +171,7 @@ def _valkey(settings: Settings) -> str:
 
     with redis.Redis.from_url(settings.redis_url, socket_timeout=ANSWER_TIMEOUT_S) as client:
         client.ping()
-        return f"answers, {client.dbsize()} keys: the edges' rate limits"
+        return f"answers, {client.dbsize()} keys: the edges' rate limits and cached pages"
 
 
 def server_check(name: str, variable: str, ask: Callable[[Settings], str]) -> Callable[[Settings], str]:

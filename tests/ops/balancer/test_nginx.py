@@ -503,6 +503,7 @@ def test_a_post_that_an_edge_may_have_is_never_sent_twice(
             )  # fmt: skip
             assert answer.status == 503
             assert answer.headers["retry-after"]
+            assert answer.headers["access-control-expose-headers"] == "retry-after"
             assert json.loads(answer.body)["type"] == "/problems/log-unavailable"
             assert sum(len(one.requests) for one in breaking) == 1
             assert ask(place.port, "/problems").status == 503  # a page is read from each
