@@ -218,6 +218,7 @@ class Namespace(Generic[V]):
         self._version = f"{version}:" if version else ""
         self._breaker = service.breaker(name)
         self._flights: dict[str, _Flight] = {}
+        self._expired = 0  # invalidations so far
         self._running: set[asyncio.Future[Any]] = set()
         self._by_level = {
             level: ANSWERS.labels(name, level) for level in ("process", VALKEY, "source", "stale", "failed")
@@ -275,6 +276,7 @@ class Namespace(Generic[V]):
         if copy is not None and self._copies.is_fresh(copy):
             self._by_level["process"].inc()
             return Found(copy.value)
+        expired = self._expired
         try:
             read = await self._shared.read(self._name, self._version + key)
         except Unavailable:
@@ -285,7 +287,8 @@ class Namespace(Generic[V]):
             found = self._copy_of(read.envelope, read.fresh_s)
         except ValueError:
             return None
-        self._copies.put(self._key(key), found)
+        if expired == self._expired:  # no invalidation came between Valkey's answer and here
+            self._copies.put(self._key(key), found)
         self._by_level[VALKEY].inc()
         return Found(found.value)
 
@@ -318,6 +321,7 @@ class Namespace(Generic[V]):
 
     def expire_here(self, key: str | None) -> None:
         """Make one copy of this process stale, or all. A load that is running does not count as fresh."""
+        self._expired += 1
         if key is None:
             self._copies.expire_all(self._name)
             outdated = list(self._flights.values())
@@ -426,12 +430,12 @@ class Namespace(Generic[V]):
             envelope = Envelope(read.epoch, payload, int(stale_s * 1000))
             try:
                 stored = await self._shared.store(
-                    self._name, self._version + key, envelope, fresh_s + stale_s
+                    self._name, self._version + key, envelope, fresh_s + stale_s, read.write_id
                 )
             except Unavailable:
                 return _Loaded(value, "source")
-            if not stored and not read.deleted:
-                self._copies.expire(self._key(key))  # deleted while it was being loaded
+            if not stored:
+                self._copies.expire(self._key(key))  # changed while it was being loaded
         return _Loaded(value, "source")
 
     async def _loaded(self, load: Load[V]) -> V | None:

@@ -2,7 +2,9 @@
 
 - An entry lives for its time of being fresh and then of being stale. Its age follows from the time that is
   left, so that no process compares its clock with that of another.
-- A deletion leaves a mark for longer than a load takes: what was loaded before it is not stored after it.
+- Each write has an id. What was loaded is stored only if the id is still that from before the load: a value
+  that was read before a deletion or a replacement is not stored after it. A deletion leaves an entry without
+  a value, for longer than a load takes.
 - The epoch of a namespace changes when all of it is invalidated; an entry of another epoch is stale.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +24,7 @@ from pipeline.cache.breaker import Breaker
 
 SCRIPT = Path(__file__).with_name("store.lua").read_text(encoding="utf-8")
 SCRIPT_HASH = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-DELETED = b"-"  # no MessagePack of an Envelope begins with it
+WRITE_ID_BYTES = 8  # as in the script
 
 T = TypeVar("T")
 
@@ -39,10 +42,13 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Read(msgspec.Struct, frozen=True):
-    """`fresh_s` is not positive for an entry that is stale. `epoch` is the namespace's at the moment."""
+    """`fresh_s` is not positive for an entry that is stale. `epoch` is the namespace's at the moment.
+
+    `write_id`: of the entry's last write; empty if there is no entry. A deleted entry has no envelope.
+    """
 
     epoch: bytes
-    deleted: bool
+    write_id: bytes
     envelope: Envelope | None
     fresh_s: float
 
@@ -74,18 +80,22 @@ class SharedLevel:
         pipeline.pttl(entry)
         epoch, content, left_ms = await self._call(pipeline.execute)
         epoch = epoch or b""
-        if content is None or content == DELETED:
-            return Read(epoch, content is not None, None, 0.0)
+        if content is None:
+            return Read(epoch, b"", None, 0.0)
+        write_id, stored = content[:WRITE_ID_BYTES], content[WRITE_ID_BYTES:]
         try:
-            envelope = self._decode(content)
-        except msgspec.MsgspecError:  # of another version of this code
-            return Read(epoch, False, None, 0.0)
+            envelope = self._decode(stored)
+        except msgspec.MsgspecError:  # deleted, or of another version of this code
+            return Read(epoch, write_id, None, 0.0)
         fresh_s = (left_ms - envelope.stale_ms) / 1000 if envelope.epoch == epoch else 0.0
-        return Read(epoch, False, envelope, fresh_s)
+        return Read(epoch, write_id, envelope, fresh_s)
 
-    async def store(self, namespace: str, key: str, envelope: Envelope, life_s: float) -> bool:
-        """Store what was loaded; return whether it is stored: not if the key was deleted meanwhile."""
-        arguments = (self._entry(namespace, key), self._encode(envelope), int(life_s * 1000), DELETED)
+    async def store(
+        self, namespace: str, key: str, envelope: Envelope, life_s: float, write_id: bytes
+    ) -> bool:
+        """Store what was loaded; return whether it is stored: not if `write_id` is not the last one."""
+        content = self._written(self._encode(envelope))
+        arguments = (self._entry(namespace, key), content, int(life_s * 1000), write_id)
         client = self._connected()
         try:
             stored = await self._call(lambda: client.evalsha(SCRIPT_HASH, 1, *arguments))
@@ -99,12 +109,13 @@ class SharedLevel:
         """Store a value that is newer than all others."""
         client = self._connected()
         epoch = await self._call(lambda: client.get(self._epoch(namespace)))
-        content = self._encode(Envelope(epoch or b"", payload, int(stale_s * 1000)))
+        content = self._written(self._encode(Envelope(epoch or b"", payload, int(stale_s * 1000))))
         await self._call(lambda: client.set(self._entry(namespace, key), content, px=int(life_s * 1000)))
 
     async def delete(self, namespace: str, key: str) -> None:
         client = self._connected()
-        await self._call(lambda: client.set(self._entry(namespace, key), DELETED, px=self._deletion_ms))
+        content = self._written(b"")
+        await self._call(lambda: client.set(self._entry(namespace, key), content, px=self._deletion_ms))
 
     async def begin_epoch(self, namespace: str, epoch: bytes, life_s: float) -> None:
         """Make every entry of the namespace stale. `life_s`: longer than that of each."""
@@ -118,6 +129,10 @@ class SharedLevel:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
+
+    @staticmethod
+    def _written(stored: bytes) -> bytes:
+        return secrets.token_bytes(WRITE_ID_BYTES) + stored
 
     def _connected(self) -> Any:
         if self._client is None:

@@ -207,6 +207,26 @@ def test_a_process_that_did_not_hear_of_a_deletion_does_not_store_what_it_had_re
     asyncio.run(story())
 
 
+def test_a_process_that_did_not_hear_of_a_replacement_does_not_overwrite_it(
+    stack: ServerUrls, namespace: str
+) -> None:
+    async def story() -> None:
+        slow = Source("old")
+        slow.open.clear()
+        async with (
+            service(stack.redis_url, namespace) as (_, here),
+            service(stack.redis_url, namespace, listening=False) as (_, deaf),
+        ):
+            early = asyncio.create_task(deaf.remember("k", slow))
+            await until(lambda: slow.loads)
+            assert await here.set("k", "new")
+            slow.open.set()
+            assert await early == Found("old")
+            assert await deaf.get("k") == Found("new")
+
+    asyncio.run(story())
+
+
 def test_a_caller_that_has_a_newer_version_does_not_get_the_older_copy(
     stack: ServerUrls, namespace: str
 ) -> None:

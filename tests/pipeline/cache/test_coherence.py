@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline.cache.cache import CacheService, Found, Namespace, NoCopy
-from pipeline.cache.shared import DELETED, Envelope, Read, Unavailable
+from pipeline.cache.shared import Envelope, Read, Unavailable
 from tests.support.caches import LIMITS, TEXT, Clock
 
 PROCESSES = 3
@@ -27,7 +27,8 @@ class MemoryLevel:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.entries: dict[tuple[str, str], tuple[Envelope | bytes, float]] = {}
+        self.entries: dict[tuple[str, str], tuple[bytes, Envelope | None, float]] = {}
+        self._writes = 0
         self.epochs: dict[str, bytes] = {}
         self.available = True
         self.receivers: list[CacheService] = []
@@ -40,20 +41,27 @@ class MemoryLevel:
     async def read(self, namespace: str, key: str) -> Read:
         self._require()
         epoch = self.epochs.get(namespace, b"")
-        entry, until_s = self.entries.get((namespace, key), (None, 0.0))
-        if entry is None or until_s <= self._clock():
-            return Read(epoch, False, None, 0.0)
-        if isinstance(entry, bytes):
-            return Read(epoch, True, None, 0.0)
+        write_id, entry, until_s = self._entry(namespace, key)
+        if entry is None:
+            return Read(epoch, write_id, None, 0.0)
         left_s = until_s - self._clock() - entry.stale_ms / 1000
-        return Read(epoch, False, entry, left_s if entry.epoch == epoch else 0.0)
+        return Read(epoch, write_id, entry, left_s if entry.epoch == epoch else 0.0)
 
-    async def store(self, namespace: str, key: str, envelope: Envelope, life_s: float) -> bool:
+    def _entry(self, namespace: str, key: str) -> tuple[bytes, Envelope | None, float]:
+        found = self.entries.get((namespace, key))
+        return found if found is not None and found[2] > self._clock() else (b"", None, 0.0)
+
+    def _write(self, namespace: str, key: str, envelope: Envelope | None, life_s: float) -> None:
+        self._writes += 1
+        self.entries[namespace, key] = (str(self._writes).encode(), envelope, self._clock() + life_s)
+
+    async def store(
+        self, namespace: str, key: str, envelope: Envelope, life_s: float, write_id: bytes
+    ) -> bool:
         self._require()
-        entry, until_s = self.entries.get((namespace, key), (None, 0.0))
-        if entry == DELETED and until_s > self._clock():
+        if self._entry(namespace, key)[0] != write_id:
             return False
-        self.entries[namespace, key] = (envelope, self._clock() + life_s)
+        self._write(namespace, key, envelope, life_s)
         return True
 
     async def replace(
@@ -61,11 +69,11 @@ class MemoryLevel:
     ) -> None:
         self._require()
         envelope = Envelope(self.epochs.get(namespace, b""), payload, int(stale_s * 1000))
-        self.entries[namespace, key] = (envelope, self._clock() + life_s)
+        self._write(namespace, key, envelope, life_s)
 
     async def delete(self, namespace: str, key: str) -> None:
         self._require()
-        self.entries[namespace, key] = (DELETED, self._clock() + self.deletion_s)
+        self._write(namespace, key, None, self.deletion_s)
 
     async def begin_epoch(self, namespace: str, epoch: bytes, life_s: float) -> None:
         self._require()
