@@ -29,7 +29,8 @@ Kinds and forms are those of the provider's reference and of 217 public examples
 were read and not copied; the parser takes every part of each: pywa (75), a copy of the provider's reference
 in endpoint-flow (37), whatsapp-cloud-api of netflie (30), courier (27), whatsapp-business-java-api of
 Bindambc (25), whatsapp of piusalfred (23). Without JSON, and so read by eye: chatwoot, whatsapp-api-js of
-Secreto31126, Whatsapp-Business-Cloud-Api-Net of gabrieldwight.
+Secreto31126. Not read: Whatsapp-Business-Cloud-Api-Net of gabrieldwight, of which only names of files were
+seen.
 """
 _PAST = """\
 ## Messages from before a number was connected
@@ -47,6 +48,14 @@ the same way.
   every other message is counted in `quizstream_inbound_events_total`, and its text is not kept. No alias is
   learned from either.
 """
+_ERRORS = """\
+## Errors without a time
+
+`errors` of no message has no time of its own: the time at which the edge received it counts. So what came
+late, or is repeated by the provider, after an operator's release (`number release`, `resume-sending`) holds
+the number again; a failed status or a notice, which state when it was, does not. The reason that `number
+list` shows has the code: release the number again. A body that the product reads twice holds nothing again.
+"""
 _TITLES: dict[Place, str] = {
     "statuses": "## Statuses of messages (`statuses[]`)",
     "messages": "## Messages of people (`messages[]`)",
@@ -61,7 +70,7 @@ def document() -> str:
         lines = ["| kind | fate | what follows |", "|---|---|---|"]
         lines += [_line(row) for row in rows() if row.place == place]
         parts.append("\n".join([title, "", *lines, ""]))
-    return "\n".join([*parts, _PAST])
+    return "\n".join([*parts, _PAST, _ERRORS])
 
 
 def _line(row: Row) -> str:
