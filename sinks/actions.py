@@ -77,8 +77,9 @@ class FailCampaign:
 class FailMessage:
     """The provider rejects the content of this message, which may be due to this recipient's own data.
 
-    Only this delivery fails. The campaign stops once the topology's `sender.rejected_alike_max` different
-    recipients in a row were rejected with the same code.
+    Only this delivery fails, after one more attempt with the fallbacks of its variables where it has some.
+    The campaign stops once the topology's `sender.rejected_alike_max` different recipients in a row have
+    failed with the same code.
     """
 
     name: Literal["fail_message"] = "fail_message"

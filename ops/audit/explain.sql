@@ -1,7 +1,7 @@
 -- deliveries_of --
 -- The ledger's rows of one delivery, or of everything that one completion caused.
 SELECT delivery_id::text, completion_id::text, campaign_id, campaign_version, tenant_id, state, reason, due_at,
-       attempts, number_id, provider_message_id, created_at, updated_at
+       attempts, with_fallbacks, number_id, provider_message_id, created_at, updated_at
 FROM deliveries WHERE delivery_id = %(id)s OR completion_id = %(id)s
 ORDER BY created_at
 

@@ -14,8 +14,8 @@ Deed = Literal["answer", "error", "hang", "close", "reset", "half", "garbage", "
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first rule that fits a call decides about it.
 
-    `number` and `to` None fit all; the first `skip` fitting calls are left alone, the next `count`
-    (None: all) hit.
+    `number`, `to` and `containing` (a text of the body, as it is in JSON) None fit all; the first `skip`
+    fitting calls are left alone, the next `count` (None: all) hit.
 
     - `answer`: as if there were no rule (with `delay_s`, `statuses`).
     - `error`: refuse with `code` (and HTTP `status`).
@@ -30,6 +30,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     number: str | None = None
     to: str | None = None
+    containing: str | None = None
     skip: int = 0
     count: int | None = None
     code: int = 131000
@@ -66,7 +67,7 @@ class Rules:
             for rule, seen in zip(self._rules, self._seen, strict=True)
         ]
 
-    def decide(self, number: str, to: str | None) -> Rule | None:
+    def decide(self, number: str, to: str | None, body: bytes = b"") -> Rule | None:
         """The rule that hits this call. `to` None: only the head is known yet, and only `close` rules
         apply.
         """
@@ -74,6 +75,8 @@ class Rules:
             if (rule.do == "close") != (to is None):
                 continue
             if (rule.number not in (None, number)) or (to is not None and rule.to not in (None, to)):
+                continue
+            if rule.containing is not None and to is not None and rule.containing.encode() not in body:
                 continue
             if rule.count is not None and self._seen[position] >= rule.skip + rule.count:
                 continue

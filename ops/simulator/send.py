@@ -73,7 +73,7 @@ class Provider:
         """One call. Its line is in the record before this returns; the answer is a function of it."""
         request = self._judge(number, authorization, body)
         to = request.to if isinstance(request, Request) else _recipient(body)
-        rule = self.rules.decide(number, to)
+        rule = self.rules.decide(number, to, body)
         if rule is not None and (isinstance(request, Request) or rule.do != "answer"):
             return await self._misbehave(rule, number, to, request, body)
         if isinstance(request, Refusal):

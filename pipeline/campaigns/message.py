@@ -50,6 +50,7 @@ TENANT_SOURCES = frozenset({"score", "quiz.title"})  # the others are what a con
 # Why a contact's value is not sent as it was given: labels of a metric.
 LINK_REMOVED = "link removed"
 TOO_LONG = "too long"
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ SIZES = Sizes(TEXT_CHARS_MAX, CAPTION_CHARS_MAX, TEMPLATE_PARAMETER_CHARS_MAX)
 class Rendered(msgspec.Struct, frozen=True):
     """One contact's message, complete. `text` is a text's body or an image's caption (None: no caption).
 
-    `changes` has LINK_REMOVED and TOO_LONG, each once, where a value is not sent as it was given.
+    `changes` has LINK_REMOVED, TOO_LONG, REJECTED, each once, where a value is not sent as it was given.
     """
 
     kind: str
@@ -108,7 +109,12 @@ def check(message: Message, quiz: Quiz | None) -> list[str]:
 
 
 def render(
-    message: Message, variables: Mapping[str, str], personal: Personal, sizes: Sizes = SIZES
+    message: Message,
+    variables: Mapping[str, str],
+    personal: Personal,
+    sizes: Sizes = SIZES,
+    *,
+    with_fallbacks: bool = False,
 ) -> Rendered | NotRenderable:
     """The message for one contact: complete, not empty, trimmed, within the channel's sizes.
 
@@ -116,7 +122,8 @@ def render(
 
     - a blank value, and one with a brace (a place of another template language);
     - a stranger's text that is longer than its variable allows;
-    - as many values, the longest first, as make the message too long for the channel.
+    - as many values, the longest first, as make the message too long for the channel;
+    - `with_fallbacks`: each value that a contact typed, since the provider has rejected a message with them.
 
     `sizes` are those of the channel. A message whose own text is longer than them, and not than SIZES, is
     rendered: the provider's check rejects it, and the campaign stops after several.
@@ -124,7 +131,7 @@ def render(
     changes: set[str] = set()
     values: dict[str, str] = {}
     for variable in message.variables:
-        value = _value(variable, variables, personal, changes)
+        value = _value(variable, variables, personal, changes, with_fallbacks)
         if value is None:
             return NotRenderable(
                 f'variable "{variable.name}" ({variable.source}) has no value and no fallback'
@@ -133,6 +140,19 @@ def render(
     if message.kind == "template":
         return _render_template(message, values, sizes, changes)
     return _render_text(message, values, sizes, changes)
+
+
+def has_fallbacks(
+    message: Message, variables: Mapping[str, str], personal: Personal, sizes: Sizes = SIZES
+) -> bool:
+    """Whether the contact gets another message where fallbacks replace what a contact typed."""
+    given, other = (
+        render(message, variables, personal, sizes, with_fallbacks=with_fallbacks)
+        for with_fallbacks in (False, True)
+    )
+    if isinstance(given, NotRenderable) or isinstance(other, NotRenderable):
+        return False
+    return msgspec.structs.replace(given, changes=()) != msgspec.structs.replace(other, changes=())
 
 
 def is_blank(text: str) -> bool:
@@ -275,7 +295,11 @@ def _may_be_missing(source: str, quiz: Quiz | None) -> bool:
 
 
 def _value(
-    variable: Variable, variables: Mapping[str, str], personal: Personal, changes: set[str]
+    variable: Variable,
+    variables: Mapping[str, str],
+    personal: Personal,
+    changes: set[str],
+    with_fallbacks: bool,
 ) -> str | None:
     source = variable.source
     if source == "contact.name":
@@ -287,6 +311,14 @@ def _value(
     if given is not None and source not in TENANT_SOURCES:
         given = _as_allowed(given, variable, changes)
     usable = None if given is None else _usable(given)
+    if (
+        with_fallbacks
+        and usable is not None
+        and source not in TENANT_SOURCES
+        and _spare(variable) is not None
+    ):
+        changes.add(REJECTED)
+        usable = None
     return _spare(variable) if usable is None else usable
 
 

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from pipeline.campaigns.message import Rendered
+from pipeline.campaigns.message import Rendered, has_fallbacks
 from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
-from sinks.actions import FailRecipient, HoldNumber, Throttle
+from schemas.records import Message
+from sinks.actions import FailMessage, FailRecipient, HoldNumber, Throttle
 from sinks.connection import CannotConnect, Line, Lines
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.metrics import SenderMetrics
@@ -55,11 +56,12 @@ BACKOFF_JITTER_RATIO = 0.4  # the numbers of an account are throttled at the sam
 
 @dataclass(frozen=True, slots=True)
 class Sendable:
-    """A leased delivery with its whole message."""
+    """A leased delivery with its whole message, which was rendered from its campaign's."""
 
     delivery: Leased
     to: str
     message: Rendered
+    of_campaign: Message
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,8 @@ class Calls:
         reach("sender.called")
         self._metrics.call_seconds.observe(self._shared.clock() - began_at)
         self._limiter.ended()
-        result = consequence(attempt, outcome, self._policy, self._shared.rng)
+        replaceable = self._is_replaceable(sendable, outcome)
+        result = consequence(attempt, outcome, self._policy, self._shared.rng, replaceable=replaceable)
         result = self._heed(outcome, result)
         await self._shared.writes.record(result)
         reach("sender.recorded")
@@ -268,6 +271,17 @@ class Calls:
             timeout_s = (left_s - self._settings.mark_to_call_max_ms / 1000) / 2
             return await self._client.find(attempt_id, timeout_s=timeout_s) or outcome
         return outcome
+
+    def _is_replaceable(self, sendable: Sendable, outcome: Outcome) -> bool:
+        """Whether what was rejected may be due to a text for which there is a fallback. Asked of few."""
+        match outcome:
+            case Rejected(FailMessage()):
+                one = sendable.delivery
+                return not one.with_fallbacks and has_fallbacks(
+                    sendable.of_campaign, one.variables, one.personal, self._provider.limits
+                )
+            case _:
+                return False
 
     def _heed(self, outcome: Outcome, result: Result) -> Result:
         """What a single outcome says about the number; the result with what others have to know of it."""

@@ -11,6 +11,7 @@ from typing import Literal, assert_never
 
 from sinks import actions
 from sinks.delivery.rows import (
+    NEXT_WITH_FALLBACKS,
     Attempt,
     HoldNumber,
     LearnRecipient,
@@ -40,8 +41,18 @@ class RetryPolicy:
         return plain * (1 + rng.uniform(-self.jitter_ratio, self.jitter_ratio))
 
 
-def consequence(attempt: Attempt, outcome: Outcome, policy: RetryPolicy, rng: random.Random) -> Result:
-    """The one place where an outcome becomes a state."""
+def consequence(
+    attempt: Attempt,
+    outcome: Outcome,
+    policy: RetryPolicy,
+    rng: random.Random,
+    *,
+    replaceable: bool = False,
+) -> Result:
+    """The one place where an outcome becomes a state.
+
+    `replaceable`: the message had texts of the contact, and reads otherwise with the fallbacks for them.
+    """
     key, attempt_id = attempt.delivery.key, attempt.attempt_id
     match outcome:
         case Sent(message_id, recipients):
@@ -54,7 +65,7 @@ def consequence(attempt: Attempt, outcome: Outcome, policy: RetryPolicy, rng: ra
         case NotWritten(detail):
             return _again(attempt, "not_sent", detail, policy.attempts_max, policy, rng)
         case Rejected():
-            return _rejected(attempt, outcome, policy, rng)
+            return _rejected(attempt, outcome, policy, rng, replaceable)
     assert_never(outcome)
 
 
@@ -65,13 +76,19 @@ def _learned(attempt: Attempt, recipients: tuple[str, ...]) -> tuple[LearnRecipi
     return (LearnRecipient(delivery.tenant_id, delivery.key.contact_id, delivery.phone, recipients),)
 
 
-def _rejected(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
+def _rejected(
+    attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random.Random, replaceable: bool
+) -> Result:
     return dataclasses.replace(
-        _acted(attempt, refusal, policy, rng), code=refusal.code or None, action=refusal.action.name
+        _acted(attempt, refusal, policy, rng, replaceable),
+        code=refusal.code or None,
+        action=refusal.action.name,
     )
 
 
-def _acted(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random.Random) -> Result:
+def _acted(
+    attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random.Random, replaceable: bool
+) -> Result:
     key, attempt_id, reason = attempt.delivery.key, attempt.attempt_id, refusal.detail
     tenant_id = attempt.delivery.tenant_id
     match refusal.action:
@@ -99,6 +116,13 @@ def _acted(attempt: Attempt, refusal: Rejected, policy: RetryPolicy, rng: random
         case actions.FailCampaign():
             stop = StopScope(f"campaign:{key.campaign_id}", reason)
             return Result(key, attempt_id, FAILED, "rejected", reason, effects=(stop,))
+        case actions.FailMessage() if replaceable:
+            # Only what fails with its fallbacks too says something about the campaign. At once: where every
+            # message would be rejected, the campaign stops before many others have lost what they typed.
+            reason, due_in_s = f"{reason}; {NEXT_WITH_FALLBACKS}", refusal.retry_after_s or None
+            return Result(
+                key, attempt_id, WAITING, "rejected", reason, due_in_s=due_in_s, with_fallbacks=True
+            )
         case actions.FailMessage():
             alike = RejectedAlike(
                 key.campaign_id, key.contact_id, refusal.code, reason, policy.rejected_alike_max

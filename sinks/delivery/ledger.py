@@ -82,6 +82,7 @@ class ClaimedRow(NamedTuple):
     phone: str | None
     name: str | None
     email: str | None
+    with_fallbacks: bool
 
 
 class _Id(NamedTuple):
@@ -203,6 +204,7 @@ class Ledger:
                     "due_in_s": [result.due_in_s for result in results],
                     "uncounted": [0 if result.counted else 1 for result in results],
                     "message_ids": [result.provider_message_id for result in results],
+                    "with_fallbacks": [result.with_fallbacks for result in results],
                 },
             )
             await connection.execute(
@@ -393,4 +395,5 @@ def _leased(row: ClaimedRow, event_id: int) -> Leased:
         phone=row.phone,
         personal=Personal(phone=row.phone, name=row.name, email=row.email),
         event_id=event_id,
+        with_fallbacks=row.with_fallbacks,
     )

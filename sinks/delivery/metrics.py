@@ -69,7 +69,7 @@ class SenderMetrics:
         )
         self.values_changed = Counter(
             "quizstream_sender_values_changed",
-            "Messages in which a link was removed from a contact's text, or a text was too long.",
+            "Messages in which a contact's text lost a link, or gave way: too long, or rejected.",
             ["change"],
             registry=registry,
         )

@@ -100,7 +100,7 @@ WHERE d.campaign_month = f.campaign_month AND d.campaign_id = f.campaign_id AND 
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
           d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
           d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id, d.campaign_version,
-          d.variables, d.priority, d.due_at, d.created_at, d.lease_token, p.phone, p.name, p.email;
+          d.variables, d.priority, d.due_at, d.created_at, d.lease_token, p.phone, p.name, p.email, d.with_fallbacks;
 
 -- get_definition --
 -- A campaign's version never changes: whoever has read it once need not ask again.
@@ -214,11 +214,12 @@ WITH given AS (
     SELECT *
     FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(attempt_ids)s::uuid[],
                 %(states)s::text[], %(reasons)s::text[], %(due_in_s)s::double precision[],
-                %(uncounted)s::integer[], %(message_ids)s::text[])
-        AS g (campaign_month, campaign_id, contact_id, attempt_id, state, reason, due_in_s, uncounted, message_id)
+                %(uncounted)s::integer[], %(message_ids)s::text[], %(with_fallbacks)s::boolean[])
+        AS g (campaign_month, campaign_id, contact_id, attempt_id, state, reason, due_in_s, uncounted, message_id,
+              with_fallbacks)
 ), held AS (
     SELECT d.campaign_month, d.campaign_id, d.contact_id, d.state AS old_state, g.state, g.reason, g.due_in_s,
-           g.uncounted, g.message_id
+           g.uncounted, g.message_id, g.with_fallbacks
     FROM given AS g
     JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
     WHERE d.attempt_id = g.attempt_id
@@ -239,6 +240,7 @@ SET state = h.state,
     due_at = CASE WHEN h.due_in_s IS NULL THEN d.due_at
                   ELSE clock_timestamp() + make_interval(secs => h.due_in_s) END,
     attempts = d.attempts - h.uncounted,
+    with_fallbacks = d.with_fallbacks OR h.with_fallbacks,
     provider_message_id = coalesce(h.message_id, d.provider_message_id),
     lease_token = NULL,
     leased_until = NULL,

@@ -15,6 +15,7 @@ NUMBER_LOST = "the number is not ours any more"
 NUMBER_PAUSED = "the number is paused"
 LEASE_LOST = "the lease is not ours any more"
 OTHER_FIRST = "another delivery to the same person goes first"
+NEXT_WITH_FALLBACKS = "the next attempt is with the fallbacks"  # as a part of the reason
 OTHER_FIRST_WAIT_S = 60.0  # until it is looked at again: what becomes of the other is mostly known by then
 
 
@@ -46,6 +47,7 @@ class Leased:
     phone: str | None
     personal: Personal
     event_id: int = 0  # in the outbox: of its own `leased` event
+    with_fallbacks: bool = False  # instead of what contacts typed: the provider has rejected it with that
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ class Result:
     provider_message_id: str | None = None
     effects: tuple[Effect, ...] = ()
     action: str | None = None  # the name of a rejection's action
+    with_fallbacks: bool = False  # from the next attempt on
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,12 +281,18 @@ class Sender:
             return _failed(delivery, f"version {delivery.campaign_version} of the campaign cannot be read")
         if not delivery.phone:
             return _failed(delivery, "the contact has no phone")
-        message = render(campaign.message, delivery.variables, delivery.personal, sizes)
+        message = render(
+            campaign.message,
+            delivery.variables,
+            delivery.personal,
+            sizes,
+            with_fallbacks=delivery.with_fallbacks,
+        )
         if isinstance(message, NotRenderable):
             return _failed(delivery, message.reason)
         for change in message.changes:
             self._metrics.values_changed.labels(change).inc()
-        return Sendable(delivery, delivery.phone, message)
+        return Sendable(delivery, delivery.phone, message, campaign.message)
 
     async def _reclaim(self) -> None:
         leased, calling = await self._ledger.reclaim()

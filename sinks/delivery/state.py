@@ -136,7 +136,9 @@ RULES: tuple[Rule, ...] = (
     Rule(Event.LEASE_EXPIRED, (LEASED,), WAITING, "reclaim_leased", "its sender was lost before the mark"),
     Rule(Event.SENDER_LOST, (CALLING,), AMBIGUOUS, "reclaim_calling", "its sender was lost after the mark"),
     Rule(Event.ACCEPTED, _CALLED, SENT, "record_results", "the provider accepted the message"),
-    Rule(Event.NOT_SENT, _CALLED, WAITING, "record_results", "certainly not sent; retried when due"),
+    Rule(
+        Event.NOT_SENT, _CALLED, WAITING, "record_results", "certainly not sent: due later, or with fallbacks"
+    ),
     Rule(Event.REFUSED, _CALLED, FAILED, "record_results", "the provider rejects this message finally"),
     Rule(Event.REFUSED_OPT_OUT, _CALLED, SUPPRESSED, "record_results", "the provider reports an opt-out"),
     Rule(Event.ATTEMPTS_USED_UP, _CALLED, DEAD, "record_results", "the last attempt was not sent either"),
@@ -168,7 +170,7 @@ RULES: tuple[Rule, ...] = (
         (SENT, AMBIGUOUS),
         WAITING,
         "settle_deliveries",
-        "with a code that only delays: due later",
+        "the code only delays, or there are fallbacks: due later",
     ),
     Rule(Event.RESOLVED_SENT, (AMBIGUOUS,), SENT, "resolve_delivery", "an operator found it at the provider"),
     Rule(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from sinks.delivery.rows import NEXT_WITH_FALLBACKS
+from tests.support.quizzes import make_quiz_of
 from tests.support.running_pipeline import Pipeline, until
 
 pytestmark = pytest.mark.xdist_group("acceptance")
@@ -51,13 +55,13 @@ POSTED = {
 }
 
 
-def request(url: str, body: Any = None) -> tuple[int, Any]:
+def request(url: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(url, data, {"Content-Type": "application/json"}), timeout=60
+            urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method), timeout=60
         ) as response:
-            return response.status, json.loads(response.read())
+            return response.status, json.loads(response.read() or "null")
     except urllib.error.HTTPError as refused:
         return refused.code, json.loads(refused.read())
 
@@ -116,6 +120,78 @@ def test_what_strangers_type_and_a_question_that_is_removed_while_a_page_is_open
     assert sent == {phone: POSTED[posted] for phone, posted in phones.items()}
     colours = "SELECT DISTINCT answers ->> 'cor', quiz_version FROM completions WHERE quiz_id = 'textos'"
     assert pipeline.rows(colours) == [("azul", 2)]
+
+
+RULES = [
+    {"do": "error", "code": 132005, "status": 400, "containing": "Recusada Ana"},
+    {"do": "error", "code": 131009, "status": 400, "to": "5511987653302"},
+    {"do": "answer", "statuses": ["failed"], "code": 131053, "containing": "Falha Davi"},
+]
+PEOPLE = {
+    "5511987653300": "Recusada Ana",
+    "5511987653301": "Bia",
+    "5511987653302": "Caio",
+    "5511987653303": "Falha Davi",
+}
+# Of each call that the provider accepted: the name in the message.
+NAMES = {
+    "5511987653300": ["você"],
+    "5511987653301": ["Bia"],
+    "5511987653303": ["Falha Davi", "você"],  # the first one failed, as the provider reported
+}
+
+
+def test_a_name_that_the_provider_rejects_gives_way_to_the_fallback(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """In the answer to the call, and by webhook after it was accepted; nobody is called a third time."""
+    settings = pipeline.found.settings
+    simulator = f"{settings.simulator_url}/simulator"
+    variable = {"name": "nome", "source": "contact.name", "fallback": "você"}
+    message = {"kind": "template", "template": "ola", "language": "pt_BR", "variables": [variable]}
+    make_quiz_of(pipeline, tmp_path, "recusados", message=message)
+    before = len(pipeline.calls())
+    try:
+        for rule in RULES:
+            assert request(f"{simulator}/rules", rule)[0] < 300
+        for phone, name in PEOPLE.items():
+            posted = {"contact": {"phone": f"+{phone}", "name": name}, "answers": {"quer": "sim"}}
+            assert request(f"{settings.edge_url}/quiz/recusados/completions", posted)[0] == 202
+        until(lambda: ended(pipeline).get("5511987653302") == "failed", "the second rejection")
+        until(lambda: ended(pipeline).get("5511987653303") == "waiting", "the failure by webhook")
+        due_now = "UPDATE deliveries SET due_at = now() WHERE campaign_id = 'recusados-campanha'"
+        with psycopg.connect(settings.database_url) as connection:  # a failure by webhook waits a minute
+            connection.execute(f"{due_now} AND state = 'waiting'")
+        report = pipeline.settled()
+    finally:
+        assert request(f"{simulator}/rules", method="DELETE")[0] < 300
+
+    assert report.ok, report.breaches
+    assert {phone for phone, state in ended(pipeline).items() if state == "failed"} == {"5511987653302"}
+    calls = Counter(call["to"] for call in pipeline.calls()[before:] if call["to"] in PEOPLE)
+    assert calls == {phone: 1 if phone == "5511987653301" else 2 for phone in PEOPLE}
+    names: dict[str, list[str]] = {}
+    for one in request(f"{simulator}/messages")[1]:
+        to = one["request"]["to"].removeprefix("+")
+        if to in PEOPLE:
+            (body,) = one["request"]["template"]["components"]
+            names.setdefault(to, []).extend(parameter["text"] for parameter in body["parameters"])
+    assert names == NAMES
+    for (delivery,) in pipeline.rows(
+        "SELECT delivery_id::text FROM deliveries WHERE campaign_id = 'recusados-campanha' AND with_fallbacks"
+    ):
+        explained = pipeline.quizstream("explain", delivery).stdout
+        assert NEXT_WITH_FALLBACKS in explained
+        assert not any(name in explained for name in PEOPLE.values())
+
+
+def ended(pipeline: Pipeline) -> dict[str, str]:
+    """The state of each person's delivery of the test above."""
+    query = (
+        "SELECT ltrim(phone, '+'), state FROM deliveries JOIN contacts USING (tenant_id, contact_id)"
+        " WHERE campaign_id = 'recusados-campanha'"
+    )
+    return dict(pipeline.rows(query))
 
 
 def in_force(pipeline: Pipeline) -> bool:

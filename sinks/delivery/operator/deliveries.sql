@@ -117,12 +117,14 @@ FROM wanted AS w
 ORDER BY w.campaign_month, w.campaign_id, w.contact_id;
 
 -- redrive_deliveries --
--- Only with rows that `judge_redrives` has locked and found nothing against. Attempts count from the beginning.
+-- Only with rows that `judge_redrives` has locked and found nothing against. Attempts count from the beginning, and
+-- what contacts typed is tried again: what the provider rejected may have been its template.
 UPDATE deliveries AS d
 SET state = 'waiting',
     reason = %(reason)s,
     due_at = clock_timestamp(),
     attempts = 0,
+    with_fallbacks = false,
     lease_token = NULL,
     leased_until = NULL,
     sequence = d.sequence + 1,

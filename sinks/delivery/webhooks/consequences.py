@@ -40,6 +40,7 @@ class Failure(NamedTuple):
     number_id: str
     campaign_id: str = ""
     contact_id: str = ""
+    is_final: bool = True  # False: the delivery waits for another attempt
 
 
 class _Released(NamedTuple):
@@ -76,7 +77,7 @@ def apply(connection: Connection, failure: Failure, limits: Limits) -> None:
                 }
                 connection.execute(QUERIES["pause_number_until"], pause)
             case HoldTemplate() | FailCampaign() | FailMessage():
-                if failure.campaign_id:
+                if failure.campaign_id and (failure.is_final or not isinstance(action, FailMessage)):
                     _stop_campaigns(connection, failure, action, code, limits)
             case FailRecipient() | Retry() | Suppress() | WaitForPair():
                 pass

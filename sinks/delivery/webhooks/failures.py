@@ -40,11 +40,15 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The next attempt is due `after_s` after the status's time; `counted`: this one counts as an attempt."""
+    """The next attempt is due `after_s` after the status's time; `counted`: this one counts as an attempt.
+
+    `with_fallbacks`: the next one is with the fallbacks, instead of what contacts typed.
+    """
 
     action: str
     after_s: float
     counted: bool = True
+    with_fallbacks: bool = False
 
 
 def action_of(provider: str, codes: Iterable[str]) -> Action | None:
@@ -53,8 +57,8 @@ def action_of(provider: str, codes: Iterable[str]) -> Action | None:
     return next((action for action in found if action is not None), None)
 
 
-def again(action: Action | None, attempts: int, limits: Limits) -> Again | None:
-    """None: the failure is final. `attempts` were made, this one included.
+def again(action: Action | None, attempts: int, limits: Limits, *, replaceable: bool = False) -> Again | None:
+    """None: the failure is final. `attempts` were made, this one included; `replaceable` as in `consequence`.
 
     What holds the number or stops the template costs no attempt: an operator releases it.
     """
@@ -67,6 +71,8 @@ def again(action: Action | None, attempts: int, limits: Limits) -> Again | None:
             wait, left = Again(action.name, factor ** max(0, attempts - 1)), attempts_max
         case HoldNumber() | HoldTemplate():
             return Again(action.name, 0.0, counted=False)
+        case FailMessage() if replaceable:
+            return Again(action.name, RETRIED_S, with_fallbacks=True)
         case None | FailCampaign() | FailMessage() | FailRecipient() | Suppress():
             return None
         case _:

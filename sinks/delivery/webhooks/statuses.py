@@ -13,9 +13,11 @@ import msgspec
 from schemas.codec import Codec, Undecodable, codec
 from schemas.records import ProviderWebhook
 from sinks import providers
+from sinks.actions import FailMessage
 from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
+from sinks.delivery.rows import NEXT_WITH_FALLBACKS
 from sinks.delivery.state import DeliveryState
-from sinks.delivery.webhooks import consequences, failures, inbound, recipients
+from sinks.delivery.webhooks import consequences, failures, fallbacks, inbound, recipients
 from sinks.delivery.webhooks.failures import LIMITS, Again, Limits
 from sinks.delivery.webhooks.notices import Notices
 from sinks.delivery.webhooks.status_merge import PROOFS, RANKS, Becomes, Waits, merge
@@ -176,7 +178,8 @@ def merge_messages(
     failed = _reported_as_failed(
         connection, [(row, found) for row in held for found in by_delivery[_key(row)]]
     )
-    judged = [judge(row, by_delivery[_key(row)], failed, limits) for row in held]
+    replaceable = _replaceable(connection, held, by_delivery)
+    judged = [judge(row, by_delivery[_key(row)], failed, limits, replaceable) for row in held]
     _write(connection, judged, limits)
     return judged
 
@@ -213,6 +216,20 @@ def _reported_as_failed(connection: Connection, told: Iterable[tuple[Held, Found
     return {str(message_id) for (message_id,) in connection.execute(QUERIES["list_failed_messages"], asked)}
 
 
+def _replaceable(
+    connection: Connection, held: Iterable[Held], told: Mapping[Key, Sequence[Found]]
+) -> Collection[Key]:
+    """Of the deliveries whose message was rejected, those that have a message with fallbacks to try."""
+    rejected = {
+        _key(row): found.provider
+        for row in held
+        for found in told[_key(row)]
+        if found.status == DeliveryState.FAILED
+        and isinstance(failures.action_of(found.provider, _codes(found)), FailMessage)
+    }
+    return fallbacks.left_of(connection, rejected) if rejected else ()
+
+
 class Judged(msgspec.Struct, frozen=True):
     """What a delivery's statuses come to: those that are `done` with, and what is to be written."""
 
@@ -226,7 +243,11 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 def judge(
-    held: Held, statuses: Sequence[Found], failed: Collection[str] = (), limits: Limits = LIMITS
+    held: Held,
+    statuses: Sequence[Found],
+    failed: Collection[str] = (),
+    limits: Limits = LIMITS,
+    replaceable: Collection[Key] = (),
 ) -> Judged:
     """Pure. Those that must wait are in none of the result's fields.
 
@@ -249,7 +270,8 @@ def judge(
         return Judged(held, statuses, done, None, by, proof)
     if state == DeliveryState.FAILED:
         action = failures.action_of(by.provider, _codes(by))
-        if (wait := failures.again(action, held.attempts, limits)) is not None:
+        has_other = _key(held) in replaceable
+        if (wait := failures.again(action, held.attempts, limits, replaceable=has_other)) is not None:
             # A reported failure overrules that the message was sent.
             return Judged(held, statuses, done, DeliveryState.WAITING, by, None, wait)
     return Judged(held, statuses, done, state, by, proof)
@@ -261,7 +283,7 @@ def _write(connection: Connection, judged: Sequence[Judged], limits: Limits) -> 
         settled = _settle(connection, changes)
         enqueue_all(connection, EVENTS_ROLE, map(event_of, settled))
         for row in settled:
-            by = changes[_key(row)].by
+            by, wait = changes[_key(row)].by, changes[_key(row)].again
             assert by is not None
             metrics.STATUSES_MERGED.labels(by.status).inc()
             if by.status == DeliveryState.FAILED:
@@ -273,6 +295,7 @@ def _write(connection: Connection, judged: Sequence[Judged], limits: Limits) -> 
                     row.number_id or "",
                     row.campaign_id,
                     row.contact_id,
+                    is_final=wait is None,
                 )
                 consequences.apply(connection, failure, limits)
         _take_back(connection, [each for each in changes.values() if each.again is not None])
@@ -331,13 +354,14 @@ def _settle(connection: Connection, changes: Mapping[Key, Judged]) -> list[Deliv
             "campaigns": [campaign for _, campaign, _ in changes],
             "contacts": [contact for _, _, contact in changes],
             "states": [each.state for each, _ in found],
-            "reasons": [_reason(by) if by.status == DeliveryState.FAILED else "" for _, by in found],
+            "reasons": [_settled_reason(by, each.again) for each, by in found],
             "message_ids": [by.message_id for _, by in found],
             "due_at_ms": [
                 None if each.again is None else by.at_ms + int(each.again.after_s * 1000)
                 for each, by in found
             ],
             "uncounted": [int(each.again is not None and not each.again.counted) for each, _ in found],
+            "with_fallbacks": [each.again is not None and each.again.with_fallbacks for each, _ in found],
         },
     )
 
@@ -364,6 +388,13 @@ def _codes(found: Found) -> list[str]:
 def _reason(found: Found) -> str:
     told = [f"{error.get('code')} {error.get('title', '')}".strip() for error in found.errors or []]
     return "; ".join(told) or "failed at the provider"
+
+
+def _settled_reason(by: Found, wait: Again | None) -> str:
+    if by.status != DeliveryState.FAILED:
+        return ""
+    following = wait is not None and wait.with_fallbacks
+    return f"{_reason(by)}; {NEXT_WITH_FALLBACKS}" if following else _reason(by)
 
 
 def _columns(seen: Sequence[tuple[str, Status]]) -> dict[str, list[Any]]:

@@ -133,14 +133,15 @@ SET state = settled.state,
     provider_message_id = coalesce(d.provider_message_id, settled.message_id),
     due_at = coalesce(to_timestamp(settled.due_at_ms / 1000.0), d.due_at),
     attempts = greatest(0, d.attempts - settled.uncounted),
+    with_fallbacks = d.with_fallbacks OR settled.with_fallbacks,
     lease_token = NULL,
     leased_until = NULL,
     sequence = d.sequence + 1,
     updated_at = clock_timestamp()
 FROM unnest(
     %(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(states)s::text[], %(reasons)s::text[],
-    %(message_ids)s::text[], %(due_at_ms)s::bigint[], %(uncounted)s::integer[]
-) AS settled (campaign_month, campaign_id, contact_id, state, reason, message_id, due_at_ms, uncounted)
+    %(message_ids)s::text[], %(due_at_ms)s::bigint[], %(uncounted)s::integer[], %(with_fallbacks)s::boolean[]
+) AS settled (campaign_month, campaign_id, contact_id, state, reason, message_id, due_at_ms, uncounted, with_fallbacks)
 WHERE d.campaign_month = settled.campaign_month
     AND d.campaign_id = settled.campaign_id
     AND d.contact_id = settled.contact_id

@@ -184,6 +184,7 @@ CREATE TABLE public.deliveries (
     sequence integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    with_fallbacks boolean DEFAULT false NOT NULL,
     CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'leased'::text, 'calling'::text, 'sent'::text, 'delivered'::text, 'read'::text, 'failed'::text, 'suppressed'::text, 'cancelled'::text, 'ambiguous'::text, 'dead'::text])))
 )
 PARTITION BY RANGE (campaign_month);

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.campaigns.message import (
+    REJECTED,
     TOO_LONG,
     NotRenderable,
     Rendered,
     Sizes,
     check,
+    has_fallbacks,
     is_blank,
     render,
 )
@@ -273,3 +275,46 @@ def test_what_was_accepted_renders_for_everybody(
 @given(st.text(alphabet=string.printable, max_size=50))
 def test_only_the_invisible_is_blank(shown: str) -> None:
     assert is_blank(shown) == (shown.strip() == "")
+
+
+def test_after_a_rejection_fallbacks_replace_what_the_contact_typed_and_nothing_else() -> None:
+    message = text(
+        "{name} {score} {title}", NAME, Variable("score", "score"), Variable("title", "quiz.title")
+    )
+    values = {"score": "7", "title": "Trees"}
+
+    answer = render(message, values, Personal(name="Ana"), with_fallbacks=True)
+
+    assert answer == Rendered("text", text="you 7 Trees", changes=(REJECTED,))
+    assert has_fallbacks(message, values, Personal(name="Ana"))
+
+
+@pytest.mark.parametrize("name", [None, "  ", "you", "x" * 101])
+def test_a_message_that_already_has_its_fallbacks_has_none_left(name: str | None) -> None:
+    assert not has_fallbacks(text("{name}", NAME), {}, Personal(name=name))
+
+
+def test_a_message_without_texts_of_the_contact_has_no_fallbacks() -> None:
+    message = text("{score}", Variable("score", "score", fallback="0"))
+    assert not has_fallbacks(message, {"score": "7"}, Personal(name="Ana"))
+    assert not has_fallbacks(message, {}, Personal(name="Ana"))
+    without = Message("text", text="{name}", variables=[Variable("name", "contact.name")])
+    assert not has_fallbacks(without, {}, Personal(name="Ana"))
+    assert not has_fallbacks(without, {}, Personal())
+
+
+@given(
+    st.lists(st.sampled_from([NAME, Variable("name", "contact.name")]), max_size=1),
+    st.one_of(st.none(), st.text(max_size=150)),
+)
+def test_a_message_with_its_fallbacks_has_nothing_of_the_contact(
+    variables: list[Variable], name: str | None
+) -> None:
+    message = text("-{name}-" if variables else "-", *variables)
+    answer = render(message, {}, Personal(name=name), with_fallbacks=True)
+    if variables == [NAME] or not variables:
+        assert isinstance(answer, Rendered)
+        assert answer.text == ("-you-" if variables else "-")
+        assert has_fallbacks(message, {}, Personal(name=name)) == (
+            render(message, {}, Personal(name=name)) != answer and answer.changes == (REJECTED,)
+        )

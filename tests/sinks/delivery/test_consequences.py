@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Personal
-from sinks.actions import Action, FailRecipient, Retry
+from sinks.actions import Action, FailMessage, FailRecipient, Retry
 from sinks.actions import HoldNumber as Hold
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.rows import (
+    NEXT_WITH_FALLBACKS,
     Attempt,
     HoldNumber,
     Key,
@@ -122,6 +123,32 @@ def test_what_may_be_wrong_with_one_message_only_fails_that_one_and_is_counted(c
     result = after(code)
     assert result.state == "failed"
     assert result.effects == (RejectedAlike("spring", "c" * 32, str(code), "no", POLICY.rejected_alike_max),)
+
+
+@pytest.mark.parametrize("code", [100, 131008, 131009, 132000, 132005, 132012, 131053])
+def test_a_message_with_other_words_to_try_waits_for_them_and_counts_for_nothing_yet(code: int) -> None:
+    action = action_of(code, 400)
+    assert action is not None
+    refusal = Rejected(action, str(code), "no", 90)
+
+    result = consequence(call(attempts=9), refusal, POLICY, random.Random(1), replaceable=True)
+
+    assert (result.state, result.outcome, result.with_fallbacks) == ("waiting", "rejected", True)
+    assert (result.effects, result.due_in_s, result.counted) == ((), 90, True)
+    assert (result.code, result.action) == (str(code), "fail_message")
+    assert NEXT_WITH_FALLBACKS in result.reason
+
+
+@given(st.sampled_from(listed_codes()), st.integers(1, 20))
+def test_only_a_rejection_of_the_content_is_answered_with_other_words(code: int, attempts: int) -> None:
+    action = action_of(code, 400)
+    assert action is not None
+    refusal = Rejected(action, str(code), "no")
+    results = [
+        consequence(call(attempts), refusal, POLICY, random.Random(1), replaceable=replaceable)
+        for replaceable in (False, True)
+    ]
+    assert (results[0] != results[1]) == isinstance(action, FailMessage)
 
 
 @pytest.mark.parametrize("code", [131057, 131056, 131000])

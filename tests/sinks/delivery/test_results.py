@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from schemas.ids import alias_id, contact_id
 from sinks.delivery import stop_switch
+from sinks.delivery.operator.redrive import redrive_campaign
 from sinks.delivery.rows import (
     OTHER_FIRST,
     OTHER_FIRST_WAIT_S,
@@ -256,5 +257,43 @@ def test_a_result_locks_the_delivery_before_it_teaches_and_suppresses(world: Wor
                 [TENANT, person],
             )
         await recording
+
+    story(world, tell)
+
+
+def test_after_a_rejected_text_attempts_have_the_fallbacks_until_a_redrive(
+    world: World,
+) -> None:
+    """Also where the next sender never calls: the mark is in the row, not in a process."""
+    (contact,) = world.deliveries(world.campaign(), 1)
+
+    async def tell(desk: Desk) -> None:
+        (leased,) = await desk.claim()
+        assert not leased.with_fallbacks
+        attempt_id = uuid4()
+        assert isinstance(await desk.mark(leased, attempt_id), Marked)
+        result = Result(
+            *(leased.key, attempt_id, DeliveryState.WAITING, "rejected", "131009 not valid"),
+            due_in_s=0.0,
+            with_fallbacks=True,
+        )
+        assert await desk.ledger.record([result]) == []
+        assert await desk.ledger.record([result]) == []  # the answer to the first commit was lost
+        assert world.state(contact) == ("waiting", "131009 not valid")
+
+        (again,) = await desk.claim(lease_s=0.0)
+        assert (again.with_fallbacks, again.attempts) == (True, 1)
+        await desk.ledger.reclaim()
+        (again,) = await desk.claim()
+        assert again.with_fallbacks
+        attempt_id = uuid4()
+        assert isinstance(await desk.mark(again, attempt_id), Marked)
+        await desk.ledger.record([rejected(again, attempt_id)])
+        assert world.state(contact) == ("failed", "not valid")
+
+        report = redrive_campaign(world.db, "me", again.key.campaign_id, "the template was mended")
+        assert report.redriven == 1
+        (redriven,) = await desk.claim()
+        assert (redriven.with_fallbacks, redriven.attempts) == (False, 0)
 
     story(world, tell)

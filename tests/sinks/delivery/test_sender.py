@@ -10,6 +10,7 @@ from pathlib import Path
 
 from schemas.records import Message, Variable
 from sinks.delivery import stop_switch
+from sinks.delivery.rows import NEXT_WITH_FALLBACKS
 from tests.support.sender_world import NUMBER, TENANT, World
 
 
@@ -67,6 +68,42 @@ def test_a_message_carries_no_strangers_link_nor_a_text_that_is_too_long(world: 
         shown = response.read().decode()
     assert 'quizstream_sender_values_changed_total{change="link removed"} 1.0' in shown
     assert 'quizstream_sender_values_changed_total{change="too long"} 1.0' in shown
+
+
+def test_a_text_that_the_provider_rejects_gives_way_to_its_fallback_once(world: World) -> None:
+    """Rejected: a name, a recipient whatever the message says, and one without a name to replace."""
+    world.number()
+    campaign = world.campaign()
+    mocked, refused, nameless, other = world.deliveries(campaign, 4)
+    for contact, name in ((mocked, "Bad Ana"), (refused, "Bea"), (other, "Caio")):
+        world.db.execute("UPDATE contacts SET name = %s WHERE contact_id = %s", [name, contact])
+    world.simulator()
+    world.rule("error", code=131009, containing="Bad Ana")
+    for contact in (refused, nameless):
+        world.rule("error", code=132005, to=world.phone(contact))
+    world.sender()
+    world.wait_for(sent=2, failed=2)
+
+    sent = {
+        one["request"]["to"].removeprefix("+"): one["request"]["template"]["components"][0]["parameters"][0][
+            "text"
+        ]
+        for one in world.command("GET", "messages")
+    }
+    assert sent == {world.phone(mocked): "you", world.phone(other): "Caio"}
+    calls = Counter(call["to"] for call in world.calls())
+    assert [calls[world.phone(one)] for one in (mocked, refused, nameless, other)] == [2, 2, 1, 1]
+    assert world.state(refused)[0] == world.state(nameless)[0] == "failed"
+    counted = world.db.execute("SELECT contact_id FROM campaign_rejections").fetchall()
+    assert (mocked,) not in counted
+    ends = "SELECT outcome, action, detail FROM delivery_attempts AS a JOIN deliveries USING (delivery_id)"
+    first, second = world.db.execute(f"{ends} WHERE contact_id = %s ORDER BY a.attempt", [refused]).fetchall()
+    assert (first[0], first[1], second[0], second[1]) == ("rejected", "fail_message") * 2
+    assert NEXT_WITH_FALLBACKS in first[2]
+    assert NEXT_WITH_FALLBACKS not in second[2]
+    with urllib.request.urlopen(f"http://127.0.0.1:{world.metrics_port}/metrics", timeout=10) as response:
+        shown = response.read().decode()
+    assert 'quizstream_sender_values_changed_total{change="rejected"} 2.0' in shown
 
 
 def test_who_cannot_get_a_whole_message_gets_none(world: World) -> None:

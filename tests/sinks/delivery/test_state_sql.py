@@ -87,6 +87,7 @@ def record(world: World, contact: str) -> Iterator[list[Any]]:
             "due_in_s": [None],
             "uncounted": [0],
             "message_ids": [None],
+            "with_fallbacks": [False],
         }
         with world.db.transaction(force_rollback=True):
             yield fetch(world.db, statement("record_results"), DeliveryChange, parameters)

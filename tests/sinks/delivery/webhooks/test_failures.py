@@ -15,6 +15,7 @@ from schemas.codec import codec
 from schemas.records import DeliveryEvent
 from sinks.delivery import stop_switch
 from sinks.delivery.consequences import RetryPolicy, consequence
+from sinks.delivery.rows import NEXT_WITH_FALLBACKS
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.statements import statement
 from sinks.delivery.webhooks.failures import LIMITS, action_of, again
@@ -417,3 +418,83 @@ def _received_at(one: Any, received_at_ms: int, **value: Any) -> Any:
     from tests.sinks.delivery.webhooks.test_statuses import body
 
     return parse(body(statuses=[] if one is None else [one], **value), received_at_ms)
+
+
+def typed(corner: Corner, name: str | None) -> None:
+    """The campaign greets by name; the contact has stated this one."""
+    message = {
+        "kind": "template",
+        "template": "ola",
+        "variables": [{"name": "nome", "source": "contact.name", "fallback": "you"}],
+    }
+    definition = {
+        "campaign_id": "welcome",
+        "version": 1,
+        "tenant_id": "demo",
+        "name": "welcome",
+        "quiz_ids": [],
+        "active": True,
+        "effective_at": 0,
+        "month": 0,
+        "conditions": [],
+        "message": message,
+    }
+    corner.rows("INSERT INTO tenants (tenant_id, name) VALUES ('demo', 'd') RETURNING 1")
+    corner.rows(
+        "INSERT INTO campaigns (campaign_id, tenant_id, month)"
+        " SELECT campaign_id, tenant_id, campaign_month FROM deliveries RETURNING 1"
+    )
+    corner.rows(
+        "INSERT INTO campaign_versions (campaign_id, version, definition, effective_at)"
+        " SELECT campaign_id, campaign_version, %s, now() FROM deliveries RETURNING 1",
+        json.dumps(definition),
+    )
+    corner.rows(
+        "INSERT INTO contacts (tenant_id, contact_id, name, seen_at)"
+        " SELECT tenant_id, contact_id, %s, now() FROM deliveries"
+        " ON CONFLICT (tenant_id, contact_id) DO UPDATE SET name = excluded.name RETURNING 1",
+        name,
+    )
+
+
+def test_a_content_rejected_by_webhook_is_tried_once_with_the_fallbacks(corner: Corner) -> None:
+    sent(corner)
+    typed(corner, "Ana")
+
+    corner.write(SINK, [failed(131053)])
+
+    assert corner.rows("SELECT state, reason, attempts, with_fallbacks FROM deliveries") == [
+        ("waiting", f"131053 why; {NEXT_WITH_FALLBACKS}", 1, True)
+    ]
+    assert corner.rows("SELECT outcome, action FROM delivery_attempts") == [("taken_back", "fail_message")]
+    assert corner.rows("SELECT count(*) FROM campaign_rejections") == [(0,)]
+    corner.write(SINK, [failed(131053)])  # the provider repeats itself
+    assert state_of(corner) == "waiting"
+
+    corner.rows("UPDATE deliveries SET state = 'sent', attempts = 2 RETURNING 1")
+    corner.rows("DELETE FROM provider_statuses RETURNING 1")
+    corner.write(SINK, [failed(131053)])
+    assert corner.rows("SELECT state, reason FROM deliveries") == [("failed", "131053 why")]
+    assert corner.rows("SELECT code FROM campaign_rejections") == [("131053",)]
+
+
+@pytest.mark.parametrize(("name", "code"), [(None, 131053), ("you", 131053), ("Ana", 131026)])
+def test_without_another_text_a_rejection_by_webhook_is_final(
+    corner: Corner, name: str | None, code: int
+) -> None:
+    sent(corner)
+    typed(corner, name)
+
+    corner.write(SINK, [failed(code)])
+
+    assert state_of(corner) == "failed"
+
+
+def test_a_message_of_another_version_of_the_program_is_not_tried_again(corner: Corner) -> None:
+    sent(corner)
+    typed(corner, "Ana")
+    corner.rows("""UPDATE campaign_versions SET definition = '{"message": {"kind": 7}}' RETURNING 1""")
+
+    corner.write(SINK, [failed(131053)])
+
+    assert state_of(corner) == "failed"

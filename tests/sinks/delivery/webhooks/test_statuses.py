@@ -129,6 +129,7 @@ def test_the_callers_own_result_does_not_lower_what_a_status_has_told(corner: Co
         "due_in_s": [None],
         "uncounted": [0],
         "message_ids": ["wamid.1"],
+        "with_fallbacks": [False],
     }
 
     corner.connection.execute(statement("record_results"), result)
