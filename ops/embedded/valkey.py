@@ -14,6 +14,9 @@ from pipeline.runtime.ports import LOOPBACK, Ports
 
 READY_TIMEOUT_S = 30.0
 MEMORY_MAX = "256mb"
+# What was used least recently goes first: pages live for a day and windows of limits for a minute, so that by
+# the time that is left (`volatile-ttl`) pages would push out the limits.
+EVICTION = "volatile-lru"
 
 
 def start(
@@ -35,8 +38,7 @@ def start(
                 *("--port", str(ports.valkey), "--bind", LOOPBACK),
                 # Relative to the working directory, so that any path of the home serves.
                 *("--dir", ".", "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-                # Keys of limits expire anyway: where they do not fit, the ones next to expire go first.
-                *("--maxmemory", MEMORY_MAX, "--maxmemory-policy", "volatile-ttl"),
+                *("--maxmemory", MEMORY_MAX, "--maxmemory-policy", EVICTION),
                 *("--daemonize", "no", "--databases", "64", "--loglevel", "notice"),
             ],
             cwd=folder,

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from ops.embedded import valkey
 from ops.monitoring import generate
 from ops.processes.table import NAMES
 from pipeline.runtime.health import HOST_ENV
@@ -54,6 +55,11 @@ def test_it_is_a_compose_file() -> None:
     assert [error.message for error in validator.iter_errors(COMPOSE)] == []
     broken = {**COMPOSE, "services": {"edge": {"imagine": "quizstream"}}}
     assert list(validator.iter_errors(broken)) != []
+
+
+def test_a_full_valkey_forgets_as_the_embedded_one_does() -> None:
+    command = SERVICES["valkey"]["command"]
+    assert command[command.index("--maxmemory-policy") + 1] == valkey.EVICTION
 
 
 @pytest.mark.parametrize("name", NAMES)
