@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 
 from ingest_api.http.problems import NOT_FOUND, rejection, shown
@@ -22,16 +23,21 @@ IMMUTABLE: Headers = (
     (b"cross-origin-resource-policy", b"cross-origin"),
     (b"vary", b"accept-encoding"),
 )
+# A page of another release names it: that of a cache, or of an edge that is not restarted yet.
+OTHER_RELEASE: Headers = ((b"cache-control", b"public, max-age=60"), *IMMUTABLE[1:])
 ICON = "icon.svg"
 STYLES = ("page.css",)
 # In the order in which they run. `page.js` sends with `window.quizstream`, if a script before it makes that.
 SCRIPTS = ("page.js",)
+
+_HASHED = re.compile(r"([a-z]{1,32})\.[0-9a-f]{12}(\.[a-z]{1,8})")
 
 
 class Assets:
     def __init__(self) -> None:
         self._replies: dict[str, Reply] = {}
         self._packed: dict[str, Reply] = {}
+        self._others: dict[tuple[str, str], Reply] = {}
         self._paths: dict[str, str] = {}
         for name in (ICON, *STYLES, *SCRIPTS):
             body = (FOLDER / name).read_bytes()
@@ -42,6 +48,7 @@ class Assets:
             packed = gzip.compress(body, mtime=0)
             self._packed[hashed] = Reply(200, packed, media_type, (*IMMUTABLE, *GZIP))
             self._paths[name] = PATH + hashed
+            self._others[stem, suffix] = Reply(200, body, media_type, OTHER_RELEASE)
 
     def path(self, name: str) -> str:
         return self._paths[name]
@@ -56,6 +63,10 @@ class Assets:
             css = stylesheet(name.removeprefix("accent-").removesuffix(".css"))
             if css is not None:
                 return Reply(200, css, CSS, IMMUTABLE)
+        hashed = _HASHED.fullmatch(name)
+        other = None if hashed is None else self._others.get((hashed[1], hashed[2]))
+        if other is not None:
+            return other
         raise rejection(NOT_FOUND, f'there is no file "{shown(name)}"')
 
 

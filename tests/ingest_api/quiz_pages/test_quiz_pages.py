@@ -123,6 +123,20 @@ def test_nothing_is_inline_and_every_file_is_served_for_a_year(site: Pages) -> N
         assert site.get(missing).problem == "not-found"
 
 
+def test_a_page_of_another_release_finds_its_files(site: Pages) -> None:
+    """A cache has it, or an edge that is not restarted yet: a 404 would stay in caches."""
+    files = {str(file) for file in Seen(site.get("/quiz/feedback", accept=HTML)).values("link", "href")}
+    (current,) = (file for file in files if "/page." in file)
+    other = re.sub(r"[0-9a-f]{12}", "0123456789ab", current)
+    assert other != current
+    answer = site.get(other)
+    assert (answer.status, answer.body) == (200, site.get(current).body)
+    assert answer.headers["content-type"] == "text/css; charset=utf-8"
+    assert answer.headers["cache-control"] == "public, max-age=60"
+    for missing in ("/quiz-assets/other.0123456789ab.css", "/quiz-assets/page.0123456789AB.css"):
+        assert site.get(missing).problem == "not-found"
+
+
 def test_right_answers_are_in_no_form_and_change_no_validator(site: Pages) -> None:
     """Also not as a difference: with another right answer every form is the same, to the byte."""
     before = [site.get("/quiz/feedback", accept=kind) for kind in (JSON, HTML)]
