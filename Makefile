@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-full chaos crash-points brokers mutations drills live-feed lint format typecheck compatibility schema clean
+.PHONY: help setup setup-test run test test-full chaos crash-points brokers mutations drills live-feed overload lint format typecheck compatibility schema clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ drills: setup-test  ## Rewind, rebuild, restore and stop a running pipeline: the
 
 live-feed: setup-test  ## Move partitions under load for 4 minutes: no commit may pass unprocessed records
 	@exec $(BIN)/python -m tests.faults.live_feed $(ARGS)
+
+overload: setup-test  ## Offer 1, 2 and 4 times what a small machine drains, 5 minutes each (about 25 minutes)
+	@$(BIN)/quizstream bench shapes overload $(ARGS)
 
 lint: setup-test  ## Check the style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -26,7 +26,13 @@ Exit codes: 0 measured, 1 a check failed (no figures) or a limit is exceeded, 2 
 
 Example: `quizstream bench {verb}{required} --json`
 """
-SHAPES: tuple[type[msgspec.Struct], ...] = (plans.Backlog, plans.Spike, plans.Users, plans.Rebalance)
+SHAPES: tuple[type[msgspec.Struct], ...] = (
+    plans.Backlog,
+    plans.Spike,
+    plans.Users,
+    plans.Rebalance,
+    plans.Overload,
+)
 
 bench = typer.Typer(
     name="bench",

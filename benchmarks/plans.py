@@ -212,6 +212,19 @@ class Spike(Struct, frozen=True):
     port_base: int = PORT_BASE
 
 
+class Overload(Struct, frozen=True):
+    """More than can be drained, for minutes: what is accepted and drained, the 202s' times, and the recovery.
+
+    Open loop; what is answered 429 or 503 is not sent again. Latency counts from when a request was due.
+    """
+
+    rates_per_s: list[float] = field(default_factory=lambda: [1667.0, 3200.0, 6400.0])
+    seconds: float = 300.0
+    matching_percent: int = 10
+    warm_up_s: float = WARM_UP_S
+    port_base: int = PORT_BASE
+
+
 class Users(Struct, frozen=True):
     """100, 500 and 1,000 users at once on as many connections, who think after each answer.
 

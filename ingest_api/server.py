@@ -20,6 +20,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from ingest_api.admission.admitted import Admitted
+from ingest_api.admission.concurrency import ConcurrencyLimit
 from ingest_api.app import Parts, build
 from ingest_api.completions.receive import ReceiveCompletion, Stamp
 from ingest_api.health import Health, Observed
@@ -192,7 +194,13 @@ def make_app(
         tokens,
         stamp or Stamp(settings.contact_key, settings.region),
     )
-    limited_completion = RateLimited(receive_completion, limiter, callers.of_completion)
+    in_work = ConcurrencyLimit(edge.admission, time.monotonic)
+    admitted = Admitted(
+        RateLimited(receive_completion, limiter, callers.of_completion),
+        in_work,
+        edge.admission.adjust_ms / 1000,
+        random.random,
+    )
     cache = CacheService(
         topology.cache,
         partial(connect, settings.redis_url, topology.cache.valkey_timeout_ms / 1000),
@@ -217,18 +225,21 @@ def make_app(
     )
     health = Health(observed, number)
     parts = Parts(
-        completions=limited_completion,
-        quiz_pages=pages.handlers(limited_page, limited_completion),
+        completions=admitted,
+        quiz_pages=pages.handlers(limited_page, admitted),
         page=lambda handle: RateLimited(handle, limiter, callers.of_page),
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
         registry=Registry(topology),
         health=health,
-        ping=Ping(PingSchedule(edge.ping, time.monotonic, random.random), lambda: publisher.load),
+        ping=Ping(
+            PingSchedule(edge.ping, time.monotonic, random.random),
+            lambda: max(publisher.load, in_work.load),
+        ),
         description=Description(edge),
         lifecycle=lifecycle,
     )
     start = partial(lifecycle.start, lambda: health.parts_ready().ready)
-    return build(parts, partial(_running, publisher, reference_data, limiter, cache, pages, start))
+    return build(parts, partial(_running, publisher, reference_data, limiter, admitted, cache, pages, start))
 
 
 def _webhooks(
@@ -254,6 +265,7 @@ async def _running(
     publisher: Publisher,
     reference_data: ReferenceData,
     limiter: Limiter,
+    admitted: Admitted,
     cache: CacheService,
     pages: QuizPages,
     start: Callable[[], Coroutine[Any, Any, None]],
@@ -265,9 +277,11 @@ async def _running(
     reference_data.start()
     await limiter.start()
     cache.start()
+    admitted.start()
     starting = asyncio.create_task(start())
     yield
     starting.cancel()
+    admitted.close()
     reference_data.stop()
     await publisher.close(STOP_REPORTS_S)
     await limiter.close()

@@ -76,10 +76,18 @@ class Requests:
 class Generation:
     """A generator that offers load; a context manager that ends it. `begun_at`: seconds since the epoch."""
 
-    def __init__(self, found: Deployment, scene: Scene, pace: Constant | Users, first_key: int = 0) -> None:
+    def __init__(
+        self,
+        found: Deployment,
+        scene: Scene,
+        pace: Constant | Users,
+        first_key: int = 0,
+        *,
+        again: bool = True,
+    ) -> None:
         """Returns once the first request is due. Keys and contacts before `first_key` are not used.
 
-        Raises LoadBroken.
+        `again`: whether what is answered 429 or 503 is sent again. Raises LoadBroken.
         """
         address = urlsplit(found.settings.edge_url)
         self._folder = tempfile.TemporaryDirectory(prefix="quizstream-load-")
@@ -94,6 +102,7 @@ class Generation:
             first_key=first_key,
             pace=pace,
             out=str(self._out),
+            again=again,
         )
         self._child = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.load.generator"],

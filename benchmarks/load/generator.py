@@ -39,6 +39,7 @@ KNOWN_TIMEOUT_S = 30.0  # until the edge has read the new quiz
 PROBLEMS_KEPT_MAX = 10
 UUID_CHARS = 36
 TRANSIENT = (b"408", b"425", b"429", b"500", b"502", b"503", b"504")
+REJECTIONS = (b"429", b"503")
 _ID = b'"completion_id":"'
 _LENGTH = b"content-length: "
 
@@ -73,13 +74,16 @@ class Load(msgspec.Struct, frozen=True):
     first_key: int
     pace: Constant | Users
     out: str
+    again: bool = (
+        True  # a request that was answered 429 or 503 is sent again; otherwise it has had its answer
+    )
 
 
 class LoadResult(msgspec.Struct, frozen=True):
     """Arrays by number of request. Number 0 was repeated before the load until the edge knew the quiz.
 
     `due_s`, `answered_s`: doubles, seconds since `begun_at`; not answered with 202: negative. `ids`: 36
-    characters each, blank without a 202.
+    characters each, blank without a 202. `rejected`: answered 429 or 503, and not sent again.
     """
 
     begun_at: float
@@ -87,6 +91,7 @@ class LoadResult(msgspec.Struct, frozen=True):
     answered_s: bytes
     ids: bytes
     retries: int
+    rejected: int
     refused: int
     problems: list[str]
     connections: int
@@ -146,6 +151,7 @@ class Generator:
         self._due_s, self._answered_s, self._ids = array("d"), array("d"), bytearray()
         self._open = 0
         self._retries = 0
+        self._rejected = 0
         self._refused = 0
         self._problems: list[str] = []
         self._settled = asyncio.Event()
@@ -170,6 +176,7 @@ class Generator:
             self._answered_s.tobytes(),
             bytes(self._ids),
             self._retries,
+            self._rejected,
             self._refused,
             self._problems,
             self._connections,
@@ -263,6 +270,10 @@ class Generator:
             self._answered_s[number] = self._loop.time() - self._begun_s
             at = answer.find(_ID, body_at) + len(_ID)
             self._ids[number * UUID_CHARS : (number + 1) * UUID_CHARS] = answer[at : at + UUID_CHARS]
+            self._close(number)
+            return
+        if status in REJECTIONS and not self._load.again and number:
+            self._rejected += 1
             self._close(number)
             return
         self._problem(f"request {number}: {status.decode()} {answer[body_at : body_at + 200]!r}")

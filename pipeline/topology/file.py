@@ -123,6 +123,17 @@ class RateLimits(Strict, frozen=True):
     local_keys_max: Positive  # of a process's own windows
 
 
+class Admission(Strict, frozen=True):
+    """Completions in work at once, of each edge process: a limit that adapts to the delay."""
+
+    delay_max_ms: Positive  # beyond the shortest answer; more is late
+    in_work_min: Positive
+    in_work_max: Positive
+    adjust_ms: Positive  # between two changes of the limit
+    late_for_ms: Positive  # answers that are late for so long make an overload
+    calm_for_ms: Positive  # without a rejection for so long it is over
+
+
 class Ping(Strict, frozen=True):
     interval_s: Positive
     interval_max_s: Positive
@@ -157,6 +168,7 @@ class Edge(Strict, frozen=True):
     sources: Sources
     connections: Connections
     limits: RateLimits
+    admission: Admission
     ping: Ping
     pages: Pages
 

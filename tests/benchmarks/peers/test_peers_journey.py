@@ -38,6 +38,7 @@ def _requests() -> Requests:
         answered_s=array("d", [at + 0.05 for at in due]).tobytes(),
         ids="".join(_id(number) for number in range(REQUESTS)).encode(),
         retries=0,
+        rejected=0,
         refused=0,
         problems=[],
         connections=1,

@@ -32,7 +32,7 @@ def test_a_backlog_counts_as_gone_once_it_stays_gone() -> None:
 def requests(due_s: list[float], took_s: list[float]) -> Requests:
     due = array("d", [-1.0, *due_s])
     answered = array("d", [0.0, *(at + took for at, took in zip(due_s, took_s, strict=True))])
-    return Requests.of(LoadResult(BEGUN_AT, due.tobytes(), answered.tobytes(), b"", 0, 0, [], 1))
+    return Requests.of(LoadResult(BEGUN_AT, due.tobytes(), answered.tobytes(), b"", 0, 0, 0, [], 1))
 
 
 def test_requests_belong_to_the_part_in_which_they_were_due_however_late_they_were_answered() -> None:
