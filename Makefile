@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test test-full chaos crash-points brokers mutations drills live-feed overload lint format typecheck compatibility schema clean
+.PHONY: help setup setup-test run test test-full chaos crash-points brokers mutations drills live-feed overload lint format typecheck compatibility schema client clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ compatibility: setup-test  ## Check that every schema reads all landed versions
 
 schema: setup-test  ## Write sinks/postgres/schema/schema.sql from the migrations
 	@QUIZSTREAM_WRITE_SCHEMA=1 $(BIN)/pytest -q -k schema_file tests/sinks/postgres/schema
+
+client:  ## Build the browser client from its source (needs npm)
+	@cd ingest_api/quiz_pages/browser && npm ci && npm run types && npm run build
 
 clean:  ## Remove .venv, the default home and all caches of this checkout
 	@"$(PYTHON)" ops/setup/clean.py

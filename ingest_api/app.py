@@ -22,6 +22,7 @@ from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
 from ingest_api.ping.ping import Ping
 from ingest_api.quiz_pages.assets import PATH as ASSETS
+from ingest_api.quiz_pages.browser_client import PATHS as CLIENTS
 from ingest_api.quiz_pages.wiring import QuizPageHandlers
 
 PAGE = "/quiz/{quiz_id}"
@@ -68,6 +69,10 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
             Route(PAGE, Endpoint("quiz_form", pages.form, headers=ANY_ORIGIN), methods=["POST"]),
             Route(f"{PAGE}/thanks", Endpoint("quiz_thanks", pages.thanks), methods=read),
             Route(ASSETS + "{name}", Endpoint("quiz_asset", pages.asset, headers=ANY_ORIGIN), methods=read),
+            *(
+                Route(path, Endpoint("quiz_asset", pages.client, headers=ANY_ORIGIN), methods=read)
+                for path in CLIENTS
+            ),
             Route("/ping", Endpoint("ping", parts.ping.ping, headers=ANY_ORIGIN), methods=submit),
             Route("/health", Endpoint("health", health.health), methods=read),
             Route("/health/live", Endpoint("health", health.live), methods=read),

@@ -62,6 +62,8 @@ def paths(edge: Edge) -> dict[str, Any]:
         },
         "/quiz/{quiz_id}": {"get": _quiz_page(), "post": _quiz_form()},
         "/quiz/{quiz_id}/thanks": {"get": _thanks()},
+        "/quizstream.js": {"get": _browser_client("The browser client, for a script tag")},
+        "/quizstream.mjs": {"get": _browser_client("The browser client, as an ES module")},
         "/ping": {"post": _ping()},
         "/health": {"get": _health()},
         "/health/live": {"get": _read("Whether the process runs", {"type": "object"})},
@@ -219,6 +221,23 @@ def _quiz_form() -> dict[str, Any]:
         "responses": {
             "303": {"description": "It is durable; the page of thanks follows"},
             **_rejections(*_REJECTIONS_OF_A_COMPLETION, problems.NOT_A_FORM, for_people=True),
+        },
+    }
+
+
+def _browser_client(summary: str) -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    return {
+        "summary": summary,
+        "description": "Sends completions, and keeps them in the browser until they are accepted.",
+        "parameters": [{"name": "If-None-Match", "in": "header", **text}],
+        "responses": {
+            "200": {
+                "description": "The script",
+                "headers": {"ETag": text, "Cache-Control": text},
+                "content": {"text/javascript": text},
+            },
+            "304": {"description": "The client has it"},
         },
     }
 

@@ -16,7 +16,7 @@ from ingest_api.quiz_pages.negotiation import accepts_gzip, header
 FOLDER = Path(__file__).parent / "files"
 PATH = "/quiz-assets/"
 CSS, JAVASCRIPT = b"text/css; charset=utf-8", b"text/javascript; charset=utf-8"
-MEDIA_TYPES = {".css": CSS, ".js": JAVASCRIPT, ".svg": b"image/svg+xml"}
+MEDIA_TYPES = {".css": CSS, ".js": JAVASCRIPT, ".mjs": JAVASCRIPT, ".svg": b"image/svg+xml"}
 IMMUTABLE: Headers = (
     (b"cache-control", b"public, max-age=31536000, immutable"),
     (b"x-content-type-options", b"nosniff"),
@@ -27,8 +27,8 @@ IMMUTABLE: Headers = (
 OTHER_RELEASE: Headers = ((b"cache-control", b"public, max-age=60"), *IMMUTABLE[1:])
 ICON = "icon.svg"
 STYLES = ("page.css",)
-# In the order in which they run. `page.js` sends with `window.quizstream`, if a script before it makes that.
-SCRIPTS = ("page.js",)
+# In the order in which they run: `page.js` sends with `window.quizstream`, which the script before it makes.
+SCRIPTS = ("quizstream.js", "page.js")
 
 _HASHED = re.compile(r"([a-z]{1,32})\.[0-9a-f]{12}(\.[a-z]{1,8})")
 

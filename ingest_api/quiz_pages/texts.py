@@ -23,6 +23,10 @@ class Texts:
     send: str
     sending: str
     retrying: str  # {seconds}
+    kept: str  # by the browser, until there is a connection
+    waiting: str  # from an earlier visit
+    sent: str
+    lost: str
     failed: str
     missing: str
     rejected: str  # before the reason, which is in English
@@ -53,6 +57,11 @@ PORTUGUESE = Texts(
     send="Enviar respostas",
     sending="Enviando suas respostas…",
     retrying="Sem conexão com o servidor. Nova tentativa em {seconds} s; não feche a página.",
+    kept="Sem conexão com o servidor. Suas respostas estão guardadas neste aparelho: deixe a página aberta, "
+    "ou abra-a de novo mais tarde, e elas serão enviadas.",
+    waiting="Respostas da sua última visita estão guardadas neste aparelho e serão enviadas agora.",
+    sent="As respostas da sua última visita foram enviadas.",
+    lost="As respostas da sua última visita não foram aceitas. Responda de novo, por favor.",
     failed="Não foi possível enviar. Suas respostas continuam aqui: tente de novo em alguns minutos.",
     missing="Falta responder o que está marcado.",
     rejected="Um dado não foi aceito. Confira o campo marcado.",
@@ -107,6 +116,11 @@ ENGLISH = Texts(
     send="Send answers",
     sending="Sending your answers…",
     retrying="No connection to the server. Next attempt in {seconds} s; please keep the page open.",
+    kept="No connection to the server. Your answers are kept on this device: leave the page open, "
+    "or open it again later, and they will be sent.",
+    waiting="Answers of your last visit are kept on this device and will be sent now.",
+    sent="The answers of your last visit were sent.",
+    lost="The answers of your last visit were not accepted. Please answer again.",
     failed="Your answers could not be sent. They are still here: please retry in a few minutes.",
     missing="Please answer what is marked.",
     rejected="One entry was not accepted. Please check the marked field.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ingest_api.http.endpoint import Handler
 from ingest_api.quiz_pages.assets import Assets
+from ingest_api.quiz_pages.browser_client import BrowserClient
 from ingest_api.quiz_pages.form import ReceiveForm
 from ingest_api.quiz_pages.page import FORM, ShowQuiz
 from ingest_api.quiz_pages.people import ForPeople
@@ -26,6 +27,7 @@ class QuizPageHandlers:
     thanks: Handler
     form: Handler
     asset: Handler
+    client: Handler
 
 
 class QuizPages:
@@ -53,6 +55,7 @@ class QuizPages:
             thanks=self._shown(limited(self._quiz.thanks)),
             form=self._shown(ReceiveForm(completions, self._edge)),
             asset=self._assets.file,
+            client=BrowserClient().file,
         )
 
     async def close(self) -> None:

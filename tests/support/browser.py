@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SERIOUS = ("serious", "critical")
@@ -68,3 +68,10 @@ def serious_problems(page: Page) -> list[str]:
         for found in Axe().run(page).response["violations"]
         if found["impact"] in SERIOUS
     ]
+
+
+def key_of(request: Request) -> str:
+    """The idempotency key of a completion that a page sends."""
+    body = request.post_data_json
+    assert body is not None
+    return str(body["completion_id"])

@@ -1,6 +1,6 @@
 // Sends the form of a quiz as one completion, with an idempotency key, and shows the progress.
-// Without this script the form is posted as it is. `window.quizstream.send(url, body, key)`, where another script
-// provides it, sends instead: it returns a promise of {status, problem}, and keeps the completion if it must.
+// Without this script the form is posted as it is. `window.quizstream` (browser/script.ts), or what another script has put
+// there, sends instead: `send(url, body, key)` returns a promise of {status, problem}, and keeps the completion if it must.
 (() => {
   "use strict";
 
@@ -16,6 +16,7 @@
   const button = form.querySelector("button");
   const questions = [...form.querySelectorAll("[data-question]")];
   let sending = false;
+  let persistent = true;
 
   const given = (question) => {
     const fields = [...question.querySelectorAll("input, textarea")];
@@ -64,6 +65,7 @@
   };
 
   const newKey = () => {
+    if (window.quizstream?.key) return window.quizstream.key();
     const bytes = crypto.getRandomValues(new Uint8Array(16));
     return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   };
@@ -106,10 +108,20 @@
   };
 
   const sendUntilDecided = async (body, key) => {
-    const send = window.quizstream?.send ?? post;
+    const queue = window.quizstream;
+    const send = queue?.send ? (...given) => queue.send(...given) : post;
+    const stopListening = queue?.on?.((told) => {
+      if (told.key === key && told.kind === "stored") persistent = told.persistent;
+      if (told.key !== key || told.kind !== "waiting") return;
+      const seconds = Math.ceil(told.waitMs / 1000);
+      show(persistent ? form.dataset.kept : form.dataset.retrying.replace("{seconds}", seconds), true);
+    });
     for (let attempt = 0; ; attempt += 1) {
       const answer = await send(form.dataset.completions, body, key).catch(() => null);
-      if (!mayPass(answer) || attempt + 1 === ATTEMPTS_MAX) return answer;
+      if (!mayPass(answer) || attempt + 1 === ATTEMPTS_MAX) {
+        stopListening?.();
+        return answer;
+      }
       const wait = waitMs(attempt, answer?.retryAfterS ?? 0);
       show(form.dataset.retrying.replace("{seconds}", Math.ceil(wait / 1000)), true);
       await new Promise((resolve) => setTimeout(resolve, wait));
@@ -160,5 +172,20 @@
     }
   });
 
+  // What an earlier visit could not send.
+  const showWhatWaits = () => {
+    const queue = window.quizstream;
+    const url = new URL(form.dataset.completions, location.href).href;
+    const keys = new Set((queue?.pending?.() ?? []).filter((one) => one.url === url).map((one) => one.key));
+    if (!keys.size) return;
+    show(form.dataset.waiting);
+    queue.on((told) => {
+      if (told.kind === "waiting" || told.kind === "stored" || !keys.delete(told.key) || sending) return;
+      const accepted = told.kind === "accepted";
+      show(accepted ? form.dataset.sent : form.dataset.lost, !accepted);
+    });
+  };
+
   showProgress();
+  showWhatWaits();
 })();

@@ -17,7 +17,7 @@ from ops.embedded.stack import ServerUrls
 from schemas.records import Completion
 from sinks.postgres.catalogue.catalogue import QuizDraft
 from tests.conftest import own_database
-from tests.support.browser import browser, phone, serious_problems
+from tests.support.browser import browser, key_of, phone, serious_problems
 from tests.support.edge import wait_until
 from tests.support.pages import QUIZ, TENANT, Pages, pages
 
@@ -169,7 +169,7 @@ def test_an_answer_that_got_lost_is_sent_again_as_the_same_completion(site: Page
     requests: list[str] = []
 
     def lose(route: Route) -> None:
-        requests.append(route.request.headers["idempotency-key"])
+        requests.append(key_of(route.request))
         if len(requests) == 1:
             route.fetch()
             route.abort()
