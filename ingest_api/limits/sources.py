@@ -36,6 +36,8 @@ class Sources:
     def __init__(self, configured: Configured, hash_key: bytes) -> None:
         self._trusted = _networks(configured.trusted)
         self._proxies = _networks(configured.proxies)
+        # A client writes the header that its proxy leaves alone: only one of the two may count.
+        self._hops = _HOPS[configured.header]
         self._hash_key = hashlib.sha256(hash_key).digest()
         self.of_host = lru_cache(ADDRESSES_KEPT_MAX)(self._of_host)
 
@@ -46,7 +48,7 @@ class Sources:
         source = self.of_host(str(client[0]))
         if not source.proxy:
             return source
-        for host in reversed(_forwarded(headers)[-FORWARDED_HOPS_MAX:]):
+        for host in reversed(self._hops(headers)[-FORWARDED_HOPS_MAX:]):
             source = self.of_host(host)
             if not source.proxy:
                 return source
@@ -75,11 +77,14 @@ def _in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
-def _forwarded(headers: Mapping[bytes, bytes]) -> list[str]:
-    """Return the addresses that `X-Forwarded-For`, else `Forwarded`, names: the nearest last."""
+def _x_forwarded_for(headers: Mapping[bytes, bytes]) -> list[str]:
+    """Return the addresses that the header names, the nearest last."""
     listed = headers.get(b"x-forwarded-for")
-    if listed is not None:
-        return [_host(hop) for hop in listed.decode("latin-1").split(",")]
+    return [] if listed is None else [_host(hop) for hop in listed.decode("latin-1").split(",")]
+
+
+def _forwarded(headers: Mapping[bytes, bytes]) -> list[str]:
+    """Return the addresses that the header names (RFC 7239), the nearest last."""
     hops = headers.get(b"forwarded", b"").decode("latin-1").split(",")
     return [
         _host(value)
@@ -95,3 +100,6 @@ def _host(text: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
+
+
+_HOPS = {"x-forwarded-for": _x_forwarded_for, "forwarded": _forwarded}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import partial
 
@@ -15,8 +16,10 @@ from ingest_api.quiz_pages.render import HTML, Document, Rendered, Renderer
 from ingest_api.quiz_pages.source import QuizSource
 from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
-from pipeline.cache.cache import Form, Namespace, NoCopy
+from pipeline.cache.cache import Form, Namespace, NoCopy, Unusable
 from pipeline.topology.file import Pages
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10.0
 QUIZ_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -103,7 +106,11 @@ class ShowQuiz:
 
     async def _load(self, quiz_id: str) -> Rendered | None:
         stored = await self._source.read(quiz_id)
-        return None if stored is None else self._renderer.render(stored)
+        try:
+            return None if stored is None else self._renderer.render(stored)
+        except Exception as error:
+            log.exception("the page of quiz %s cannot be rendered", shown(quiz_id))
+            raise Unusable("its page cannot be rendered") from error
 
 
 def _unknown(quiz_id: str) -> Rejection:

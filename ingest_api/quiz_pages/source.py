@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 
 from ingest_api.quiz_pages.content import PublicQuestion, StoredQuiz
+from pipeline.cache.cache import Unusable
 from schemas.quiz_page import Language, QuizPage
 
 READ_QUIZ = (Path(__file__).parent / "read_quiz.sql").read_text(encoding="utf-8")
@@ -28,7 +29,7 @@ class QuizSource:
         self._idle: list[Connection] = []
 
     async def read(self, quiz_id: str) -> StoredQuiz | None:
-        """Return the quiz, or None if there is none. Raises psycopg.Error."""
+        """Return the quiz, or None if there is none. Raises psycopg.Error, or Unusable: it cannot be read."""
         async with self._places:
             while self._idle:
                 try:
@@ -51,15 +52,18 @@ class QuizSource:
         if row is None:
             return None
         version, title, is_open, questions, page, language = row
-        return StoredQuiz(
-            quiz_id,
-            cast(int, version),
-            str(title),
-            bool(is_open),
-            msgspec.convert(questions, list[PublicQuestion]),
-            QuizPage() if page is None else msgspec.convert(page, QuizPage),
-            cast(Language, language),
-        )
+        try:
+            return StoredQuiz(
+                quiz_id,
+                cast(int, version),
+                str(title),
+                bool(is_open),
+                msgspec.convert(questions, list[PublicQuestion]),
+                QuizPage() if page is None else msgspec.convert(page, QuizPage),
+                cast(Language, language),
+            )
+        except msgspec.ValidationError as error:  # such as a newer release's field
+            raise Unusable("its page cannot be read") from error
 
     async def _connect(self) -> Connection:
         return await psycopg.AsyncConnection.connect(

@@ -56,6 +56,10 @@ class Use:
     breaker: State  # before the source
 
 
+class Unusable(Exception):
+    """Raised by a load: its source answered, but this value cannot be used. The message has the reason."""
+
+
 class NoCopy(Exception):
     """The source of a value failed, and there is no copy. The message has the reason."""
 
@@ -460,7 +464,10 @@ class Namespace(Generic[V]):
             return task.result()
         error = None if task.cancelled() or not done else task.exception()
         reason = "TimeoutError" if error is None else type(error).__name__
-        self._breaker.failed()
+        if isinstance(error, Unusable):
+            self._breaker.succeeded()  # one bad value says nothing of the others
+        else:
+            self._breaker.failed()
         LOADS_FAILED.labels(self._name).inc()
         log.warning("cache: a value of %s could not be loaded (%s)", self._name, reason)
         raise _LoadFailed(f"its source failed ({reason})") from error

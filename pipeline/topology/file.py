@@ -97,7 +97,8 @@ class KeyMemory(Strict, frozen=True):
 class Sources(Strict, frozen=True):
     """Networks in CIDR notation."""
 
-    proxies: tuple[str, ...] = ()  # they name the client in X-Forwarded-For or Forwarded
+    proxies: tuple[str, ...] = ()  # they name the client in `header`, whatever a client wrote there
+    header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     trusted: tuple[str, ...] = ()  # no limit of an address applies
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ingest_api.limits.sources import UNKNOWN, Sources
 from pipeline.topology.file import Sources as Configured
 
-SOURCES = Sources(
-    Configured(proxies=("10.0.0.0/8", "fd00::/8"), trusted=("192.0.2.0/24", "127.0.0.0/8")), b"hash key"
-)
+CONFIGURED = Configured(proxies=("10.0.0.0/8", "fd00::/8"), trusted=("192.0.2.0/24", "127.0.0.0/8"))
+SOURCES = Sources(CONFIGURED, b"hash key")
+BY_FORWARDED = Sources(replace(CONFIGURED, header="forwarded"), b"hash key")
 CLIENT = "198.51.100.7"
 
 
@@ -20,8 +21,10 @@ def key(host: str) -> str:
 
 
 def from_(peer: str, **headers: str) -> str:
+    """By the sources that read the given header; X-Forwarded-For where both or none are given."""
     raw = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return SOURCES.of_request((peer, 1234), raw).key
+    sources = BY_FORWARDED if list(headers) == ["forwarded"] else SOURCES
+    return sources.of_request((peer, 1234), raw).key
 
 
 def test_an_ipv6_customer_is_its_64() -> None:
@@ -62,6 +65,14 @@ def test_a_client_cannot_name_another() -> None:
     assert from_("127.0.0.1", x_forwarded_for="203.0.113.1") == key("127.0.0.1")
 
 
+def test_the_header_that_the_proxy_does_not_write_is_not_read() -> None:
+    """Behind a proxy that writes one of them a client may write the other."""
+    both = {b"x-forwarded-for": b"203.0.113.1", b"forwarded": b"for=198.51.100.7"}
+    assert BY_FORWARDED.of_request(("10.0.0.1", 1), both).key == key(CLIENT)
+    assert SOURCES.of_request(("10.0.0.1", 1), both).key == key("203.0.113.1")
+    assert SOURCES.of_request(("10.0.0.1", 1), {b"forwarded": b"for=198.51.100.7"}).key == key("10.0.0.1")
+
+
 def test_a_proxy_that_names_none_is_counted_itself() -> None:
     assert from_("10.0.0.1") == key("10.0.0.1")
     assert from_("10.0.0.1", x_forwarded_for="unknown") == UNKNOWN.key
@@ -78,4 +89,4 @@ def test_trust_is_of_the_client_and_not_of_its_proxy() -> None:
 def test_any_text_is_a_source(host: str, header: bytes) -> None:
     assert SOURCES.of_request((host, 1), {b"x-forwarded-for": header}).key
     assert SOURCES.of_request(("10.0.0.1", 1), {b"x-forwarded-for": header}).key
-    assert SOURCES.of_request(("10.0.0.1", 1), {b"forwarded": header}).key
+    assert BY_FORWARDED.of_request(("10.0.0.1", 1), {b"forwarded": header}).key

@@ -281,7 +281,7 @@ def test_a_quiz_without_a_page_has_a_text_for_each_question(site: Pages) -> None
     assert page["contact"] is None
 
 
-def test_a_change_is_on_the_page_of_every_process_within_a_second(site: Pages) -> None:
+def test_a_change_is_on_the_page_of_every_process(site: Pages) -> None:
     """From the commit in PostgreSQL, over outbox and topic, to the answer of each edge process."""
     took_s = []
     for number in range(5):

@@ -14,7 +14,7 @@ import redis
 
 from ops.embedded.stack import ServerUrls
 from pipeline.cache.breaker import State
-from pipeline.cache.cache import Found, NoCopy
+from pipeline.cache.cache import Found, NoCopy, Unusable
 from pipeline.topology.file import CacheNamespace
 from tests.support.caches import LIMITS, PATIENT, Clock, Source, service, until
 from tests.support.ports import free_ports
@@ -284,6 +284,21 @@ def test_the_circuit_breaker_spares_a_failing_source(stack: ServerUrls, namespac
             clock.now_s += LIMITS.breaker.open_s
             for number in range(20):
                 assert await texts.remember(str(number), source) == Found("one")
+
+    asyncio.run(story())
+
+
+def test_unusable_values_do_not_open_the_circuit_breaker(stack: ServerUrls, namespace: str) -> None:
+    async def story() -> None:
+        clock, source = Clock(), Source()
+        async with service(stack.redis_url, namespace, clock=clock) as (_, texts):
+            source.error = Unusable("a field of another release")
+            for number in range(2 * LIMITS.breaker.calls_min):
+                with pytest.raises(NoCopy):
+                    await texts.remember(str(number), source)
+            assert source.loads == 2 * LIMITS.breaker.calls_min
+            source.error = None
+            assert await texts.remember("good", source) == Found("one")
 
     asyncio.run(story())
 
