@@ -152,8 +152,10 @@ export class Client {
 
   private changed(event: StorageEvent): void {
     const change = Store.changed(event);
-    if (change?.entry?.outcome) this.decided(change.entry, change.entry.outcome);
-    else if (change) this.wake();
+    if (change?.entry?.outcome) {
+      this.store.remove(change.key); // an attempt of this page may have written it again meanwhile
+      this.decided(change.entry, change.entry.outcome);
+    } else if (change) this.wake();
   }
 
   private readyAt(entry: Entry, now: number): number {
