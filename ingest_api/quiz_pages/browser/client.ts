@@ -108,6 +108,7 @@ export class Client {
     }
     const entry: Entry = { key, url: absolute, text, since: now, attempts: 0, notBefore: 0, heldUntil: 0 };
     const promise = this.promised(key);
+    this.claims.holds(key); // before another tab can see the entry: this page is the one that reports its attempts
     const persistent = this.store.save(entry);
     this.tell({ key, url: absolute, kind: "stored", persistent });
     this.wake();
