@@ -156,7 +156,17 @@ export class Client {
     if (change?.entry?.outcome) {
       this.store.remove(change.key); // an attempt of this page may have written it again meanwhile
       this.decided(change.entry, change.entry.outcome);
-    } else if (change) this.wake();
+    } else if (change) {
+      const { entry } = change;
+      // Another tab sends what this page has submitted: this page still says how it stands.
+      if (entry?.attempts && this.own.has(entry.key)) this.tellWaiting(entry, Date.now());
+      this.wake();
+    }
+  }
+
+  private tellWaiting(entry: Entry, now: number): void {
+    const waitMs = Math.max(0, this.readyAt(entry, now) - now);
+    this.tell({ key: entry.key, url: entry.url, kind: "waiting", attempts: entry.attempts, waitMs });
   }
 
   private readyAt(entry: Entry, now: number): number {
@@ -237,8 +247,7 @@ export class Client {
     }
     const waiting: Entry = { ...entry, since, attempts, notBefore: backOff, heldUntil };
     this.store.save(waiting);
-    const waitMs = Math.max(0, this.readyAt(waiting, now) - now);
-    this.tell({ key: entry.key, url: entry.url, kind: "waiting", attempts, waitMs });
+    this.tellWaiting(waiting, now);
   }
 
   private online(): void {
