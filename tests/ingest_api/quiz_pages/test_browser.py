@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ WRITE_PICTURE = "QUIZSTREAM_WRITE_PICTURE"
 TABS_MAX = 60
 
 
+pytestmark = pytest.mark.xdist_group("pages-browser")
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with browser() as one:
@@ -36,7 +40,9 @@ def chromium() -> Iterator[Browser]:
 def site(stack: ServerUrls, migrated_template: str) -> Iterator[Pages]:
     with (
         own_database(stack, migrated_template) as database_url,
-        pages(stack.kafka_bootstrap, database_url, stack.redis_url, "tbrowser.") as shown,
+        pages(
+            stack.kafka_bootstrap, database_url, stack.redis_url, f"tbrowser{secrets.token_hex(4)}."
+        ) as shown,
     ):
         for seed in msgspec.convert(yaml.safe_load((SEEDS / "quizzes.yaml").read_text()), list[QuizDraft]):
             shown.save(msgspec.structs.replace(seed, tenant_id=TENANT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ NO_KEEPALIVE = "delete Request.prototype.keepalive"
 LISTENS = "window.told = []; addEventListener('quizstream', event => told.push(event.detail));"
 
 
+pytestmark = pytest.mark.xdist_group("pages-client")
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with browser() as one:
@@ -39,7 +43,9 @@ def chromium() -> Iterator[Browser]:
 def site(stack: ServerUrls, migrated_template: str) -> Iterator[Pages]:
     with (
         own_database(stack, migrated_template) as database_url,
-        pages(stack.kafka_bootstrap, database_url, stack.redis_url, "tclient.") as shown,
+        pages(
+            stack.kafka_bootstrap, database_url, stack.redis_url, f"tclient{secrets.token_hex(4)}."
+        ) as shown,
     ):
         wait_until(lambda: shown.get("/quiz/feedback").status == 200, "the quiz")
         yield shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import secrets
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -27,11 +28,16 @@ HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"  # as b
 FORM = {"content-type": "application/x-www-form-urlencoded", "accept": HTML}
 
 
+pytestmark = pytest.mark.xdist_group("pages")
+
+
 @pytest.fixture(scope="module")
 def site(stack: ServerUrls, migrated_template: str) -> Iterator[Pages]:
     with (
         own_database(stack, migrated_template) as database_url,
-        pages(stack.kafka_bootstrap, database_url, stack.redis_url, "tsite.", edges=2) as shown,
+        pages(
+            stack.kafka_bootstrap, database_url, stack.redis_url, f"tsite{secrets.token_hex(4)}.", edges=2
+        ) as shown,
     ):
         yield shown
 

@@ -230,9 +230,11 @@ def test_the_log_has_no_personal_data(balanced: Balanced) -> None:
         referer=f"https://x/?{phone}",
     )
     ask(balanced.port, f"/{phone}", method=f"X{phone}", source="127.0.1.5")
-    last = balanced.lines()[-2:]
-    assert [line["route"] for line in last] == ["completions", "other"]
-    assert last[0]["status"] == "404"
+    last = {
+        line["route"]: line["status"] for line in balanced.lines()[-2:]
+    }  # each worker writes its own line
+    assert last.keys() == {"completions", "other"}
+    assert last["completions"] == "404"
     assert phone not in balanced.log.read_text()
     assert "127.0.1.5" not in balanced.log.read_text()
 
