@@ -43,7 +43,7 @@ class Admitted:
             return self._rejections[int(self._uniform() * len(self._rejections))]
 
         async def received() -> Message:
-            # A client that sends its body slowly takes no place from others, and is no sign of an overload.
+            # A client that sends its body slowly takes no place from others, and does not show an overload.
             since_s = work.client_sends()
             try:
                 return await receive()
