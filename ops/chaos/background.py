@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
+Params = ParamSpec("Params")
 
 
 class Background:
@@ -25,6 +26,14 @@ class Background:
     def do(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Run the coroutine and return its result."""
         return self.begin(work).result(timeout_s)
+
+    def call(self, what: Callable[Params, None], *args: Params.args, **named: Params.kwargs) -> None:
+        """Call the function on the loop, and return when it has returned."""
+
+        async def called() -> None:
+            what(*args, **named)
+
+        self.do(called())
 
     def close(self) -> None:
         async def cancel_all() -> None:

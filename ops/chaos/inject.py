@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ops.chaos.background import Background
+from ops.chaos.burst import Bursts
 from ops.chaos.clocks import Clocks, offset_s
 from ops.chaos.crew import Crew
 from ops.chaos.database import BACK_TIMEOUT_S, POLL_S, Database, DidNotHappen
@@ -71,11 +72,12 @@ def _counted(calls: Sequence[str] | None) -> str:
 class Injector:
     """One method per kind of fault; thread-safe."""
 
-    def __init__(self, subject: Subject, hand_in: HandIn) -> None:
+    def __init__(self, subject: Subject, hand_in: HandIn, bursts: Bursts) -> None:
         self._subject = subject
         settings = subject.found.settings
         self._database = Database(settings.database_url, settings.home / "logs")
         self._midnights = Midnights(self._database, hand_in, clock.today)
+        self._bursts = bursts
         self._provider = Provider(subject.found.settings.simulator_url)
         self._poisoned: list[tuple[str, int, int]] = []
         self._lock = threading.Lock()
@@ -100,6 +102,7 @@ class Injector:
             "clock": self._clock,
             "valkey": self._valkey,
             "link": self._link,
+            "load": lambda fault: self._bursts.one(fault.duration_s),
             "provider": self._at_provider,
             "poison": self._poison,
         }

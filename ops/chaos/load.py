@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -70,6 +70,10 @@ class LoadPlan:
     edge_url: str
     service_token: str = field(repr=False)
 
+    @staticmethod
+    def completions_url(edge_url: str) -> str:
+        return f"{edge_url.rstrip('/')}/quiz/{QUIZ_ID}/completions"
+
 
 @dataclass(slots=True)
 class Tally:
@@ -93,8 +97,15 @@ class Tally:
         return self.offered - self.accepted - self.refused - self.gave_up
 
 
-class _Receipt(msgspec.Struct):
+class Receipt(msgspec.Struct):
     completion_id: str
+
+
+def session(service_token: str, connections_max: int) -> aiohttp.ClientSession:
+    headers = {"Authorization": f"Bearer {service_token}", "Content-Type": "application/json"}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S)
+    connector = aiohttp.TCPConnector(limit=connections_max)
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
 
 
 class Load:
@@ -107,8 +118,8 @@ class Load:
         self._accepted = accepted
         self._clock = clock
         self._rng = random.Random(plan.seed)
-        self._receipt = msgspec.json.Decoder(_Receipt)
-        self._url = f"{plan.edge_url.rstrip('/')}/quiz/{QUIZ_ID}/completions"
+        self._receipt = msgspec.json.Decoder(Receipt)
+        self._url = plan.completions_url(plan.edge_url)
         self._begun = 0
         self._handed_in = 0
 
@@ -139,16 +150,15 @@ class Load:
                 group.create_task(self._post(session, request))
         return self.tally.accepted_late - before
 
+    def take(self, accepted_ids: Iterable[str], accepted_in_s: Mapping[int, int]) -> None:
+        """Add what another client had accepted; seconds of the clock. Call it on the load's event loop."""
+        for completion_id in accepted_ids:
+            self._accepted.write(f"{completion_id}\n")
+        for at_s, count in accepted_in_s.items():
+            self.tally.accepted_in_s[int(at_s - self.begun_s)] += count
+
     def _session(self) -> aiohttp.ClientSession:
-        headers = {
-            "Authorization": f"Bearer {self._plan.service_token}",
-            "Content-Type": "application/json",
-        }
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S
-        )
-        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
+        return session(self._plan.service_token, CONNECTIONS_MAX)
 
     async def _post(self, session: aiohttp.ClientSession, request: Request) -> None:
         self.tally.offered += 1

@@ -23,6 +23,7 @@ from ops.audit.reconcile import reconcile
 from ops.audit.settle import settle
 from ops.chaos import scene
 from ops.chaos.background import Background
+from ops.chaos.burst import Burst, Bursts
 from ops.chaos.clocks import Clocks
 from ops.chaos.crew import Crew
 from ops.chaos.inject import Done, Injector, Subject
@@ -30,7 +31,7 @@ from ops.chaos.links import kafka_listeners, open_links, overrides, through
 from ops.chaos.load import Load, LoadPlan
 from ops.chaos.schedule import CLOCKS, EACH_PER_10_MINUTES, Fault, classes_for, schedule
 from ops.chaos.servers import Servers
-from ops.chaos.verdict import Attempt, Event, Gate, Position, Seen, counts_by_class, gates
+from ops.chaos.verdict import Attempt, Event, Gate, Overload, Position, Seen, counts_by_class, gates
 from ops.chaos.watcher import Violation, Watcher, completion_ids
 from ops.chaos.webhooks.opt_outs import OptOuts
 from ops.demo.phones import demo_phone
@@ -144,7 +145,12 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
     calls_before = len(_calls(found))
     with accepted_file.open("w", buffering=1 << 16, encoding="utf-8") as file:
         load = Load(load_plan, file)
-        injector = Injector(subject, lambda times: subject.background.do(load.hand_in(times)))
+        bursts = Bursts(
+            replace(load_plan, edge_url=settings.edge_url),
+            settings.home,
+            lambda burst: subject.background.call(load.take, burst.accepted_ids, burst.accepted_in_s),
+        )
+        injector = Injector(subject, lambda times: subject.background.do(load.hand_in(times)), bursts)
         began_at = time.time()
         watcher.start()
         opt_outs = OptOuts(
@@ -199,6 +205,7 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         in_force_at=_suppressed(found, [one.phone for one in opt_outs.done]),
         malformed_webhooks=opt_outs.malformed,
         webhook_problems=opt_outs.problems,
+        bursts=[overload_of(burst, load.begun_s) for burst in bursts.outcomes],
     )
     found_gates = gates(seen, classes_for(plan.brokers), plan.each_min, plan.accepted_per_s_min)
     ok = all(gate.ok for gate in found_gates)
@@ -210,7 +217,7 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         faults=counts_by_class(events),
         events=events,
         violations=watcher.violations,
-        accepted=tally.accepted,
+        accepted=tally.accepted + sum(len(burst.accepted_ids) for burst in bursts.outcomes),
         retries=tally.retries,
         drained_s=drained_s,
         report=report,
@@ -240,6 +247,17 @@ def _inject_all(plan: Plan, injector: Injector, began_s: float, progress: Progre
             time.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
             doing.append(pool.submit(one, fault))
         return [future.result() for future in doing]
+
+
+def overload_of(burst: Burst, load_began_s: float) -> Overload:
+    return Overload(
+        begun_s=burst.begun_s - load_began_s,
+        ended_s=burst.ended_s - load_began_s,
+        offered=burst.offered,
+        shed=burst.shed,
+        unanswered=burst.unanswered,
+        problems=burst.problems,
+    )
 
 
 async def _set(stop: asyncio.Event) -> None:

@@ -52,6 +52,20 @@ class Gate(msgspec.Struct, frozen=True):
     of_time: bool = False
 
 
+class Overload(msgspec.Struct, frozen=True):
+    """More completions at once than are answered in time; seconds since the start of the load.
+
+    `problems`: answers that are neither an acceptance nor a rejection with Retry-After.
+    """
+
+    begun_s: float
+    ended_s: float
+    offered: int
+    shed: int
+    unanswered: int
+    problems: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Seen:
     """The observations of a run; times in seconds since the start of the load.
@@ -82,6 +96,7 @@ class Seen:
     in_force_at: Mapping[str, float] = field(default_factory=dict)
     malformed_webhooks: int = 0
     webhook_problems: Sequence[str] = ()
+    bursts: Sequence[Overload] = ()
 
 
 def gates(
@@ -103,6 +118,7 @@ def gates(
         _dead_letters(seen),
         _answered(seen),
         _opt_outs(seen),
+        _overloads(seen),
         _pace(seen, accepted_per_s_min),
         _injected(seen, classes, each_min),
         Gate(
@@ -236,6 +252,22 @@ def _opt_outs(seen: Seen) -> Gate:
         detail += f"; webhooks rejected: {', '.join(seen.webhook_problems[:EXAMPLES_MAX])}"
     ok = bool(seen.opted_out) and not lost and not late and not seen.webhook_problems
     return Gate("no message after an opt-out", ok, detail)
+
+
+def _overloads(seen: Seen) -> Gate:
+    """Check that each completion of a burst had an answer, unless the edge was away at some time in it."""
+    out = outage_seconds(seen.events, seen.load_s)
+    wrong: list[str] = []
+    for burst in seen.bursts:
+        wrong += burst.problems
+        is_served = out.isdisjoint(range(int(burst.begun_s), int(burst.ended_s) + 1))
+        if burst.unanswered and is_served:
+            wrong.append(f"{burst.unanswered} without an answer at {burst.begun_s:.0f} s")
+    offered, shed = (sum(getattr(one, each) for one in seen.bursts) for each in ("offered", "shed"))
+    detail = f"{len(seen.bursts)} bursts, {offered:,} offered, {shed:,} shed"
+    if wrong:
+        detail += f"; {'; '.join(wrong[:EXAMPLES_MAX])}"
+    return Gate("what is too much is told so", not wrong, detail)
 
 
 def outage_seconds(events: Iterable[Event], load_s: float) -> set[int]:

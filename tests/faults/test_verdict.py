@@ -14,6 +14,7 @@ from ops.chaos.schedule import BY_KIND, Fault
 from ops.chaos.verdict import (
     Attempt,
     Event,
+    Overload,
     Seen,
     counts_by_class,
     cuts_calls,
@@ -73,6 +74,16 @@ def test_what_is_missing_or_doubled_breaks_its_gate() -> None:
     assert broken(report=report(twice=1)) == ["no delivery was called twice"]
     assert broken(unanswered=1) == ["every request was accepted in the end"]
     assert broken(drained_s=61.0) == ["drained in time"]
+
+
+def test_a_burst_is_answered_unless_the_edge_was_away() -> None:
+    burst = Overload(begun_s=4.0, ended_s=8.0, offered=9_000, shed=2_000, unanswered=3)
+    away = Event(Fault(5.0, "process.kill", "edge", 0.0, 0.5), 5.0, 6.0)
+    told = "what is too much is told so"
+    assert broken(bursts=[msgspec.structs.replace(burst, unanswered=0)]) == []
+    assert broken(bursts=[burst]) == [told]
+    assert broken(bursts=[burst], events=[KILL, away], accepted_in_s=dict.fromkeys(range(10), 600)) == []
+    assert broken(bursts=[msgspec.structs.replace(burst, unanswered=0, problems=["HTTP 500"])]) == [told]
 
 
 def test_a_watch_that_never_looked_proves_nothing() -> None:

@@ -1,0 +1,180 @@
+"""An overload: as many completions at once as connections are open, until the edge sheds some of them.
+
+It runs in a process of its own, so that the run's load and links keep their CPU. A rejection is an answer:
+what is rejected is not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from ops.chaos.database import DidNotHappen
+from ops.chaos.load import REQUEST_TIMEOUT_S, LoadPlan, Receipt, request_of, session
+from ops.processes import tether
+
+AT_ONCE = 1000
+REQUESTS_MAX = 60_000
+WAIT_S_MAX = 20.0  # for the edge to shed: another fault may keep it from receiving anything
+PAUSE_S = 0.2  # of a client that received no answer
+ANSWERED_S_MAX = WAIT_S_MAX + REQUEST_TIMEOUT_S + 20.0
+SHED = "/problems/overloaded"
+REJECTED = frozenset({429, 503})
+PROBLEMS_KEPT_MAX = 5
+GRACE_S = 5.0
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """Times in seconds of the machine's monotonic clock, which all processes share.
+
+    - `shed`: rejected as an overload; `rejected`: for another reason, such as Kafka being away.
+    - `problems`: the first answers that are neither 202 nor a rejection with Retry-After.
+    """
+
+    begun_s: float
+    ended_s: float
+    accepted_ids: list[str]
+    accepted_in_s: dict[int, int]
+    shed: int
+    rejected: int
+    unanswered: int
+    problems: list[str]
+
+    @property
+    def offered(self) -> int:
+        return len(self.accepted_ids) + self.shed + self.rejected + self.unanswered + len(self.problems)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What the process is told on its command line; the token is in its environment."""
+
+    seed: int
+    people: int
+    edge_url: str
+    name: str  # of this burst, in the keys of its completions
+    lasts_s: float
+
+
+class Bursts:
+    """One burst at a time; `outcomes` has those that are over."""
+
+    def __init__(self, plan: LoadPlan, home: Path, take: Callable[[Burst], None]) -> None:
+        """`take` receives each outcome, for the tally and the audit."""
+        self._plan = plan
+        self._home = home
+        self._take = take
+        self._numbers = itertools.count(1)
+        self.outcomes: list[Burst] = []
+
+    def one(self, lasts_s: float) -> str:
+        """Raises DidNotHappen if nothing was shed."""
+        plan = self._plan
+        name = f"burst-{next(self._numbers)}"
+        order = Order(plan.seed, plan.people, plan.edge_url, name, lasts_s)
+        burst = self._carried_out(order)
+        self.outcomes.append(burst)
+        self._take(burst)
+        note = (
+            f"{burst.offered:,} offered, {len(burst.accepted_ids):,} accepted, {burst.shed:,} shed, "
+            f"{burst.rejected:,} rejected otherwise, {burst.unanswered:,} unanswered"
+        )
+        if not burst.shed:
+            raise DidNotHappen(f"nothing was shed: {note}")
+        return note
+
+    def _carried_out(self, order: Order) -> Burst:
+        argv = [sys.executable, "-m", __name__, msgspec.json.encode(order).decode()]
+        env = {**os.environ, "QUIZSTREAM_SERVICE_TOKEN": self._plan.service_token}
+        child = tether.spawn(argv, cwd=self._home, env=env, output=subprocess.PIPE)
+        try:
+            written, _ = child.communicate(timeout=ANSWERED_S_MAX)
+        finally:
+            tether.stop(child, first=signal.SIGTERM, grace_s=GRACE_S)
+        try:
+            return msgspec.json.decode(written, type=Burst)
+        except msgspec.DecodeError:
+            raise DidNotHappen(
+                f"exit {child.returncode}: {written[-300:].decode(errors='replace')}"
+            ) from None
+
+
+class _Run:
+    def __init__(self, order: Order, clock: Callable[[], float]) -> None:
+        self._order = order
+        self._clock = clock
+        self._numbers = itertools.count()
+        self._receipt = msgspec.json.Decoder(Receipt)
+        self._url = LoadPlan.completions_url(order.edge_url)
+        self._begun_s = clock()
+        self._accepted_ids: list[str] = []
+        self._accepted_in_s: Counter[int] = Counter()
+        self._shed = self._rejected = self._unanswered = 0
+        self._problems: list[str] = []
+
+    async def run(self, service_token: str) -> Burst:
+        async with session(service_token, AT_ONCE) as client, asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._client(client))
+        return Burst(
+            begun_s=self._begun_s,
+            ended_s=self._clock(),
+            accepted_ids=self._accepted_ids,
+            accepted_in_s=dict(self._accepted_in_s),
+            shed=self._shed,
+            rejected=self._rejected,
+            unanswered=self._unanswered,
+            problems=self._problems,
+        )
+
+    async def _client(self, client: aiohttp.ClientSession) -> None:
+        while self._lasts() and (number := next(self._numbers)) < REQUESTS_MAX:
+            try:
+                await self._post(client, number)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                self._unanswered += 1
+                await asyncio.sleep(PAUSE_S)
+
+    def _lasts(self) -> bool:
+        if len(self._problems) >= PROBLEMS_KEPT_MAX:
+            return False
+        lasted_s = self._clock() - self._begun_s
+        return lasted_s < (self._order.lasts_s if self._shed else WAIT_S_MAX)
+
+    async def _post(self, client: aiohttp.ClientSession, number: int) -> None:
+        request = request_of(self._order.seed, number, self._order.people)
+        # A repeat in the numbers of this load is no repeat by its key.
+        headers = {"Idempotency-Key": f"{self._order.seed}-{self._order.name}-{number}"}
+        async with client.post(self._url, data=request.body, headers=headers) as response:
+            answer = await response.read()
+        if response.status == 202:
+            self._accepted_ids.append(self._receipt.decode(answer).completion_id)
+            self._accepted_in_s[int(self._clock())] += 1
+        elif response.status in REJECTED and response.headers.get("Retry-After", "").isdigit():
+            is_shed = SHED.encode() in answer
+            self._shed += is_shed
+            self._rejected += not is_shed
+        else:
+            self._problems.append(f"HTTP {response.status} {answer[:200]!r}")
+
+
+def main() -> None:
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    burst = asyncio.run(_Run(order, time.monotonic).run(os.environ["QUIZSTREAM_SERVICE_TOKEN"]))
+    with suppress(BrokenPipeError):
+        sys.stdout.write(msgspec.json.encode(burst).decode())
+
+
+if __name__ == "__main__":
+    main()
