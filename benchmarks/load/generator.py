@@ -47,10 +47,13 @@ _LENGTH = b"content-length: "
 class Constant(msgspec.Struct, frozen=True, tag=True):
     rate_per_s: float
     requests: int
+    connections_max: int = (
+        CONNECTIONS_MAX  # with fewer than are due at once, requests wait here, not at the edge
+    )
 
     @classmethod
-    def of(cls, rate_per_s: float, seconds: float) -> Constant:
-        return cls(rate_per_s, int(rate_per_s * seconds))
+    def of(cls, rate_per_s: float, seconds: float, connections_max: int = CONNECTIONS_MAX) -> Constant:
+        return cls(rate_per_s, int(rate_per_s * seconds), connections_max)
 
     @property
     def seconds(self) -> float:
@@ -144,8 +147,9 @@ class Generator:
         self._idle: deque[Connection] = deque()
         self._waiting: deque[int] = deque()
         self._connections = 0
-        self._users = load.pace if isinstance(load.pace, Users) else None
-        self._connections_max = self._users.users if self._users else CONNECTIONS_MAX
+        pace = load.pace
+        self._users = pace if isinstance(pace, Users) else None
+        self._connections_max = pace.users if isinstance(pace, Users) else pace.connections_max
         self._opening: set[asyncio.Task[None]] = set()
         self._begun_s = 0.0
         self._due_s, self._answered_s, self._ids = array("d"), array("d"), bytearray()

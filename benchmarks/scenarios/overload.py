@@ -23,6 +23,7 @@ from benchmarks.plans import Overload
 from ops.locate import Deployment
 
 DRAIN_TIMEOUT_S = 900.0
+CONNECTIONS_MAX = 4096  # so that requests wait at the edge, whose limit is measured, and not in the generator
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -65,7 +66,7 @@ def _offer(found: Deployment, plan: Overload, rate_per_s: float, accepted: list[
     scene = Scene.fresh(found, rate_per_s, plan.matching_percent)
     plant(found, scene)
     watch = OffsetWatch(found)
-    pace = Constant.of(rate_per_s, warm_up_s + plan.seconds)
+    pace = Constant.of(rate_per_s, warm_up_s + plan.seconds, CONNECTIONS_MAX)
     with Generation(found, scene, pace, again=False) as generation:
         began_at = generation.begun_at + warm_up_s
         ended_at = began_at + plan.seconds
