@@ -1,7 +1,7 @@
 """An overload: as many completions at once as connections are open, until the edge sheds some of them.
 
-It runs in a process of its own, so that the run's load and links keep their CPU. A rejection is an answer:
-what is rejected is not sent again.
+It runs in a process of its own and writes HTTP/1.1 itself: the run keeps its CPU, and what becomes too slow
+is the edge, not this client. A rejection is an answer: what is rejected is not sent again.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
+import uvloop
 
 from ops.chaos.database import DidNotHappen
-from ops.chaos.load import REQUEST_TIMEOUT_S, LoadPlan, Receipt, request_of, session
+from ops.chaos.load import REQUEST_TIMEOUT_S, LoadPlan, Receipt, request_of
 from ops.processes import tether
 
 AT_ONCE = 1000
@@ -30,8 +31,10 @@ REQUESTS_MAX = 60_000
 WAIT_S_MAX = 20.0  # for the edge to shed: another fault may keep it from receiving anything
 PAUSE_S = 0.2  # of a client that received no answer
 ANSWERED_S_MAX = WAIT_S_MAX + REQUEST_TIMEOUT_S + 20.0
-SHED = "/problems/overloaded"
-REJECTED = frozenset({429, 503})
+SHED = b"/problems/overloaded"
+REJECTED = frozenset({b"429", b"503"})
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+_RETRY_AFTER = re.compile(rb"\r\nretry-after: \d+\r\n", re.IGNORECASE)
 PROBLEMS_KEPT_MAX = 5
 GRACE_S = 5.0
 
@@ -65,6 +68,7 @@ class Order(msgspec.Struct, frozen=True):
     edge_url: str
     name: str  # of this burst, in the keys of its completions
     lasts_s: float
+    out: str  # the file for the outcome
 
 
 class Bursts:
@@ -82,7 +86,8 @@ class Bursts:
         """Raises DidNotHappen if nothing was shed."""
         plan = self._plan
         name = f"burst-{next(self._numbers)}"
-        order = Order(plan.seed, plan.people, plan.edge_url, name, lasts_s)
+        out = self._home / f"{name}.json"
+        order = Order(plan.seed, plan.people, plan.edge_url, name, lasts_s, str(out))
         burst = self._carried_out(order)
         self.outcomes.append(burst)
         self._take(burst)
@@ -99,34 +104,38 @@ class Bursts:
         env = {**os.environ, "QUIZSTREAM_SERVICE_TOKEN": self._plan.service_token}
         child = tether.spawn(argv, cwd=self._home, env=env, output=subprocess.PIPE)
         try:
-            written, _ = child.communicate(timeout=ANSWERED_S_MAX)
+            said, _ = child.communicate(timeout=ANSWERED_S_MAX)
         finally:
             tether.stop(child, first=signal.SIGTERM, grace_s=GRACE_S)
         try:
-            return msgspec.json.decode(written, type=Burst)
-        except msgspec.DecodeError:
-            raise DidNotHappen(
-                f"exit {child.returncode}: {written[-300:].decode(errors='replace')}"
-            ) from None
+            return msgspec.json.decode(Path(order.out).read_bytes(), type=Burst)
+        except FileNotFoundError:
+            last = said[-300:].decode(errors="replace")
+            raise DidNotHappen(f"exit {child.returncode}: {last}") from None
 
 
 class _Run:
-    def __init__(self, order: Order, clock: Callable[[], float]) -> None:
+    def __init__(self, order: Order, service_token: str, clock: Callable[[], float]) -> None:
         self._order = order
         self._clock = clock
         self._numbers = itertools.count()
         self._receipt = msgspec.json.Decoder(Receipt)
-        self._url = LoadPlan.completions_url(order.edge_url)
+        url = urlsplit(LoadPlan.completions_url(order.edge_url))
+        self._address = (str(url.hostname), url.port)
+        self._head = (
+            f"POST {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nAuthorization: Bearer {service_token}\r\n"
+            "Content-Type: application/json\r\n"
+        )
         self._begun_s = clock()
         self._accepted_ids: list[str] = []
         self._accepted_in_s: Counter[int] = Counter()
         self._shed = self._rejected = self._unanswered = 0
         self._problems: list[str] = []
 
-    async def run(self, service_token: str) -> Burst:
-        async with session(service_token, AT_ONCE) as client, asyncio.TaskGroup() as group:
+    async def run(self) -> Burst:
+        async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
-                group.create_task(self._client(client))
+                group.create_task(self._client())
         return Burst(
             begun_s=self._begun_s,
             ended_s=self._clock(),
@@ -138,13 +147,22 @@ class _Run:
             problems=self._problems,
         )
 
-    async def _client(self, client: aiohttp.ClientSession) -> None:
-        while self._lasts() and (number := next(self._numbers)) < REQUESTS_MAX:
+    async def _client(self) -> None:
+        while self._lasts():
             try:
-                await self._post(client, number)
-            except (aiohttp.ClientError, TimeoutError, OSError):
+                reader, writer = await asyncio.open_connection(*self._address)
+            except OSError:
+                await asyncio.sleep(PAUSE_S)
+                continue
+            try:
+                while self._lasts() and (number := next(self._numbers)) < REQUESTS_MAX:
+                    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                        self._count(*await self._posted(reader, writer, number))
+            except (asyncio.IncompleteReadError, TimeoutError, OSError):
                 self._unanswered += 1
                 await asyncio.sleep(PAUSE_S)
+            finally:
+                writer.close()
 
     def _lasts(self) -> bool:
         if len(self._problems) >= PROBLEMS_KEPT_MAX:
@@ -152,28 +170,40 @@ class _Run:
         lasted_s = self._clock() - self._begun_s
         return lasted_s < (self._order.lasts_s if self._shed else WAIT_S_MAX)
 
-    async def _post(self, client: aiohttp.ClientSession, number: int) -> None:
-        request = request_of(self._order.seed, number, self._order.people)
-        # A repeat in the numbers of this load is no repeat by its key.
-        headers = {"Idempotency-Key": f"{self._order.seed}-{self._order.name}-{number}"}
-        async with client.post(self._url, data=request.body, headers=headers) as response:
-            answer = await response.read()
-        if response.status == 202:
-            self._accepted_ids.append(self._receipt.decode(answer).completion_id)
+    async def _posted(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> tuple[bytes, bytes]:
+        """Return the answer's head and body."""
+        body = request_of(self._order.seed, number, self._order.people).body
+        # The numbers of this load repeat those of the run, but not their keys.
+        key = f"{self._order.seed}-{self._order.name}-{number}"
+        head = f"{self._head}Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        answered = await reader.readuntil(b"\r\n\r\n")
+        length = _LENGTH.search(answered)
+        return answered, await reader.readexactly(int(length[1]) if length else 0)
+
+    def _count(self, head: bytes, body: bytes) -> None:
+        status = head[9:12]
+        if status == b"202":
+            self._accepted_ids.append(self._receipt.decode(body).completion_id)
             self._accepted_in_s[int(self._clock())] += 1
-        elif response.status in REJECTED and response.headers.get("Retry-After", "").isdigit():
-            is_shed = SHED.encode() in answer
+        elif status in REJECTED and _RETRY_AFTER.search(head):
+            is_shed = SHED in body
             self._shed += is_shed
             self._rejected += not is_shed
         else:
-            self._problems.append(f"HTTP {response.status} {answer[:200]!r}")
+            self._problems.append(f"HTTP {status.decode()} {body[:200]!r}")
+
+
+async def _carry_out(order: Order, service_token: str) -> Burst:
+    return await _Run(order, service_token, time.monotonic).run()
 
 
 def main() -> None:
     order = msgspec.json.decode(sys.argv[1], type=Order)
-    burst = asyncio.run(_Run(order, time.monotonic).run(os.environ["QUIZSTREAM_SERVICE_TOKEN"]))
-    with suppress(BrokenPipeError):
-        sys.stdout.write(msgspec.json.encode(burst).decode())
+    burst = uvloop.run(_carry_out(order, os.environ["QUIZSTREAM_SERVICE_TOKEN"]))
+    Path(order.out).write_bytes(msgspec.json.encode(burst))
 
 
 if __name__ == "__main__":

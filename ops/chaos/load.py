@@ -101,13 +101,6 @@ class Receipt(msgspec.Struct):
     completion_id: str
 
 
-def session(service_token: str, connections_max: int) -> aiohttp.ClientSession:
-    headers = {"Authorization": f"Bearer {service_token}", "Content-Type": "application/json"}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S)
-    connector = aiohttp.TCPConnector(limit=connections_max)
-    return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
-
-
 class Load:
     """One run of requests. The id of every 202 is written to `accepted`, one a line."""
 
@@ -158,7 +151,15 @@ class Load:
             self.tally.accepted_in_s[int(at_s - self.begun_s)] += count
 
     def _session(self) -> aiohttp.ClientSession:
-        return session(self._plan.service_token, CONNECTIONS_MAX)
+        headers = {
+            "Authorization": f"Bearer {self._plan.service_token}",
+            "Content-Type": "application/json",
+        }
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S
+        )
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
 
     async def _post(self, session: aiohttp.ClientSession, request: Request) -> None:
         self.tally.offered += 1
