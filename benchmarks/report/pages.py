@@ -62,6 +62,29 @@ def users(r: Result) -> Page:
     return p
 
 
+def overload(r: Result) -> Page:
+    offers = {f"{offer['offered_per_s']:,.0f}/s offered": offer for offer in r["offers"]}
+    p = Page(f"Offers of {r['plan']['seconds']:g} s each; what is rejected is not sent again", r, _checked(r))
+    for position, (name, offer) in enumerate(offers.items()):
+        p.latencies(None if position else "202 from when the request was due", name, offer["ack_ms"])
+    rates = [
+        bar
+        for name, offer in offers.items()
+        for bar in _rates(f"{name}, ", offer, "accepted", "rejected", "drained")
+    ]
+    p.bars("Throughput, completions a second", rates)
+    backlogs = [
+        Bar(
+            name,
+            offer["backlog_max"],
+            f"{offer['backlog_max']:,}, gone {offer['recovered_s']:g} s after the end",
+        )
+        for name, offer in offers.items()
+    ]
+    p.bars("Largest backlog, records", backlogs)
+    return p
+
+
 def journey(r: Result) -> Page:
     plan, sides = r["plan"], r["sides"]
     title = f"{plan['rate_per_s']:g} completions/s for {plan['seconds']:g} s, sides interleaved"
@@ -88,6 +111,7 @@ PAGES: Mapping[str, Callable[[Result], Page]] = {
     "e2e": e2e,
     "shape-spike": spike,
     "shape-users": users,
+    "shape-overload": overload,
     "peers-journey": journey,
     "growth": growth,
 }
