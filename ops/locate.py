@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ops.embedded.home import Home
+from ops.simulated_instances import env_of
 from pipeline.runtime.settings import Settings
 from pipeline.topology import loader
 from pipeline.topology.model import Topology
@@ -53,4 +54,5 @@ def as_env(settings: Settings) -> dict[str, str]:
         "QUIZSTREAM_SERVICE_TOKEN": settings.service_token,
         "WHATSAPP_ACCESS_TOKEN": settings.access_token,
         "QUIZSTREAM_REGION": settings.region,
+        **{name: os.environ.get(name, value) for name, value in env_of(settings).items()},
     }

@@ -25,22 +25,33 @@ class CredentialMissing(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits(Sizes):
-    """Sizes of a provider's messages. `media_bytes_max` is by kind: image, video, audio, document."""
+    """What a provider's messages may be. `media_bytes_max` is by kind: image, video, audio, document.
+
+    `replaced_by_provider`: texts in which the provider begins a replacement of its own; no message has one.
+    """
 
     media_bytes_max: Mapping[str, int]
+    has_templates: bool = True
+    replaced_by_provider: tuple[str, ...] = ()
+
+    def carries(self, kind: str) -> bool:
+        """Whether the provider has messages of this kind at all."""
+        return kind == "text" or (self.has_templates if kind == "template" else kind in self.media_bytes_max)
 
     def problem_of(self, message: Rendered) -> str | None:
         """Why the message cannot be sent by this provider, without personal data; None if it can.
 
         Media are links, whose size is not known here.
         """
-        if message.kind not in ("text", "template") and message.kind not in self.media_bytes_max:
+        if not self.carries(message.kind):
             return f"the provider takes no message of kind {message.kind}"
         text_max = self.text_max(message.kind)
         if len(message.text or "") > text_max:
             return f"the text is longer than the provider's {text_max} characters"
         if any(len(value) > self.parameter_chars_max for value in message.parameters):
             return f"a parameter is longer than the provider's {self.parameter_chars_max} characters"
+        if any(text in (message.text or "") for text in self.replaced_by_provider):
+            return "the text has a placeholder that the provider would replace"
         return None
 
 
@@ -75,6 +86,16 @@ class Provider(Protocol):
 
     @property
     def limits(self) -> Limits: ...
+
+    @property
+    def can_find(self) -> bool:
+        """Whether `Client.find` can find a message: then an ambiguous attempt is looked up, also later."""
+        ...
+
+    @property
+    def is_session(self) -> bool:
+        """A WhatsApp Web session: its numbers have the pace of `sender.session_*` instead of an API's."""
+        ...
 
     def open(self, number_id: str, credential: str, lines: Lines) -> Client:
         """A client of the number. Raises CredentialMissing for a secret that cannot be used."""

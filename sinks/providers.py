@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = {
     "meta-cloud": "sinks.whatsapp.meta_cloud",
+    "evolution": "sinks.whatsapp.evolution",
+    "uazapi": "sinks.whatsapp.uazapi",
 }
 # Names that were used before: in records of the topic, in rows, and in routes given to a provider.
 FORMER_NAMES = {"whatsapp": "meta-cloud"}

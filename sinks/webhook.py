@@ -150,6 +150,10 @@ class WebhookSource(Protocol):
         """True where the provider, and nobody else, sent this body. Compares in constant time."""
         ...
 
+    def without_secrets(self, body: bytes) -> bytes:
+        """The body as it may be stored: without tokens that the provider puts into it."""
+        ...
+
     def account_of(self, body: bytes) -> str | None:
         """The account that the body is about, None where it cannot be read: it decides the partition only."""
         ...

@@ -1,4 +1,4 @@
-"""Accepts provider webhooks: checks the signature and publishes the raw body; consumers parse it later."""
+"""Accepts provider webhooks: checks the signature and publishes the body; consumers parse it later."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RECEIVED = Reply(200, b'{"received":true}')
 
 
 class ReceiveWebhook:
-    """`GET` is the provider's handshake. `POST` answers 200 only after the body, as it came, is durable."""
+    """`GET` is the provider's handshake. `POST` answers 200 once the body is durable."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class ReceiveWebhook:
                 INVALID_SIGNATURE, "the signature or key is not that of the provider for this body"
             )
         account = self._source.account_of(content) or ACCOUNT_UNKNOWN
-        webhook = ProviderWebhook(self._source.provider, account, self._now(), WebhookBody(content))
+        stored = WebhookBody(self._source.without_secrets(content))
+        webhook = ProviderWebhook(self._source.provider, account, self._now(), stored)
         await self._publisher.publish(self._topic, account.encode(), self._codec.encode(webhook))
         return _RECEIVED
 

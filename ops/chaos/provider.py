@@ -6,7 +6,7 @@ import urllib.request
 
 import msgspec
 
-from ops.simulator.rules import Rule
+from ops.simulator.common.rules import Rule
 
 TIMEOUT_S = 5.0
 CALLS_HIT_MAX = 20

@@ -7,7 +7,9 @@ import contextlib
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -19,10 +21,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ops.simulator.catalogue import Template
+from ops.simulator.common.instances import Instances
+from ops.simulator.common.misbehaviour import Answer
+from ops.simulator.common.numbers import BODY_BYTES_MAX, CALLS_PAGE_MAX, Behaviour
+from ops.simulator.common.rules import Rule
 from ops.simulator.metrics import SimulatorCollector
-from ops.simulator.numbers import BODY_BYTES_MAX, CALLS_PAGE_MAX, Behaviour
-from ops.simulator.rules import Rule
-from ops.simulator.send import Answer, Provider
+from ops.simulator.send import Provider
+from ops.simulator.session_paths import session_call
 
 SEND_PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,32})/messages\Z")
 TRANSPORT = "quizstream.transport"  # put into the scope by the server: how a connection is broken on purpose
@@ -34,25 +39,53 @@ class Inbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     number: str
     sender: str
+    provider: str = "meta-cloud"
     text: str | None = None
     preference: str | None = None
 
 
-def create_app(provider: Provider) -> ASGIApp:
-    control = _control(provider)
+class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The session of a number is lost, or is there again."""
+
+    number: str
+    connected: bool
+    provider: str = "uazapi"
+    reason: str = "401: logged out from another device"
+
+
+Call = Callable[[bytes], Awaitable[Answer]]
+
+
+NO_INSTANCES: Mapping[str, Instances] = MappingProxyType({})
+
+
+def create_app(provider: Provider, instances: Mapping[str, Instances] = NO_INSTANCES) -> ASGIApp:
+    """`instances` are the providers with sessions, by name."""
+    control = _control(provider, instances)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        found = SEND_PATH.match(scope["path"]) if scope["type"] == "http" else None
-        if found is None or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] != "POST":
             await control(scope, receive, send)
+        elif (found := SEND_PATH.match(scope["path"])) is not None:
+            call = partial(provider.send, found[1], _header(scope, b"authorization"))
+            await _call(provider, found[1], call, scope, receive, send)
+        elif (session := session_call(scope["path"], partial(_header, scope), instances)) is not None:
+            await _call(provider, session.number, session.answer, scope, receive, send)
         else:
-            await _send_call(provider, found[1], scope, receive, send)
+            await control(scope, receive, send)
 
     return app
 
 
-async def _send_call(provider: Provider, number: str, scope: Scope, receive: Receive, send: Send) -> None:
-    if provider.rules.decide(number, None) is not None:
+def _header(scope: Scope, name: bytes) -> str:
+    return bytes(dict(scope["headers"]).get(name, b"")).decode("latin-1")
+
+
+async def _call(
+    provider: Provider, number: str | None, call: Call, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """`number` None: rules do not apply."""
+    if number is not None and provider.rules.decide(number, None) is not None:
         await _break(scope, receive, reset=True)
         return
     body = bytearray()
@@ -66,9 +99,7 @@ async def _send_call(provider: Provider, number: str, scope: Scope, receive: Rec
         if len(body) > BODY_BYTES_MAX:
             await _break(scope, receive, reset=True)
             return
-    authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-    answer = await provider.send(number, authorization, bytes(body))
-    await _answer(answer, scope, receive, send)
+    await _answer(await call(bytes(body)), scope, receive, send)
 
 
 async def _answer(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,7 +144,7 @@ async def _gone(receive: Receive) -> None:
         continue
 
 
-def _control(provider: Provider) -> Starlette:
+def _control(provider: Provider, instances: Mapping[str, Instances]) -> Starlette:
     registry = CollectorRegistry()
     registry.register(SimulatorCollector(provider))
     ProcessCollector(registry=registry)
@@ -130,7 +161,7 @@ def _control(provider: Provider) -> Starlette:
         return StreamingResponse(parts(), media_type="application/json")
 
     async def counts(_request: Request) -> Response:
-        record, webhooks = provider.record, provider.webhooks
+        record, posters = provider.record, provider.posters
         return JSONResponse(
             {
                 "calls": record.calls,
@@ -138,11 +169,11 @@ def _control(provider: Provider) -> Starlette:
                 "taken_by_number": dict(record.taken),
                 "by_answer": dict(record.by_answer),
                 "webhooks": {
-                    "pending": webhooks.pending,
-                    "posted": webhooks.posted,
-                    "repeated": webhooks.repeated,
-                    "failed_posts": webhooks.failed_posts,
-                    "dropped": webhooks.dropped,
+                    "pending": sum(one.pending for one in posters),
+                    "posted": sum(one.posted for one in posters),
+                    "repeated": sum(one.repeated for one in posters),
+                    "failed_posts": sum(one.failed_posts for one in posters),
+                    "dropped": sum(one.dropped for one in posters),
                 },
             }
         )
@@ -173,12 +204,22 @@ def _control(provider: Provider) -> Starlette:
 
     async def inbound(request: Request) -> Response:
         given = await _read(request, Inbound)
+        if (of := instances.get(given.provider)) is not None:
+            message_id = of.hear(given.number, given.sender, given.text or "")
+            return JSONResponse({"id": message_id}, 202)
         if given.preference is not None:
             provider.webhooks.preference(given.number, given.sender, given.preference)
         message_id = None
         if given.text is not None:
             message_id = provider.hear(given.number, given.sender, given.text)
         return JSONResponse({"id": message_id}, 202)
+
+    async def sessions(request: Request) -> Response:
+        given = await _read(request, Session)
+        if (of := instances.get(given.provider)) is None:
+            return JSONResponse({"error": "no such provider"}, 404)
+        of.set_session(given.number, given.connected, given.reason)
+        return Response(status_code=204)
 
     async def messages(_request: Request) -> Response:
         return JSONResponse(list(provider.last_messages))
@@ -197,10 +238,11 @@ def _control(provider: Provider) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        posting = asyncio.create_task(provider.webhooks.run())
+        posting = [asyncio.create_task(one.run()) for one in provider.posters]
         yield
-        posting.cancel()
-        await asyncio.gather(posting, return_exceptions=True)
+        for task in posting:
+            task.cancel()
+        await asyncio.gather(*posting, return_exceptions=True)
 
     return Starlette(
         routes=[
@@ -211,6 +253,7 @@ def _control(provider: Provider) -> Starlette:
             Route("/simulator/templates", templates, methods=["GET", "POST"]),
             Route("/simulator/inbound", inbound, methods=["POST"]),
             Route("/simulator/messages", messages),
+            Route("/simulator/sessions", sessions, methods=["POST"]),
             Route("/health/live", live),
             Route("/health/ready", ready),
             Route("/metrics", metrics),

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from ops.simulator import numbers
 from ops.simulator.answers import Refusal
 from ops.simulator.catalogue import Template
+from ops.simulator.common import numbers
 
 RECIPIENT = re.compile(r"\+?[1-9][0-9]{7,14}\Z")
 FORBIDDEN_IN_PARAMETER = re.compile(r"[\n\t]| {5,}")

@@ -15,7 +15,7 @@ class SimulatorCollector(Collector):
         self._provider = provider
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        record, webhooks = self._provider.record, self._provider.webhooks
+        record, posters = self._provider.record, self._provider.posters
         calls = CounterMetricFamily(
             "quizstream_simulator_calls", "Send calls by answer (none: not answered).", labels=["answer"]
         )
@@ -26,10 +26,12 @@ class SimulatorCollector(Collector):
             "quizstream_simulator_messages", "Messages taken.", value=record.taken.total()
         )
         yield GaugeMetricFamily(
-            "quizstream_simulator_webhooks_pending", "Webhooks to be posted.", value=webhooks.pending
+            "quizstream_simulator_webhooks_pending",
+            "Webhooks to be posted.",
+            value=sum(one.pending for one in posters),
         )
         posts = CounterMetricFamily("quizstream_simulator_webhook_posts", "Webhook posts.", labels=["result"])
-        posts.add_metric(["accepted"], webhooks.posted)
-        posts.add_metric(["failed"], webhooks.failed_posts)
-        posts.add_metric(["dropped"], webhooks.dropped)
+        posts.add_metric(["accepted"], sum(one.posted for one in posters))
+        posts.add_metric(["failed"], sum(one.failed_posts for one in posters))
+        posts.add_metric(["dropped"], sum(one.dropped for one in posters))
         yield posts

@@ -6,34 +6,23 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from ops.audit.provider_record import Call
-from ops.simulator import answers, numbers
+from ops.simulator import answers
 from ops.simulator.answers import Refusal
 from ops.simulator.catalogue import Templates
 from ops.simulator.checks import Request, check
-from ops.simulator.limits import NumberRate, PairRate, PortfolioLimit, ServiceWindows
-from ops.simulator.numbers import Behaviour
-from ops.simulator.record import Record
-from ops.simulator.rules import Rule, Rules
+from ops.simulator.common import numbers
+from ops.simulator.common.limits import NumberRate, PairRate, PortfolioLimit, ServiceWindows
+from ops.simulator.common.misbehaviour import Answer, answer_of
+from ops.simulator.common.numbers import Behaviour
+from ops.simulator.common.posting import Posting
+from ops.simulator.common.record import Record
+from ops.simulator.common.rules import Rule, Rules
 from ops.simulator.webhooks import Webhooks
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`body` None: no answer at all. `half`: cut after half of the body. `ending` says what the connection
-    does.
-    """
-
-    status: int
-    body: bytes | None
-    ending: str = "keep"  # keep | hang | reset | half
-    usage: str | None = None
-    retry_after_s: int | None = None
 
 
 class Provider:
@@ -52,11 +41,12 @@ class Provider:
         self._token = token
         self.record = record
         self.webhooks = webhooks
+        self.posters: list[Posting] = [webhooks]  # of every simulated provider
         self._rng = rng
         self._now = now
         self._clock = clock
         self.behaviour = Behaviour()
-        self.rules = Rules()
+        self.rules = Rules(rng)
         self.templates = templates
         self.last_messages: deque[dict[str, Any]] = deque(maxlen=numbers.BODIES_KEPT_MAX)
         self._number_rate = NumberRate()
@@ -107,21 +97,11 @@ class Provider:
             success = answers.success_body(to, "wamid.never")
         if rule.delay_s > 0:
             await asyncio.sleep(rule.delay_s)
-        match rule.do:
-            case "answer":
-                return Answer(200, success)
-            case "error":
-                return self._refuse(answers.refusal_of(rule.code, rule.status), rule.retry_after_min)
-            case "garbage":
-                return Answer(rule.status or 200, b"<html>502 Bad Gateway</html>")
-            case "raw":
-                return Answer(rule.status or 200, rule.body.encode(), retry_after_s=rule.retry_after_s)
-            case "half":
-                return Answer(200, success, "half")
-            case "hang":
-                return Answer(0, None, "hang")
-            case _:
-                return Answer(0, None, "reset")
+        return answer_of(
+            rule,
+            success,
+            lambda: self._refuse(answers.refusal_of(rule.code, rule.status), rule.retry_after_min),
+        )
 
     def _judge(self, number: str, authorization: str, body: bytes) -> Request | Refusal:
         if not authorization:

@@ -7,16 +7,25 @@ import os
 import random
 import signal
 import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ops.simulated_instances import secret_variable, token_of
 from ops.simulator.app import TRANSPORT, create_app
 from ops.simulator.catalogue import templates
-from ops.simulator.record import Record
+from ops.simulator.common.instances import Instances
+from ops.simulator.common.record import Record
+from ops.simulator.common.session_answers import Words
+from ops.simulator.evolution import answers as evolution
+from ops.simulator.evolution.webhooks import EvolutionWebhooks
 from ops.simulator.send import Provider
+from ops.simulator.uazapi import answers as uazapi
+from ops.simulator.uazapi.webhooks import UazapiWebhooks
 from ops.simulator.webhooks import Webhooks
 from pipeline.errors import exit_with_one_line
 from pipeline.runtime.repeated_logs import suppress_repeats
@@ -52,16 +61,39 @@ def build(settings: Settings, rng: random.Random) -> Provider:
     )
 
 
+def build_instances(
+    settings: Settings, provider: Provider, rng: random.Random, env: Mapping[str, str] = os.environ
+) -> dict[str, Instances]:
+    """The providers with sessions, at the same address; without the secret of its webhooks one posts none."""
+    kinds: dict[str, tuple[Words, type[UazapiWebhooks] | type[EvolutionWebhooks]]] = {
+        "uazapi": (uazapi.WORDS, UazapiWebhooks),
+        "evolution": (evolution.WORDS, EvolutionWebhooks),
+    }
+    found = {}
+    for name, (words, webhooks_type) in kinds.items():
+        webhooks, secret = None, env.get(secret_variable(name))
+        if secret:
+            url = f"{settings.edge_url}/webhooks/{name}"
+            token = partial(token_of, settings.access_token)
+            webhooks = webhooks_type(url, secret, rng, time.monotonic, token)
+        found[name] = Instances(
+            words, provider, settings.access_token, webhooks, rng, now=time.time, clock=time.monotonic
+        )
+    return found
+
+
 def main(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     suppress_repeats()
     seed = os.environ.get(SEED_VARIABLE)
-    provider = build(settings, random.Random(int(seed) if seed else None))
+    rng = random.Random(int(seed) if seed else None)
+    provider = build(settings, rng)
+    instances = build_instances(settings, provider, rng)
     protocol: Any = BreakableProtocol
     config = uvicorn.Config(
-        create_app(provider),
+        create_app(provider, instances),
         # Where others reach it by another address than loopback, it listens on every interface.
         host="127.0.0.1" if urlsplit(settings.simulator_url).hostname in LOOPBACK else "0.0.0.0",
         port=settings.ports.simulator,

@@ -273,6 +273,11 @@ class Sender(Strict, frozen=True):
     retry_jitter_ratio: Ratio
     rejected_alike_max: Positive
     poll_ms: Positive
+    session_messages_per_minute: Positive
+    session_jitter_ratio: Ratio
+    lookups_max: NotNegative
+    lookup_after_s: Seconds
+    lookup_timeout_s: Seconds
 
 
 class DeadLetters(Strict, frozen=True):

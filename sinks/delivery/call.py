@@ -25,7 +25,7 @@ from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from schemas.records import Message
-from sinks.actions import FailMessage, FailRecipient, HoldNumber, Throttle
+from sinks.actions import FailMessage, FailRecipient, HoldNumber, HoldTemplate, Throttle
 from sinks.connection import CannotConnect, Line, Lines
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.metrics import SenderMetrics
@@ -253,10 +253,13 @@ class Calls:
         self.wake.set()
 
     async def _send(self, sendable: Sendable, attempt_id: str, line: Line, not_after: float) -> Outcome:
-        problem = self._provider.limits.problem_of(sendable.message)
+        limits = self._provider.limits
+        problem = limits.problem_of(sendable.message)
         if problem is not None:
             self._lines.give(line)
-            return Rejected(FailRecipient(), "", problem)
+            # A kind that the provider lacks is not due to the recipient: the campaign stops, nothing fails.
+            carried = limits.carries(sendable.message.kind)
+            return Rejected(FailRecipient() if carried else HoldTemplate(), "", problem)
         outcome = await self._client.send(
             line,
             sendable.to,

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from pipeline.runtime.crash_points import reach
 from schemas.ids import contact_id
 from schemas.records import Campaign, Personal
+from sinks.delivery.doubt.lookups import InDoubt
 from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
 from sinks.delivery.holds import Hold, Standing, holds_of
 from sinks.delivery.people.aliases import people_of
@@ -257,6 +258,14 @@ class Ledger:
             counts.append(len(rows))
             reach("sender.reclaimed")
         return counts[0], counts[1]
+
+    async def claim_lookups(
+        self, numbers: Sequence[str], *, limit: int, lookups_max: int, after_s: float
+    ) -> list[InDoubt]:
+        """Ambiguous attempts of these numbers that are due to be looked up; each is counted as looked up."""
+        given = {"numbers": list(numbers), "limit": limit, "lookups_max": lookups_max, "after_s": after_s}
+        async with self._pool.connection() as connection, connection.transaction():
+            return await _fetch(connection, "claim_lookups", InDoubt, given)
 
     async def unpublished(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
         """The ids within these ranges (both ends count) that are still in the outbox.

@@ -57,6 +57,12 @@ class SenderMetrics:
             ["provider", "code"],
             registry=registry,
         )
+        self.lookups = Counter(
+            "quizstream_sender_lookups",
+            "Ambiguous attempts looked up at their provider.",
+            ["result"],
+            registry=registry,
+        )
         self.campaigns_stopped = Counter(
             "quizstream_sender_campaigns_stopped",
             "Campaigns stopped after sender.rejected_alike_max rejections alike in a row.",

@@ -6,9 +6,12 @@ It has no callbacks: the sender reads its state, offers deliveries to it, and re
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable
+from uuid import UUID
 
 from pipeline.campaigns.message import Sizes
+from pipeline.topology.file import Sender as SenderSettings
 from sinks.connection import Endpoint, Lines
 from sinks.delivery.call import Calls, Sendable, Shared
 from sinks.delivery.numbers import Number
@@ -16,6 +19,8 @@ from sinks.delivery.pacing.claims import Room, room_of
 from sinks.delivery.pacing.limiter import Limiter, Pace
 from sinks.delivery.rows import Leased, Settled
 from sinks.delivery.state import DeliveryState
+from sinks.outcomes import Sent
+from sinks.provider import Provider
 from sinks.providers import provider_named
 
 IDLE_MAX_S = 1.0  # of the loop: bounds how late a lease that ran out is seen
@@ -35,11 +40,14 @@ class NumberWorker:
         self._lines = Lines(Endpoint.parse(number.base_url), shared.clock, idle_max=settings.in_flight_max)
         client = provider.open(number.number_id, token, self._lines)
         self._limiter: Limiter[Sendable] = Limiter(
-            pace=number.pace or Pace(settings.messages_per_s),
+            pace=_pace_of(number, provider, settings),
             in_flight_max=settings.in_flight_max,
             queue_wait_max_s=settings.lease_s * LEASES_LEFT_MIN_RATIO,
             clock=shared.clock,
+            rng=shared.rng,
         )
+        self.can_find = provider.can_find
+        self._client = client
         self._calls = Calls(number, provider, client, self._lines, self._limiter, shared)
         self._hand_backs: list[Settled] = []
         self._closed = False
@@ -88,6 +96,10 @@ class NumberWorker:
         else:
             self._hand_back([sendable.delivery], "the number was lost")
         self._calls.wake.set()
+
+    async def find(self, attempt_id: UUID, timeout_s: float) -> Sent | None:
+        """The message of an attempt of this number whose call is ambiguous; None proves nothing."""
+        return await self._client.find(str(attempt_id), timeout_s=timeout_s)
 
     async def retire(self, reason: str) -> None:
         """Takes on nothing more; returns once its calls are over, recorded, and its queue is handed back."""
@@ -153,3 +165,11 @@ class NumberWorker:
     async def _flush(self) -> None:
         settled, self._hand_backs = self._hand_backs, []
         await self._shared.writes.settle(settled)
+
+
+def _pace_of(number: Number, provider: Provider, settings: SenderSettings) -> Pace:
+    """The number's own pace, else that of its kind of provider; a session never sends in a regular beat."""
+    if not provider.is_session:
+        return number.pace or Pace(settings.messages_per_s)
+    pace = number.pace or Pace.per_minute(settings.session_messages_per_minute)
+    return dataclasses.replace(pace, jitter_ratio=settings.session_jitter_ratio)

@@ -334,6 +334,29 @@ RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.
           d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
           d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id;
 
+-- claim_lookups --
+-- Ambiguous attempts of these numbers that are due to be looked up at their provider. Counted here, before the lookup.
+WITH due AS MATERIALIZED (
+    SELECT a.attempt_id, d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id
+    FROM deliveries AS d
+    JOIN delivery_attempts AS a ON a.attempt_id = d.attempt_id
+    WHERE d.state = 'ambiguous'
+      AND a.number_id = ANY (%(numbers)s)
+      AND a.lookups < %(lookups_max)s
+      AND coalesce(a.lookup_at, coalesce(a.finished_at, a.called_at) + make_interval(secs => %(after_s)s))
+          <= clock_timestamp()
+    ORDER BY a.attempt_id
+    LIMIT %(limit)s
+    FOR UPDATE OF a SKIP LOCKED
+)
+UPDATE delivery_attempts AS a
+SET lookups = a.lookups + 1,
+    lookup_at = clock_timestamp() + make_interval(secs => %(after_s)s * 4.0 ^ (a.lookups + 1))
+FROM due AS d
+LEFT JOIN contacts AS p ON p.tenant_id = d.tenant_id AND p.contact_id = d.contact_id
+WHERE a.attempt_id = d.attempt_id
+RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, a.attempt_id, a.number_id, p.phone;
+
 -- cancel_ended --
 -- Not in a ledger from an older copy, where they may have been called: that is not permitted yet.
 WITH waiting AS (

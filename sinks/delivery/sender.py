@@ -14,6 +14,7 @@ from pipeline.campaigns.message import NotRenderable, Sizes, render
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.delivery.call import Sendable, Shared
+from sinks.delivery.doubt.lookups import AT_ONCE_MAX, FOUND, LOOKUPS_EVERY_S, InDoubt, Lookups
 from sinks.delivery.holds import DATABASE_UNAVAILABLE, HoldWatch
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
@@ -21,9 +22,10 @@ from sinks.delivery.number_worker import LEASES_LEFT_MIN_RATIO, NumberWorker
 from sinks.delivery.numbers import ROUNDS_PER_LEASE, Number, Numbers
 from sinks.delivery.pacing.claims import by_least_wait, claim_size
 from sinks.delivery.publish_gate import Assigned, PublishGate
-from sinks.delivery.rows import Leased, Settled
+from sinks.delivery.rows import Key, LearnRecipient, Leased, Result, Settled
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.writes import DATABASE_ERRORS, Writes
+from sinks.outcomes import Sent
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,9 @@ class Sender:
         self._leaving: set[str] = set()  # numbers whose leases end once their workers are retired
         self._refused: set[str] = set()  # credentials and numbers that were complained about
         self._gate = PublishGate(clock, settings.lease_s * LEASES_LEFT_MIN_RATIO)
+        self._lookups = Lookups(
+            self._claim_lookups, self._record_found, settings.lookup_timeout_s, metrics.lookups
+        )
         self._holds = HoldWatch(metrics.held)
         self._stopping = False
         self.database_ok = False
@@ -92,6 +97,7 @@ class Sender:
             asyncio.create_task(self._every(RECLAIM_EVERY_S, "reclaim", self._reclaim)),
             asyncio.create_task(self._every(GAUGES_EVERY_S, "gauges", self._count)),
             asyncio.create_task(self._every(HOLDS_EVERY_S, "holds", self._check_holds)),
+            asyncio.create_task(self._every(LOOKUPS_EVERY_S, "lookups", self._look_up)),
         ]
         stopped = asyncio.create_task(stop.wait())
         ends: list[asyncio.Future[Any]] = [*loops, stopped]
@@ -298,6 +304,32 @@ class Sender:
         leased, calling = await self._ledger.reclaim()
         self._metrics.reclaimed.labels(DeliveryState.LEASED).inc(leased)
         self._metrics.reclaimed.labels(DeliveryState.CALLING).inc(calling)
+
+    async def _look_up(self) -> None:
+        await self._lookups.round(self._workers)
+
+    async def _claim_lookups(self, numbers: Sequence[str]) -> Sequence[InDoubt]:
+        settings = self._settings
+        return await self._ledger.claim_lookups(
+            numbers, limit=AT_ONCE_MAX, lookups_max=settings.lookups_max, after_s=settings.lookup_after_s
+        )
+
+    async def _record_found(self, one: InDoubt, found: Sent) -> None:
+        ids = found.recipients if one.phone else ()
+        learned = (LearnRecipient(one.tenant_id, one.contact_id, one.phone or "", ids),) if ids else ()
+        key = Key(one.campaign_month, one.campaign_id, one.contact_id)
+        message_id = found.provider_message_id
+        await self._writes.record(
+            Result(
+                key,
+                one.attempt_id,
+                DeliveryState.SENT,
+                "sent",
+                FOUND,
+                provider_message_id=message_id,
+                effects=learned,
+            )
+        )
 
     async def _check_holds(self) -> None:
         """A sender that may not send says why, in its log and in a metric."""

@@ -51,6 +51,7 @@ FAST: dict[str, Any] = {
     "retry_base_s": 0.05,
     "retry_max_s": 0.2,
     "poll_ms": 20,
+    "lookup_after_s": 0.2,
     "publish_before_call": False,  # nobody publishes the outbox here
 }
 

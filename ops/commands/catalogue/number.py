@@ -17,11 +17,13 @@ NumberId = Annotated[str, typer.Argument(help="Id of the number.")]
 
 @number.command()
 def add(
-    number_id: Annotated[str, typer.Argument(help="As the provider names it: Meta's phone number id.")],
+    number_id: Annotated[
+        str, typer.Argument(help="As the provider names it: Meta's phone number id, UAZAPI's owner.")
+    ],
     tenant: Annotated[
         str, typer.Option(help="Whose messages it sends; * sends for tenants without a number.")
     ],
-    provider: Annotated[str, typer.Option(help="Name of the provider, such as meta-cloud.")],
+    provider: Annotated[str, typer.Option(help="Name of the provider: meta-cloud, uazapi or evolution.")],
     base_url: Annotated[str, typer.Option(help="Where the provider is called.")],
     credential: Annotated[
         str, typer.Option(help="NAME of the environment variable of the sender that holds its access token.")
@@ -43,6 +45,9 @@ def add(
 
       quizstream number add 106540352242922 --tenant acme --provider meta-cloud \\
       --base-url https://graph.facebook.com --credential ACME_TOKEN
+
+      quizstream number add 558185464605 --tenant acme --provider uazapi \\
+      --base-url https://SUBDOMAIN.uazapi.com --credential ACME_UAZAPI_TOKEN
 
       quizstream number add 551150010001 --tenant '*' --provider meta-cloud \\
       --base-url http://127.0.0.1:9610 --credential TEST_TOKEN --messages-per-s 20

@@ -8,7 +8,9 @@ more than the limit, however long the mark or the network took.
 
 from __future__ import annotations
 
+import heapq
 import math
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,10 +23,15 @@ ROUNDING = 1e-6  # of a message: 1.5 a second for 2 s are three
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """At most `messages_max` calls in any `window_s` seconds."""
+    """At most `messages_max` calls in any `window_s` seconds.
+
+    With `jitter_ratio` each call keeps its place in the window longer, by a random part of it up to this
+    ratio: never faster, and not in a regular beat.
+    """
 
     messages_max: int
     window_s: float = 1.0
+    jitter_ratio: float = 0.0
 
     @classmethod
     def per_minute(cls, messages: int) -> Pace:
@@ -53,16 +60,24 @@ class Limiter(Generic[Item]):
     """
 
     def __init__(
-        self, *, pace: Pace, in_flight_max: int, queue_wait_max_s: float, clock: Callable[[], float]
+        self,
+        *,
+        pace: Pace,
+        in_flight_max: int,
+        queue_wait_max_s: float,
+        clock: Callable[[], float],
+        rng: random.Random | None = None,
     ) -> None:
+        """`rng` decides the jitter; without it there is none."""
         self.pace = pace
         self.in_flight_max = in_flight_max
         self.queue_wait_max_s = queue_wait_max_s
         self._clock = clock
+        self._rng = rng
         self._queue: deque[Ticket[Item]] = deque()
         self._open = 0  # handed out, call not over
         self._unwritten = 0  # call over, result not durable
-        self._ended: deque[float] = deque()  # when calls ended, within the last window
+        self._free_at: list[float] = []  # heap: when the places of ended calls are free again
         self._paused_until = float("-inf")
         self._held_until = float("-inf")
 
@@ -79,7 +94,7 @@ class Limiter(Generic[Item]):
     def reservoir(self) -> int:
         """How many calls the rate window has room for now."""
         self._forget(self._clock())
-        return self.pace.messages_max - len(self._ended) - self._open
+        return self.pace.messages_max - len(self._free_at) - self._open
 
     def openings(self, within_s: float) -> int:
         """How many more calls the pace lets begin within that time, whatever is queued."""
@@ -90,7 +105,7 @@ class Limiter(Generic[Item]):
             return 0
         if open_s >= self.pace.window_s:
             return math.floor(self.pace.per_s * open_s + ROUNDING)
-        recent = sum(at > end - self.pace.window_s for at in self._ended)
+        recent = sum(at > end for at in self._free_at)
         free = max(0, self.pace.messages_max - recent - self._open)
         return min(free, math.ceil(self.pace.per_s * open_s))
 
@@ -105,7 +120,7 @@ class Limiter(Generic[Item]):
         self._forget(now)
         room = min(
             self.in_flight_max - self.running,
-            self.pace.messages_max - len(self._ended) - self._open,
+            self.pace.messages_max - len(self._free_at) - self._open,
             len(self._queue),
         )
         taken = [self._queue.popleft() for _ in range(max(room, 0))]
@@ -129,7 +144,10 @@ class Limiter(Generic[Item]):
         assert self._open > 0
         self._open -= 1
         self._unwritten += 1
-        self._ended.append(self._clock())
+        kept_s = self.pace.window_s
+        if self._rng is not None and self.pace.jitter_ratio > 0:
+            kept_s *= 1 + self._rng.uniform(0, self.pace.jitter_ratio)
+        heapq.heappush(self._free_at, self._clock() + kept_s)
 
     def freed(self) -> None:
         """One ended call's result is durable."""
@@ -176,10 +194,10 @@ class Limiter(Generic[Item]):
             return None
         if now < self._resumes_at:
             return self._resumes_at - now
-        if len(self._ended) + self._open < self.pace.messages_max:
+        if len(self._free_at) + self._open < self.pace.messages_max:
             return 0.0
-        return max(self._ended[0] + self.pace.window_s - now, 0.0) if self._ended else None
+        return max(self._free_at[0] - now, 0.0) if self._free_at else None
 
     def _forget(self, now: float) -> None:
-        while self._ended and self._ended[0] <= now - self.pace.window_s:
-            self._ended.popleft()
+        while self._free_at and self._free_at[0] <= now:
+            heapq.heappop(self._free_at)

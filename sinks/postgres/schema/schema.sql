@@ -202,7 +202,9 @@ CREATE TABLE public.delivery_attempts (
     provider_message_id text,
     provider text,
     provider_code text,
-    action text
+    action text,
+    lookups smallint DEFAULT 0 NOT NULL,
+    lookup_at timestamp with time zone
 );
 
 CREATE TABLE public.duplicates (

@@ -5,16 +5,14 @@ The API has no idempotency key, so an outcome that cannot be proven is ambiguous
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from pipeline.campaigns.message import Rendered
 from sinks.actions import Throttle
-from sinks.connection import Endpoint, Line, Lines, NoReply, NothingWritten, Reply
+from sinks.connection import Line, Lines, NoReply, NothingWritten, Reply
+from sinks.http_api import REJECTED_UNREAD, RETRY_AFTER_MAX_S, host_of, is_header_token, retry_after_s
 from sinks.outcomes import (
     CODE_CHARS_MAX,
     Ambiguous,
@@ -28,18 +26,14 @@ from sinks.outcomes import (
     without_personal,
 )
 from sinks.provider import Answer, CredentialMissing
+from sinks.tolerant_json import decoded_object
+from sinks.whatsapp.meta_cloud.code_forms import code_of
 from sinks.whatsapp.meta_cloud.codes import action_of, is_listed, meaning_of
-from sinks.whatsapp.meta_cloud.json_body import code_of, decoded_object
 
 API_VERSION = "v23.0"  # where the number's base URL names none
 DETAIL_CHARS_MAX = 200
 USAGE_HEADER = "x-business-use-case-usage"
-RETRY_AFTER_MAX_S = 86_400.0
 RECIPIENT_CHARS_MAX = 512
-# The API or a gateway before it that answers so has not accepted the message: not signed in, no such address,
-# another address, too many calls. The next call would end the same way, so the number pauses. Not 303: it
-# answers a request that was processed (RFC 9110, section 15.4.4).
-REJECTED_UNREAD = frozenset({301, 302, 307, 308, 401, 403, 404, 429})
 
 
 class CloudApi:
@@ -47,13 +41,13 @@ class CloudApi:
 
     def __init__(self, number_id: str, token: str, lines: Lines) -> None:
         """Raises CredentialMissing for a token that cannot stand in a header."""
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
+        if not is_header_token(token):
             raise CredentialMissing(f"number {number_id}: the access token is empty or holds what it cannot")
         self.lines = lines
         endpoint = lines.endpoint
         path = endpoint.path or f"/{API_VERSION}"
         self._head = (
-            f"POST {path}/{number_id}/messages HTTP/1.1\r\nHost: {_host(endpoint)}\r\n"
+            f"POST {path}/{number_id}/messages HTTP/1.1\r\nHost: {host_of(endpoint)}\r\n"
             f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: "
         ).encode()
 
@@ -116,7 +110,7 @@ def outcome_of(answer: Answer) -> Outcome:
         return rejection
     if answer.status in REJECTED_UNREAD:
         detail = f"HTTP {answer.status} without an error code: the call was rejected before it was read"
-        return Rejected(Throttle("number"), "", detail, _retry_after_s(answer.headers))
+        return Rejected(Throttle("number"), "", detail, retry_after_s(answer.headers))
     if isinstance(error, dict):
         return _ambiguous(answer, error)
     messages = content.get("messages")
@@ -141,7 +135,7 @@ def _rejection(reply: Reply, error: dict[str, Any]) -> Rejected | None:
     action = None if code is None else action_of(code, reply.status)
     if code is None or action is None or not (_is_rejection(code) or _is_envelope(error)):
         return None
-    wait_s = max(_regain_s(reply.headers.get(USAGE_HEADER)), _retry_after_s(reply.headers))
+    wait_s = max(_regain_s(reply.headers.get(USAGE_HEADER)), retry_after_s(reply.headers))
     return Rejected(action, _shown(code), _detail(code, error), wait_s, listed=is_listed(code))
 
 
@@ -173,18 +167,6 @@ def _is_envelope(error: dict[str, Any]) -> bool:
     return isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float:
-    """Seconds that `Retry-After` asks for, at most a day: a number, or a time later than the answer's own."""
-    asked = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", asked, re.ASCII):
-        return min(float(asked), RETRY_AFTER_MAX_S)
-    try:
-        until, now = parsedate_to_datetime(asked), parsedate_to_datetime(headers.get("date", ""))
-        return min(max(0.0, (until - now).total_seconds()), RETRY_AFTER_MAX_S)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-
-
 def _regain_s(usage: str | None) -> float:
     """Seconds after which the provider says that access returns: the longest of the header's, given in
     minutes.
@@ -198,8 +180,3 @@ def _regain_s(usage: str | None) -> float:
             if isinstance(regain, int | float) and not isinstance(regain, bool):
                 minutes = max(minutes, regain)
     return min(minutes * 60, RETRY_AFTER_MAX_S)
-
-
-def _host(endpoint: Endpoint) -> str:
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return host if endpoint.port == (443 if endpoint.tls else 80) else f"{host}:{endpoint.port}"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sinks.outcomes import message_id_of, plain, without_personal
 from sinks.webhook import Inbound, Status, StatusError
-from sinks.whatsapp.meta_cloud.json_body import code_of
+from sinks.whatsapp.meta_cloud.code_forms import code_of
 
 IDS_MAX = 8  # of one person in one part
 TEXT_CHARS_MAX = 4_096

@@ -7,7 +7,7 @@ from sinks.connection import Lines
 from sinks.outcomes import Outcome
 from sinks.provider import Answer, Client, Limits
 from sinks.whatsapp.meta_cloud import client, codes
-from sinks.whatsapp.meta_cloud.json_body import code_of
+from sinks.whatsapp.meta_cloud.code_forms import code_of
 
 MIB = 1_048_576
 
@@ -16,6 +16,8 @@ class MetaCloud:
     """Codes are integers inside this package, and text outside of it."""
 
     name = "meta-cloud"
+    can_find = False
+    is_session = False
     limits = Limits(
         text_chars_max=4096,
         caption_chars_max=1024,

@@ -22,8 +22,8 @@ from ops.audit.provider_record import Call
 from ops.deployment.seed import SEEDS, read
 from ops.simulator.app import create_app
 from ops.simulator.catalogue import TEMPLATES_VARIABLE, templates
-from ops.simulator.limits import NumberRate, PairRate
-from ops.simulator.record import Record
+from ops.simulator.common.limits import NumberRate, PairRate
+from ops.simulator.common.record import Record
 from ops.simulator.send import Provider
 from ops.simulator.webhooks import Webhooks
 from pipeline.errors import CannotStart

@@ -47,6 +47,8 @@ class ParrotClient:
 
 class Parrot:
     name = "parrot"
+    can_find = True
+    is_session = False
     limits = Limits(text_chars_max=40, caption_chars_max=0, parameter_chars_max=0, media_bytes_max={})
 
     def open(self, number_id: str, credential: str, lines: Lines) -> Client:

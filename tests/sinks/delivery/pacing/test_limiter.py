@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import random
 from collections import deque
 
 from hypothesis import given
@@ -180,3 +182,49 @@ def test_a_pause_holds_everything_and_is_not_shortened() -> None:
     assert limiter.wait_s() == 1.0
     clock.now = 10.0
     assert [ticket.item for ticket in limiter.take()] == ["one"]
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 8 * 1024), min_size=20, max_size=60))
+def test_jitter_only_slows_down_and_keeps_its_bounds(seed: int, ticks: list[int]) -> None:
+    """20 a minute with a ratio of 1: 3 to 6 s between two calls, whenever the owner comes back."""
+    clock = FakeClock()
+    pace = Pace(1, 3.0, jitter_ratio=1.0)
+    limiter: Limiter[int] = Limiter(
+        pace=pace, in_flight_max=10, queue_wait_max_s=1e9, clock=clock, rng=random.Random(seed)
+    )
+    calls: list[float] = []
+    for item, waited in enumerate(ticks):
+        limiter.offer(item)
+        clock.now += waited / 1024  # exact in binary
+        for _ in limiter.take():
+            calls.append(clock.now)
+            limiter.ended()
+            limiter.freed()
+        due_s = limiter.wait_s()
+        assert due_s is None or due_s <= 6.0 + 1e-9
+    assert all(later - first >= 3.0 for first, later in itertools.pairwise(calls))
+
+
+def test_jitter_is_not_a_regular_beat_and_the_same_for_a_seed() -> None:
+    def beats(seed: int) -> list[float]:
+        clock = FakeClock()
+        limiter: Limiter[int] = Limiter(
+            pace=Pace(1, 3.0, jitter_ratio=1.0),
+            in_flight_max=10,
+            queue_wait_max_s=1e9,
+            clock=clock,
+            rng=random.Random(seed),
+        )
+        found = []
+        for item in range(50):
+            limiter.offer(item)
+            clock.now += limiter.wait_s() or 0.0
+            assert limiter.take()
+            limiter.ended()
+            limiter.freed()
+            found.append(clock.now)
+        return [round(later - first, 6) for first, later in itertools.pairwise(found)]
+
+    assert len(set(beats(1))) > 40
+    assert beats(1) == beats(1) != beats(2)
+    assert 60 / 20 <= sum(beats(1)) / 49 <= 60 / 10

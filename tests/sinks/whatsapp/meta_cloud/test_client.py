@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline.campaigns.message import Rendered
 from sinks.connection import Endpoint, Lines, NoReply, NothingWritten, Reply
+from sinks.http_api import REJECTED_UNREAD
 from sinks.outcomes import MESSAGE_ID_CHARS_MAX, Ambiguous, NotCalled, NotWritten, Rejected, Sent
 from sinks.provider import CredentialMissing
-from sinks.whatsapp.meta_cloud.client import REJECTED_UNREAD, CloudApi, body_of, outcome_of
+from sinks.whatsapp.meta_cloud.client import CloudApi, body_of, outcome_of
 from sinks.whatsapp.meta_cloud.provider import PROVIDER
 from sinks.whatsapp.meta_cloud.webhook import parse
 

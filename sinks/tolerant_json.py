@@ -1,9 +1,8 @@
-"""JSON of the Cloud API, read so that one malformed string spoils only itself."""
+"""JSON of a provider, read so that one malformed string spoils only itself."""
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import msgspec
@@ -31,17 +30,6 @@ def decoded_object(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def code_of(found: object) -> int | None:
-    """A code as number, as text or as a float without a fraction; None for anything else."""
-    if isinstance(found, float):
-        return int(found) if found.is_integer() and abs(found) < 1e12 else None
-    if isinstance(found, str):
-        text = found.strip()
-        whole = re.fullmatch(r"(-?\d{1,9})(?:\.0{1,6})?", text, re.ASCII)
-        return int(whole[1]) if whole is not None else None
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def _not_json(name: str) -> Any:

@@ -47,4 +47,6 @@ class Behaviour(msgspec.Struct, frozen=True):
     messages_per_s: int = MESSAGES_PER_S
     pair_interval_s: float = PAIR_INTERVAL_S
     pair_burst: int = PAIR_BURST
+    session_messages_per_minute: int | None = None  # of a number of UAZAPI; more are answered with 429
+    find_after_s: float = 0.0  # a message of UAZAPI is found from so long after it was sent
     portfolio_people_max: int | None = None  # 250, 2,000, 10,000 or 100,000; None: the unlimited tier

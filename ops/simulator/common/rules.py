@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from typing import Literal
 
 import msgspec
 
-from ops.simulator.numbers import RULES_MAX
+from ops.simulator.common.numbers import RULES_MAX
 
 Deed = Literal["answer", "error", "hang", "close", "reset", "half", "garbage", "raw"]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first rule that fits a call decides about it.
+
+    Of those `every` n-th one is hit, and of these a random part, `ratio`, decided by the simulator's seed.
 
     `number`, `to` and `containing` (a text of the body, as it is in JSON) None fit all; the first `skip`
     fitting calls are left alone, the next `count` (None: all) hit.
@@ -33,6 +36,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     containing: str | None = None
     skip: int = 0
     count: int | None = None
+    every: int = 1
+    ratio: float = 1.0
     code: int = 131000
     status: int | None = None
     delay_s: float = 0.0
@@ -46,7 +51,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Rules:
     """At most RULES_MAX, in the order in which they were made."""
 
-    def __init__(self) -> None:
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
         self._rules: list[Rule] = []
         self._seen: list[int] = []  # fitting calls so far, hit or skipped
 
@@ -78,9 +84,11 @@ class Rules:
                 continue
             if rule.containing is not None and to is not None and rule.containing.encode() not in body:
                 continue
-            if rule.count is not None and self._seen[position] >= rule.skip + rule.count:
+            every = max(1, rule.every)
+            if rule.count is not None and self._seen[position] >= rule.skip + rule.count * every:
                 continue
             self._seen[position] += 1
-            if self._seen[position] > rule.skip:
+            fits = self._seen[position] - rule.skip
+            if fits > 0 and fits % every == 0 and (rule.ratio >= 1 or self._rng.random() < rule.ratio):
                 return rule
         return None

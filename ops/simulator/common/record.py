@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ops.audit.provider_record import Call
-from ops.simulator.numbers import CALLS_PAGE_MAX
+from ops.simulator.common.numbers import CALLS_PAGE_MAX
 
 INDEX_EVERY = 1_000  # calls between two known places of the file
 
@@ -69,4 +69,6 @@ class Record:
         self.calls += 1
         if call.wamid is not None:
             self.taken[call.number] += 1
-        self.by_answer["none" if call.status is None else str(call.code or call.status)] += 1
+        # A code that is a text may name a person; its status does not.
+        code = call.code if isinstance(call.code, int) else None
+        self.by_answer["none" if call.status is None else str(code or call.status)] += 1

@@ -10,17 +10,18 @@ WINDOW_S = 1.0
 
 
 class NumberRate:
-    """At most `messages_per_s` calls in every second of each number."""
+    """At most so many calls in every window of each number."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
         self._recent: dict[str, deque[float]] = {}
 
-    def admit(self, number: str, at: float, messages_per_s: int) -> bool:
+    def admit(self, number: str, at: float, messages_max: int) -> bool:
         """Counts the call if it is admitted."""
         recent = self._recent.setdefault(number, deque())
-        while recent and recent[0] <= at - WINDOW_S:
+        while recent and recent[0] <= at - self._window_s:
             recent.popleft()
-        if len(recent) >= messages_per_s:
+        if len(recent) >= messages_max:
             return False
         recent.append(at)
         return True

@@ -1,0 +1,43 @@
+"""Credentials of instances at the provider simulator: generated, public, and of no other server.
+
+An instance is selected by its token, so each number has a credential of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.runtime.settings import DEVELOPMENT_WEBHOOK_SECRET, Settings
+
+DEMO_NUMBERS = ("551150010007", "551150010008")
+FAULT_RUN_NUMBERS = ("551150019005", "551150019006")
+NUMBERS = (*DEMO_NUMBERS, *FAULT_RUN_NUMBERS)
+PROVIDERS = ("evolution", "uazapi")
+
+
+def credential_of(number: str) -> str:
+    """Name of the environment variable with the token of the number's instance."""
+    return f"INSTANCE_TOKEN_{number}"
+
+
+def secret_variable(provider: str) -> str:
+    """Name of the environment variable with the secret of the provider's webhooks."""
+    return f"{provider.upper()}_WEBHOOK_SECRET"
+
+
+def token_of(access_token: str, number: str) -> str:
+    return f"{access_token}-{number}"
+
+
+def number_of(access_token: str, token: str) -> str | None:
+    """The number of an instance's token; None for a token of no instance."""
+    number = token.removeprefix(f"{access_token}-")
+    return number if number != token and number.isdecimal() and len(number) <= 32 else None
+
+
+def env_of(settings: Settings, numbers: Iterable[str] = NUMBERS) -> dict[str, str]:
+    """The variables of an embedded stack; none with a webhook secret of its own, as a real deployment has."""
+    if settings.webhook_secret != DEVELOPMENT_WEBHOOK_SECRET.encode():
+        return {}
+    tokens = {credential_of(number): token_of(settings.access_token, number) for number in numbers}
+    return {**{secret_variable(name): DEVELOPMENT_WEBHOOK_SECRET for name in PROVIDERS}, **tokens}

@@ -1,0 +1,47 @@
+"""The paths of the simulated providers with sessions: which call a POST is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from ops.simulator.common.instances import Instances
+from ops.simulator.common.misbehaviour import Answer
+from ops.simulator.uazapi import answers as uazapi
+
+UAZAPI_PATH = re.compile(r"/(send/text|send/media|message/find)\Z")
+EVOLUTION_PATH = re.compile(r"/message/(sendText|sendMedia)/([0-9]{1,32})\Z")
+NO_INSTANCE = "of another instance"
+
+
+class SessionCall(NamedTuple):
+    """`number` None: rules do not apply to it."""
+
+    number: str | None
+    answer: Callable[[bytes], Awaitable[Answer]]
+
+
+def session_call(
+    path: str, header: Callable[[bytes], str], instances: Mapping[str, Instances]
+) -> SessionCall | None:
+    """None for a path of none of the providers."""
+    if "uazapi" in instances and (found := UAZAPI_PATH.match(path)) is not None:
+        return _of_uazapi(instances["uazapi"], found[1], header(b"token"))
+    if "evolution" in instances and (found := EVOLUTION_PATH.match(path)) is not None:
+        of, key, number = instances["evolution"], header(b"apikey"), found[2]
+        token = key if not key or of.number_of(key) == number else NO_INSTANCE
+        kind, attempt_id = found[1], header(b"x-request-id") or None
+        return SessionCall(number, lambda body: of.send(token, kind, attempt_id, body))
+    return None
+
+
+def _of_uazapi(of: Instances, path: str, token: str) -> SessionCall:
+    async def find(body: bytes) -> Answer:
+        return uazapi.find(of, token, body)
+
+    if path == "message/find":
+        return SessionCall(None, find)
+    kind = path.removeprefix("send/")
+    number = of.number_of(token) or ""
+    return SessionCall(number, lambda body: of.send(token, kind, uazapi.attempt_in(body), body))

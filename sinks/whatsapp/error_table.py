@@ -1,0 +1,45 @@
+"""Errors of an API without codes, as data: its HTTP statuses and texts, each with a name and an action."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sinks.actions import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One rejection: `text` matches the whole error text, with any HTTP status; None: `status` alone decides.
+
+    `code` is the name that this side gives it: a label of metrics, and a column of the ledger. `source`: [S]
+    the API's source or document, [3] answers that public clients have recorded, [I] inference.
+    """
+
+    code: str
+    action: Action
+    meaning: str
+    source: str
+    text: re.Pattern[str] | None = None
+    status: int | None = None
+
+
+def whole(pattern: str) -> re.Pattern[str]:
+    """Of a whole text, in any case."""
+    return re.compile(pattern, re.IGNORECASE)
+
+
+class ErrorTable:
+    def __init__(self, entries: Sequence[Listed]) -> None:
+        self.entries = tuple(entries)
+        self._by_code = {each.code: each for each in entries}
+
+    def listed(self, text: str, http_status: int | None) -> Listed | None:
+        """The entry for an error text, or for a code of this table; None for one that is not listed."""
+        text = text.strip()
+        if (by_code := self._by_code.get(text)) is not None:
+            return by_code
+        by_text = (each for each in self.entries if each.text is not None and each.text.fullmatch(text))
+        by_status = (each for each in self.entries if each.text is None and each.status == http_status)
+        return next(by_text, None) or next(by_status, None)

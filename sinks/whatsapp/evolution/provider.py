@@ -1,0 +1,38 @@
+"""Evolution API as a provider: a gateway that holds WhatsApp Web sessions."""
+
+from __future__ import annotations
+
+from sinks.actions import Action
+from sinks.connection import Lines
+from sinks.outcomes import Outcome
+from sinks.provider import Answer, Client, Limits
+from sinks.whatsapp.evolution import client, errors
+
+MIB = 1_048_576
+
+
+class Evolution:
+    """Codes are the names of its table of errors."""
+
+    name = "evolution"
+    can_find = False
+    is_session = True
+    limits = Limits(
+        text_chars_max=4096,
+        caption_chars_max=1024,
+        parameter_chars_max=1024,
+        media_bytes_max={"image": 16 * MIB, "video": 100 * MIB, "audio": 100 * MIB, "document": 100 * MIB},
+        has_templates=False,
+    )
+
+    def open(self, number_id: str, credential: str, lines: Lines) -> Client:
+        return client.EvolutionClient(number_id, credential, lines)
+
+    def outcome_of(self, answer: Answer) -> Outcome:
+        return client.outcome_of(answer)
+
+    def action_of(self, code: str, http_status: int | None) -> Action | None:
+        return errors.action_of(code, http_status)
+
+
+PROVIDER = Evolution()

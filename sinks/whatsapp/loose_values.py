@@ -1,0 +1,44 @@
+"""Values of webhooks of WhatsApp Web sessions: numbers and booleans come as such or as text. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sinks.outcomes import plain
+
+MS_FROM = 10**11  # a greater time is in milliseconds
+REMOVED = b'"removed"'
+
+
+def text_at(part: Mapping[str, Any], *path: str) -> str:
+    """The text at the end of the path, trimmed; empty where there is none."""
+    found: object = part
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return plain(found).strip() if isinstance(found, str) else ""
+
+
+def is_true(found: object) -> bool:
+    return found is True or (isinstance(found, str) and found.strip().lower() in ("true", "1")) or found == 1
+
+
+def time_ms(found: object, received_at_ms: int) -> int:
+    """Seconds or milliseconds; never later than the body was received."""
+    stated = str(int(found)) if isinstance(found, float) and found.is_integer() else str(found)
+    if isinstance(found, bool) or not re.fullmatch(r"[0-9]{1,16}", stated, re.ASCII) or int(stated) == 0:
+        return received_at_ms
+    at = int(stated)
+    return min(at if at > MS_FROM else at * 1000, received_at_ms)
+
+
+def secret_fields(*names: str) -> re.Pattern[bytes]:
+    """Of JSON, the fields of these names that are texts."""
+    listed = "|".join(map(re.escape, names)).encode()
+    return re.compile(rb'"(' + listed + rb')"(\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
+
+
+def without(fields: re.Pattern[bytes], body: bytes) -> bytes:
+    """The JSON with another text in those fields; everything else stays as it is."""
+    return fields.sub(rb'"\1"\2' + REMOVED, body)
