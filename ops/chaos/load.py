@@ -19,7 +19,7 @@ from typing import TextIO
 import aiohttp
 import msgspec
 
-from ops.chaos.scene import COLOURS, QUESTION, QUIZ_ID
+from ops.chaos.scene import COLOURS, QUESTION, QUIZ_ID, SESSION_ID, SESSION_PERCENT
 from ops.demo.phones import demo_phone
 from pipeline.runtime.backoff import Backoff
 
@@ -42,6 +42,7 @@ class Request:
     key: str
     phone: str
     colour: str
+    quiz_id: str = QUIZ_ID
     submitted_at_ms: int | None = None  # since the epoch; None: the edge decides
 
     @property
@@ -59,7 +60,9 @@ def request_of(seed: int, number: int, people: int) -> Request:
         return request_of(seed, number - rng.randint(1, min(number, REPEAT_BACK_MAX)), people)
     person = rng.randrange(people)
     (colour,) = rng.choices(list(COLOURS), list(COLOURS.values()))
-    return Request(number, f"{seed}-{number}", demo_phone(QUIZ_ID, person), colour)
+    # A part of the people, always the same, answers the other tenant's quiz: no phone is in both.
+    quiz_id = SESSION_ID if person % 100 < SESSION_PERCENT else QUIZ_ID
+    return Request(number, f"{seed}-{number}", demo_phone(quiz_id, person), colour, quiz_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,8 @@ class LoadPlan:
     service_token: str = field(repr=False)
 
     @staticmethod
-    def completions_url(edge_url: str) -> str:
-        return f"{edge_url.rstrip('/')}/quiz/{QUIZ_ID}/completions"
+    def completions_url(edge_url: str, quiz_id: str = QUIZ_ID) -> str:
+        return f"{edge_url.rstrip('/')}/quiz/{quiz_id}/completions"
 
 
 @dataclass(slots=True)
@@ -112,7 +115,6 @@ class Load:
         self._clock = clock
         self._rng = random.Random(plan.seed)
         self._receipt = msgspec.json.Decoder(Receipt)
-        self._url = plan.completions_url(plan.edge_url)
         self._begun = 0
         self._handed_in = 0
 
@@ -166,10 +168,11 @@ class Load:
         give_up_at_s = self._clock() + GIVE_UP_AFTER_S
         backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S, BACKOFF_JITTER_RATIO, self._rng)
         body, headers = request.body, {"Idempotency-Key": request.key}
+        url = self._plan.completions_url(self._plan.edge_url, request.quiz_id)
         while True:
             retry_after_s = 0.0
             try:
-                async with session.post(self._url, data=body, headers=headers) as response:
+                async with session.post(url, data=body, headers=headers) as response:
                     answer = await response.read()
                     if response.status == 202:
                         self._accepted.write(f"{self._receipt.decode(answer).completion_id}\n")

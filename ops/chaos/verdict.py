@@ -110,7 +110,9 @@ def gates(
     return [
         Gate("every accepted id is accounted for", not report.missing and report.ok, breaches or "all are"),
         Gate(
-            "no delivery was called twice", not report.twice, f"{report.calls} calls, {report.twice} repeated"
+            "no delivery was called twice",
+            not report.twice,
+            f"{report.calls} calls ({_by_provider(seen.calls)}), {report.twice} repeated",
         ),
         _watched(seen),
         _ambiguous_bounded(seen),
@@ -128,6 +130,11 @@ def gates(
             of_time=True,
         ),
     ]
+
+
+def _by_provider(calls: Iterable[Call]) -> str:
+    counts = Counter(call.provider for call in calls)
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "no provider"
 
 
 def _watched(seen: Seen) -> Gate:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ops import locate
+from ops.audit.provider_record import ProviderRecord
 from ops.audit.reconcile import reconcile, rendered
-from ops.demo import datasets
+from ops.demo import both_providers, datasets
 from ops.demo.answer_table import AnswerTable
 from ops.demo.quiz_of_table import quiz_named
 from ops.demo.replay import Accepted, GaveUp, Plan, Rejected, RowOutcome, Summary, replay
@@ -53,10 +54,16 @@ def wait_for_campaigns(effective_at_ms: int, view: View) -> None:
 
 def demonstrate(found: Deployment, view: View) -> bool:
     """Replay and reconcile; return whether every row was accepted and the ledger holds."""
-    files = datasets.extract(found.settings.home / "datasets")
+    folder = found.settings.home / "datasets"
+    files = datasets.extract(folder)
+    wait_for_campaigns(both_providers.plant(found), view)
     accepted_file = found.settings.home / "accepted.txt"
+    accepted_file.unlink(missing_ok=True)
     view.say("Replaying two real quizzes through HTTP")
     summaries = asyncio.run(_replay_all(found, files, accepted_file, view))
+    view.say(f"Replaying {both_providers.ROWS} rows for a tenant whose messages UAZAPI sends")
+    head = {both_providers.QUIZ_ID: both_providers.first_rows(files["bfi"], folder)}
+    summaries |= asyncio.run(_replay_all(found, head, accepted_file, view))
     for quiz_id, summary in summaries.items():
         view.say(
             f"{quiz_id}: {summary.accepted:,} of {summary.rows:,} accepted in {summary.elapsed_s:.1f} s, "
@@ -65,15 +72,18 @@ def demonstrate(found: Deployment, view: View) -> bool:
     with view.doing("Waiting until nothing is in flight") as progress:
         report = reconcile(found, accepted_file, DRAIN_TIMEOUT_S, progress)
     view.console.print(rendered(report))
+    sent = both_providers.sent_by_number(found, list(ProviderRecord(found.settings).more()))
+    view.console.print(both_providers.rendered(sent))
     return report.ok and all(summary.ok for summary in summaries.values())
 
 
 async def _replay_all(
     found: Deployment, files: dict[str, Path], accepted_file: Path, view: View
 ) -> dict[str, Summary]:
-    totals = {dataset.quiz_id: dataset.rows for dataset in datasets.DATASETS}
+    rows = {dataset.quiz_id: dataset.rows for dataset in datasets.DATASETS}
+    totals = {quiz_id: rows.get(quiz_id, both_providers.ROWS) for quiz_id in files}
     problems = 0
-    with accepted_file.open("w", buffering=1, encoding="utf-8") as accepted, view.counting(totals) as count:
+    with accepted_file.open("a", buffering=1, encoding="utf-8") as accepted, view.counting(totals) as count:
 
         def settle(quiz_id: str) -> Callable[[RowOutcome], None]:
             def tell(outcome: RowOutcome) -> None:

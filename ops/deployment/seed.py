@@ -39,6 +39,7 @@ class NumberSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant_id: str
     provider: str
     credential: str
+    messages_per_s: int | None = None
 
 
 class SeedInvalid(OperatorError):
