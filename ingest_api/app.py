@@ -27,6 +27,7 @@ from ingest_api.quiz_pages.wiring import QuizPageHandlers
 
 PAGE = "/quiz/{quiz_id}"
 COMPLETIONS = "/quiz/{quiz_id}/completions"
+PROGRESS = "/quiz/{quiz_id}/progress"
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -34,6 +35,7 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 @dataclass(frozen=True)
 class Parts:
     completions: Handler
+    progress: Handler
     page: Callable[[Handler], Handler]  # limits the handler of a public page
     webhooks: Mapping[str, Handler]  # by the name in the route: a provider's, or one it had before
     registry: Registry
@@ -54,6 +56,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
         routes=[
             Route(COMPLETIONS, completions, methods=submit),
             Route("/api/quiz/{quiz_id}/submit", completions, methods=submit),  # the old pages' address
+            Route(PROGRESS, Endpoint("progress", parts.progress, headers=ANY_ORIGIN), methods=submit),
             *(
                 Route(f"/webhooks/{name}", Endpoint("webhooks", receive), methods=both)
                 for name, receive in parts.webhooks.items()

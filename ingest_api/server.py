@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from ingest_api.admission.admitted import Admitted
 from ingest_api.admission.concurrency import ConcurrencyLimit
+from ingest_api.admission.shed_first import ShedFirst
 from ingest_api.app import Parts, build
 from ingest_api.completions.receive import ReceiveCompletion, Stamp
 from ingest_api.health import Health, Observed
@@ -42,6 +43,8 @@ from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
 from ingest_api.ping.ping import Ping
 from ingest_api.ping.schedule import PingSchedule
+from ingest_api.progress.metrics import SHED
+from ingest_api.progress.receive import ReceiveProgress
 from ingest_api.quiz_pages.wiring import NAMESPACE, QuizPages
 from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
@@ -148,11 +151,12 @@ def make_app(
     """Wire the application; no broker is contacted yet. Tests inject their own `stamp`."""
     edge = topology.edge
     completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
+    progress = topology.topic("progress")
     quizzes, tokens = Quizzes(), Tokens()
     bootstrap = settings.kafka_bootstrap_servers
     publisher = Publisher(
         partial(make_producer, bootstrap, edge.deliver_timeout_ms, topology.record_bytes_max),
-        (completions, webhooks),
+        (completions, webhooks, progress),
         failures_max=edge.breaker.failures,
         open_s=edge.breaker.open_s,
         in_flight_max=edge.in_flight_max,
@@ -184,6 +188,7 @@ def make_app(
     )
     sources = sources or sources_of(settings, topology)
     callers = Callers(rules, sources, tokens, quizzes)
+    stamp = stamp or Stamp(settings.contact_key, settings.region)
     receive_completion = ReceiveCompletion(
         edge,
         completions,
@@ -192,7 +197,10 @@ def make_app(
         reference_data,
         quizzes,
         tokens,
-        stamp or Stamp(settings.contact_key, settings.region),
+        stamp,
+    )
+    receive_progress = ReceiveProgress(
+        edge, progress, codec("progress"), publisher, reference_data, quizzes, stamp
     )
     in_work = ConcurrencyLimit(edge.admission, time.monotonic)
     admitted = Admitted(
@@ -200,6 +208,13 @@ def make_app(
         in_work,
         edge.admission.adjust_ms / 1000,
         random.random,
+    )
+    progressed = ShedFirst(
+        RateLimited(receive_progress, limiter, callers.of_progress),
+        in_work,
+        edge.progress.in_work_ratio_max,
+        random.random,
+        SHED,
     )
     cache = CacheService(
         topology.cache,
@@ -226,6 +241,7 @@ def make_app(
     health = Health(observed, number)
     parts = Parts(
         completions=admitted,
+        progress=progressed,
         quiz_pages=pages.handlers(limited_page, admitted),
         page=lambda handle: RateLimited(handle, limiter, callers.of_page),
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),

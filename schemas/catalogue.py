@@ -30,6 +30,7 @@ EVENT_TYPES: Mapping[str, type] = {
     "duplicate": records.Duplicate,
     "match": records.Match,
     "outcome": records.Outcome,
+    "progress": records.Progress,
     "provider_webhook": records.ProviderWebhook,
     "quiz": records.Quiz,
     "token": records.Token,

@@ -113,6 +113,22 @@ class DeliveryEvent(msgspec.Struct, frozen=True):
     number_id: str | None = None
 
 
+ProgressKind = Literal["started", "progressed", "abandoned", "completed"]
+
+
+class Progress(msgspec.Struct, frozen=True):
+    visit_id: str
+    tenant_id: str
+    quiz_id: str
+    quiz_version: Int32
+    day: Int32
+    kind: ProgressKind
+    position: Int32
+    question_id: str
+    at: Int64
+    accepted_at: Int64
+
+
 class WebhookBody(msgspec.Struct, frozen=True):
     body: bytes
 
@@ -217,6 +233,7 @@ Event = (
     | Match
     | Duplicate
     | DeliveryEvent
+    | Progress
     | ProviderWebhook
     | DeadLetter
     | Quiz

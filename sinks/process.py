@@ -40,6 +40,7 @@ from sinks.postgres.tables.deliveries import Deliveries
 from sinks.postgres.tables.duplicates import Duplicates
 from sinks.postgres.tables.outcomes import Outcomes
 from sinks.postgres.topic_reader import LogReader
+from sinks.visits.visits import Visits
 
 LOG = logging.getLogger(__name__)
 STOP_MAX_S = 9.0  # a supervisor kills after ten
@@ -150,6 +151,7 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         sink_work(Outcomes()),
         sink_work(Deliveries()),
         sink_work(Duplicates()),
+        sink_work(Visits()),
         sink_work(ProviderStatuses(settings.contact_key, failure_limits), WebhookDecoder()),
         sink_work(DeadLetterArchive(topology)),
         Work("outbox", publisher.run, lambda: publisher.holding),

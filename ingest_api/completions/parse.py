@@ -5,24 +5,16 @@ Rules that types cannot express are checked afterwards, and only where the body 
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from functools import partial
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ingest_api.http.problems import (
-    INVALID_BODY,
-    INVALID_JSON,
-    REPEATED_FIELD,
-    UNSTORABLE_TEXT,
-    pointer,
-    rejection,
-    shown,
-)
+from ingest_api.http.json_errors import misshapen, not_json, require_each_key_once
+from ingest_api.http.problems import UNSTORABLE_TEXT, pointer, rejection
 from schemas.records import Answer
 
 # Avro's long.
@@ -32,11 +24,6 @@ Given = Choice | list[Choice] | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_PLACE = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
-_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_HALF_PAIR = re.compile(_HIGH + rb"(?!" + _LOW + rb")|(?<!" + _HIGH + rb")" + _LOW)
-_STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
-
 
 CONSENT_CHARS_MAX = 200  # of the id of a text: a version, a URL
 
@@ -90,13 +77,13 @@ def parse(body: bytes) -> Submission:
     try:
         submission = _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _misshapen(body, str(error)) from None
+        raise misshapen(str(error), partial(_located, body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise rejection(INVALID_JSON, _json_detail(body, error)) from None
+        raise not_json(body, error) from None
     # Only a backslash can escape a colon or write a NUL: without one, counting colons is enough.
     escaped = b"\\" in body
     if escaped or not _each_key_once(body, submission):
-        json.loads(body, object_pairs_hook=_once)
+        require_each_key_once(body)
     if escaped and b"\\u0000" in body:
         _reject_nul(submission)
     return submission
@@ -121,15 +108,6 @@ def _each_key_once(body: bytes, submission: Submission) -> bool:
         if submission.submitted_at is not None:
             colons += 2  # at least, in its time of day
     return body.count(b":") == colons
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise rejection(REPEATED_FIELD, f'"{shown(key)}" is given twice')
-        seen[key] = value
-    return seen
 
 
 def _reject_nul(submission: Submission) -> None:
@@ -160,15 +138,10 @@ def _texts(submission: Submission) -> Iterator[tuple[tuple[str, ...], str]]:
                 yield ("contact", name, "text"), value.text
 
 
-def _misshapen(body: bytes, message: str) -> Exception:
-    place = _PLACE.fullmatch(message)
-    if place is None:
-        return rejection(INVALID_BODY, _shape_detail(message), pointer="#")
-    what, path = place[1], place[2]
-    steps = [name or index for name, index in _STEP.findall(path.replace("[...]", ""))]
+def _located(body: bytes, path: str, steps: list[str]) -> list[str]:
     if path.startswith(".answers[...]"):
-        steps[1:1] = _misshapen_answer(body)
-    return rejection(INVALID_BODY, _shape_detail(what), pointer=pointer(*steps))
+        return [*steps[:1], *_misshapen_answer(body), *steps[1:]]
+    return steps
 
 
 def _misshapen_answer(body: bytes) -> list[str]:
@@ -183,38 +156,6 @@ def _misshapen_answer(body: bytes) -> list[str]:
         except msgspec.ValidationError:
             return [question]
     return []
-
-
-def _shape_detail(message: str) -> str:
-    before, quote, name = message.partition("unknown field `")
-    if quote:
-        return f'{before}unknown field "{shown(name.rstrip("`"))}"'
-    return shown(message.replace("`", ""))
-
-
-def _json_detail(body: bytes, error: Exception) -> str:
-    if not body.strip():
-        return "the body is empty"
-    if isinstance(error, UnicodeDecodeError):
-        return "a text is not UTF-8"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    half = _half_pair(body)
-    if half is not None:
-        return f"a text has half of a character ({half}): it was cut inside; send both halves or neither"
-    return shown(str(error))
-
-
-def _half_pair(body: bytes) -> str | None:
-    """Return a surrogate escape without its other half, if nothing else is wrong with the body."""
-    found = _HALF_PAIR.search(body.replace(b"\\\\", b""))
-    if found is None:
-        return None
-    try:
-        json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return found[0].decode()
 
 
 def answered(answers: dict[str, Given]) -> dict[str, Answer]:

@@ -34,10 +34,13 @@ class Rules:
         self.service = _rule("service", limits.service, "completions with one service token")
         self.quiz = _rule("quiz", limits.quiz, "completions of one quiz")
         self.tenant = _rule("tenant", limits.tenant, "completions of one tenant")
+        self.progress = _rule("progress", limits.progress, "reports of progress from one address")
+        self.progress_quiz = _rule("progress_quiz", limits.progress_quiz, "reports of progress of one quiz")
 
     @property
     def all(self) -> Sequence[Rule]:
-        return (self.address, self.pages, self.quiz_pages, self.token, self.service, self.quiz, self.tenant)
+        of_completions = (self.address, self.token, self.service, self.quiz, self.tenant)
+        return (*of_completions, self.pages, self.quiz_pages, self.progress, self.progress_quiz)
 
 
 def _rule(name: str, window: Window, about: str) -> Rule:
@@ -58,6 +61,12 @@ class Callers:
 
     def of_quiz_page(self, scope: Scope) -> Keys:
         return self._of_address(scope, self._rules.quiz_pages)
+
+    def of_progress(self, scope: Scope) -> Keys:
+        """Keys of its own, so that reports use up no limit of completions."""
+        keys = self._of_address(scope, self._rules.progress)
+        scoring = self._quizzes.find(scope["path_params"]["quiz_id"])
+        return keys if scoring is None else (*keys, (self._rules.progress_quiz, scoring.quiz.quiz_id))
 
     def _of_address(self, scope: Scope, rule: Rule) -> Keys:
         source = self._source(scope, dict(scope["headers"]))
@@ -117,7 +126,7 @@ class RateLimited:
         return reply
 
 
-_CALLERS_OWN = ("address", "pages", "quiz_pages", "token", "service")
+_CALLERS_OWN = ("address", "pages", "quiz_pages", "token", "service", "progress")
 
 
 def rejected(rule: Rule, retry_after_s: float) -> Reply:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from ingest_api.completions.parse import CONSENT_CHARS_MAX
 from ingest_api.completions.receive import EMAIL_CHARS_MAX, NAME_CHARS_MAX
 from ingest_api.http.problems import Kind
+from ingest_api.progress.parse import POSITION_MAX
 from ingest_api.quiz_pages.content import Content
 from pipeline.topology.file import Edge
 from schemas.phones import PHONE_CHARS_MAX
+from schemas.records import ProgressKind
 
 _INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
 
@@ -132,6 +134,44 @@ def submission(edge: Edge) -> dict[str, Any]:
             "score": {
                 "type": ["number", "null"],
                 "description": "Used if the quiz has no right answers; otherwise the edge computes it.",
+            },
+        },
+    }
+
+
+def progress(edge: Edge) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["visit_id", "kind"],
+        "additionalProperties": False,
+        "properties": {
+            "visit_id": {
+                "type": "string",
+                "format": "uuid",
+                "description": (
+                    "Made at random by the page for one visit. A UUIDv7 also carries the day under which the"
+                    " visit is stored; without one that is the day of arrival."
+                ),
+            },
+            "kind": {"enum": list(get_args(ProgressKind))},
+            "question_id": {
+                "type": ["string", "null"],
+                "description": "The question that the person has reached.",
+            },
+            "position": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "maximum": POSITION_MAX,
+                "description": "Instead of question_id: its position in the quiz, from 1.",
+            },
+            "at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": (
+                    "By the client's clock: orders the reports of a visit. More than"
+                    f" {edge.submitted_past_max_h} h ago or {edge.submitted_future_max_s} s ahead: the time"
+                    " of arrival counts."
+                ),
             },
         },
     }

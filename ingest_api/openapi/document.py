@@ -60,6 +60,7 @@ def document(edge: Edge) -> dict[str, Any]:
             "schemas": {
                 "Submission": bodies.submission(edge),
                 "Accepted": bodies.ACCEPTED,
+                "Progress": bodies.progress(edge),
                 "QuizPage": bodies.quiz_page(),
                 "Problem": bodies.problem(problems.CATALOGUE),
             },

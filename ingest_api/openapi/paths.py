@@ -25,11 +25,30 @@ _OF_OTHER_PATHS = (
 _OF_A_PAGE = (problems.UNKNOWN_QUIZ, problems.RATE_LIMITED, problems.PAGE_UNAVAILABLE)
 _REJECTIONS_OF_A_COMPLETION = tuple(kind for kind in problems.CATALOGUE if kind not in _OF_OTHER_PATHS)
 
+_REJECTIONS_OF_PROGRESS = (
+    problems.INVALID_JSON,
+    problems.REPEATED_HEADER,
+    problems.UNKNOWN_QUIZ,
+    problems.BODY_TIMEOUT,
+    problems.CLOSED_QUIZ,
+    problems.BODY_TOO_LARGE,
+    problems.NOT_JSON,
+    problems.INVALID_BODY,
+    problems.REPEATED_FIELD,
+    problems.UNKNOWN_QUESTION,
+    problems.HEADERS_TOO_LARGE,
+    problems.RATE_LIMITED,
+    problems.LOG_UNAVAILABLE,
+    problems.OVERLOADED,
+    problems.NOT_READY,
+)
+
 
 def paths(edge: Edge) -> dict[str, Any]:
     return {
         "/quiz/{quiz_id}/completions": {"post": _submit(edge, "submitCompletion", deprecated=False)},
         "/api/quiz/{quiz_id}/submit": {"post": _submit(edge, "submitCompletionLegacy", deprecated=True)},
+        "/quiz/{quiz_id}/progress": {"post": _progress()},
         "/webhooks/{provider}": {"get": _handshake(), "post": _webhook()},
         "/schemas/types": {"get": _read("The kinds of schemas", {"type": "array"}, REGISTRY_JSON)},
         "/schemas/ids/{id}": {
@@ -64,6 +83,8 @@ def paths(edge: Edge) -> dict[str, Any]:
         "/quiz/{quiz_id}/thanks": {"get": _thanks()},
         "/quizstream.js": {"get": _browser_client("The browser client, for a script tag")},
         "/quizstream.mjs": {"get": _browser_client("The browser client, as an ES module")},
+        "/quizstream-progress.js": {"get": _browser_client("Reports of progress, for a script tag")},
+        "/quizstream-progress.mjs": {"get": _browser_client("Reports of progress, as an ES module")},
         "/ping": {"post": _ping()},
         "/health": {"get": _health()},
         "/health/live": {"get": _read("Whether the process runs", {"type": "object"})},
@@ -104,6 +125,37 @@ def _submit(edge: Edge, operation: str, *, deprecated: bool) -> dict[str, Any]:
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}},
             },
             **_rejections(*_REJECTIONS_OF_A_COMPLETION),
+        },
+    }
+
+
+def _progress() -> dict[str, Any]:
+    return {
+        "operationId": "reportProgress",
+        "summary": "Report how far a visit of the quiz has come",
+        "description": (
+            "202 only after it is durable. Reports may come in any order and more than once. One without an"
+            " answer need not be sent again: the next one of the visit says how far it has come."
+        ),
+        "parameters": [_parameter("quiz_id")],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Progress"}}},
+        },
+        "responses": {
+            "202": {
+                "description": "It is durable",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["accepted"],
+                            "properties": {"accepted": {"const": True}},
+                        }
+                    }
+                },
+            },
+            **_rejections(*_REJECTIONS_OF_PROGRESS),
         },
     }
 

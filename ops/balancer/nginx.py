@@ -34,6 +34,7 @@ HEADER = (
 # By route, not by address: an address may hold what a person wrote into it.
 ROUTES = (
     (r"^/(api/)?quiz/[^/]+/(completions|submit)/?$", "completions"),
+    (r"^/quiz/[^/]+/progress/?$", "progress"),
     (r"^/quiz/", "quiz"),
     (r"^/ping/?$", "ping"),
     (r"^/webhooks/", "webhooks"),

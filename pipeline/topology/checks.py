@@ -113,6 +113,12 @@ def _retention(file: TopologyFile) -> Iterator[str]:
     for name in ("ended_campaign_days", "provider_status_days", "revoked_token_days"):
         if getattr(kept, name) <= replayable_days:
             yield f"retention.{name}: must be longer than {replayable_days}, in which a record can come again"
+    late_visit_days = math.ceil(file.edge.submitted_past_max_h / 24) + replayable_days
+    if kept.visit_days <= late_visit_days:
+        yield (
+            f"retention.visit_days: must be longer than {late_visit_days}: edge.submitted_past_max_h, "
+            "and the time in which a record can come again"
+        )
     if kept.contact_days <= kept.archive_days + 1:
         yield "retention.contact_days: must be longer than archive_days by two days: completions refer to it"
 

@@ -118,6 +118,8 @@ class RateLimits(Strict, frozen=True):
     service: Window  # completions of one token of all tenants
     quiz: Window
     tenant: Window
+    progress: Window  # reports of progress of one client address
+    progress_quiz: Window  # reports of progress of one quiz
     gather_ms: NotNegative  # requests of so long share a round trip to Valkey
     timeout_ms: Positive  # after that a process decides alone
     processes_assumed: Positive  # edge processes, until Valkey has counted them
@@ -133,6 +135,15 @@ class Admission(Strict, frozen=True):
     adjust_ms: Positive  # between two changes of the limit
     late_for_ms: Positive  # answers that are late for so long make an overload
     calm_for_ms: Positive  # without a rejection for so long it is over
+
+
+class Progress(Strict, frozen=True):
+    """Reports of how far a visit has come: worth less than completions, so that they are rejected first."""
+
+    body_bytes_max: Positive
+    in_work_ratio_max: (
+        Ratio  # of the admission's limit that both together may use before reports are rejected
+    )
 
 
 class Ping(Strict, frozen=True):
@@ -170,6 +181,7 @@ class Edge(Strict, frozen=True):
     connections: Connections
     limits: RateLimits
     admission: Admission
+    progress: Progress
     ping: Ping
     pages: Pages
 
@@ -290,9 +302,14 @@ class DeadLetters(Strict, frozen=True):
 class Retention(Strict, frozen=True):
     archive_days: Positive
     ended_campaign_days: Positive
+    visit_days: Positive
     provider_status_days: Positive
     contact_days: Positive
     revoked_token_days: Positive
+
+
+class Visits(Strict, frozen=True):
+    silent_min: Positive  # a visit without a report for so long counts as left
 
 
 class Alerts(Strict, frozen=True):
@@ -317,6 +334,7 @@ class TopologyFile(Strict, frozen=True):
     sender: Sender
     dead_letters: DeadLetters
     retention: Retention
+    visits: Visits
     alerts: Alerts
     balancer: Balancer = Balancer()
 

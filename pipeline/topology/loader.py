@@ -88,6 +88,7 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
         sender=file.sender,
         dead_letters=file.dead_letters,
         retention=file.retention,
+        visits=file.visits,
         alerts=file.alerts,
         balancer=file.balancer,
     )

@@ -18,6 +18,7 @@ from pipeline.topology.file import (
     Retention,
     Sender,
     Stream,
+    Visits,
     Window,
     Windows,
 )
@@ -82,6 +83,7 @@ class Topology(msgspec.Struct, frozen=True):
     sender: Sender
     dead_letters: DeadLetters
     retention: Retention
+    visits: Visits
     alerts: Alerts
     balancer: Balancer
 

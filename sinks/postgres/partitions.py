@@ -24,6 +24,7 @@ SPANS: Final[dict[str, Span]] = {
     "completions": "day",
     "outcomes": "day",
     "duplicates": "day",
+    "visits": "day",
     "deliveries": "month",
 }
 

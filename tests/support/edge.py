@@ -28,7 +28,7 @@ from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
 from schemas.codec import codec
-from schemas.records import Completion, Question, Quiz, Token
+from schemas.records import Completion, Progress, Question, Quiz, Token
 from sinks.postgres.connect import connect
 from tests.support.producer import make_producer
 
@@ -36,7 +36,7 @@ READY_WITHIN_S = 120.0  # a bound on a hang, not a promise
 SERVICE_TOKEN = "a-service-token"
 OTHER_TENANTS_TOKEN = "another-tenants-token"
 REVOKED_TOKEN = "a-revoked-token"
-ROLES = ("completions", "provider_webhooks", "quizzes", "tokens")
+ROLES = ("completions", "provider_webhooks", "progress", "quizzes", "tokens")
 
 QUIZZES = (
     Quiz(
@@ -122,6 +122,14 @@ class Edge:
             "POST", f"/quiz/{quiz_id}/completions", body, {"content-type": "application/json"} | named
         )
 
+    def report(self, quiz_id: str, content: Any, **headers: str) -> Answer:
+        """A report of progress, as `submit`."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask(
+            "POST", f"/quiz/{quiz_id}/progress", body, {"content-type": "application/json"} | named
+        )
+
     def webhook(
         self, body: bytes, signature: str | None = None, path: str = "/webhooks/meta-cloud"
     ) -> Answer:
@@ -136,6 +144,12 @@ class Edge:
             codec("completion").decode(value)
             for _key, value in records_of(self.settings, self.topology.topic("completions"))
         ]
+
+
+def reports(edge: Edge) -> list[Progress]:
+    """Every report of progress accepted so far, read from the topic."""
+    topic = edge.topology.topic("progress")
+    return [codec("progress").decode(value) for _key, value in records_of(edge.settings, topic)]
 
 
 def settings_for(bootstrap: str, namespace: str) -> Settings:

@@ -75,4 +75,5 @@ RULES: Mapping[str, Rule] = {
     "suppressions": Kept("a contact that opted out gets no message, without limit; keyed hashes only"),
     "tenants": Kept("small; made by operators"),
     "tokens": Deleted("retention.revoked_token_days", "the revocation; hashes only, valid ones are kept"),
+    "visits": Deleted("retention.visit_days", "the visit's day; a whole partition"),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,7 +148,8 @@ class TableRetention:
             for table in ("contacts", "provider_statuses", "completions_apart")
         }
         self._rules: dict[str, Callable[[Connection], bool]] = {
-            "days": self._drop_days,
+            "days": partial(self._drop_days, BY_DAY, limits.archive_days),
+            "visits": partial(self._drop_days, ("visits",), limits.visit_days),
             "open deliveries": self._cancel_waiting,
             "ended campaigns": self._begin_pruning,
             "deliveries": self._delete_deliveries,
@@ -180,10 +182,10 @@ class TableRetention:
     def _now(self) -> datetime:
         return datetime.combine(self._today(), datetime.min.time(), UTC)
 
-    def _drop_days(self, connection: Connection) -> bool:
-        first_kept = self._today() - timedelta(days=self._limits.archive_days)
+    def _drop_days(self, tables: Sequence[str], kept_days: int, connection: Connection) -> bool:
+        first_kept = self._today() - timedelta(days=kept_days)
         parameters = {
-            "tables": [*BY_DAY],
+            "tables": [*tables],
             "first_kept": f"{first_kept:%Y%m%d}",
             "partitions": PARTITIONS_MAX,
         }
@@ -193,7 +195,7 @@ class TableRetention:
             if not _drop(connection, day):
                 more = False  # the next round retries: each try makes writers wait
                 break
-        for table in BY_DAY:
+        for table in tables:
             row = connection.execute(QUERIES["oldest_day"], {"table": table}).fetchone()
             if row is not None and row[0] is not None:
                 oldest = datetime.strptime(str(row[0]), "%Y%m%d").replace(tzinfo=UTC).date()

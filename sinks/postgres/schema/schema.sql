@@ -423,6 +423,31 @@ CREATE TABLE public.tokens (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.visits (
+    day date NOT NULL,
+    quiz_id text NOT NULL,
+    visit_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    quiz_version integer NOT NULL,
+    furthest integer NOT NULL,
+    question_id text NOT NULL,
+    progressed boolean NOT NULL,
+    active_at timestamp with time zone,
+    abandoned_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    first_seen_at timestamp with time zone NOT NULL,
+    last_seen_at timestamp with time zone NOT NULL,
+    state text GENERATED ALWAYS AS (
+CASE
+    WHEN (completed_at IS NOT NULL) THEN 'completed'::text
+    WHEN ((abandoned_at IS NOT NULL) AND (active_at > abandoned_at)) THEN 'progressed'::text
+    WHEN (abandoned_at IS NOT NULL) THEN 'abandoned'::text
+    WHEN progressed THEN 'progressed'::text
+    ELSE 'started'::text
+END) STORED
+)
+PARTITION BY RANGE (day);
+
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
 
@@ -524,6 +549,9 @@ ALTER TABLE ONLY public.tenants
 
 ALTER TABLE ONLY public.tokens
     ADD CONSTRAINT tokens_pkey PRIMARY KEY (token_hash);
+
+ALTER TABLE ONLY public.visits
+    ADD CONSTRAINT visits_pkey PRIMARY KEY (day, quiz_id, visit_id);
 
 CREATE INDEX audit_log_by_time ON public.audit_log USING btree (at);
 

@@ -36,6 +36,8 @@ LIMITS = RateLimits(
     service=Window(limit=5, window_s=60),
     quiz=WIDE,
     tenant=WIDE,
+    progress=Window(limit=2, window_s=60),
+    progress_quiz=WIDE,
     gather_ms=1,
     timeout_ms=60_000,
     processes_assumed=1,
@@ -174,6 +176,21 @@ def test_public_pages_have_their_own_limit(stack: ServerUrls, namespace: str) ->
         assert answers[0].headers["ratelimit"] == '"pages";r=1;t=60'
         assert post(edge, asked["x-forwarded-for"]).status == 202
         assert edge.ask("GET", "/health/live", headers=asked).status == 200
+
+
+def test_reports_of_progress_have_limits_of_their_own(stack: ServerUrls, namespace: str) -> None:
+    report = {"visit_id": "0190c2a4-7e3a-7bcd-8f00-123456789abc", "kind": "started"}
+    narrow = replace(LIMITS, progress_quiz=Window(limit=3, window_s=60))
+    with limited(stack, namespace, narrow) as (edge,):
+        one, other = next(ADDRESSES), next(ADDRESSES)
+        answers = [edge.report("survey", report, x_forwarded_for=one) for _ in range(3)]
+        assert [answer.status for answer in answers] == [202, 202, 429]
+        assert answers[0].headers["ratelimit"] == '"progress";r=1;t=60'
+        assert [post(edge, one).status for _ in range(3)] == [202, 202, 202]
+        of_quiz = [edge.report("survey", report, x_forwarded_for=other) for _ in range(2)]
+        assert [answer.status for answer in of_quiz] == [202, 429]
+        assert of_quiz[1].headers["ratelimit-policy"] == '"progress_quiz";q=3;w=60'
+        assert edge.report("capitals", report, x_forwarded_for=other).status == 202
 
 
 def test_without_valkey_completions_are_accepted_and_limits_hold(stack: ServerUrls, namespace: str) -> None:

@@ -97,6 +97,20 @@ def test_days_of_the_archive_are_dropped_whole(corner: Corner) -> None:
     assert corner.rows("SELECT completion_id::text FROM completions_apart") == [(number(2),)]
 
 
+def test_days_of_visits_are_dropped_by_a_rule_of_their_own(corner: Corner) -> None:
+    kept_days = corner.topology.retention.visit_days
+    old, kept = (TODAY - timedelta(days=days) for days in (kept_days + 1, kept_days))
+    for day in (old, kept):
+        create(corner.connection, Partition("visits", (day - EPOCH).days))
+        create(corner.connection, Partition("outcomes", (day - EPOCH).days))
+
+    enforce(corner)
+
+    assert days_of(corner, "visits") == {f"{kept:%Y%m%d}"}
+    assert days_of(corner, "outcomes") == {f"{old:%Y%m%d}", f"{kept:%Y%m%d}"}
+    assert counted(OLDEST, table="visits") == kept_days * 86_400
+
+
 def test_a_day_whose_table_is_in_use_stays_whole_until_the_next_round_and_the_rest_goes(
     corner: Corner, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

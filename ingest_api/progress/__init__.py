@@ -1,0 +1,1 @@
+"""How far a visit of a quiz has come, as its page reports it."""

@@ -1,0 +1,1 @@
+"""Visits of quizzes: how far each came, and at which question people leave."""
