@@ -91,6 +91,7 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("quiz", "add"): ("FILE",),
     ("quiz", "list"): (),
     ("quiz", "show"): ("q",),
+    ("quiz", "drop-off"): ("q",),
     ("number", "add"): (
         *("n", "--tenant", "t", "--provider", "meta-cloud"),
         *("--base-url", "http://127.0.0.1:9", "--credential", "TOKEN"),

@@ -1,16 +1,27 @@
-"""`quizstream quiz add|list|show`"""
+"""`quizstream quiz add|list|show|drop-off`"""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ops.commands.listing import After, Json, Limit, print_page
 
-quiz = typer.Typer(name="quiz", help="Make quizzes from a file, list and show them.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from sinks.visits.drop_off import DropOff
+
+quiz = typer.Typer(
+    name="quiz",
+    help="Make quizzes from a file, list and show them, and see where people leave them.",
+    no_args_is_help=True,
+)
+
+DAYS = 7  # that `drop-off` shows without --since
+BAR_CHARS = 30
 
 
 @quiz.command()
@@ -119,3 +130,74 @@ def show(
         print(f"    {question.question_id}: {question.text}{right}")
     if found.former_questions:
         print(f"former questions, whose answers are still accepted: {', '.join(found.former_questions)}")
+
+
+@quiz.command("drop-off")
+def show_drop_off(
+    quiz_id: Annotated[str, typer.Argument(help="Id of the quiz.")],
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day, UTC. Default: six days ago.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day, UTC. Default: today.")
+    ] = None,
+    silent_min: Annotated[
+        int | None, typer.Option(min=1, help="Without a report for so long a visit counts as left.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show at which question people leave a quiz.
+
+    Visits are counted by their furthest question at which the person entered something. `left`: those that
+    went no further and were abandoned, or are silent (`visits.silent_min` of topology.yaml). A visit that
+    completed has reached every question. Only pages with the progress script report: docs/browser-client.md.
+
+    Exit codes: 0 shown, 2 there is no such quiz, or something could not be read.
+
+    Examples:
+
+      quizstream quiz drop-off feedback
+
+      quizstream quiz drop-off feedback --since 2026-11-01 --until 2026-11-30 --json
+    """
+    import msgspec
+
+    from ops.locate import find
+    from sinks.postgres.connect import connect
+    from sinks.visits.drop_off import drop_off
+
+    found = find()
+    now = datetime.now(UTC)
+    last = now.date() if until is None else until.date()
+    first = last - timedelta(days=DAYS - 1) if since is None else since.date()
+    silent = timedelta(minutes=silent_min or found.topology.visits.silent_min)
+    with connect(found.settings.database_url, "quiz") as connection:
+        counted = drop_off(connection, quiz_id, since=first, until=last, silent_before=now - silent)
+    if json:
+        print(msgspec.json.encode(counted).decode())
+    else:
+        _print_drop_off(counted, round(silent.total_seconds() / 60))
+
+
+def _print_drop_off(counted: DropOff, silent_min: int) -> None:
+    print(f"{counted.quiz_id}: {counted.title}")
+    print(
+        f"{counted.visits:,} visits from {counted.since} to {counted.until}: {counted.completed:,} completed,"
+        f" {counted.abandoned:,} abandoned, {counted.silent:,} silent for {silent_min} min,"
+        f" {counted.active:,} active"
+    )
+    if not counted.visits:
+        return
+    names = [
+        one.question_id or (f"question {one.position}" if one.position else "-") for one in counted.questions
+    ]
+    width = max(len("question"), *map(len, names))
+    print(f"{'':3}  {'question':{width}}  {'reached':>9}  {'left':>9}  {'':5}")
+    for name, one in zip(names, counted.questions, strict=True):
+        if one.position == 0 and not one.left and not one.active:
+            continue
+        passed = round(BAR_CHARS * (one.reached - one.left) / counted.visits)
+        left = round(BAR_CHARS * one.reached / counted.visits) - passed
+        bar = "\u2588" * passed + "\u2591" * left
+        share = f"{one.left_ratio:5.0%}"
+        print(f"{one.position:3}  {name:{width}}  {one.reached:9,}  {one.left:9,}  {share}  {bar}".rstrip())
