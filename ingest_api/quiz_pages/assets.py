@@ -27,10 +27,11 @@ IMMUTABLE: Headers = (
 OTHER_RELEASE: Headers = ((b"cache-control", b"public, max-age=60"), *IMMUTABLE[1:])
 ICON = "icon.svg"
 STYLES = ("page.css",)
-# In the order in which they run: `page.js` sends with `window.quizstream`, which the script before it makes.
-SCRIPTS = ("quizstream.js", "page.js")
+# In the order in which they run: `page.js` sends with `window.quizstream` and reports with
+# `window.quizstreamVisit`, which the scripts before it make.
+SCRIPTS = ("quizstream.js", "quizstream-progress.js", "page.js")
 
-_HASHED = re.compile(r"([a-z]{1,32})\.[0-9a-f]{12}(\.[a-z]{1,8})")
+_HASHED = re.compile(r"([a-z-]{1,32})\.[0-9a-f]{12}(\.[a-z]{1,8})")
 
 
 class Assets:

@@ -1,6 +1,6 @@
-"""Serves the browser client at addresses that never change: `/quizstream.js` and `/quizstream.mjs`.
+"""Serves the browser client and the script of progress at addresses that never change: NAMES.
 
-Its source is in `browser/`; `files/` has the two built forms.
+Their source is in `browser/`; `files/` has the built forms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ingest_api.quiz_pages.assets import FOLDER, JAVASCRIPT
 from ingest_api.quiz_pages.headers import GZIP
 from ingest_api.quiz_pages.negotiation import accepts_gzip, header, is_unchanged
 
-NAMES = ("quizstream.js", "quizstream.mjs")
+NAMES = ("quizstream.js", "quizstream.mjs", "quizstream-progress.js", "quizstream-progress.mjs")
 PATHS = tuple(f"/{name}" for name in NAMES)
 # A new version is there after an hour, or on the second visit after it.
 HEADERS: Headers = (
@@ -41,7 +41,7 @@ class BrowserClient:
         packed = accepts_gzip(header(scope, b"accept-encoding"))
         found = self._files.get((scope["path"].rstrip("/"), packed))
         if found is None:
-            raise rejection(NOT_FOUND, "the client is /quizstream.js or /quizstream.mjs")
+            raise rejection(NOT_FOUND, f"the client is {' or '.join(PATHS)}")
         etag, *others = found.headers
         if_none_match = header(scope, b"if-none-match")
         if if_none_match and is_unchanged(if_none_match, etag[1]):

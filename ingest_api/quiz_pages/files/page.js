@@ -1,6 +1,7 @@
 // Sends the form of a quiz as one completion, with an idempotency key, and shows the progress.
 // Without this script the form is posted as it is. `window.quizstream` (browser/script.ts), or what another script has put
 // there, sends instead: `send(url, body, key)` returns a promise of {status, problem}, and keeps the completion if it must.
+// `window.quizstreamVisit` (browser/visit.ts) reports how far the visit has come.
 (() => {
   "use strict";
 
@@ -15,6 +16,8 @@
   const status = document.getElementById("status");
   const button = form.querySelector("button");
   const questions = [...form.querySelectorAll("[data-question]")];
+  const visit = window.quizstreamVisit?.(form.dataset.quiz);
+  let furthest = -1; // of the questions, the last one with an input
   let sending = false;
   let persistent = true;
 
@@ -143,6 +146,8 @@
     event.target.removeAttribute("aria-invalid");
     event.target.removeAttribute("aria-errormessage");
     showProgress();
+    furthest = Math.max(furthest, questions.indexOf(event.target.closest("[data-question]")));
+    visit?.reached(questions[furthest]?.dataset.question);
   });
 
   form.addEventListener("submit", async (event) => {
@@ -152,7 +157,9 @@
     button.setAttribute("aria-disabled", "true");
     show(form.dataset.sending);
     const body = completion();
-    const answer = await sendUntilDecided(body, keyOf(JSON.stringify(body)));
+    const sent = sendUntilDecided(body, keyOf(JSON.stringify(body)));
+    visit?.submitted(sent);
+    const answer = await sent;
     sending = false;
     button.removeAttribute("aria-disabled");
     if (answer?.status === 202) {

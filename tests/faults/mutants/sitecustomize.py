@@ -78,6 +78,10 @@ def _remember_no_first(dedup: Any) -> None:
     dedup.Put = lambda table, key, _value: put(table, key, b"somebody")
 
 
+def _keep_the_last_report(visit: ModuleType) -> None:
+    visit.Visit.merge = lambda self, other: other
+
+
 # Name -> the module that is broken once it is imported, and how.
 MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-unique-key": ("sinks.postgres.tables.deliveries", _drop_the_unique_key),
@@ -87,6 +91,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-epoch-check": ("pipeline.engine.offset_tracker", _forget_the_epoch),
     "no-verdict-memory": ("pipeline.stages.contact_memory", _remember_no_verdict),
     "no-dedup-value": ("pipeline.stages.dedup", _remember_no_first),
+    "no-visit-merge": ("sinks.visits.visit", _keep_the_last_report),
 }
 
 
