@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest_api.http.body import BODY_TIMEOUT_S, DROPPED_BYTES_MAX
 from ingest_api.http.cors import ANY_ORIGIN
+from ingest_api.http.lingering import Lingering, Places
 from ingest_api.http.metrics import HEADS_REJECTED
 from ingest_api.http.problems import (
     AMBIGUOUS_FRAMING,
@@ -40,6 +41,8 @@ LAST_REQUEST_S = 3.0
 class Limits(Protocol):
     """Limits on open connections: see `ingest_api.limits.connections`."""
 
+    lingering: Places
+
     def opened(self, host: str, connection: Any, connections: Collection[Any]) -> Kind | None: ...
     def closed(self, host: str, connection: Any) -> None: ...
 
@@ -52,7 +55,8 @@ class BoundedHead(HttpToolsProtocol):
         self._limits = limits
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._closing = Lingering(transport, self.loop, self._limits.lingering, self._answered_early)
+        super().connection_made(self._closing)  # type: ignore[arg-type]
         self._host = self.client[0] if self.client else ""
         self._began = False
         self._opened_s = self.loop.time()
@@ -69,9 +73,13 @@ class BoundedHead(HttpToolsProtocol):
             self._close_with(problem)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._closing.lost()
         self._clear_deadline()
         self._limits.closed(self._host, self)
         super().connection_lost(exc)
+
+    def _answered_early(self) -> bool:
+        return self._in_body and self.cycle is not None and self.cycle.response_started
 
     @property
     def is_idle(self) -> bool:
@@ -98,6 +106,9 @@ class BoundedHead(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
+        if self._closing.lingers:
+            self._closing.drop(data)
+            return
         self._unset_keepalive_if_required()
         was_in_head = self._in_head
         self._parse(data)
@@ -204,7 +215,7 @@ class BoundedHead(HttpToolsProtocol):
             self._set_deadline(HEAD_TIMEOUT_S)
         self._dropped_bytes += len(body)
         if self._dropped_bytes > DROPPED_BYTES_MAX:
-            self.transport.close()
+            self._closing.abandon()
 
     def send_400_response(self, msg: str) -> None:
         self._reject(NOT_HTTP)
@@ -218,12 +229,14 @@ class BoundedHead(HttpToolsProtocol):
             self._deadline = None
 
     def _too_slow(self) -> None:
+        if self._closing.lingers:
+            return
         if self._in_body and not self.cycle.response_complete:
             self.cycle.message_event.set()  # `read_body` looks at the clock
             self._set_deadline(BODY_TIMEOUT_S)
             return
         HEADS_REJECTED.labels("too-slow").inc()
-        self.transport.close()
+        self._closing.abandon()
 
     def _reject(self, kind: Kind) -> None:
         if self.transport.is_closing():
@@ -238,4 +251,4 @@ class BoundedHead(HttpToolsProtocol):
             b"%bcontent-type: %b\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
             % (STATUS_LINE[kind.status], MEDIA_TYPE, len(reply.body), headers, reply.body)
         )
-        self.transport.close()
+        self._closing.linger()

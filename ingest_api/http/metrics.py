@@ -40,6 +40,10 @@ CONNECTIONS_REJECTED = Counter(
 IDLE_CONNECTIONS_CLOSED = Counter(
     "quizstream_edge_idle_connections_closed_total", "Idle connections closed at the limit, for new ones."
 )
+LINGERING = Gauge(
+    "quizstream_edge_connections_lingering",
+    "Connections that are answered and closing, and whose client still sends: what it sends is dropped.",
+)
 START_WAITS = Counter(
     "quizstream_edge_start_waits_total", "Requests that waited for the end of the edge's start."
 )

@@ -7,6 +7,7 @@ import resource
 from collections.abc import Collection
 from typing import Protocol
 
+from ingest_api.http.lingering import Places
 from ingest_api.http.metrics import (
     CONNECTIONS,
     CONNECTIONS_MAX,
@@ -45,6 +46,7 @@ class Connections:
         self._sources = sources
         self._per_address_max = limits.per_address_max
         self._total_max = max(1, min(limits.total_max, descriptors - limits.descriptors_reserve))
+        self.lingering = Places()
         self._open = 0
         self._leaving: set[Connection] = set()
         self._by_address: dict[str, int] = {}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from typing import Any
 
 import pytest
 
-from tests.support.edge import Edge
+from ingest_api.http import lingering
+from ingest_api.http.lingering import Places
+from tests.support.edge import Edge, wait_until
+from tests.support.sinks import counted
 
 POST = b"POST /quiz/survey/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY = b'{"answers":{}}'
@@ -99,3 +103,73 @@ def test_a_body_that_does_not_come_is_not_waited_for_without_limit(edge: Edge, b
     answer = talk(edge, POST + LENGTH + b"\r\n" + begun)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert problem(answer) == "body-timeout"
+
+
+CLOSE = b"Connection: close\r\n\r\n"
+MEGABYTE = 1_000_000
+LINGERING = "quizstream_edge_connections_lingering"
+
+
+def send_on(edge: Edge, begin: bytes, rest: int) -> bytes:
+    """The answer to a client that goes on sending when it is there, and reads it only afterwards."""
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=60) as connection:
+        connection.sendall(begin)
+        assert select.select([connection], [], [], 60)[0], "the answer"
+        for _ in range(rest // 10_000):
+            connection.sendall(b" " * 10_000)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+@pytest.mark.parametrize(
+    ("begin", "status", "slug"),
+    [
+        (POST + b"Content-Length: 1000000\r\n" + CLOSE, b"413", "body-too-large"),
+        (
+            POST + b"Transfer-Encoding: chunked\r\n" + CLOSE + b"f0000\r\n" + b" " * 70_000,
+            b"413",
+            "body-too-large",
+        ),
+        (
+            POST.replace(b"json", b"xml") + b"Content-Length: 1000000\r\n" + CLOSE,
+            b"415",
+            "unsupported-media-type",
+        ),
+        (POST + b"Content-Length: 9000000\r\n\r\n", b"413", "body-too-large"),
+        (POST + b"X: " + b"x" * 20_000, b"431", "headers-too-large"),
+        (POST + b"Host: y\r\n" + LENGTH + b"\r\n", b"400", "ambiguous-request"),
+        (b"\x16\x03\x01\x02", b"400", "not-http"),
+    ],
+)
+def test_a_client_that_still_sends_gets_the_answer_before_the_close(
+    edge: Edge, begin: bytes, status: bytes, slug: str
+) -> None:
+    answer = send_on(edge, begin, MEGABYTE)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"connection: close" in answer
+    assert problem(answer) == slug
+
+
+def test_a_client_that_sends_without_end_is_closed(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lingering, "LINGER_S", 3600.0)
+    with pytest.raises(ConnectionError):
+        send_on(edge, POST + b"Content-Length: 900000000\r\n" + CLOSE, 100 * MEGABYTE)
+    wait_until(lambda: counted(LINGERING) == 0, "the close")
+
+
+def test_a_client_that_neither_sends_nor_closes_is_closed(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lingering, "LINGER_S", 0.1)
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=60) as connection:
+        connection.sendall(POST + b"Content-Length: 1000000\r\n" + CLOSE)
+        assert b" 413 " in connection.recv(65_536)
+        wait_until(lambda: counted(LINGERING) == 0, "the close")
+        with pytest.raises(ConnectionError):
+            connection.sendall(b" " * 100 * MEGABYTE)
+
+
+def test_few_connections_linger_at_a_time() -> None:
+    places = Places(2)
+    assert [places.take() for _ in range(3)] == [True, True, False]
+    places.give_back()
+    assert places.take()
