@@ -85,7 +85,7 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
             Route("/problems", Endpoint("problems", page(description.problems)), methods=read),
             Route("/problems/{slug}", Endpoint("problems", page(description.problem)), methods=read),
         ],
-        exception_handlers=fallbacks.HANDLERS,
+        exception_handlers=fallbacks.handlers(pages.not_routed),
         lifespan=lifespan,
     )
     everything.router.redirect_slashes = False  # a redirect would name the scheme and host of the client

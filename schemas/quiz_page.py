@@ -12,6 +12,7 @@ import msgspec
 
 OPTIONS_MAX = 50
 STEPS_MAX = 11
+WHOLE_MAX = 2**53 - 1  # of the numbers that every browser reads and sends without rounding
 ASKED_MAX = 500
 PAGE_CHARS_MAX = 200_000  # a page is in memory, in Valkey and on a phone
 DEFAULT_ACCENT = "#0b6e69"
@@ -138,15 +139,15 @@ def _input_problems(one: Input, question_id: str) -> Iterator[str]:
         if len(set(values)) < len(values):
             yield f'two options of "{question_id}" have the same value'
     elif isinstance(one, Scale):
+        if max(abs(one.lowest), abs(one.highest)) > WHOLE_MAX:
+            yield f'the scale of "{question_id}" must be between -{WHOLE_MAX} and {WHOLE_MAX}'
         if not 1 <= one.highest - one.lowest < STEPS_MAX:
             yield f'the scale of "{question_id}" must have 2 to {STEPS_MAX} steps'
-    elif (
-        isinstance(one, Number)
-        and one.lowest is not None
-        and one.highest is not None
-        and one.lowest > one.highest
-    ):
-        yield f'the lowest number of "{question_id}" is above the highest'
+    elif isinstance(one, Number):
+        if any(abs(end) > WHOLE_MAX for end in (one.lowest, one.highest) if end is not None):
+            yield f'the numbers of "{question_id}" must be between -{WHOLE_MAX} and {WHOLE_MAX}'
+        if one.lowest is not None and one.highest is not None and one.lowest > one.highest:
+            yield f'the lowest number of "{question_id}" is above the highest'
 
 
 def _texts(page: QuizPage) -> Iterator[str]:

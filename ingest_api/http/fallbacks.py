@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -13,22 +14,26 @@ from ingest_api.http.cors import ANY_ORIGIN
 from ingest_api.http.endpoint import INTERNAL_ERROR
 from ingest_api.http.metrics import count
 from ingest_api.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, shown
-from ingest_api.http.reply import Headers, Reply
+from ingest_api.http.reply import Headers, Reply, Scope
 
 ROUTE = "none"
 
+Shown = Callable[[Scope, Reply], Reply]  # the form and headers of a problem for one client
 
-def not_routed(request: Request, error: Exception) -> Response:
+
+def handlers(shown_to: Shown) -> Mapping[Any, Any]:
+    """Return Starlette's handlers of exceptions."""
+    return {HTTPException: partial(not_routed, shown_to), Exception: failed}
+
+
+def not_routed(shown_to: Shown, request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = (error.headers if isinstance(error, HTTPException) else None) or {}
-    return _response(_reply(request, status, headers))
+    return _response(shown_to(request.scope, _reply(request, status, headers)))
 
 
 def failed(_request: Request, _error: Exception) -> Response:
     return _response(INTERNAL_ERROR)
-
-
-HANDLERS: Mapping[Any, Any] = {HTTPException: not_routed, Exception: failed}
 
 
 def _reply(request: Request, status: int, headers: Mapping[str, str]) -> Reply:

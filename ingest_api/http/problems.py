@@ -140,6 +140,12 @@ OUT_OF_TIME = Kind(
 UNKNOWN_QUESTION = Kind(
     "unknown-question", 422, "The quiz has no such question", "Use the question ids of the quiz."
 )
+MISSING_ANSWER = Kind(
+    "missing-answer",
+    422,
+    "A required question is not answered",
+    "Answer the question of the pointer. Only the form of a page requires answers.",
+)
 TOO_MANY_ANSWERS = Kind("too-many-answers", 422, "There are too many answers", "The detail names the limit.")
 TOO_LONG = Kind("text-too-long", 422, "A text is too long", "The detail names the limit.")
 HEADERS_TOO_LARGE = Kind(

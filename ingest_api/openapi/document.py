@@ -20,8 +20,8 @@ class Description:
 
     def __init__(self, edge: Edge) -> None:
         self.document = document(edge)
-        self._openapi = Reply(200, msgspec.json.encode(self.document))
-        self._problems = Reply(200, msgspec.json.encode([_kind(kind) for kind in CATALOGUE]))
+        self._openapi = _document(self.document)
+        self._problems = _document([_kind(kind) for kind in CATALOGUE])
 
     async def openapi(self, _scope: Scope, _receive: Receive) -> Reply:
         return self._openapi
@@ -34,7 +34,12 @@ class Description:
         kind = BY_SLUG.get(slug)
         if kind is None:
             raise rejection(NOT_FOUND, f'there is no problem "{shown(slug)}"')
-        return Reply(200, msgspec.json.encode(_kind(kind)))
+        return _document(_kind(kind))
+
+
+def _document(content: Any) -> Reply:
+    """It states the limit of one address, so that no shared cache may keep it."""
+    return Reply(200, msgspec.json.encode(content), headers=((b"cache-control", b"private"),))
 
 
 def _kind(kind: Kind) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schema
 _OF_OTHER_PATHS = (
     problems.HANDSHAKE_REJECTED,
     problems.INVALID_SIGNATURE,
+    problems.MISSING_ANSWER,
     problems.NOT_A_FORM,
     problems.NOT_FOUND,
     problems.NOT_HTTP,
@@ -258,9 +259,13 @@ def _quiz_form() -> dict[str, Any]:
             "email": {"type": "string"},
             "consent": {"type": "string", "description": "Present: granted."},
             "consent_text": {"type": "string"},
+            "number": {"type": "string", "description": "A question whose answer is stored as a number."},
+            "several": {"type": "string", "description": "A question whose answer is stored as a list."},
+            "required": {"type": "string", "description": "A question without which it is rejected."},
         },
         "additionalProperties": {"type": "string"},
-        "description": "An answer is a field `answer:<question id>`; several choices are several fields.",
+        "description": "An answer is a field `answer:<question id>`; several choices are several fields. "
+        "`number`, `several` and `required` may be given for several questions.",
     }
     return {
         "operationId": "submitForm",
@@ -272,7 +277,9 @@ def _quiz_form() -> dict[str, Any]:
         },
         "responses": {
             "303": {"description": "It is durable; the page of thanks follows"},
-            **_rejections(*_REJECTIONS_OF_A_COMPLETION, problems.NOT_A_FORM, for_people=True),
+            **_rejections(
+                *_REJECTIONS_OF_A_COMPLETION, problems.MISSING_ANSWER, problems.NOT_A_FORM, for_people=True
+            ),
         },
     }
 

@@ -31,6 +31,7 @@ STYLES = ("page.css",)
 # `window.quizstreamVisit`, which the scripts before it make.
 SCRIPTS = ("quizstream.js", "quizstream-progress.js", "page.js")
 
+_ACCENT = re.compile(r"accent-([0-9a-f]{6})(?:\.([0-9a-f]{12}))?\.css")
 _HASHED = re.compile(r"([a-z-]{1,32})\.[0-9a-f]{12}(\.[a-z]{1,8})")
 
 
@@ -43,7 +44,7 @@ class Assets:
         for name in (ICON, *STYLES, *SCRIPTS):
             body = (FOLDER / name).read_bytes()
             stem, suffix = Path(name).stem, Path(name).suffix
-            hashed = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}{suffix}"
+            hashed = f"{stem}.{_digest(body)}{suffix}"
             media_type = MEDIA_TYPES[suffix]
             self._replies[hashed] = Reply(200, body, media_type, IMMUTABLE)
             packed = gzip.compress(body, mtime=0)
@@ -60,10 +61,10 @@ class Assets:
         found = (self._packed if packed else self._replies).get(name)
         if found is not None:
             return found
-        if name.startswith("accent-") and name.endswith(".css"):
-            css = stylesheet(name.removeprefix("accent-").removesuffix(".css"))
-            if css is not None:
-                return Reply(200, css, CSS, IMMUTABLE)
+        accent = _ACCENT.fullmatch(name)
+        css = None if accent is None else stylesheet(accent[1])
+        if accent is not None and css is not None:
+            return Reply(200, css, CSS, IMMUTABLE if accent[2] == _digest(css) else OTHER_RELEASE)
         hashed = _HASHED.fullmatch(name)
         other = None if hashed is None else self._others.get((hashed[1], hashed[2]))
         if other is not None:
@@ -72,4 +73,12 @@ class Assets:
 
 
 def accent_path(accent: str) -> str:
-    return f"{PATH}accent-{accent.removeprefix('#')}.css"
+    """Return the address of the stylesheet of a colour, such as `#0b6e69`."""
+    colour = accent.removeprefix("#")
+    css = stylesheet(colour)
+    assert css is not None, "the colour of a page is checked where it is saved and read"
+    return f"{PATH}accent-{colour}.{_digest(css)}.css"
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:12]

@@ -8,7 +8,16 @@ from typing import Literal
 import msgspec
 
 from ingest_api.quiz_pages.texts import BY_LANGUAGE
-from schemas.quiz_page import ConsentText, FreeText, Input, Language, QuizPage
+from schemas.quiz_page import (
+    STEPS_MAX,
+    ConsentText,
+    FreeText,
+    Input,
+    Language,
+    Number,
+    QuizPage,
+    Scale,
+)
 
 COMPLETIONS = "/quiz/{quiz_id}/completions"
 
@@ -74,7 +83,7 @@ def content_of(quiz: StoredQuiz, answer_chars_max: int) -> Content:
             ShownQuestion(
                 question.question_id,
                 question.text or question.question_id,
-                free if one is None else one.input,
+                free if one is None else _shown(one.input),
                 one is not None and one.required,
                 "" if one is None else one.hint,
             )
@@ -92,3 +101,10 @@ def content_of(quiz: StoredQuiz, answer_chars_max: int) -> Content:
         contact=None if contact is None else Contact(contact.fields, contact.consent or texts.consent),
         completions=COMPLETIONS.format(quiz_id=quiz.quiz_id),
     )
+
+
+def _shown(one: Input) -> Input:
+    """A scale with more steps than can be saved, from another source than the catalogue, is a number."""
+    if not isinstance(one, Scale) or 1 <= one.highest - one.lowest < STEPS_MAX:
+        return one
+    return Number(one.lowest, one.highest) if one.lowest < one.highest else Number()

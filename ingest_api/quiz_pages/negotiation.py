@@ -14,6 +14,18 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 def wants_json(accept: bytes) -> bool:
     """A client without a preference gets HTML: previews of a link send `*/*`."""
+    html, json, anything = _preferences(accept)
+    return json > html and json >= anything
+
+
+def wants_html(accept: bytes) -> bool:
+    """Whether the client names HTML and prefers nothing to it, as browsers do."""
+    html, json, anything = _preferences(accept)
+    return html > 0 and html >= json and html >= anything
+
+
+def _preferences(accept: bytes) -> tuple[float, float, float]:
+    """Return the qualities of HTML, of JSON and of ranges that have both."""
     html = json = anything = 0.0
     for part in accept.lower().split(b",")[:RANGES_MAX]:
         media_type, *parameters = (piece.strip() for piece in part.split(b";"))
@@ -24,15 +36,20 @@ def wants_json(accept: bytes) -> bool:
             json = max(json, quality)
         elif media_type in (b"*/*", b"text/*", b"application/*"):
             anything = max(anything, quality)
-    return json > html and json >= anything
+    return html, json, anything
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
+    """`*` stands for the codings that are not named, wherever it is in the list (RFC 9110, 12.5.3)."""
+    named: float | None = None
+    others = 0.0
     for part in accept_encoding.lower().split(b",")[:RANGES_MAX]:
         coding, *parameters = (piece.strip() for piece in part.split(b";"))
-        if coding in (b"gzip", b"x-gzip", b"*"):
-            return _quality(parameters) > 0
-    return False
+        if coding in (b"gzip", b"x-gzip"):
+            named = max(named or 0.0, _quality(parameters))
+        elif coding == b"*":
+            others = max(others, _quality(parameters))
+    return (others if named is None else named) > 0
 
 
 def _quality(parameters: list[bytes]) -> float:

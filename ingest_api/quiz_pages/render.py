@@ -65,9 +65,11 @@ class Renderer:
         self._page = templates.get_template("page.html.jinja")
         self._notice = templates.get_template("notice.html.jinja")
         self._json = msgspec.json.Encoder()
-        # Copies of another release of templates, texts or files, or of another setting, are not used.
+        # Copies of another release of templates, texts, files or code, or of another setting, are not used.
         forms = (BY_LANGUAGE, answer_chars_max, Rendered.__struct_fields__, Document.__struct_fields__)
-        sources = [*(path.read_bytes() for path in sorted(TEMPLATES.iterdir())), repr(forms).encode()]
+        code = (Path(__file__).with_name(name) for name in ("accent.py", "content.py", "render.py"))
+        files = (*sorted(TEMPLATES.iterdir()), *code)
+        sources = [*(path.read_bytes() for path in files), repr(forms).encode()]
         self.fingerprint = hashlib.sha256(b"\0".join(sources)).hexdigest()[:12]
 
     def render(self, quiz: StoredQuiz) -> Rendered:

@@ -92,6 +92,11 @@ PORTUGUESE = Texts(
             "Volte e confira o número, com DDD. De fora do Brasil, comece com + e o código do país.",
         ),
         "invalid-email": ("O e-mail não é válido", "Volte e confira o endereço."),
+        "missing-answer": (
+            "Falta uma resposta",
+            "Volte e responda todas as perguntas marcadas como obrigatórias.",
+        ),
+        "not-found": ("Página não encontrada", "Confira o endereço: uma parte dele pode estar faltando."),
     },
     problem=(
         "Não foi possível receber suas respostas",
@@ -151,6 +156,11 @@ ENGLISH = Texts(
             "Please return and check the number, with + and the country code.",
         ),
         "invalid-email": ("The e-mail address is not valid", "Please return and check the address."),
+        "missing-answer": (
+            "An answer is missing",
+            "Please return and answer all questions that are marked as required.",
+        ),
+        "not-found": ("There is no such page", "Please check the address: a part of it may be missing."),
     },
     problem=(
         "Your answers could not be accepted",

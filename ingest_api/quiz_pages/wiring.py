@@ -1,4 +1,4 @@
-"""The parts of quiz pages, wired: four handlers, and what they keep open."""
+"""The parts of quiz pages, wired: their handlers, and what they keep open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ingest_api.quiz_pages.assets import Assets
 from ingest_api.quiz_pages.browser_client import BrowserClient
 from ingest_api.quiz_pages.form import ReceiveForm
 from ingest_api.quiz_pages.page import FORM, ShowQuiz
-from ingest_api.quiz_pages.people import ForPeople
+from ingest_api.quiz_pages.people import ForPeople, NotRouted
 from ingest_api.quiz_pages.render import Renderer
 from ingest_api.quiz_pages.source import QuizSource
 from ingest_api.reference.loader import ReferenceData
@@ -28,6 +28,7 @@ class QuizPageHandlers:
     form: Handler
     asset: Handler
     client: Handler
+    not_routed: NotRouted
 
 
 class QuizPages:
@@ -56,6 +57,7 @@ class QuizPages:
             form=self._shown(ReceiveForm(completions, self._edge)),
             asset=self._assets.file,
             client=BrowserClient().file,
+            not_routed=NotRouted(self._renderer, self._edge.pages),
         )
 
     async def close(self) -> None:

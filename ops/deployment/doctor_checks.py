@@ -113,8 +113,8 @@ def _clients(settings: Settings) -> str:
     if edges > 1 and not _migrates():
         how += " (net.ipv4.tcp_migrate_req is 0: a restart resets handshakes that take over 0.4 s)"
     believed = f"load balancers of {_first(sources.proxies, ', ')}" if sources.proxies else "no load balancer"
-    trusted = _first(sources.trusted, ", ") or "none"
-    return f"{how}; the client's address is taken from {believed}; no limits for {trusted}"
+    limited = f"all but {_first(sources.trusted, ', ')}" if sources.trusted else "all"
+    return f"{how}; the client's address is taken from {believed}; rate limits hold for {limited}"
 
 
 def _migrates() -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api.quiz_pages.negotiation import is_unchanged, wants_json
+from ingest_api.quiz_pages.negotiation import accepts_gzip, is_unchanged, wants_html, wants_json
 from ingest_api.quiz_pages.texts import BY_LANGUAGE, language_of
 
 
@@ -32,9 +32,49 @@ def test_json_only_for_a_client_that_prefers_it(accept: bytes, expected: bool) -
     assert wants_json(accept) is expected
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        (b"text/html", True),
+        (b"", False),
+        (b"*/*", False),
+        (b"application/json", False),
+        (b"text/html;q=0.5, application/json", False),
+        (b"text/html;q=0", False),
+    ],
+)
+def test_a_browser_names_html(accept: bytes, expected: bool) -> None:
+    assert wants_html(accept) is expected
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "expected"),
+    [
+        (b"gzip", True),
+        (b"*", True),
+        (b"br, *;q=0.1", True),
+        (b"*;q=0, gzip", True),
+        (b"*;q=0, gzip;q=0.001", True),
+        (b"*, gzip;q=0", False),
+        (b"gzip;q=0, *", False),
+        (b"gzip;q=0", False),
+        (b"*;q=0", False),
+        (b"identity", False),
+        (b"br", False),
+        (b"", False),
+        (b"X-GZIP", True),
+    ],
+)
+def test_a_coding_that_is_named_counts_before_all_others(accept_encoding: bytes, expected: bool) -> None:
+    assert accepts_gzip(accept_encoding) is expected
+
+
 @given(st.binary(max_size=300), st.binary(max_size=100))
 def test_any_header_has_an_answer(accept: bytes, if_none_match: bytes) -> None:
     wants_json(accept)
+    wants_html(accept)
+    accepts_gzip(accept)
     is_unchanged(if_none_match, b'"e"')
     assert language_of(accept.decode("latin-1")) in BY_LANGUAGE
 

@@ -66,7 +66,7 @@ def _wait_for(pages: Pages, edge: int, quiz_id: str) -> None:
     wait_until(lambda: pages.edges[edge].submit(quiz_id, {"answers": {}}).status == 202, f"quiz {quiz_id}")
 
 
-def test_a_change_is_in_every_process_within_a_second(site: Site) -> None:
+def test_a_change_is_on_the_pages_of_every_process(site: Site) -> None:
     """From the commit in PostgreSQL to the first new answer of the last process."""
     shown_ms = []
     for number in range(5):
