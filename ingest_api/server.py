@@ -39,6 +39,7 @@ from ingest_api.limits.limiter import Limiter
 from ingest_api.limits.rate_limited import Callers, RateLimited, Rules
 from ingest_api.limits.shared_windows import SharedWindows
 from ingest_api.limits.sources import Sources
+from ingest_api.limits.tenant_rules import TenantRules
 from ingest_api.openapi.document import Description
 from ingest_api.openapi.schema_registry import Registry
 from ingest_api.ping.ping import Ping
@@ -85,10 +86,10 @@ def main(settings: Settings, env: Mapping[str, str] = os.environ) -> int | None:
         settings, topology, lifecycle=lifecycle, connections=connections, sources=sources, number=number
     )
     server = make_server(app, connections, lifecycle, shared)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for stop in (signal.SIGTERM, signal.SIGINT):
         # uvicorn installs its handler only when it runs and raises the signal again when it has stopped; this
         # handler covers the time before, and keeps the exit code 0.
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+        signal.signal(stop, lambda *_: setattr(server, "should_exit", True))
     server.run(sockets)
     return 0 if server.started else 1
 
@@ -153,6 +154,8 @@ def make_app(
     completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
     progress = topology.topic("progress")
     quizzes, tokens = Quizzes(), Tokens()
+    rules = Rules(edge.limits, settings.region)
+    own_rules = TenantRules(rules.of_tenants)
     bootstrap = settings.kafka_bootstrap_servers
     publisher = Publisher(
         partial(make_producer, bootstrap, edge.deliver_timeout_ms, topology.record_bytes_max),
@@ -169,11 +172,13 @@ def make_app(
             "tokens": lambda: ReferenceDataFollower(
                 bootstrap, topology.topic("tokens"), codec("token"), tokens.on_event
             ),
+            "tenants": lambda: ReferenceDataFollower(
+                bootstrap, topology.topic("tenants"), codec("tenant"), own_rules.on_event
+            ),
         },
         reached=lambda: publisher.problem is None,
     )
     limits = edge.limits
-    rules = Rules(limits)
     limiter = Limiter(
         SharedWindows(
             partial(connect, settings.redis_url, limits.timeout_ms / 1000),
@@ -187,7 +192,7 @@ def make_app(
         limits.processes_assumed,
     )
     sources = sources or sources_of(settings, topology)
-    callers = Callers(rules, sources, tokens, quizzes)
+    callers = Callers(rules, own_rules, sources, tokens, quizzes)
     stamp = stamp or Stamp(settings.contact_key, settings.region)
     receive_completion = ReceiveCompletion(
         edge,

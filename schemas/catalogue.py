@@ -33,6 +33,7 @@ EVENT_TYPES: Mapping[str, type] = {
     "progress": records.Progress,
     "provider_webhook": records.ProviderWebhook,
     "quiz": records.Quiz,
+    "tenant": records.Tenant,
     "token": records.Token,
 }
 

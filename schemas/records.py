@@ -227,6 +227,14 @@ class Token(msgspec.Struct, frozen=True):
     revoked: bool = False
 
 
+class Tenant(msgspec.Struct, frozen=True):
+    """`limits`: of the edge, by name; those that are absent are the topology's."""
+
+    tenant_id: str
+    version: Int32
+    limits: dict[str, Int64] = {}
+
+
 Event = (
     Completion
     | Outcome
@@ -239,4 +247,5 @@ Event = (
     | Quiz
     | Campaign
     | Token
+    | Tenant
 )

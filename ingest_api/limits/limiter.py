@@ -84,7 +84,8 @@ class Limiter:
                 continue
             until_s, decision = found
             left_s = until_s - self._clock()
-            if left_s > 0:
+            was_raised = decision.refusing is not None and rule.limit > decision.refusing.limit
+            if left_s > 0 and not was_raised:
                 return Decision(decision.refusing, left_s, ())
             del self._refused[rule.name, key]
         return None

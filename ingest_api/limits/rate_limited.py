@@ -15,18 +15,20 @@ from ingest_api.http.problems import RATE_LIMITED, Problem, Rejection
 from ingest_api.http.reply import Headers, Receive, Reply, Scope
 from ingest_api.limits.limiter import Limiter
 from ingest_api.limits.sources import Source, Sources
+from ingest_api.limits.tenant_rules import NONE, TenantRules
 from ingest_api.limits.windows import Keys, Rule
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import ANY_TENANT, Tokens
 from pipeline.topology.file import RateLimits, Window
+from schemas.tenant_limits import TENANT_DAY
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 
 
 class Rules:
-    """Every rule, by what it counts."""
+    """Every general rule, by what it counts. `region`: that of the edges here, if it has one."""
 
-    def __init__(self, limits: RateLimits) -> None:
+    def __init__(self, limits: RateLimits, region: str = "") -> None:
         self.address = _rule("address", limits.address, "completions of one address")
         self.pages = _rule("pages", limits.pages, "requests for pages from one address")
         self.quiz_pages = _rule("quiz_pages", limits.quiz_pages, "requests for quiz pages from one address")
@@ -36,11 +38,19 @@ class Rules:
         self.tenant = _rule("tenant", limits.tenant, "completions of one tenant")
         self.progress = _rule("progress", limits.progress, "reports of progress from one address")
         self.progress_quiz = _rule("progress_quiz", limits.progress_quiz, "reports of progress of one quiz")
+        window = limits.regions.get(region)
+        self.region = None if window is None else _rule("region", window, "completions of one region")
+        self.region_name = region
 
     @property
     def all(self) -> Sequence[Rule]:
-        of_completions = (self.address, self.token, self.service, self.quiz, self.tenant)
-        return (*of_completions, self.pages, self.quiz_pages, self.progress, self.progress_quiz)
+        here = () if self.region is None else (self.region,)
+        return (*self.of_tenants, self.pages, self.service, self.progress, self.progress_quiz, *here)
+
+    @property
+    def of_tenants(self) -> Sequence[Rule]:
+        """Those that a tenant may replace."""
+        return (self.address, self.quiz_pages, self.token, self.quiz, self.tenant)
 
 
 def _rule(name: str, window: Window, about: str) -> Rule:
@@ -50,8 +60,12 @@ def _rule(name: str, window: Window, about: str) -> Rule:
 class Callers:
     """Finds the keys under which a request is counted."""
 
-    def __init__(self, rules: Rules, sources: Sources, tokens: Tokens, quizzes: Quizzes) -> None:
+    def __init__(
+        self, rules: Rules, own: TenantRules, sources: Sources, tokens: Tokens, quizzes: Quizzes
+    ) -> None:
+        """`own`: the rules that tenants have of their own."""
         self._rules = rules
+        self._own = own
         self._sources = sources
         self._tokens = tokens
         self._quizzes = quizzes
@@ -60,7 +74,9 @@ class Callers:
         return self._of_address(scope, self._rules.pages)
 
     def of_quiz_page(self, scope: Scope) -> Keys:
-        return self._of_address(scope, self._rules.quiz_pages)
+        scoring = self._quizzes.find(scope["path_params"]["quiz_id"].removesuffix(".json"))
+        tenant_id = "" if scoring is None else scoring.quiz.tenant_id
+        return self._of_address(scope, self._rules.quiz_pages, tenant_id)
 
     def of_progress(self, scope: Scope) -> Keys:
         """Keys of its own, so that reports use up no limit of completions."""
@@ -68,9 +84,11 @@ class Callers:
         scoring = self._quizzes.find(scope["path_params"]["quiz_id"])
         return keys if scoring is None else (*keys, (self._rules.progress_quiz, scoring.quiz.quiz_id))
 
-    def _of_address(self, scope: Scope, rule: Rule) -> Keys:
+    def _of_address(self, scope: Scope, rule: Rule, tenant_id: str = "") -> Keys:
         source = self._source(scope, dict(scope["headers"]))
-        return () if source.trusted else ((rule, source.key),)
+        return (
+            () if source.trusted else (_at(self._own.of(tenant_id).get(rule.name), tenant_id, rule, source),)
+        )
 
     def of_completion(self, scope: Scope) -> Keys:
         """The caller's own key first: the limit that its answers state.
@@ -81,26 +99,42 @@ class Callers:
         rules = self._rules
         headers: dict[bytes, bytes] = dict(scope["headers"])
         service = self._tokens.find(headers.get(b"authorization"))
+        scoring = self._quizzes.find(scope["path_params"]["quiz_id"])
+        tenant_id = "" if scoring is None else scoring.quiz.tenant_id
+        own = NONE if scoring is None else self._own.of(tenant_id)
         keys: list[tuple[Rule, str]] = []
-        if service is not None:
-            rule = rules.service if service.tenant_id == ANY_TENANT else rules.token
-            keys.append((rule, service.token_hash))
-        else:
+        if service is None:
             source = self._source(scope, headers)
             if not source.trusted:
-                keys.append((rules.address, source.key))
-        scoring = self._quizzes.find(scope["path_params"]["quiz_id"])
+                keys.append(_at(own.get("address"), tenant_id, rules.address, source))
+        elif service.tenant_id == ANY_TENANT:
+            keys.append((rules.service, service.token_hash))
+        else:
+            keys.append((self._own.of(service.tenant_id).get("token", rules.token), service.token_hash))
         if scoring is not None:
-            keys.append((rules.quiz, scoring.quiz.quiz_id))
-            keys.append((rules.tenant, scoring.quiz.tenant_id))
+            keys.append((own.get("quiz", rules.quiz), scoring.quiz.quiz_id))
+            keys.append((own.get("tenant", rules.tenant), tenant_id))
+            of_day = own.get(TENANT_DAY)
+            if of_day is not None:
+                keys.append((of_day, tenant_id))
+            if rules.region is not None:
+                keys.append((rules.region, rules.region_name))
         return tuple(keys)
 
     def _source(self, scope: Scope, headers: dict[bytes, bytes]) -> Source:
         return self._sources.of_request(scope.get("client"), headers)
 
 
+def _at(own: Rule | None, tenant_id: str, general: Rule, source: Source) -> tuple[Rule, str]:
+    """A tenant's own limit of an address counts what the address sends to that tenant alone."""
+    return (general, source.key) if own is None else (own, f"{tenant_id}:{source.key}")
+
+
 class RateLimited:
-    """Only the caller's own limit is stated in accepted answers: those of a quiz are its tenant's."""
+    """Only the caller's own limit is stated in accepted answers: those of a quiz are its tenant's.
+
+    An answer that caches share states none.
+    """
 
     def __init__(self, handle: Handler, limiter: Limiter, keys_of: Callable[[Scope], Keys]) -> None:
         self._handle = handle
@@ -121,9 +155,18 @@ class RateLimited:
         except Rejection as rejection:
             reply = rejection.problem.reply()
         rule = keys[0][0]
-        if rule.name in _CALLERS_OWN:
+        if rule.name in _CALLERS_OWN and not _is_shared(reply):
             return replace(reply, headers=reply.headers + stated(rule, decision.remaining[0], rule.window_s))
         return reply
+
+
+def _is_shared(reply: Reply) -> bool:
+    """Whether caches may give the answer to other visitors, whose limits it does not state.
+
+    `no-cache="ratelimit"` would exclude the header alone, but caches may read it as `no-cache` (RFC 9111,
+    5.2.2.4) and would then keep no page.
+    """
+    return any(name == b"cache-control" and value.startswith(b"public") for name, value in reply.headers)
 
 
 _CALLERS_OWN = ("address", "pages", "quiz_pages", "token", "service", "progress")
@@ -140,9 +183,14 @@ def rejected(rule: Rule, retry_after_s: float) -> Reply:
 
 
 def stated(rule: Rule, remaining: int, reset_s: float) -> Headers:
-    """Return the two headers; `reset_s`: when more requests are accepted, at the latest."""
+    """Return the two headers; `reset_s`: when more requests are accepted, at the latest.
+
+    A request counts for up to a bucket more than the window. `t` is a part of the window and at most as long;
+    `Retry-After` is exact.
+    """
     name = rule.name.encode()
+    reset_s = min(rule.window_s, max(1, math.ceil(reset_s)))
     return (
         (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (name, rule.limit, rule.window_s)),
-        (b"ratelimit", b'"%b";r=%d;t=%d' % (name, remaining, max(1, math.ceil(reset_s)))),
+        (b"ratelimit", b'"%b";r=%d;t=%d' % (name, remaining, reset_s)),
     )

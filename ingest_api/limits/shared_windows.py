@@ -43,6 +43,7 @@ class Client(Protocol):
 
 
 Waiting = tuple[Keys, "asyncio.Future[Decision]"]
+_WireRule = tuple[str, int, int]
 _Decisions = tuple[float, list[list[int]]]
 
 
@@ -61,8 +62,8 @@ class SharedWindows:
     ) -> None:
         self._connect = connect
         self._rules = tuple(rules)
-        self._numbers = {rule.name: number for number, rule in enumerate(rules, 1)}
-        self._wire_rules = [(rule.name, rule.limit, rule.window_s * 1000) for rule in rules]
+        self._numbers = {id(rule): number for number, rule in enumerate(self._rules, 1)}
+        self._wire_rules = [_wire(rule) for rule in rules]
         self._prefix = f"{{{prefix}limits}}:"
         self._gather_s = gather_s
         self._timeout_s = timeout_s
@@ -129,18 +130,35 @@ class SharedWindows:
         """Return Valkey's time in ms and the decisions. Tests set the time. Raises what the client raises."""
         if self._client is None:
             self._client = self._connect()
-        numbers = self._numbers
-        flat = [[part for rule, key in keys for part in (numbers[rule.name], key)] for keys in requests]
-        work = self._encode((self._wire_rules, flat))
+        rules, wire_rules, numbers = self._rules_of(requests)
+        flat = [[part for rule, key in keys for part in (numbers[id(rule)], key)] for keys in requests]
+        work = self._encode((wire_rules, flat))
         try:
             answer = await self._client.evalsha(SCRIPT_HASH, 1, self._prefix, work, *now_ms)
         except NoScriptError:
             answer = await self._client.eval(SCRIPT, 1, self._prefix, work, *now_ms)
         decided_ms, rows = self._decode(answer)
         return decided_ms, [
-            Decision(self._rules[refusing - 1] if refusing else None, retry_after_ms / 1000, remaining)
+            Decision(rules[refusing - 1] if refusing else None, retry_after_ms / 1000, remaining)
             for refusing, retry_after_ms, *remaining in rows
         ]
+
+    def _rules_of(self, requests: Sequence[Keys]) -> tuple[Sequence[Rule], list[_WireRule], dict[int, int]]:
+        """Return the rules, in the script's form too, and the number of each, by its identity.
+
+        Rules that a tenant has of its own come after those of all; few requests have one.
+        """
+        known = self._numbers
+        own = {id(rule): rule for keys in requests for rule, _key in keys if id(rule) not in known}
+        if not own:
+            return self._rules, self._wire_rules, known
+        rules = (*self._rules, *own.values())
+        numbers = known | {of: number for number, of in enumerate(own, len(self._rules) + 1)}
+        return rules, [*self._wire_rules, *map(_wire, own.values())], numbers
+
+
+def _wire(rule: Rule) -> _WireRule:
+    return rule.name, rule.limit, rule.window_s * 1000
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@
 -- ARGV[2]: the time in ms; absent but in tests: this server's clock is then that of all processes.
 -- Returns MessagePack of {now_ms, {{refusing rule or 0, retry_after_ms, remaining of each key ...}, ...}}.
 --
+-- Rules of one name have one window, so that a key has one state; their limits may differ.
 -- A window is divided into BUCKETS. A request counts until its whole bucket has left the window, so that never more
 -- than the limit are accepted in any window, and at most 1 % less. A refused request does not count.
 -- A hash has the newest bucket's number (b), the sum of all buckets (t) and the count of each bucket that is not empty,
@@ -50,7 +51,7 @@ local function state_of(rule, key)
         end
     end
     state = {name = name, bucket = bucket, width_ms = width_ms, total = total, added = 0, expired = expired,
-             limit = rule[2], window_ms = rule[3]}
+             window_ms = rule[3]}
     known[name] = state
     return state
 end
@@ -76,23 +77,25 @@ end
 
 local decisions = {}
 for at, request in ipairs(requests) do
-    local states, refusing, wait_ms = {}, 0, 0
+    local states, limits, refusing, wait_ms = {}, {}, 0, 0
     for pair = 1, #request, 2 do
-        local state = state_of(rules[request[pair]], request[pair + 1])
+        local rule = rules[request[pair]]
+        local state = state_of(rule, request[pair + 1])
         states[#states + 1] = state
-        if state.total >= state.limit then
+        limits[#limits + 1] = rule[2]
+        if state.total >= rule[2] then
             if refusing == 0 then
                 refusing, wait_ms = request[pair], retry_after_ms(state)
             end
         end
     end
     local decision = {refusing, wait_ms}
-    for _, state in ipairs(states) do
+    for place, state in ipairs(states) do
         if refusing == 0 then
             state.total = state.total + 1
             state.added = state.added + 1
         end
-        decision[#decision + 1] = math.max(0, state.limit - state.total)
+        decision[#decision + 1] = math.max(0, limits[place] - state.total)
     end
     decisions[at] = decision
 end

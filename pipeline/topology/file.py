@@ -23,6 +23,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,180}$")]
 Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 
+Region = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,60}$")]  # as in QUIZSTREAM_REGION
 
 # As in a policy (CSP): `https://example.com`, `https://*.example.com:8443`.
 Origin = Annotated[str, msgspec.Meta(pattern=r"^https?://[a-zA-Z0-9.*-]{1,253}(:[0-9*]{1,5})?$")]
@@ -124,6 +125,7 @@ class RateLimits(Strict, frozen=True):
     timeout_ms: Positive  # after that a process decides alone
     processes_assumed: Positive  # edge processes, until Valkey has counted them
     local_keys_max: Positive  # of a process's own windows
+    regions: dict[Region, Window] = {}  # completions at all edges of a region
 
 
 class Admission(Strict, frozen=True):

@@ -117,6 +117,10 @@ def founded(pipeline: Pipeline, provider: SecondSimulator, folder: Path) -> str:
     (folder / "quiz.yaml").write_text(QUIZ)
     (folder / "campaign.yaml").write_text(CAMPAIGN)
     done(pipeline, "tenant", "add", "acme", "--name", "Acme Ltda")
+    done(pipeline, "tenant", "limits", "acme", "tenant_day=50000", "quiz=900")
+    limits = json.loads(done(pipeline, "tenant", "limits", "acme", "quiz=default", "--json"))
+    assert limits == {"tenant_id": "acme", "limits": {"tenant_day": 50000}}
+    assert "tenant_day=50000" in done(pipeline, "tenant", "list")
     done(pipeline, "quiz", "add", str(folder / "quiz.yaml"))
     done(
         *(pipeline, "number", "add", NUMBER, "--tenant", "acme", "--provider", "meta-cloud"),

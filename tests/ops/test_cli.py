@@ -57,6 +57,7 @@ def test_every_command_has_an_example_and_says_its_exit_codes(command: tuple[str
         (("process", "nobody"), "There is no process 'nobody': choose one of edge"),
         (("explain", "abc"), "'abc' is not an id"),
         (("stop-sending", "--tenant", "a", "--number", "b"), "Give only one of --tenant"),
+        (("tenant", "limits", "acme", "address=-5"), "'address=-5' is not NAME=NUMBER or NAME=default"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_that_says_what_to_do(
@@ -88,6 +89,7 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("audit-log",): (),
     ("tenant", "add"): ("t", "--name", "T"),
     ("tenant", "list"): (),
+    ("tenant", "limits"): ("t", "address=5"),
     ("quiz", "add"): ("FILE",),
     ("quiz", "list"): (),
     ("quiz", "show"): ("q",),

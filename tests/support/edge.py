@@ -28,7 +28,7 @@ from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
 from schemas.codec import codec
-from schemas.records import Completion, Progress, Question, Quiz, Token
+from schemas.records import Completion, Progress, Question, Quiz, Tenant, Token
 from sinks.postgres.connect import connect
 from tests.support.producer import make_producer
 
@@ -36,7 +36,7 @@ READY_WITHIN_S = 120.0  # a bound on a hang, not a promise
 SERVICE_TOKEN = "a-service-token"
 OTHER_TENANTS_TOKEN = "another-tenants-token"
 REVOKED_TOKEN = "a-revoked-token"
-ROLES = ("completions", "provider_webhooks", "progress", "quizzes", "tokens")
+ROLES = ("completions", "provider_webhooks", "progress", "quizzes", "tokens", "tenants")
 
 QUIZZES = (
     Quiz(
@@ -180,6 +180,8 @@ def prepare(settings: Settings) -> Topology:
         producer.produce(topology.topic("quizzes").name, codec("quiz").encode(quiz), quiz.quiz_id)
     for _secret, token in TOKENS:
         producer.produce(topology.topic("tokens").name, codec("token").encode(token), token.token_hash)
+    other = Tenant("elsewhere", 1, {"quiz": 1_000_000})  # none of the quizzes is its
+    producer.produce(topology.topic("tenants").name, codec("tenant").encode(other), other.tenant_id)
     assert producer.flush(30) == 0
     return topology
 

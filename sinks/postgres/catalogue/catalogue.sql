@@ -5,6 +5,15 @@ VALUES (%(tenant)s, %(name)s, coalesce(%(language)s, 'pt-BR'))
 ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name, language = coalesce(%(language)s, tenants.language)
 WHERE (tenants.name, tenants.language) <> (excluded.name, coalesce(%(language)s, tenants.language));
 
+-- lock_tenant --
+SELECT version, limits FROM tenants WHERE tenant_id = %s FOR UPDATE;
+
+-- update_limits --
+UPDATE tenants SET version = %(version)s, limits = %(limits)s::jsonb WHERE tenant_id = %(tenant)s;
+
+-- get_limits --
+SELECT limits FROM tenants WHERE tenant_id = %s;
+
 -- tenant_exists --
 SELECT 1 FROM tenants WHERE tenant_id = %s;
 
@@ -87,7 +96,7 @@ SET tenant_id = %s, kind = %s, version = %s,
 WHERE token_hash = %s;
 
 -- list_tenants --
-SELECT tenant_id, name, created_at FROM tenants WHERE tenant_id > %(after)s ORDER BY tenant_id LIMIT %(limit)s;
+SELECT tenant_id, name, created_at, limits FROM tenants WHERE tenant_id > %(after)s ORDER BY tenant_id LIMIT %(limit)s;
 
 -- list_quizzes --
 SELECT quiz_id, tenant_id, version, title, jsonb_array_length(questions) AS questions, open, created_at

@@ -6,7 +6,7 @@ that changes nothing leaves no entry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pipeline.topology.file import Campaigns as Limits
@@ -24,7 +24,7 @@ from sinks.postgres.catalogue.numbers import NumberDraft, save_number
 from sinks.postgres.catalogue.quizzes import QuizDraft, get_quiz, save_quiz
 from sinks.postgres.catalogue.rejections import UnknownTenant
 from sinks.postgres.catalogue.suppressions import suppress, unsuppress
-from sinks.postgres.catalogue.tenants import EVERY_TENANT, save_tenant, tenant_exists
+from sinks.postgres.catalogue.tenants import EVERY_TENANT, save_limits, save_tenant, tenant_exists
 from sinks.postgres.connect import Connection
 
 IMPORT_BATCH_MAX = 1_000
@@ -44,6 +44,20 @@ def add_tenant(
         if changed:
             record(connection, actor, "tenant.add", tenant_id)
     return changed
+
+
+def change_limits(
+    connection: Connection, actor: str, tenant_id: str, changes: Mapping[str, int | None]
+) -> tuple[dict[str, int], bool]:
+    """Change rate limits of a tenant; return those that it has of its own, and whether any changed.
+
+    None ends its own. Raises `TenantRejected` and `UnknownTenant`.
+    """
+    with connection.transaction():
+        limits, changed = save_limits(connection, tenant_id, changes)
+        if changed:
+            record(connection, actor, "tenant.limits", tenant_id, **changes)
+    return limits, changed
 
 
 def add_quiz(connection: Connection, actor: str, draft: QuizDraft, now_ms: int) -> Quiz:

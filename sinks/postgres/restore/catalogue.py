@@ -1,4 +1,4 @@
-"""Restores quizzes, campaigns and tokens that are newer in Kafka than in a restored catalogue.
+"""Restores what is newer in Kafka than in a restored catalogue: limits, quizzes, campaigns and tokens.
 
 Versions are immutable, so a campaign that was saved after the copy is restored unchanged: the next one saved
 would take its number. A campaign whose newest version is missing in the copy and is not active is restored as
@@ -16,7 +16,7 @@ import msgspec
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topology
 from schemas.codec import Undecodable, codec
-from schemas.records import Campaign, Quiz, Token
+from schemas.records import Campaign, Quiz, Tenant, Token
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
 from sinks.postgres.queries import load_queries
@@ -31,6 +31,7 @@ def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str
     """
     restored = 0
     takers: dict[str, Callable[[Connection, Any], bool]] = {
+        "tenants": _tenant,
         "quizzes": _quiz,
         "tokens": _token,
         "campaigns": _campaign,
@@ -89,6 +90,12 @@ def _quiz(connection: Connection, quiz: Quiz) -> bool:
         former,
     ]
     return bool(connection.execute(QUERIES["save_quiz"], values).rowcount)
+
+
+def _tenant(connection: Connection, tenant: Tenant) -> bool:
+    limits = msgspec.json.encode(tenant.limits).decode()
+    values = [tenant.tenant_id, tenant.tenant_id, tenant.version, limits]
+    return bool(connection.execute(QUERIES["save_limits"], values).rowcount)
 
 
 def _token(connection: Connection, token: Token) -> bool:

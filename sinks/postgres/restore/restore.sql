@@ -189,6 +189,11 @@ SET version = excluded.version, title = excluded.title, questions = excluded.que
     former_questions = excluded.former_questions
 WHERE quizzes.version < excluded.version;
 
+-- save_limits --
+INSERT INTO tenants (tenant_id, name, version, limits) VALUES (%s, %s, %s, %s::jsonb)
+ON CONFLICT (tenant_id) DO UPDATE SET version = excluded.version, limits = excluded.limits
+WHERE tenants.version < excluded.version;
+
 -- save_token --
 INSERT INTO tokens (token_hash, tenant_id, kind, version, revoked_at)
 VALUES (%s, %s, %s, %s, CASE WHEN %s THEN clock_timestamp() END)

@@ -411,6 +411,8 @@ CREATE TABLE public.tenants (
     name text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     language text DEFAULT 'pt-BR'::text NOT NULL,
+    limits jsonb DEFAULT '{}'::jsonb NOT NULL,
+    version integer DEFAULT 0 NOT NULL,
     CONSTRAINT tenants_language_check CHECK ((language = ANY (ARRAY['pt-BR'::text, 'en'::text])))
 );
 

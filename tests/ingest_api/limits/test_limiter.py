@@ -110,6 +110,23 @@ def test_a_refusal_is_remembered_for_its_key_until_it_ends() -> None:
     asyncio.run(story())
 
 
+def test_a_refusal_is_not_remembered_by_a_limit_that_was_raised() -> None:
+    """A day's quota would otherwise hold for a day after the operator raised it."""
+
+    async def story() -> None:
+        shared = Shared()
+        limiter = Limiter(shared, 1000, 1, Clock())
+        await limiter.start()
+        shared.decision = Decision(RULE, 80_000.0, [0])
+        await limiter.decide(X)
+        assert (await limiter.decide(((Rule("r", 7, 60), "x"),))).refusing is RULE
+        shared.decision = Decision(None, 0.0, [7])
+        assert (await limiter.decide(((Rule("r", 9, 60), "x"),))).refusing is None
+        await limiter.close()
+
+    asyncio.run(story())
+
+
 def test_remembered_refusals_are_bounded() -> None:
     async def story() -> None:
         shared = Shared()

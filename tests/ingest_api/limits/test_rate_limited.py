@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace as replaced
@@ -10,8 +11,12 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
+from ingest_api.limits.rate_limited import rejected, stated
+from ingest_api.limits.windows import Rule
 from ops.embedded.stack import ServerUrls
 from pipeline.topology.file import RateLimits, Sources, Window
+from schemas.codec import codec
+from schemas.records import Tenant
 from tests.support.edge import (
     OTHER_TENANTS_TOKEN,
     REVOKED_TOKEN,
@@ -24,6 +29,7 @@ from tests.support.edge import (
     wait_ready,
     wait_until,
 )
+from tests.support.producer import make_producer
 from tests.support.sinks import counted
 
 NOBODY = "redis://127.0.0.1:9/0"
@@ -49,10 +55,17 @@ ADDRESSES = (f"198.51.100.{n}" for n in count(1))
 
 @contextmanager
 def limited(
-    stack: ServerUrls, namespace: str, limits: RateLimits = LIMITS, url: str = "", edges: int = 1
+    stack: ServerUrls,
+    namespace: str,
+    limits: RateLimits = LIMITS,
+    url: str = "",
+    edges: int = 1,
+    region: str = "",
 ) -> Iterator[list[Edge]]:
     """Edges that believe this machine when it names a client."""
-    settings = replaced(settings_for(stack.kafka_bootstrap, namespace), redis_url=url or stack.redis_url)
+    settings = replaced(
+        settings_for(stack.kafka_bootstrap, namespace), redis_url=url or stack.redis_url, region=region
+    )
     topology = prepare(settings)
     sources = Sources(proxies=("127.0.0.0/8",), trusted=("203.0.113.0/24",))
     topology = replace(topology, edge=replace(topology.edge, limits=limits, sources=sources))
@@ -90,7 +103,8 @@ def test_an_address_has_one_limit_over_all_edges_and_every_answer_states_it(
         assert refused.problem == "rate-limited"
         assert "3 completions of one address" in refused.json["detail"]
         assert 1 <= int(refused.headers["retry-after"]) <= 61
-        assert refused.headers["ratelimit"] == f'"address";r=0;t={refused.headers["retry-after"]}'
+        reset_s = min(60, int(refused.headers["retry-after"]))
+        assert refused.headers["ratelimit"] == f'"address";r=0;t={reset_s}'
         exposed = refused.headers["access-control-expose-headers"].split(", ")
         assert {"retry-after", "ratelimit", "ratelimit-policy"} <= set(exposed)
         assert post(edges[0], other).status == 202
@@ -158,11 +172,109 @@ def test_a_quiz_and_a_tenant_have_limits_of_all_callers(stack: ServerUrls, names
         assert post(edge, address, "no-such-quiz").headers["ratelimit"].startswith('"address";r=2')
 
 
+def tell(edge: Edge, tenant: Tenant) -> None:
+    """As the outbox publishes it."""
+    producer = make_producer(edge.settings.kafka_bootstrap_servers)
+    topic = edge.topology.topic("tenants").name
+    producer.produce(topic, codec("tenant").encode(tenant), tenant.tenant_id)
+    assert producer.flush(60) == 0
+
+
+def follows(edge: Edge, policy: str, quiz_id: str = "survey") -> None:
+    """Wait until the edge states the limit of an address; each request has an address of its own."""
+    wait_until(
+        lambda: post(edge, next(ADDRESSES), quiz_id).headers["ratelimit-policy"] == policy, f"limit {policy}"
+    )
+
+
+def test_a_tenants_own_limits_are_in_force_without_a_restart_and_end_so(
+    stack: ServerUrls, namespace: str
+) -> None:
+    with limited(stack, namespace, edges=2) as edges:
+        address = next(ADDRESSES)
+        assert [post(edges[0], address).status for _ in range(4)] == [202, 202, 202, 429]
+        tell(edges[0], Tenant("acme", 2, {"address": 5, "of_another_release": 7}))
+        for edge in edges:
+            follows(edge, '"address";q=5;w=60')
+        # It counts what the address sends to this tenant from now on.
+        own = [post(edges[n % 2], address) for n in range(6)]
+        assert [answer.status for answer in own] == [202] * 5 + [429]
+        assert own[0].headers["ratelimit"].startswith('"address";r=4')
+        assert "5 completions of one address" in own[5].json["detail"]
+        # Elsewhere the address has what the general limit left it.
+        assert post(edges[0], address, "no-such-quiz").status == 429
+        tell(edges[0], Tenant("acme", 1, {"address": 1}))  # older
+        tell(edges[0], Tenant("acme", 3, {}))
+        for edge in edges:
+            follows(edge, '"address";q=3;w=60')
+
+
+def test_a_day_quota_refuses_until_it_is_raised(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace, edges=2) as edges:
+        tell(edges[0], Tenant("acme", 1, {"tenant_day": 4, "address": 9}))
+        for edge in edges:
+            follows(edge, '"address";q=9;w=60')
+        wait_until(lambda: post(edges[0], next(ADDRESSES)).status == 429, "the quota")
+        refused = post(edges[1], next(ADDRESSES), "anything")
+        assert (refused.status, refused.headers["ratelimit-policy"]) == (429, '"tenant_day";q=4;w=86400')
+        assert 80_000 < int(refused.headers["retry-after"]) <= 86_400 * 1.01
+        assert len(edges[0].completions()) == 4
+        tell(edges[0], Tenant("acme", 2, {"tenant_day": 5, "address": 9}))
+        wait_until(lambda: post(edges[1], next(ADDRESSES)).status == 202, "the raised quota")
+        assert post(edges[0], next(ADDRESSES)).status == 429
+        assert len(edges[0].completions()) == 5
+
+
+def test_a_tenants_own_limits_hold_for_tokens_quizzes_and_pages(stack: ServerUrls, namespace: str) -> None:
+    with limited(stack, namespace) as (edge,):
+        tell(edge, Tenant("umbrella", 1, {"token": 4}))
+        tell(edge, Tenant("acme", 1, {"quiz": 2, "quiz_pages": 1, "address": 9}))
+        follows(edge, '"address";q=9;w=60', "anything")
+        token = [post(edge, next(ADDRESSES), authorization=f"Bearer {OTHER_TENANTS_TOKEN}") for _ in range(3)]
+        assert [answer.status for answer in token] == [403, 403, 429]
+        assert token[0].headers["ratelimit-policy"] == '"token";q=4;w=60'
+        assert token[2].headers["ratelimit-policy"] == '"quiz";q=2;w=60'
+        asked = {"x-forwarded-for": next(ADDRESSES)}
+        pages = [edge.ask("GET", f"/quiz/closed{suffix}", headers=asked) for suffix in ("", ".json")]
+        assert pages[0].status != 429
+        assert (pages[1].status, pages[1].headers["ratelimit-policy"]) == (429, '"quiz_pages";q=1;w=60')
+
+
+def test_a_region_has_a_quota_of_all_its_edges_and_completions_carry_it(
+    stack: ServerUrls, namespace: str
+) -> None:
+    regional = replace(LIMITS, regions={"br": Window(limit=3, window_s=60)})
+    with limited(stack, namespace, regional, edges=2, region="br") as edges:
+        answers = [post(edges[n % 2], next(ADDRESSES), ("survey", "anything")[n % 2]) for n in range(4)]
+        assert [answer.status for answer in answers] == [202, 202, 202, 429]
+        assert answers[3].headers["ratelimit-policy"] == '"region";q=3;w=60'
+        assert {one.region for one in edges[0].completions()} == {"br"}
+        # A refused request counts nowhere, and an unknown quiz counts for no region.
+        assert post(edges[0], next(ADDRESSES), "no-such-quiz").status == 404
+
+
+def test_a_region_without_a_quota_has_none(stack: ServerUrls, namespace: str) -> None:
+    regional = replace(LIMITS, regions={"br": Window(limit=1, window_s=60)})
+    with limited(stack, namespace, regional, region="mx") as (edge,):
+        assert [post(edge, next(ADDRESSES)).status for _ in range(3)] == [202] * 3
+
+
 def test_trusted_sources_have_no_limit_of_an_address(stack: ServerUrls, namespace: str) -> None:
     with limited(stack, namespace) as (edge,):
         answers = [post(edge, "203.0.113.5") for _ in range(6)]
         assert {answer.status for answer in answers} == {202}
         assert "ratelimit" not in answers[0].headers
+
+
+@pytest.mark.parametrize("retry_after_s", [0.2, 59.1, 60.0, 60.6])
+def test_a_reset_lies_within_the_window(retry_after_s: float) -> None:
+    """A request counts for up to a bucket longer than the window."""
+    rule = Rule("address", 3, 60)
+    assert dict(stated(rule, 0, retry_after_s))[b"ratelimit"] == b'"address";r=0;t=%d' % min(
+        60, math.ceil(retry_after_s)
+    )
+    headers = dict(rejected(rule, retry_after_s).headers)
+    assert headers[b"retry-after"] == b"%d" % math.ceil(retry_after_s)
 
 
 def test_public_pages_have_their_own_limit(stack: ServerUrls, namespace: str) -> None:
@@ -174,6 +286,7 @@ def test_public_pages_have_their_own_limit(stack: ServerUrls, namespace: str) ->
         ]
         assert [answer.status for answer in answers] == [200, 200, 429]
         assert answers[0].headers["ratelimit"] == '"pages";r=1;t=60'
+        assert answers[0].headers["cache-control"] == "private", "it states the limit of one address"
         assert post(edge, asked["x-forwarded-for"]).status == 202
         assert edge.ask("GET", "/health/live", headers=asked).status == 200
 

@@ -18,6 +18,7 @@ from pipeline.runtime.valkey import connect
 
 A = Rule("a", 5, 60)
 B = Rule("b", 7, 10)
+OWN = Rule("a", 3, 60)  # of a tenant: another limit in the window of A
 START_MS = 1_800_000_000_000
 T = TypeVar("T")
 
@@ -26,7 +27,15 @@ REQUESTS = st.lists(
     st.tuples(
         st.integers(0, 30_000) | st.just(0),
         st.sampled_from(
-            [((A, "x"),), ((B, "x"),), ((A, "x"), (B, "x")), ((A, "y"), (B, "x")), ((B, "z"), (A, "x"))]
+            [
+                ((A, "x"),),
+                ((B, "x"),),
+                ((A, "x"), (B, "x")),
+                ((A, "y"), (B, "x")),
+                ((B, "z"), (A, "x")),
+                ((OWN, "x"), (B, "y")),
+                ((OWN, "z"),),
+            ]
         ),
     ),
     max_size=60,
@@ -234,6 +243,53 @@ def test_several_processes_share_one_limit_exactly(valkey: Valkey) -> None:
 
     for of_key in valkey.run(ask_all()):
         within_every_window(sorted(of_key), rule)
+
+
+def test_all_keys_of_a_request_are_exact_over_processes(valkey: Valkey) -> None:
+    """Address, tenant (with limits of its own) and region at once, each by its own limit."""
+    of_address, own_address = Rule("address", 3, 1), Rule("address", 1, 1)
+    of_tenant, own_tenant, of_region = Rule("tenant", 20, 1), Rule("tenant", 8, 1), Rule("region", 40, 1)
+    requests: list[Keys] = [
+        (
+            (own_address if n % 2 else of_address, f"{n}"),
+            (of_tenant if n % 3 else own_tenant, f"{n % 3}"),
+            (of_region, "br"),
+        )
+        for n in range(30)
+    ]
+
+    async def ask_all() -> dict[tuple[Rule, str], list[float]]:
+        processes = [shared(_url(valkey), valkey.prefix, (of_address, of_region)) for _ in range(4)]
+        accepted: dict[tuple[Rule, str], list[float]] = {}
+        refused_by = set()
+
+        async def ask(process: SharedWindows) -> None:
+            while len(accepted.get((of_region, "br"), ())) < 4 * of_region.limit:
+                now_ms, decisions = await process.run_script(requests)
+                for keys, decision in zip(requests, decisions, strict=True):
+                    if decision.refusing is not None:
+                        refused_by.add(decision.refusing)
+                        continue
+                    for key in keys:
+                        accepted.setdefault(key, []).append(now_ms / 1000)
+
+        await asyncio.gather(*map(ask, processes))
+        for process in processes:
+            await process.close()
+        assert refused_by >= {own_address, own_tenant, of_region}
+        return accepted
+
+    for (rule, _key), of_key in valkey.run(ask_all()).items():
+        within_every_window(sorted(of_key), rule)
+
+
+def test_each_request_of_a_batch_has_the_limit_of_its_own_rule(valkey: Valkey) -> None:
+    """A limit that changes while requests are gathered."""
+    raised = Rule("a", 9, 60)
+    requests: list[Keys] = [*[((A, "x"),)] * 6, *[((raised, "x"),)] * 5, ((OWN, "x"),)]
+    decisions = valkey.decide(requests, START_MS)
+    assert [one.refusing for one in decisions] == [None] * 5 + [A] + [None] * 4 + [raised, OWN]
+    assert [one.remaining for one in decisions[:7]] == [[4], [3], [2], [1], [0], [0], [3]]
 
 
 def test_processes_count_each_other(valkey: Valkey) -> None:

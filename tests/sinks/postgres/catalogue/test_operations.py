@@ -9,7 +9,7 @@ import pytest
 
 from schemas.ids import contact_id
 from schemas.phones import Rejected
-from schemas.records import Message, Question
+from schemas.records import Message, Question, Tenant
 from sinks.delivery.stop_switch import hold_number, release_number, stop_sending, stops
 from sinks.postgres.audit_log import entries
 from sinks.postgres.catalogue.campaigns import CampaignDraft
@@ -20,6 +20,7 @@ from sinks.postgres.catalogue.operations import (
     add_quiz,
     add_suppressions,
     add_tenant,
+    change_limits,
     change_token,
     end_campaign,
     remove_suppression,
@@ -32,7 +33,8 @@ from sinks.postgres.catalogue.suppressions import (
     list_suppressions,
     require_key,
 )
-from sinks.postgres.catalogue.tenants import TenantRejected, list_tenants
+from sinks.postgres.catalogue.tenants import TenantRejected, get_limits, list_tenants
+from sinks.postgres.restore.catalogue import restore_catalogue
 from tests.support.samples import NOW_MS
 from tests.support.sinks import Corner
 
@@ -84,6 +86,56 @@ def test_every_action_leaves_one_entry_and_its_repetition_none(acme: Corner) -> 
         ("token.create", "acme"),
     ]
     assert "secret" not in str(entries(acme.connection, limit=1).items)
+
+
+def test_a_tenants_own_limits_are_published_and_audited(acme: Corner) -> None:
+    """A change of one limit leaves the others, and a repetition leaves no trace."""
+    acme.make_topics("tenants")
+    steps: list[dict[str, int | None]] = [
+        {"address": 500, "tenant_day": 50_000},
+        {"address": 500},
+        {"tenant_day": None, "quiz": 9},
+        {"quiz": None},
+    ]
+    found = [change_limits(acme.connection, ANA, "acme", step) for step in steps]
+    assert found == [
+        ({"address": 500, "tenant_day": 50_000}, True),
+        ({"address": 500, "tenant_day": 50_000}, False),
+        ({"address": 500, "quiz": 9}, True),
+        ({"address": 500}, True),
+    ]
+    assert acme.told("tenants") == [
+        Tenant("acme", version, own) for version, own in enumerate([found[0][0], found[2][0], found[3][0]], 1)
+    ]
+    assert told(acme) == [("tenant.add", "acme"), *[("tenant.limits", "acme")] * 3]
+    assert entries(acme.connection, limit=1, subject="acme").items[0].detail == {"quiz": None}
+    assert [one.limits for one in list_tenants(acme.connection, limit=9).items] == [{"address": 500}]
+    assert not add_tenant(acme.connection, ANA, "acme", "Acme Ltda"), "it has the same name"
+    assert get_limits(acme.connection, "acme") == {"address": 500}
+
+
+def test_limits_that_cannot_be_are_refused(acme: Corner) -> None:
+    with pytest.raises(TenantRejected, match='there is no limit "adress": one of address') as refused:
+        change_limits(acme.connection, ANA, "acme", {"adress": 5, "quiz": 0, "token": 10**12})
+    assert len(refused.value.problems) == 3
+    with pytest.raises(TenantRejected):
+        change_limits(acme.connection, ANA, "acme", {"nothing": None})
+    for call in (
+        lambda: change_limits(acme.connection, ANA, "b", {"quiz": 5}),
+        lambda: get_limits(acme.connection, "b"),
+    ):
+        with pytest.raises(UnknownTenant):
+            call()
+    assert told(acme) == [("tenant.add", "acme")]
+
+
+def test_a_restored_catalogue_has_the_limits_that_are_in_force(acme: Corner) -> None:
+    acme.make_topics("tenants", "quizzes", "tokens", "campaigns")
+    change_limits(acme.connection, ANA, "acme", {"quiz": 5})
+    acme.produce("tenants", [Tenant("acme", 2, {"quiz": 7}), Tenant("new", 1, {"address": 1})])
+    assert restore_catalogue(acme.connection, acme.topology, acme.bootstrap) == 2
+    assert restore_catalogue(acme.connection, acme.topology, acme.bootstrap) == 0
+    assert [get_limits(acme.connection, name) for name in ("acme", "new")] == [{"quiz": 7}, {"address": 1}]
 
 
 def test_an_action_that_is_refused_changes_nothing_and_leaves_no_entry(acme: Corner) -> None:
