@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,3 +73,51 @@ def own_valkey(folder: Path, port: int, *arguments: str) -> Iterator[OwnValkey]:
         yield server
     finally:
         server.kill()
+
+
+class Watched:
+    """A master and its replica, watched by one Sentinel."""
+
+    def __init__(self, url: str, master: OwnValkey, replica: redis.Redis, sentinel: redis.Redis) -> None:
+        self.url = url
+        self.master = master
+        self.replica = replica
+        self._sentinel = sentinel
+
+    def wait_until_ready(self) -> None:
+        """Return once the Sentinel has found the replica, which has all of its master's data."""
+        until(lambda: int(self._sentinel.info("sentinel")["master0"]["slaves"]) == 1, "the replica")
+        until(lambda: self.replica.info("replication")["master_link_status"] == "up", "the link")
+
+    def wait_until_promoted(self) -> None:
+        until(lambda: self.replica.info("replication")["role"] == "master", "the fail-over")
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    give_up_at = time.monotonic() + ANSWERS_WITHIN_S
+    while not holds():
+        assert time.monotonic() < give_up_at, f"waited for {what}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def watched_valkeys(folder: Path, ports: Sequence[int]) -> Iterator[Watched]:
+    """`ports`: of master, replica and Sentinel."""
+    master, replica, sentinel = ports
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "sentinel.conf"
+    configuration.write_text(
+        f"sentinel monitor watched 127.0.0.1 {master} 1\n"
+        "sentinel down-after-milliseconds watched 500\n"
+        "sentinel failover-timeout watched 5000\n"
+    )
+    of_master = ("--replicaof", f"127.0.0.1 {master}", "--repl-diskless-sync-delay", "0")
+    with (
+        own_valkey(folder / "master", master) as first,
+        own_valkey(folder / "replica", replica, *of_master),
+        own_valkey(folder / "sentinel", sentinel, str(configuration), "--sentinel"),
+        redis.Redis(port=replica) as to_replica,
+        redis.Redis(port=sentinel) as to_sentinel,
+    ):
+        url = f"redis+sentinel://127.0.0.1:{sentinel}/watched"
+        yield Watched(url, first, to_replica, to_sentinel)

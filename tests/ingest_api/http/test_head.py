@@ -139,6 +139,7 @@ def send_on(edge: Edge, begin: bytes, rest: int) -> bytes:
         (POST + b"Host: y\r\n" + LENGTH + b"\r\n", b"400", "ambiguous-request"),
         (b"\x16\x03\x01\x02", b"400", "not-http"),
     ],
+    ids=["length", "chunked", "other media type", "beyond the drop", "long head", "two hosts", "no HTTP"],
 )
 def test_a_client_that_still_sends_gets_the_answer_before_the_close(
     edge: Edge, begin: bytes, status: bytes, slug: str
