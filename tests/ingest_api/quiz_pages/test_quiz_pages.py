@@ -115,7 +115,7 @@ def test_nothing_is_inline_and_every_file_is_served_for_a_year(site: Pages) -> N
     seen = Seen(found)
     assert not re.search(rb"<style|<script(?![^>]*\bsrc=)|\bstyle=|\bon[a-z]+=", found.body)
     files = [*seen.values("link", "href"), *seen.values("script", "src")]
-    assert len(files) == 5
+    assert len(files) == 6
     for file in files:
         answer = site.get(str(file))
         assert answer.status == 200, file
