@@ -44,6 +44,7 @@ class Client(Protocol):
 
 Waiting = tuple[Keys, "asyncio.Future[Decision]"]
 _WireRule = tuple[str, int, int]
+_Group = tuple[int | str, ...]  # what requests with the same keys have in common, in the script's form
 _Decisions = tuple[float, list[list[int]]]
 
 
@@ -131,17 +132,24 @@ class SharedWindows:
         if self._client is None:
             self._client = self._connect()
         rules, wire_rules, numbers = self._rules_of(requests)
-        flat = [[part for rule, key in keys for part in (numbers[id(rule)], key)] for keys in requests]
-        work = self._encode((wire_rules, flat))
+        groups: dict[_Group, list[int]] = {}
+        for place, keys in enumerate(requests):
+            group = tuple([part for rule, key in keys for part in (numbers[id(rule)], key)])
+            groups.setdefault(group, []).append(place)
+        work = self._encode((wire_rules, [(len(places), *group) for group, places in groups.items()]))
         try:
             answer = await self._client.evalsha(SCRIPT_HASH, 1, self._prefix, work, *now_ms)
         except NoScriptError:
             answer = await self._client.eval(SCRIPT, 1, self._prefix, work, *now_ms)
         decided_ms, rows = self._decode(answer)
-        return decided_ms, [
-            Decision(rules[refusing - 1] if refusing else None, retry_after_ms / 1000, remaining)
-            for refusing, retry_after_ms, *remaining in rows
-        ]
+        decisions: dict[int, Decision] = {}
+        for places, row in zip(groups.values(), rows, strict=True):
+            accepted, refusing, retry_after_ms, *remaining = row
+            for later, place in enumerate(reversed(places[:accepted])):
+                decisions[place] = Decision(None, 0.0, [left + later for left in remaining])
+            for place in places[accepted:]:
+                decisions[place] = Decision(rules[refusing - 1], retry_after_ms / 1000, remaining)
+        return decided_ms, [decisions[place] for place in range(len(requests))]
 
     def _rules_of(self, requests: Sequence[Keys]) -> tuple[Sequence[Rule], list[_WireRule], dict[int, int]]:
         """Return the rules, in the script's form too, and the number of each, by its identity.

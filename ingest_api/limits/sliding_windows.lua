@@ -1,9 +1,11 @@
--- Decides a batch of requests against sliding windows, all keys of a request at once.
+-- Decides a batch of requests against sliding windows, all keys of a request at once. Requests with the same keys come
+-- as one group: the first ones are accepted, as many as every key has room for.
 --
 -- KEYS[1]: the prefix of all keys, in braces, so that a cluster keeps them in one slot.
--- ARGV[1]: MessagePack of {{{name, limit, window_ms}, ...}, {{rule, key, rule, key, ...}, ...}}; rules count from 1.
+-- ARGV[1]: MessagePack of {{{name, limit, window_ms}, ...}, {{requests, rule, key, rule, key, ...}, ...}}; rules count
+-- from 1.
 -- ARGV[2]: the time in ms; absent but in tests: this server's clock is then that of all processes.
--- Returns MessagePack of {now_ms, {{refusing rule or 0, retry_after_ms, remaining of each key ...}, ...}}.
+-- Returns MessagePack of {now_ms, {{accepted, refusing rule or 0, retry_after_ms, remaining of each key ...}, ...}}.
 --
 -- Rules of one name have one window, so that a key has one state; their limits may differ.
 -- A window is divided into BUCKETS. A request counts until its whole bucket has left the window, so that never more
@@ -15,7 +17,7 @@ local BUCKETS = 100
 local SLOTS = BUCKETS + 1
 
 local work = cmsgpack.unpack(ARGV[1])
-local rules, requests = work[1], work[2]
+local rules, groups = work[1], work[2]
 local now_ms = tonumber(ARGV[2])
 if not now_ms then
     local time = redis.call('TIME')
@@ -76,26 +78,28 @@ local function retry_after_ms(state)
 end
 
 local decisions = {}
-for at, request in ipairs(requests) do
-    local states, limits, refusing, wait_ms = {}, {}, 0, 0
-    for pair = 1, #request, 2 do
-        local rule = rules[request[pair]]
-        local state = state_of(rule, request[pair + 1])
+for at, group in ipairs(groups) do
+    local states, limits = {}, {}
+    local accepted, refusing = group[1], 0
+    for pair = 2, #group, 2 do
+        local rule = rules[group[pair]]
+        local state = state_of(rule, group[pair + 1])
         states[#states + 1] = state
         limits[#limits + 1] = rule[2]
-        if state.total >= rule[2] then
-            if refusing == 0 then
-                refusing, wait_ms = request[pair], retry_after_ms(state)
-            end
+        local room = math.max(0, rule[2] - state.total)
+        if room < accepted then
+            accepted, refusing = room, pair
         end
     end
-    local decision = {refusing, wait_ms}
+    local decision = {accepted, 0, 0}
     for place, state in ipairs(states) do
-        if refusing == 0 then
-            state.total = state.total + 1
-            state.added = state.added + 1
-        end
+        state.total = state.total + accepted
+        state.added = state.added + accepted
         decision[#decision + 1] = math.max(0, limits[place] - state.total)
+    end
+    if refusing > 0 then
+        decision[2] = group[refusing]
+        decision[3] = retry_after_ms(states[refusing / 2])
     end
     decisions[at] = decision
 end
