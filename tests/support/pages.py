@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
@@ -17,7 +18,16 @@ from schemas.records import Question, Quiz
 from sinks.postgres.catalogue.catalogue import QuizDraft, save_quiz, save_tenant
 from sinks.postgres.connect import connect
 from sinks.postgres.outbox import Publisher
-from tests.support.edge import Answer, Edge, prepare, running, settings_for, wait_ready
+from tests.support.edge import (
+    SERVICE_TOKEN,
+    Answer,
+    Edge,
+    prepare,
+    running,
+    settings_for,
+    wait_ready,
+    wait_until,
+)
 from tests.support.producer import make_producer
 from tests.support.samples import NOW_MS
 
@@ -87,7 +97,14 @@ def pages(
         shown = [running_here.enter_context(running(settings, topology)) for _ in range(edges)]
         for edge in shown:
             wait_ready(edge)
+            wait_until(partial(_has_quiz, edge), "the edge to have the quiz")
         yield Pages(shown, database_url)
+
+
+def _has_quiz(edge: Edge) -> bool:
+    """It may be ready before the event of the quiz is published. Nothing is stored, no address is counted."""
+    answer = edge.submit(QUIZ.quiz_id, b"{", authorization=f"Bearer {SERVICE_TOKEN}")
+    return answer.problem == "invalid-json"
 
 
 @contextmanager

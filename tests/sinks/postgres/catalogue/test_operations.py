@@ -152,7 +152,7 @@ def test_an_action_that_is_refused_changes_nothing_and_leaves_no_entry(acme: Cor
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"provider": "whatsap"}, 'there is no provider "whatsap": one of meta-cloud'),
+        ({"provider": "whatsap"}, 'there is no provider "whatsap": one of evolution, meta-cloud'),
         ({"base_url": "graph.facebook.com"}, "its address must be an http"),
         ({"base_url": "ftp://graph.facebook.com"}, "its address must be an http"),
         ({"base_url": "https://user:secret@host"}, "its address must be an http"),
