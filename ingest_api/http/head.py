@@ -31,6 +31,7 @@ HEAD_BYTES_MAX = 16_384
 HEADERS_MAX = 64
 # From the connection, or the first part of a later head, to the end of the head; also for dropping a body.
 HEAD_TIMEOUT_S = 10.0
+BODY_AGAIN_S = 0.25  # the clock of `read_body` began a moment after the deadline of the body
 FIRST_HEAD_S = 1.0  # for so long a new connection is not idle though it has sent nothing
 RETRY_AFTER_S = 5.0  # of a connection that is rejected
 # Of a connection without a request, at the stop. Longer than the load balancer keeps an idle one
@@ -233,7 +234,7 @@ class BoundedHead(HttpToolsProtocol):
             return
         if self._in_body and not self.cycle.response_complete:
             self.cycle.message_event.set()  # `read_body` looks at the clock
-            self._set_deadline(BODY_TIMEOUT_S)
+            self._set_deadline(BODY_AGAIN_S)
             return
         HEADS_REJECTED.labels("too-slow").inc()
         self._closing.abandon()
