@@ -180,6 +180,7 @@ def test_an_own_deployment_sends_and_every_doubt_is_decided_by_commands(
         **dict.fromkeys(("tenant.add", "quiz.add", "number.add", "suppression.add", "token.create"), 1),
         **dict.fromkeys(("campaign.save", "delivery.redrive", "campaign.redrive"), 1),
         "delivery.resolve": 2,
+        "tenant.limits": 2,
     }
 
 
