@@ -22,7 +22,8 @@ def went(method: str, path: str, kind: str = "http") -> tuple[str, Any]:
 
         return app
 
-    fast_path = FastPath(PATH, ["POST", "OPTIONS"], called("endpoint"), called("everything"), Lifecycle())
+    lifecycle = Lifecycle(start_wait_s=0)
+    fast_path = FastPath(PATH, ["POST", "OPTIONS"], called("endpoint"), called("everything"), lifecycle)
     asyncio.run(fast_path({"type": kind, "method": method, "path": path}, None, None))  # type: ignore[arg-type]
     (one,) = got
     return one

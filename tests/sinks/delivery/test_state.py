@@ -28,6 +28,7 @@ from sinks.delivery.state import (
 )
 from sinks.delivery.webhooks.status_merge import Becomes, merge
 from sinks.postgres.schema.dump import SCHEMA_FILE
+from sinks.visits.visit import VisitState
 
 SQL_FILES = sorted(
     path
@@ -125,7 +126,7 @@ def test_sql_names_no_other_state() -> None:
         found |= set(re.findall(comparison, text))
         found |= {name for group in re.findall(listed, text) for name in re.findall(r"'(\w+)'", group)}
         found |= set(re.findall(r"THEN ARRAY\['(\w+)'", text))
-    assert found <= set(DeliveryState) | NUMBER_STATES
+    assert found <= set(DeliveryState) | NUMBER_STATES | set(VisitState)
     assert {WAITING, LEASED, CALLING, AMBIGUOUS} <= found
 
 
