@@ -20,6 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from ingest_api.abuse.wiring import AbuseDetection
 from ingest_api.admission.admitted import Admitted
 from ingest_api.admission.concurrency import ConcurrencyLimit
 from ingest_api.admission.shed_first import ShedFirst
@@ -221,6 +222,8 @@ def make_app(
         random.random,
         SHED,
     )
+    abuse = AbuseDetection(settings, topology, sources, quizzes, tokens, partial(connect, settings.redis_url))
+    completions_guarded = abuse.guard.completions(admitted)
     cache = CacheService(
         topology.cache,
         partial(connect, settings.redis_url, topology.cache.valkey_timeout_ms / 1000),
@@ -231,7 +234,7 @@ def make_app(
     pages = QuizPages(settings.database_url, edge, cache, quizzes, reference_data)
 
     def limited_page(handle: Handler) -> Handler:
-        return RateLimited(handle, limiter, callers.of_quiz_page)
+        return abuse.guard.pages(RateLimited(handle, limiter, callers.of_quiz_page))
 
     addresses = sources.of_host.cache_info
     observed = Observed(
@@ -245,9 +248,9 @@ def make_app(
     )
     health = Health(observed, number)
     parts = Parts(
-        completions=admitted,
+        completions=completions_guarded,
         progress=progressed,
-        quiz_pages=pages.handlers(limited_page, admitted),
+        quiz_pages=pages.handlers(limited_page, completions_guarded, abuse.guard.forms),
         page=lambda handle: RateLimited(handle, limiter, callers.of_page),
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
         registry=Registry(topology),
@@ -260,7 +263,8 @@ def make_app(
         lifecycle=lifecycle,
     )
     start = partial(lifecycle.start, lambda: health.parts_ready().ready)
-    return build(parts, partial(_running, publisher, reference_data, limiter, admitted, cache, pages, start))
+    running = partial(_running, publisher, reference_data, limiter, admitted, abuse, cache, pages, start)
+    return build(parts, running)
 
 
 def _webhooks(
@@ -287,6 +291,7 @@ async def _running(
     reference_data: ReferenceData,
     limiter: Limiter,
     admitted: Admitted,
+    abuse: AbuseDetection,
     cache: CacheService,
     pages: QuizPages,
     start: Callable[[], Coroutine[Any, Any, None]],
@@ -299,10 +304,12 @@ async def _running(
     await limiter.start()
     cache.start()
     admitted.start()
+    abuse.start()
     starting = asyncio.create_task(start())
     yield
     starting.cancel()
     admitted.close()
+    await abuse.close()
     reference_data.stop()
     await publisher.close(STOP_REPORTS_S)
     await limiter.close()

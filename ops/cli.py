@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from ops.commands.abuse import abuse
 from ops.commands.balancer import balancer
 from ops.commands.capacity import capacity
 from ops.commands.catalogue.audit_log import audit_log
@@ -55,7 +56,19 @@ app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command("audit-log")(audit_log)
 app.command()(capacity)
-for group in (tenant, quiz, campaign, number, token, suppression, deliveries, dead_letters, state, balancer):
+for group in (
+    tenant,
+    quiz,
+    campaign,
+    number,
+    token,
+    suppression,
+    deliveries,
+    dead_letters,
+    state,
+    balancer,
+    abuse,
+):
     app.add_typer(group)
 register_commands(app)
 

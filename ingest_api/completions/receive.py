@@ -39,6 +39,7 @@ from schemas.records import Answer, Completion, Consent, Personal
 NAME_CHARS_MAX = 200
 EMAIL_CHARS_MAX = 254  # RFC 5321: the longest address in a path
 NOT_READY_RETRY_S = 2.0
+COMPLETION = "quizstream.completion"  # in the scope: what was accepted, unless it is known as a repeat
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class ReceiveCompletion:
             raise
         if completion.clock_ahead_ms:
             CLOCKS_AHEAD.inc()
+        if not is_repeat:
+            scope[COMPLETION] = completion
         return accepted(completion, is_repeat)
 
     def _remember(self, completion: Completion, given_score: float | None) -> bool:

@@ -158,6 +158,20 @@ RATE_LIMITED = Kind(
     "Keep it and send it again after Retry-After, with the same key.",
     retry=True,
 )
+BLOCKED = Kind(
+    "blocked",
+    429,
+    "The address is blocked for a time",
+    "Keep it and send it again after Retry-After; the owner of the quiz can end the block.",
+    retry=True,
+)
+CHALLENGED = Kind(
+    "challenged",
+    429,
+    "The request must be sent again with a ticket",
+    "Send the same request after Retry-After, with `?ticket=` and the member `ticket` of this problem.",
+    retry=True,
+)
 TOO_MANY_CONNECTIONS = Kind(
     "too-many-connections",
     429,

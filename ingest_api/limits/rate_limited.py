@@ -23,6 +23,7 @@ from pipeline.topology.file import RateLimits, Window
 from schemas.tenant_limits import TENANT_DAY
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
+SOURCE = "quizstream.source"  # in the scope: the one client that an address stands for, if its limit counts
 
 
 class Rules:
@@ -86,6 +87,8 @@ class Callers:
 
     def _of_address(self, scope: Scope, rule: Rule, tenant_id: str = "") -> Keys:
         source = self._source(scope, dict(scope["headers"]))
+        if source.judged:
+            scope[SOURCE] = source
         return (
             () if source.trusted else (_at(self._own.of(tenant_id).get(rule.name), tenant_id, rule, source),)
         )
@@ -105,6 +108,8 @@ class Callers:
         keys: list[tuple[Rule, str]] = []
         if service is None:
             source = self._source(scope, headers)
+            if source.judged:
+                scope[SOURCE] = source
             if not source.trusted:
                 keys.append(_at(own.get("address"), tenant_id, rules.address, source))
         elif service.tenant_id == ANY_TENANT:

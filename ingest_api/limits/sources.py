@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
+from pipeline.abuse.addresses import Address, AddressKeys, Network, counted
 from pipeline.topology.file import Sources as Configured
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 ADDRESSES_KEPT_MAX = 65_536
 FORWARDED_HOPS_MAX = 16  # more are not read: longer than any chain of proxies
-IPV6_CLIENT_BYTES = 8  # a /64: what one customer has
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`key` is a keyed hash: an address is personal data, and Valkey may write its keys to a disk."""
+    """`key` is a keyed hash: an address is personal data, and Valkey may write its keys to a disk.
+
+    `part`: what of the address is counted; empty where it is unknown.
+    """
 
     key: str
     trusted: bool = False
     proxy: bool = False
+    part: bytes = field(default=b"", repr=False)
+
+    @property
+    def judged(self) -> bool:
+        """Whether it is one client, as far as can be known: others are never blocked."""
+        return not (self.trusted or self.proxy) and self.part != b""
 
 
 UNKNOWN = Source("unknown")
@@ -38,7 +43,7 @@ class Sources:
         self._proxies = _networks(configured.proxies)
         # A client writes the header that its proxy leaves alone: only one of the two may count.
         self._hops = _HOPS[configured.header]
-        self._hash_key = hashlib.sha256(hash_key).digest()
+        self.keys = AddressKeys(hash_key)
         self.of_host = lru_cache(ADDRESSES_KEPT_MAX)(self._of_host)
 
     def of_request(self, client: Sequence[object] | None, headers: Mapping[bytes, bytes]) -> Source:
@@ -61,11 +66,12 @@ class Sources:
             return UNKNOWN
         if isinstance(address, IPv6Address):
             address = address.ipv4_mapped or address
-        counted = address.packed[:IPV6_CLIENT_BYTES]  # all of an IPv4 address
+        part = counted(address)
         return Source(
-            hashlib.blake2b(counted, digest_size=8, key=self._hash_key).hexdigest(),
+            self.keys.key(part),
             trusted=_in(address, self._trusted),
             proxy=_in(address, self._proxies),
+            part=part,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ingest_api.abuse.tickets import PARAMETER
 from ingest_api.http import problems
 from ingest_api.http.problems import Kind
 from ingest_api.openapi.schema_registry import REGISTRY_JSON
@@ -23,7 +24,7 @@ _OF_OTHER_PATHS = (
     problems.PAGE_UNAVAILABLE,
     problems.UNKNOWN_SCHEMA,
 )
-_OF_A_PAGE = (problems.UNKNOWN_QUIZ, problems.RATE_LIMITED, problems.PAGE_UNAVAILABLE)
+_OF_A_PAGE = (problems.UNKNOWN_QUIZ, problems.RATE_LIMITED, problems.BLOCKED, problems.PAGE_UNAVAILABLE)
 _REJECTIONS_OF_A_COMPLETION = tuple(kind for kind in problems.CATALOGUE if kind not in _OF_OTHER_PATHS)
 
 _REJECTIONS_OF_PROGRESS = (
@@ -114,6 +115,12 @@ def _submit(edge: Edge, operation: str, *, deprecated: bool) -> dict[str, Any]:
                 "name": "Idempotency-Key",
                 "in": "header",
                 "schema": {"type": "string", "maxLength": edge.key_chars_max},
+            },
+            {
+                "name": PARAMETER,
+                "in": "query",
+                "schema": {"type": "string"},
+                "description": "The member `ticket` of a problem `challenged`, after its Retry-After.",
             },
         ],
         "requestBody": {

@@ -16,7 +16,7 @@ from pipeline.topology.file import Pages
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 
-WITHOUT_WAY_BACK = ("unknown-quiz", "page-unavailable", "rate-limited")
+WITHOUT_WAY_BACK = ("unknown-quiz", "page-unavailable", "rate-limited", "blocked")
 
 
 class ForPeople:

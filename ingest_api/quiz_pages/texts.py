@@ -83,6 +83,14 @@ PORTUGUESE = Texts(
             "Muitos acessos deste endereço",
             "Espere um minuto e carregue a página de novo.",
         ),
+        "blocked": (
+            "O acesso por esta rede está suspenso por um tempo",
+            "Tente de novo mais tarde ou por outra rede. Se o problema continuar, avise quem enviou o link.",
+        ),
+        "challenged": (
+            "Muitas respostas vêm desta rede",
+            "Volte e envie de novo em alguns minutos, ou com JavaScript ativado.",
+        ),
         "page-unavailable": (
             "A página está indisponível",
             "O problema é nosso e deve durar pouco. Carregue a página de novo em um minuto.",
@@ -146,6 +154,14 @@ ENGLISH = Texts(
         "rate-limited": (
             "Too many visits from this address",
             "Please wait a minute and load the page again.",
+        ),
+        "blocked": (
+            "Access from this network is suspended for a time",
+            "Please try again later or from another network. If it lasts, tell whoever sent you the link.",
+        ),
+        "challenged": (
+            "Many answers come from this network",
+            "Please return and send them again in a few minutes, or with JavaScript turned on.",
         ),
         "page-unavailable": (
             "The page is unavailable",

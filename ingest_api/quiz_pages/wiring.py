@@ -49,12 +49,20 @@ class QuizPages:
         cached = cache.namespace(NAMESPACE, FORM, self._renderer.fingerprint)
         self._quiz = ShowQuiz(cached, self._source, self._renderer, quizzes, reference_data, edge.pages)
 
-    def handlers(self, limited: Callable[[Handler], Handler], completions: Handler) -> QuizPageHandlers:
-        """`limited` puts rate limits around a page; `completions` accepts what a form holds."""
+    def handlers(
+        self,
+        limited: Callable[[Handler], Handler],
+        completions: Handler,
+        guarded: Callable[[Handler], Handler],
+    ) -> QuizPageHandlers:
+        """`limited` puts rate limits around a page; `completions` accepts what a form holds.
+
+        `guarded` rejects who is blocked before a form is read.
+        """
         return QuizPageHandlers(
             page=self._shown(limited(self._quiz.page)),
             thanks=self._shown(limited(self._quiz.thanks)),
-            form=self._shown(ReceiveForm(completions, self._edge)),
+            form=self._shown(guarded(ReceiveForm(completions, self._edge))),
             asset=self._assets.file,
             client=BrowserClient().file,
             not_routed=NotRouted(self._renderer, self._edge.pages),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import cast
 
+from ops.abuse.operations import list_verdicts
 from ops.dead_letters.letters import QUERIES
 from ops.deployment.doctor import Ailing, Check, Warned, edges_of
+from ops.locate import Deployment
 from ops.topics import command
 from pipeline.runtime.settings import Settings
 from pipeline.topology import loader
@@ -117,6 +120,18 @@ def _clients(settings: Settings) -> str:
     return f"{how}; the client's address is taken from {believed}; rate limits hold for {limited}"
 
 
+def _abuse(settings: Settings) -> str:
+    """Blocked addresses may be those of honest people."""
+    topology = loader.load(settings.topology_file, settings.topic_namespace)
+    states = Counter(one.state for one in list_verdicts(Deployment(settings, topology)))
+    if not states:
+        return "nobody is delayed, challenged or blocked"
+    found = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+    if states["blocked"]:
+        raise Warned(found)
+    return found
+
+
 def _migrates() -> bool:
     """Whether Linux hands connections of a closed socket to the others of its port."""
     try:
@@ -143,5 +158,6 @@ CHECKS = (
     Check("tenants", _tenants, "`quizstream number add`: their deliveries wait", "tables"),
     Check("webhooks", _webhooks, "see `quizstream suppression inbound --unresolved`", "tables"),
     Check("clients", _clients, "see `quizstream topology plan`"),
+    Check("abuse", _abuse, "see `quizstream abuse list`; `quizstream abuse release WHO`", "valkey"),
     Check("dead letters", _dead_letters, "see `quizstream dead-letters list`", "tables"),
 )

@@ -106,6 +106,22 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "Completions are accepted, limits are not exact: restore Valkey; check its memory.",
         ),
         Alert(
+            "QuizstreamAbuseBlocked",
+            'max(quizstream_abuse_verdicts{kind="address",state="blocked"}) > 0',
+            0,
+            "warning",
+            "{{ $value }} addresses are blocked for abuse",
+            "Run `quizstream abuse list`; release who is honest, trust or raise the limit of who is many.",
+        ),
+        Alert(
+            "QuizstreamAbuseAlone",
+            "max(quizstream_abuse_alone) > 0",
+            60,
+            "warning",
+            "edge processes judge abuse without Valkey, each by what it sees itself",
+            "Restore Valkey; verdicts that are in force stay.",
+        ),
+        Alert(
             "QuizstreamCacheStale",
             f"{cache_stale_ratio()} > {limits.error_ratio_max:g}",
             120,

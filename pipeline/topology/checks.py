@@ -205,6 +205,13 @@ def _times(file: TopologyFile) -> Iterator[str]:
         yield "sender.retry_base_s: larger than retry_max_s"
     if file.edge.submitted_past_max_h > file.edge.submitted_past_max_h_service:
         yield "edge.submitted_past_max_h: larger than submitted_past_max_h_service"
+    abuse = file.edge.abuse
+    if not abuse.delay_points < abuse.challenge_points < abuse.block_points:
+        yield "edge.abuse: delay_points, challenge_points and block_points must grow"
+    if abuse.pressure_points_max >= abuse.block_points:
+        yield "edge.abuse.pressure_points_max: rejections alone would block shared addresses"
+    if abuse.answer_within_s <= abuse.ticket_wait_s:
+        yield "edge.abuse.answer_within_s: no longer than ticket_wait_s: nobody can answer in time"
     if file.edge.ping.interval_s > file.edge.ping.interval_max_s:
         yield "edge.ping.interval_s: larger than interval_max_s"
     days_back = file.edge.submitted_past_max_h_service / 24

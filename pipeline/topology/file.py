@@ -18,6 +18,7 @@ JSON_SCHEMA_FILE = Path(__file__).resolve().parent / "topology.schema.json"
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+NotNegativeNumber = Annotated[float, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 # The names that Kafka accepts for topics and groups, less the length of a namespace.
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,180}$")]
@@ -148,6 +149,63 @@ class Progress(Strict, frozen=True):
     )
 
 
+class AbuseWeights(Strict, frozen=True):
+    """Points of one event. Of the first five only the excess over what is usual counts."""
+
+    alike: NotNegativeNumber  # completions whose answers this address has sent before
+    neighbours: NotNegativeNumber  # phones beside others of this address: a range that is walked through
+    repeats: NotNegativeNumber  # the same person completes the quiz again faster than it can be read
+    invalid: NotNegativeNumber  # requests that are rejected for what they are
+    unanswered: NotNegativeNumber  # challenges without an answer
+    pressed: NotNegativeNumber  # seconds with pressed_per_s rejections by rate limits
+    flooded: NotNegativeNumber  # seconds with flooded_per_s of them
+    phones: NotNegativeNumber  # distinct phones in a window, as a multiple of phones_max
+
+
+class Abuse(Strict, frozen=True):
+    """Anomaly detection: signals give points, which halve every `half_life_s`; docs/abuse.md."""
+
+    interval_ms: Positive  # between two looks, and until all processes have a verdict
+    timeout_ms: Positive  # of Valkey; after that a process works with its own observations
+    half_life_s: Positive
+    observed_max: Positive  # requests of one interval; what is beyond is not observed
+    examined_min: Positive  # requests of an address in a minute, from which on its completions are examined
+    subjects_max: Positive  # examined at once, of each process
+    verdicts_max: Positive  # kept in Valkey; beyond that the oldest are deleted
+    delay_points: Positive
+    challenge_points: Positive
+    block_points: Positive
+    network_factor: Positive  # so many times the points; a network and a quiz are challenged at most
+    quiz_factor: Positive
+    weights: AbuseWeights
+    pressure_points_max: Positive  # of rejections by rate limits: alone they never block
+    pressed_per_s: Positive
+    flooded_per_s: Positive
+    alike_factor: Positive  # so many times as often alike as the quiz' other completions is usual
+    prior_pairs: Positive  # weight of what the number of questions lets expect, against what is measured
+    baseline_pairs_per_min: Positive  # measured, of each quiz and process
+    neighbours_share: Ratio  # of phones
+    invalid_share: Ratio  # of requests
+    unanswered_share: Ratio  # of challenges
+    answer_min_ms: Positive  # for one question
+    phones_max: Positive  # distinct, of one address
+    phones_window_s: Positive
+    delay_ms: Positive
+    delayed_max: Positive  # requests that wait at once; more are not delayed
+    delay_s: Positive  # how long each state lasts
+    challenge_s: Positive
+    block_s: Positive  # the first one; each further one is twice as long
+    block_max_s: Positive
+    release_s: Positive
+    kept_s: Positive  # a verdict with its address, after its end
+    ticket_wait_s: Positive  # of a challenge: from so long after it on its ticket is valid
+    ticket_s: Positive  # and for so long
+    answer_within_s: Positive  # then a challenge without an answer counts
+
+    def factor(self, kind: str) -> int:
+        return {"network": self.network_factor, "quiz": self.quiz_factor}.get(kind, 1)
+
+
 class Ping(Strict, frozen=True):
     interval_s: Positive
     interval_max_s: Positive
@@ -184,6 +242,7 @@ class Edge(Strict, frozen=True):
     limits: RateLimits
     admission: Admission
     progress: Progress
+    abuse: Abuse
     ping: Ping
     pages: Pages
 

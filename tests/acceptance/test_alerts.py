@@ -5,6 +5,7 @@ Each condition is made with real processes. `promtool` then evaluates the rule f
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,13 @@ from ops.monitoring import dashboard
 from ops.monitoring.generate import FOLDER
 from ops.processes.table import health_urls
 from ops.topics.command import apply
+from pipeline.abuse.states import Cause, State, follow
+from pipeline.abuse.verdicts import Verdicts
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.settings import Settings
+from pipeline.runtime.valkey import connect
 from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
 from sinks.delivery.stop_switch import scope_of, stop_sending
 from tests.support import edge as edges
 from tests.support.ports import free_ports
@@ -58,6 +65,8 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamProcessRestarts": ("restarts",),
     "QuizstreamEdgeErrors": ("edge_without_kafka",),
     "QuizstreamLimitsLocal": ("edge_without_valkey",),
+    "QuizstreamAbuseBlocked": ("blocked",),
+    "QuizstreamAbuseAlone": ("edge_without_valkey",),
     "QuizstreamCacheStale": ("pages_without_postgres",),
     "QuizstreamDeadLetters": ("dead_letters", "dead_letters_without_stream"),
     "QuizstreamSendErrors": ("calls_that_fail",),
@@ -260,7 +269,8 @@ def edge_without_kafka(folder: Path) -> dict[str, Run]:
 
     gone = {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "REDIS_URL": f"redis://{NOWHERE}/0"}
     with process("edge", folder, **gone) as scraped:
-        alone = once(scraped, lambda now: now.value("quizstream_edge_limits_local") == 1, "no Valkey")
+        gauges = ("quizstream_edge_limits_local", "quizstream_abuse_alone")
+        alone = once(scraped, lambda now: all(now.value(name) == 1 for name in gauges), "no Valkey")
         return {
             "edge_without_kafka": Run(alone, (post(3, scraped), post(3, scraped))),
             "edge_without_valkey": Run(None, (alone,)),
@@ -276,11 +286,26 @@ def unreadable_reference_data(stack: ServerUrls, namespace: str, folder: Path) -
     env = {**stack.as_env(), "QUIZSTREAM_NAMESPACE": namespace}
     with process("edge", folder, **env) as scraped:
         name = "quizstream_reference_data_undecodable_total"
+        counted = once(scraped, lambda now: now.value(name) == 1, "the record is counted")
+        asyncio.run(_block(stack.redis_url, topology))
+        blocked = {"kind": "address", "state": "blocked"}
         return {
-            "unreadable_reference_data": Run(
-                None, (once(scraped, lambda now: now.value(name) == 1, "the record is counted"),)
-            )
+            "unreadable_reference_data": Run(None, (counted,)),
+            "blocked": Run(
+                None,
+                (once(scraped, lambda now: now.value("quizstream_abuse_verdicts", **blocked) == 1, "it"),),
+            ),
         }
+
+
+async def _block(redis_url: str, topology: Topology) -> None:
+    limits, now = topology.edge.abuse, now_ms()
+    verdicts = Verdicts(partial(connect, redis_url, 60.0), topology.namespace, limits, 60.0)
+    verdict = follow(
+        None, State.BLOCKED, Cause.OPERATOR, named="address:00", sealed="", now_ms=now, lasts_s=600
+    )
+    assert await verdicts.put(verdict, None, now)
+    await verdicts.close()
 
 
 def senders_and_outbox(database_url: str, folder: Path) -> dict[str, Run]:

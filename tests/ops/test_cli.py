@@ -120,11 +120,15 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("dead-letters", "list"): (),
     ("dead-letters", "show"): (NO_ID,),
     ("dead-letters", "redrive"): ("--all",),
+    ("abuse", "list"): (),
+    ("abuse", "show"): ("198.51.100.7",),
+    ("abuse", "release"): ("198.51.100.7", "--reason", "a school"),
+    ("abuse", "block"): ("198.51.100.7", "--reason", "a flood"),
     ("state", "repair"): ("--topic", "delivered_changelog", "--partition", "0", "--offset", "0"),
 }
 DATABASE_READERS = set(READERS) - {
     *(("run",), ("up",), ("doctor",), ("process",), ("topology",), ("lag",), ("capacity",), ("reconcile",)),
-    ("balancer", "config"),
+    *(("balancer", "config"), ("abuse", "list"), ("abuse", "show")),
 }
 
 

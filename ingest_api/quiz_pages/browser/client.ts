@@ -4,7 +4,7 @@ import { dropped, LIMITS, type Entry, type Limits, type Outcome, type Told } fro
 import { newKey } from "./key";
 import { exclusively } from "./lease";
 import { Pace } from "./pace";
-import { AFTERLIFE_BYTES_MAX, bytesOf, outlives, post } from "./request";
+import { addressOf, AFTERLIFE_BYTES_MAX, bytesOf, outlives, post } from "./request";
 import { localStorageOrNull, Store } from "./store";
 
 const EVENT = "quizstream";
@@ -235,17 +235,19 @@ export class Client {
       this.decide(entry, answer.outcome);
       return;
     }
-    const attempts = entry.attempts + 1;
+    const { ticket } = answer;
+    // A challenge is no failure: its ticket is valid for a short time only, so that there is no back-off.
+    const attempts = entry.attempts + (ticket ? 0 : 1);
     const since = Math.min(entry.since, now);
-    const backOff = now + this.pace.waitMs(entry.attempts);
+    const backOff = now + (ticket ? 0 : this.pace.waitMs(entry.attempts));
     const heldUntil = answer.retryAfterMs ? backOff + answer.retryAfterMs : 0;
-    this.pace.failed(now, heldUntil);
+    this.pace.failed(now, heldUntil, !ticket);
     if (!this.store.find(entry.key)) return; // decided by another tab, or cleared
     if (now - since > this.limits.ageMaxMs) {
       this.decide(entry, dropped("old"));
       return;
     }
-    const waiting: Entry = { ...entry, since, attempts, notBefore: backOff, heldUntil };
+    const waiting: Entry = { ...entry, since, attempts, notBefore: backOff, heldUntil, ticket };
     this.store.save(waiting);
     this.tellWaiting(waiting, now);
   }
@@ -267,7 +269,7 @@ export class Client {
       if (!this.own.has(entry.key) || this.flying.has(entry.key) || isHeld || bytes > bytesLeft) continue;
       bytesLeft -= bytes;
       if (outlives()) void this.attempt(entry).then(() => this.wake());
-      else if (!this.beaconed.has(entry.key) && navigator.sendBeacon?.(entry.url, entry.text)) this.beaconed.add(entry.key);
+      else if (!this.beaconed.has(entry.key) && navigator.sendBeacon?.(addressOf(entry), entry.text)) this.beaconed.add(entry.key);
     }
   }
 }

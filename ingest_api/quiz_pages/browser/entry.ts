@@ -9,6 +9,7 @@ export interface Entry {
   readonly attempts: number;
   readonly notBefore: number; // back-off: an `online` event ends it
   readonly heldUntil: number; // Retry-After: nothing ends it early
+  readonly ticket?: string | undefined; // of a challenge: it goes with the next attempt
   readonly outcome?: Outcome; // just before its removal, for the other tabs
 }
 

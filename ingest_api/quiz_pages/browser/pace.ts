@@ -34,8 +34,9 @@ export class Pace {
     this.openUntil = 0;
   }
 
-  failed(now: number, heldUntil: number): void {
-    this.failures += 1;
+  /** `isFailure`: not for a challenge, which only has to be answered. */
+  failed(now: number, heldUntil: number, isFailure: boolean): void {
+    if (isFailure) this.failures += 1;
     this.heldUntil = Math.max(this.isHeldUntil(this.heldUntil, now), heldUntil);
     if (this.failures >= this.limits.breakerFailures) {
       this.openUntil = now + this.limits.breakerOpenMs * (0.5 + this.random() / 2);

@@ -9,9 +9,17 @@ const PASSING = [408, 425, 429];
 
 export type Answer =
   | { readonly kind: "decided"; readonly outcome: Outcome }
-  | { readonly kind: "later"; readonly retryAfterMs: number };
+  | { readonly kind: "later"; readonly retryAfterMs: number; readonly ticket?: string | undefined };
 
 export const bytesOf = (text: string): number => new Blob([text]).size;
+
+/** In the query, since a header of its own would need a preflight. */
+export function addressOf({ url, ticket }: Entry): string {
+  if (!ticket) return url;
+  const address = new URL(url);
+  address.searchParams.set("ticket", ticket);
+  return address.href;
+}
 
 /**
  * `text/plain` needs no preflight, and is what a beacon sends: the edge reads JSON in it, and the key as `completion_id`.
@@ -21,7 +29,7 @@ export async function post(entry: Entry, limits: Limits): Promise<Answer> {
   const ended = new AbortController();
   const timer = setTimeout(() => ended.abort(), limits.requestTimeoutMs);
   try {
-    const response = await fetch(entry.url, {
+    const response = await fetch(addressOf(entry), {
       method: "POST",
       headers: { "content-type": "text/plain;charset=UTF-8" },
       body: entry.text,
@@ -48,7 +56,8 @@ function meaning(status: number, body: Problem | null, retryAfter: number, attem
   if (isFinal && (body?.status === status || attempts + 1 >= STRANGE_ATTEMPTS_MAX)) {
     return { kind: "decided", outcome: { kind: "rejected", status, problem: body } };
   }
-  return { kind: "later", retryAfterMs: retryAfter };
+  const ticket = typeof body?.ticket === "string" ? body.ticket : undefined;
+  return { kind: "later", retryAfterMs: retryAfter, ticket };
 }
 
 async function content(response: Response): Promise<Problem | null> {

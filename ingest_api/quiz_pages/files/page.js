@@ -100,7 +100,8 @@
 
   const mayPass = (answer) => answer === null || answer.status === 429 || answer.status >= 500 || answer.status === 408;
 
-  const waitMs = (attempt, retryAfterS) => {
+  const waitMs = (attempt, retryAfterS, ticket) => {
+    if (ticket) return (retryAfterS + Math.random()) * 1000; // it is valid for a short time only
     const longest = Math.min(WAIT_MAX_MS, WAIT_FIRST_MS * 2 ** attempt);
     return Math.max(retryAfterS * 1000, WAIT_FIRST_MS / 2 + Math.random() * longest);
   };
@@ -119,13 +120,16 @@
       const seconds = Math.ceil(told.waitMs / 1000);
       show(persistent ? form.dataset.kept : form.dataset.retrying.replace("{seconds}", seconds), true);
     });
+    let url = form.dataset.completions;
     for (let attempt = 0; ; attempt += 1) {
-      const answer = await send(form.dataset.completions, body, key).catch(() => null);
+      const answer = await send(url, body, key).catch(() => null);
       if (!mayPass(answer) || attempt + 1 === ATTEMPTS_MAX) {
         stopListening?.();
         return answer;
       }
-      const wait = waitMs(attempt, answer?.retryAfterS ?? 0);
+      const ticket = answer?.problem?.ticket ?? "";
+      url = form.dataset.completions + (ticket && `?ticket=${ticket}`);
+      const wait = waitMs(attempt, answer?.retryAfterS ?? 0, ticket);
       show(form.dataset.retrying.replace("{seconds}", Math.ceil(wait / 1000)), true);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }

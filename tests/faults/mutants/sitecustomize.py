@@ -82,6 +82,10 @@ def _keep_the_last_report(visit: ModuleType) -> None:
     visit.Visit.merge = lambda self, other: other
 
 
+def _judge_answers_absolutely(baselines: ModuleType) -> None:
+    baselines.Baselines.usual = lambda self, quiz_id, questions, only_measured=False: 0.0
+
+
 # Name -> the module that is broken once it is imported, and how.
 MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-unique-key": ("sinks.postgres.tables.deliveries", _drop_the_unique_key),
@@ -90,6 +94,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "commit-before-write": ("sinks.postgres.offsets", _commit_before_the_write),
     "no-epoch-check": ("pipeline.engine.offset_tracker", _forget_the_epoch),
     "no-verdict-memory": ("pipeline.stages.contact_memory", _remember_no_verdict),
+    "no-usual-answers": ("ingest_api.abuse.baselines", _judge_answers_absolutely),
     "no-dedup-value": ("pipeline.stages.dedup", _remember_no_first),
     "no-visit-merge": ("sinks.visits.visit", _keep_the_last_report),
 }

@@ -291,6 +291,35 @@ def test_retry_after_is_kept_over_a_reload(visitor: Host, edge: Edge) -> None:
     assert len(stored(edge, "Caio 503")) == 1
 
 
+def test_a_challenge_is_answered_with_its_ticket_and_without_a_back_off(visitor: Host, edge: Edge) -> None:
+    """Seven in a row: failures would have opened the circuit breaker, and their waits would be minutes."""
+    asked: list[str] = []
+    headers = {
+        "retry-after": "2",
+        "access-control-allow-origin": "*",
+        "access-control-expose-headers": "retry-after",
+    }
+
+    def challenged(route: Route) -> None:
+        asked.append(route.request.url.partition("?")[2])
+        if len(asked) > 7:
+            route.continue_()
+        else:
+            body = f'{{"type": "/problems/challenged", "status": 429, "ticket": "t{len(asked)}-_="}}'
+            route.fulfill(status=429, headers=headers, body=body, content_type="application/problem+json")
+
+    visitor.context.route("**/completions**", challenged)
+    with opened(visitor, clock=True) as page:
+        submit(page, "Caio 429")
+        run_until_told(page, "waiting")
+        (waiting,) = told(page, "waiting")
+        assert 1_000 <= waiting["waitMs"] <= 2_000
+        page.reload()
+        run_until_told(page, "accepted", step_ms=200)
+    assert asked == ["", *(f"ticket=t{n}-_%3D" for n in range(1, 8))]
+    assert len(stored(edge, "Caio 429")) == 1
+
+
 def test_a_rejection_is_told_and_ends(visitor: Host, edge: Edge) -> None:
     sent = posts(visitor.context)
     with opened(visitor) as page:

@@ -1,0 +1,169 @@
+"""Handlers around handlers: stop what has a verdict before its body is read; note what each request was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ingest_api.abuse.metrics import ANSWERS
+from ingest_api.abuse.observations import Observation, Observations, Outcome
+from ingest_api.abuse.table import Table
+from ingest_api.abuse.tickets import PARAMETER, Tickets
+from ingest_api.completions.receive import COMPLETION
+from ingest_api.http.problems import BLOCKED, CHALLENGED, Problem
+from ingest_api.http.reply import Receive, Reply, Scope
+from ingest_api.limits.rate_limited import SOURCE
+from ingest_api.limits.sources import Source, Sources
+from ingest_api.reference.tokens import Tokens
+from pipeline.abuse.states import Kind, State, Verdict, subject
+from pipeline.topology.file import Abuse
+
+Handler = Callable[[Scope, Receive], Awaitable[Reply]]
+Sleep = Callable[[float], Awaitable[None]]
+
+_DELAYED = ANSWERS.labels("delayed")
+_CHALLENGED = ANSWERS.labels("challenged")
+_PASSED = ANSWERS.labels("passed")
+_BLOCKED = ANSWERS.labels("blocked")
+
+
+class Guard:
+    """A request with a token in force is not judged: its token has limits, and can be revoked."""
+
+    def __init__(
+        self,
+        table: Table,
+        observations: Observations,
+        sources: Sources,
+        network_key: Callable[[bytes], str],
+        tokens: Tokens,
+        tickets: Tickets,
+        limits: Abuse,
+        now_ms: Callable[[], int],
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._table = table
+        self._observations = observations
+        self._sources = sources
+        self._network_key = network_key
+        self._tokens = tokens
+        self._tickets = tickets
+        self._limits = limits
+        self._now_ms = now_ms
+        self._sleep = sleep
+        self._delayed = 0
+
+    def completions(self, handle: Handler) -> Handler:
+        async def guarded(scope: Scope, receive: Receive) -> Reply:
+            if not self._table.is_empty or scope["query_string"]:
+                refused = await self._stop(scope)
+                if refused is not None:
+                    return refused
+            return await self._noted(handle, scope, receive)
+
+        return guarded
+
+    def pages(self, handle: Handler) -> Handler:
+        """A page can be read by whoever is not blocked."""
+
+        async def guarded(scope: Scope, receive: Receive) -> Reply:
+            refused = self._blocked(scope)
+            return await self._noted(handle, scope, receive) if refused is None else refused
+
+        return guarded
+
+    def forms(self, handle: Handler) -> Handler:
+        """Before a form is read; what it holds then meets `completions`."""
+
+        async def guarded(scope: Scope, receive: Receive) -> Reply:
+            refused = self._blocked(scope)
+            return await handle(scope, receive) if refused is None else refused
+
+        return guarded
+
+    async def _noted(self, handle: Handler, scope: Scope, receive: Receive) -> Reply:
+        reply = await handle(scope, receive)
+        source = scope.get(SOURCE)
+        if source is not None:
+            quiz_id = scope["path_params"]["quiz_id"]
+            self._observations.answered(source, quiz_id, reply, scope.get(COMPLETION))
+        return reply
+
+    async def _stop(self, scope: Scope) -> Reply | None:
+        """Return the rejection, if there is one; a request that is delayed returns later."""
+        if scope["method"] == "OPTIONS":
+            return None
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        source = self._sources.of_request(scope.get("client"), headers)
+        if not source.judged:
+            return None
+        answers = self._answers(scope, source)  # also to a challenge that is no longer in force
+        verdict = self._verdict(scope, source, headers)
+        if verdict is None:
+            return None
+        match verdict.state:
+            case State.BLOCKED:
+                return self._rejected(verdict)
+            case State.CHALLENGED if answers:
+                _PASSED.inc()
+            case State.CHALLENGED:
+                return self._challenge(scope, source)
+            case State.DELAYED if self._delayed < self._limits.delayed_max:
+                _DELAYED.inc()
+                self._delayed += 1
+                try:
+                    await self._sleep(self._limits.delay_ms / 1000)
+                finally:
+                    self._delayed -= 1
+        return None
+
+    def _blocked(self, scope: Scope) -> Reply | None:
+        if self._table.is_empty or scope["method"] == "OPTIONS":
+            return None
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        source = self._sources.of_request(scope.get("client"), headers)
+        verdict = self._verdict(scope, source, headers) if source.judged else None
+        if verdict is None or verdict.state is not State.BLOCKED:
+            return None
+        return self._rejected(verdict)
+
+    def _verdict(self, scope: Scope, source: Source, headers: dict[bytes, bytes]) -> Verdict | None:
+        if self._table.is_empty:
+            return None
+        verdict = self._table.strictest(
+            subject(Kind.ADDRESS, source.key),
+            subject(Kind.NETWORK, self._network_key(source.part)),
+            subject(Kind.QUIZ, scope["path_params"]["quiz_id"]),
+        )
+        if verdict is None or self._tokens.find(headers.get(b"authorization")) is not None:
+            return None
+        return verdict
+
+    def _rejected(self, verdict: Verdict) -> Reply:
+        _BLOCKED.inc()
+        return Problem(
+            BLOCKED,
+            "this address sent what looks like abuse",
+            retry_after_s=(verdict.until_ms - self._now_ms()) / 1000,
+        ).reply()
+
+    def _answers(self, scope: Scope, source: Source) -> bool:
+        quiz_id = scope["path_params"]["quiz_id"]
+        issued_ms = self._tickets.use(scope["query_string"], source.key, quiz_id)
+        if issued_ms is None:
+            return False
+        self._observations.add(Observation(source, quiz_id, Outcome.ANSWERED, issued_ms=issued_ms))
+        return True
+
+    def _challenge(self, scope: Scope, source: Source) -> Reply:
+        _CHALLENGED.inc()
+        quiz_id = scope["path_params"]["quiz_id"]
+        issued = self._tickets.issue(source.key, quiz_id)
+        self._observations.add(Observation(source, quiz_id, Outcome.CHALLENGED, issued_ms=issued.at_ms))
+        wait_s = self._limits.ticket_wait_s
+        return Problem(
+            CHALLENGED,
+            f"send the same request again after {wait_s} s, with this ticket in its query",
+            retry_after_s=wait_s,
+            extra={PARAMETER: issued.ticket},
+        ).reply()

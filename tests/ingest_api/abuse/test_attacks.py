@@ -1,0 +1,182 @@
+"""Several processes in virtual time: attackers are blocked within 10 s; people behind one address are not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from ops.demo.phones import demo_phone
+from pipeline.abuse.states import State
+from schemas.records import Answer, Question, Quiz
+from tests.support.abuse_crowds import Person, Script, a_mimic, a_script, a_walk, play, respondents
+from tests.support.abuse_world import ABUSE, QUIZ, World
+
+WITHIN_MS = 10_000
+SHARED = "198.51.100.7"
+ATTACKERS = tuple(f"192.0.{n}.9" for n in range(20))
+TEN_TIMES_PER_S = 10 * 100 / 60
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Person]]:
+    """Respondents of each data set behind one address, all of them within five minutes."""
+    folder, rng = tmp_path_factory.mktemp("datasets"), random.Random(7)
+    return {
+        quiz_id: [
+            Person(SHARED, quiz_id, answers, phone, rng.randrange(300_000))
+            for answers, phone in respondents(folder, quiz_id)
+        ]
+        for quiz_id in ("iqitems", "bfi")
+    }
+
+
+def real_quiz(quiz_id: str, person: Person) -> Quiz:
+    return Quiz(quiz_id, "acme", 1, quiz_id, [Question(name) for name in person.answers], created_at=0)
+
+
+def test_twenty_addresses_at_ten_times_the_limit_are_blocked(people: dict[str, list[Person]]) -> None:
+    world = World()
+    world.publish(real_quiz("iqitems", people["iqitems"][0]))
+    honest = [
+        Person(f"198.18.{n % 250}.{n // 250 + 1}", "iqitems", one.answers, one.phone, one.at_ms // 20)
+        for n, one in enumerate(people["iqitems"][:200])
+    ]
+    scripts = [
+        Script(address, "iqitems", TEN_TIMES_PER_S, a_script(10_000 * n))
+        for n, address in enumerate(ATTACKERS)
+    ]
+    accepted = asyncio.run(play(world, honest, scripts, WITHIN_MS))
+    blocked_ms = {address: world.first_ms(address, State.BLOCKED) for address in ATTACKERS}
+    print(f"blocked after {sorted(blocked_ms.values(), key=str)} ms")
+    assert all(at is not None and at <= WITHIN_MS for at in blocked_ms.values()), blocked_ms
+    assert accepted == len(honest)
+    assert {named for named, states in world.seen.items() if State.BLOCKED in states} == {
+        world.subject(address) for address in ATTACKERS
+    }
+
+
+def test_a_walk_through_a_range_of_phones_is_blocked_whatever_it_answers() -> None:
+    world = World()
+    scripts = [
+        Script(address, QUIZ.quiz_id, TEN_TIMES_PER_S, a_walk(100_000 * n))
+        for n, address in enumerate(ATTACKERS)
+    ]
+    asyncio.run(play(world, scripts=scripts, until_ms=WITHIN_MS))
+    for address in ATTACKERS:
+        at_ms = world.first_ms(address, State.BLOCKED)
+        assert at_ms is not None
+        assert at_ms <= WITHIN_MS
+
+
+def test_who_copies_people_is_challenged_for_its_rate_and_blocked_because_it_does_not_answer() -> None:
+    world = World()
+    scripts = [
+        Script(address, QUIZ.quiz_id, TEN_TIMES_PER_S, a_mimic(n)) for n, address in enumerate(ATTACKERS)
+    ]
+    asyncio.run(play(world, scripts=scripts, until_ms=3 * WITHIN_MS))
+    times = [world.first_ms(address, State.BLOCKED) for address in ATTACKERS]
+    print(f"blocked after {times} ms")
+    assert all(at is not None and at <= 2.5 * WITHIN_MS for at in times), times
+
+
+@pytest.mark.parametrize("quiz_id", ["iqitems", "bfi"])
+def test_a_data_set_behind_one_address_whose_limit_allows_it_meets_nothing(
+    people: dict[str, list[Person]], quiz_id: str
+) -> None:
+    world = World(address_limit=100_000)
+    crowd = people[quiz_id]
+    world.publish(real_quiz(quiz_id, crowd[0]))
+    assert asyncio.run(play(world, crowd)) == len(crowd)
+    assert world.ever() == set()
+
+
+def test_all_at_once_too(people: dict[str, list[Person]]) -> None:
+    world = World(address_limit=100_000)
+    crowd = [
+        Person(one.address, one.quiz_id, one.answers, one.phone, one.at_ms // 100)
+        for of_quiz in people.values()
+        for one in of_quiz
+    ]
+    for quiz_id, of_quiz in people.items():
+        world.publish(real_quiz(quiz_id, of_quiz[0]))
+    assert asyncio.run(play(world, crowd)) == len(crowd)
+    assert world.ever() == set()
+
+
+@pytest.mark.parametrize("quiz_id", ["iqitems", "bfi"])
+def test_far_beyond_its_limit_a_crowd_answers_challenges_and_is_not_blocked(
+    people: dict[str, list[Person]], quiz_id: str
+) -> None:
+    world = World(address_limit=100)
+    crowd = people[quiz_id]
+    world.publish(real_quiz(quiz_id, crowd[0]))
+    assert asyncio.run(play(world, crowd)) == len(crowd)
+    print(world.ever(), world.statuses[SHARED])
+    assert State.BLOCKED not in {state for _kind, state in world.ever()}
+
+
+def test_a_class_whose_answers_are_alike_as_those_of_others_meets_nothing() -> None:
+    """Five questions, to which seven of ten people give the same answers; the quiz has run for some hours."""
+    quiz = Quiz("feedback", "acme", 1, "Feedback", [Question(f"q{n}") for n in range(5)], created_at=0)
+    world = World(processes=1, address_limit=100_000)
+    world.publish(quiz)
+    rng = random.Random(3)
+
+    def person(number: int, address: str, at_ms: int) -> Person:
+        answers: dict[str, Answer] = {
+            question.question_id: "yes" if rng.random() < 0.7 ** (1 / 5) else "no"
+            for question in quiz.questions
+        }
+        return Person(address, quiz.quiz_id, answers, demo_phone("class", number), at_ms)
+
+    hours_ms = 3 * 3_600_000
+    others = [person(n, f"10.{n % 250}.{n // 250}.1", rng.randrange(hours_ms)) for n in range(1_500)]
+    school = [person(5_000 + n, SHARED, hours_ms + rng.randrange(60_000)) for n in range(300)]
+    assert asyncio.run(play(world, [*others, *school])) == len(others) + len(school)
+    assert world.ever() == set()
+
+
+def test_a_release_a_restart_and_an_end() -> None:
+    world = World()
+    address = ATTACKERS[0]
+    script = Script(address, QUIZ.quiz_id, TEN_TIMES_PER_S, a_script())
+
+    async def story() -> None:
+        await play(world, scripts=[script], until_ms=WITHIN_MS)
+        assert {world.state(address, edge) for edge in range(4)} == {State.BLOCKED}
+        world.restart(2)
+        assert world.state(address, 2) is State.CLEAR
+        await world.until(world.clock.ms + ABUSE.interval_ms)
+        assert world.state(address, 2) is State.BLOCKED
+        await world.until(world.clock.ms + ABUSE.block_s * 1000)
+        assert {world.state(address, edge) for edge in range(4)} == {State.CLEAR}
+        assert (await world.send(address, {"q1": "a"}, None)).status == 202
+
+    asyncio.run(story())
+
+
+def test_a_script_on_many_addresses_has_its_quiz_challenged_and_people_answer(
+    people: dict[str, list[Person]],
+) -> None:
+    """Each address sends once: none is examined, and none is blocked."""
+    world = World(limits=replace(ABUSE, prior_pairs=100))
+    quiz = real_quiz("iqitems", people["iqitems"][0])
+    world.publish(quiz)
+    minutes_ms = 180_000
+    honest = [
+        Person(f"10.{n % 250}.{n // 250}.1", "iqitems", one.answers, one.phone, n * 400)
+        for n, one in enumerate(people["iqitems"][:600])
+    ]
+    content = a_script()
+    bots = [
+        Script(f"11.{n % 250}.{n // 250}.1", "iqitems", 0.001, content, minutes_ms + n * 20)
+        for n in range(2_000)
+    ]
+    accepted = asyncio.run(play(world, honest, bots, minutes_ms + 60_000))
+    assert accepted == len(honest)
+    assert ("quiz", State.CHALLENGED) in world.ever()
+    assert State.BLOCKED not in {state for _kind, state in world.ever()}
+    assert sum(of_bot["202"] for one, of_bot in world.statuses.items() if one.startswith("11.")) < 1_500
