@@ -64,8 +64,6 @@ class Examiner:
                 continue
             network = self.network_key(part)
             by_network[network] += of_address
-            for one in of_address:
-                by_quiz[one.quiz_id].append(one)
             self._compare(network, of_address, measured)
         networks_min = self._limits.examined_min * self._limits.network_factor
         for network, of_network in by_network.items():
@@ -73,6 +71,9 @@ class Examiner:
                 named = subject(Kind.NETWORK, network)
                 self._seal(named, network_of(of_network[0].source.part))
                 pushes.append(self._push(named, of_network))
+                continue
+            for one in of_network:
+                by_quiz[one.quiz_id].append(one)
         for quiz_id, of_quiz in by_quiz.items():
             if self._quizzes.find(quiz_id) is not None:
                 some = of_quiz[:EXAMINED_OF_QUIZ_MAX]

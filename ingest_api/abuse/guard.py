@@ -107,7 +107,7 @@ class Guard:
             case State.CHALLENGED if answers:
                 _PASSED.inc()
             case State.CHALLENGED:
-                return self._challenge(scope, source)
+                return self._challenge(scope, source, verdict)
             case State.DELAYED if self._delayed < self._limits.delayed_max:
                 _DELAYED.inc()
                 self._delayed += 1
@@ -152,14 +152,17 @@ class Guard:
         issued_ms = self._tickets.use(scope["query_string"], source.key, quiz_id)
         if issued_ms is None:
             return False
-        self._observations.add(Observation(source, quiz_id, Outcome.ANSWERED, issued_ms=issued_ms))
+        if self._table.known(subject(Kind.ADDRESS, source.key)) is not None:
+            self._observations.add(Observation(source, quiz_id, Outcome.ANSWERED, issued_ms=issued_ms))
         return True
 
-    def _challenge(self, scope: Scope, source: Source) -> Reply:
+    def _challenge(self, scope: Scope, source: Source, verdict: Verdict) -> Reply:
+        """A challenge for what others of a network or a quiz did does not count when it stays unanswered."""
         _CHALLENGED.inc()
         quiz_id = scope["path_params"]["quiz_id"]
         issued = self._tickets.issue(source.key, quiz_id)
-        self._observations.add(Observation(source, quiz_id, Outcome.CHALLENGED, issued_ms=issued.at_ms))
+        if verdict.kind is Kind.ADDRESS:
+            self._observations.add(Observation(source, quiz_id, Outcome.CHALLENGED, issued_ms=issued.at_ms))
         wait_s = self._limits.ticket_wait_s
         return Problem(
             CHALLENGED,

@@ -51,7 +51,7 @@ class MemoryStore:
 
     async def put(self, verdict: Verdict, before: Verdict | None, now_ms: int) -> bool:
         stored = self._verdicts.get(verdict.subject)
-        if (stored[1] if stored else None) != before:
+        if stored is not None and stored[1] != before:
             return False
         self._last += 1
         self._verdicts[verdict.subject] = (self._last, verdict)

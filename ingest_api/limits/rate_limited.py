@@ -116,6 +116,8 @@ class Callers:
             keys.append((rules.service, service.token_hash))
         else:
             keys.append((self._own.of(service.tenant_id).get("token", rules.token), service.token_hash))
+            if service.tenant_id != tenant_id:
+                return tuple(keys)  # it will be rejected, and uses up nothing of the other tenant
         if scoring is not None:
             keys.append((own.get("quiz", rules.quiz), scoring.quiz.quiz_id))
             keys.append((own.get("tenant", rules.tenant), tenant_id))

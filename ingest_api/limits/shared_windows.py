@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from ingest_api.limits.windows import Decision, Keys, Rule
 
@@ -95,7 +95,7 @@ class SharedWindows:
                 count = await self._client.eval(
                     REPORT, 1, f"{self._prefix}edges", self._process, EDGE_EXPIRES_S
                 )
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             raise Unavailable(_reason(error)) from error
         return int(count)
 
@@ -118,7 +118,7 @@ class SharedWindows:
         try:
             async with asyncio.timeout(self._timeout_s):
                 _now_ms, decisions = await self.run_script([keys for keys, _decided in batch])
-        except (RedisError, OSError, TimeoutError, msgspec.MsgspecError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError, msgspec.MsgspecError) as error:
             for _keys, decided in batch:
                 if not decided.done():
                     decided.set_exception(Unavailable(_reason(error)))

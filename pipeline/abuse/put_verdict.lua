@@ -1,4 +1,4 @@
--- Stores a verdict if the one before is still that which its writer read, and numbers the change.
+-- Stores a verdict if the one before is still that which its writer read or is gone, and numbers the change.
 --
 -- KEYS[1]: the prefix of all keys, in braces, so that a cluster keeps them in one slot.
 -- ARGV: subject, record, its life in ms, the record before ('' none, '*' any), the most records.
@@ -10,7 +10,8 @@ local subject, record, life_ms, before, records_max = unpack(ARGV)
 local name = KEYS[1] .. 'v:' .. subject
 local changes, last = KEYS[1] .. 'changes', KEYS[1] .. 'last'
 
-if before ~= '*' and (redis.call('GET', name) or '') ~= before then
+local stored = redis.call('GET', name)
+if before ~= '*' and stored and stored ~= before then
     return 0
 end
 local number = redis.call('INCR', last)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from pipeline.abuse.states import Verdict
 from pipeline.topology.file import Abuse
@@ -51,7 +51,7 @@ class Verdicts:
     async def put(
         self, verdict: Verdict, before: Verdict | None, now_ms: int, *, force: bool = False
     ) -> bool:
-        """Store it if the record is still `before`, or by `force`; return whether it is stored."""
+        """Store it if the record is still `before` or is gone, or by `force`; return whether it is stored."""
         life_ms = max(1, verdict.kept_until_ms(self._limits) - now_ms)
         expected = ANY if force else (b"" if before is None else encode(before))
         number = await self.run(
@@ -90,7 +90,7 @@ class Verdicts:
                 return await command(self._client)
         except NoScriptError:
             raise
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             raise Unavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
     async def close(self) -> None:

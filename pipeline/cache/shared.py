@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from pipeline.cache.breaker import Breaker
 
@@ -154,7 +154,7 @@ class SharedLevel:
         except NoScriptError:
             self._breaker.succeeded()
             raise _UnknownScript from None
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             self._breaker.failed()
             raise Unavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         except BaseException:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
+from collections.abc import Iterable
 
 import pytest
 from msgspec.structs import replace
@@ -158,6 +160,48 @@ def test_a_release_a_restart_and_an_end() -> None:
     asyncio.run(story())
 
 
+def bots(addresses: Iterable[str], from_ms: int, apart_ms: int = 20) -> list[Script]:
+    """Each sends once, so that none is examined by itself."""
+    content = a_script()
+    return [
+        Script(address, "iqitems", 0.001, content, from_ms + n * apart_ms)
+        for n, address in enumerate(addresses)
+    ]
+
+
+def test_whoever_has_a_quiz_challenged_gets_nobody_else_blocked(people: dict[str, list[Person]]) -> None:
+    """An address whose clients answer no challenge sends four completions a second to that quiz."""
+    world = World(address_limit=1_000, limits=replace(ABUSE, prior_pairs=100))
+    world.publish(real_quiz("iqitems", people["iqitems"][0]))
+    crowd = people["iqitems"]
+    honest = [
+        Person(f"10.{n % 250}.{n // 250}.1", "iqitems", one.answers, one.phone, n * 400)
+        for n, one in enumerate(crowd[:600])
+    ]
+    without_tickets = Script(
+        SHARED, "iqitems", 4.0, lambda n: (crowd[600 + n].answers, crowd[600 + n].phone), 180_000
+    )
+    scripts = bots([f"11.{n % 250}.{n // 250}.1" for n in range(10_000)], 180_000)
+    asyncio.run(play(world, honest, [*scripts, without_tickets], 400_000))
+    assert world.statuses[SHARED]["challenged"] > 200
+    assert State.BLOCKED not in {state for _kind, state in world.ever()}
+
+
+def test_one_network_alone_has_no_quiz_challenged(people: dict[str, list[Person]]) -> None:
+    world = World(limits=replace(ABUSE, prior_pairs=100))
+    world.publish(real_quiz("iqitems", people["iqitems"][0]))
+    honest = [
+        Person(f"10.{n % 250}.{n // 250}.1", "iqitems", one.answers, one.phone, n * 400)
+        for n, one in enumerate(people["iqitems"][:600])
+    ]
+    scripts = [
+        dataclasses.replace(one, content=lambda _number: (None, None))
+        for one in bots([f"2001:db8:1:{n:x}::1" for n in range(12_000)], 180_000, 5)
+    ]
+    assert asyncio.run(play(world, honest, scripts, 240_000)) == len(honest)
+    assert {kind for kind, _state in world.ever()} == {"network"}
+
+
 def test_a_script_on_many_addresses_has_its_quiz_challenged_and_people_answer(
     people: dict[str, list[Person]],
 ) -> None:
@@ -170,12 +214,8 @@ def test_a_script_on_many_addresses_has_its_quiz_challenged_and_people_answer(
         Person(f"10.{n % 250}.{n // 250}.1", "iqitems", one.answers, one.phone, n * 400)
         for n, one in enumerate(people["iqitems"][:600])
     ]
-    content = a_script()
-    bots = [
-        Script(f"11.{n % 250}.{n // 250}.1", "iqitems", 0.001, content, minutes_ms + n * 20)
-        for n in range(2_000)
-    ]
-    accepted = asyncio.run(play(world, honest, bots, minutes_ms + 60_000))
+    scripts = bots([f"11.{n % 250}.{n // 250}.1" for n in range(2_000)], minutes_ms)
+    accepted = asyncio.run(play(world, honest, scripts, minutes_ms + 60_000))
     assert accepted == len(honest)
     assert ("quiz", State.CHALLENGED) in world.ever()
     assert State.BLOCKED not in {state for _kind, state in world.ever()}

@@ -188,6 +188,9 @@ def test_changes_are_numbered_and_only_the_first_writer_wins(kind: str, valkey: 
         assert last.changes == {other.subject: other, longer.subject: longer}
         assert (await store.exchange(Report(), last.last)).changes == {}
         assert (await store.exchange(Report(), last.last + 5)).lost
+        gone, again = verdict(3, BEGAN_MS + 60_000), verdict(3, BEGAN_MS + 90_000)
+        assert await store.put(again, gone, BEGAN_MS), "nobody has another one"
+        assert not await store.put(longer, gone, BEGAN_MS)
 
     valkey.run(story())
 
