@@ -66,6 +66,10 @@ TOKENS = (
 )
 
 
+# For tests of limits, whose clients would be judged as scripts: settings of `edge.abuse`.
+UNJUDGED = {"delay_points": 10**9, "challenge_points": 10**9 + 1, "block_points": 10**9 + 2}
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int
@@ -248,7 +252,7 @@ def running(settings: Settings, topology: Topology, stamp: Stamp | None = None) 
         yield Edge(port, settings, topology, lifecycle, lambda: setattr(server, "should_exit", True))
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(READY_WITHIN_S)
         assert not thread.is_alive()
 
 

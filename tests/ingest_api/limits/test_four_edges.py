@@ -14,6 +14,7 @@ import pytest
 
 from ops.embedded.stack import ServerUrls
 from tests.support.deployed import QUIZ, Deployed, deployed
+from tests.support.edge import UNJUDGED
 from tests.support.scrapes import scrape
 
 EDGES = 4
@@ -138,6 +139,7 @@ def check(stack: ServerUrls, folder: Path, load: Load) -> None:
     edge = {
         "sources": {"proxies": [], "trusted": []},
         "limits": {"address": {"limit": load.limit, "window_s": load.window_s}},
+        "abuse": UNJUDGED,
     }
     with deployed(stack, folder, EDGES, edge) as one:
         by_address = visit(one, load)

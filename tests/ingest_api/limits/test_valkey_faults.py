@@ -20,7 +20,7 @@ import redis
 
 from ops.embedded.stack import ServerUrls
 from pipeline.topology.file import RateLimits, Sources, Window
-from tests.support.edge import Edge, prepare, running, settings_for, wait_ready, wait_until
+from tests.support.edge import UNJUDGED, Edge, prepare, running, settings_for, wait_ready, wait_until
 from tests.support.ports import free_ports
 from tests.support.sinks import counted
 from tests.support.valkeys import OwnValkey, own_valkey, watched_valkeys
@@ -115,7 +115,8 @@ def loaded(stack: ServerUrls, namespace: str, redis_url: str) -> Iterator[Load]:
     settings = replace(settings_for(stack.kafka_bootstrap, namespace), redis_url=redis_url)
     topology = prepare(settings)
     sources = Sources(proxies=("127.0.0.0/8",), trusted=())
-    edge = msgspec.structs.replace(topology.edge, limits=LIMITS, sources=sources)
+    abuse = msgspec.structs.replace(topology.edge.abuse, **UNJUDGED)
+    edge = msgspec.structs.replace(topology.edge, limits=LIMITS, sources=sources, abuse=abuse)
     topology = msgspec.structs.replace(topology, edge=edge)
     with running(settings, topology) as one, running(settings, topology) as other:
         load = Load((one, other))
