@@ -155,7 +155,9 @@ class _Run:
                 await asyncio.sleep(PAUSE_S)
                 continue
             try:
-                while self._lasts() and (number := next(self._numbers)) < REQUESTS_MAX:
+                while self._lasts():
+                    if (number := next(self._numbers)) >= REQUESTS_MAX:
+                        return
                     async with asyncio.timeout(REQUEST_TIMEOUT_S):
                         self._count(*await self._posted(reader, writer, number))
             except (asyncio.IncompleteReadError, TimeoutError, OSError):

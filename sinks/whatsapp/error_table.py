@@ -35,11 +35,13 @@ class ErrorTable:
         self.entries = tuple(entries)
         self._by_code = {each.code: each for each in entries}
 
+    def by_code(self, code: str) -> Listed | None:
+        """The entry of that code: what this side has called it, never what an API answers."""
+        return self._by_code.get(code)
+
     def listed(self, text: str, http_status: int | None) -> Listed | None:
-        """The entry for an error text, or for a code of this table; None for one that is not listed."""
+        """The entry for an API's error text; None for one that is not listed."""
         text = text.strip()
-        if (by_code := self._by_code.get(text)) is not None:
-            return by_code
         by_text = (each for each in self.entries if each.text is not None and each.text.fullmatch(text))
         by_status = (each for each in self.entries if each.text is None and each.status == http_status)
         return next(by_text, None) or next(by_status, None)

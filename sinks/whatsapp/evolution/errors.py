@@ -42,5 +42,5 @@ TABLE = ErrorTable(
 
 def action_of(text: str, http_status: int | None) -> Action | None:
     """The action for an answer with this error text, or this code; None if the answer is ambiguous."""
-    found = TABLE.listed(text, http_status)
+    found = TABLE.by_code(text) or TABLE.listed(text, http_status)
     return None if found is None else found.action

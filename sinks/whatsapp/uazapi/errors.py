@@ -73,7 +73,7 @@ def action_of(text: str, http_status: int | None) -> Action | None:
 
     One that is not listed is a rejection with a 4xx status only.
     """
-    found = TABLE.listed(text, http_status)
+    found = TABLE.by_code(text) or TABLE.listed(text, http_status)
     if found is not None:
         return found.action
     return UNLISTED if http_status is not None and is_rejection(http_status) else None

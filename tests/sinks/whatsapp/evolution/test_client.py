@@ -11,6 +11,7 @@ from sinks.actions import FailMessage, FailRecipient, HoldNumber, Throttle
 from sinks.connection import Reply
 from sinks.outcomes import Ambiguous, Rejected, Sent
 from sinks.whatsapp.evolution.client import body_of, outcome_of
+from sinks.whatsapp.evolution.errors import TABLE
 from sinks.whatsapp.evolution.provider import PROVIDER
 
 PHONE = "+5547989211984"
@@ -81,3 +82,9 @@ def test_a_rejection_has_the_name_and_the_action_of_the_table(
 )
 def test_whatever_is_not_listed_is_ambiguous_also_with_400(answer: Reply) -> None:
     assert isinstance(outcome_of(answer), Ambiguous)
+
+
+@pytest.mark.parametrize("code", sorted(entry.code for entry in TABLE.entries))
+def test_an_answer_that_uses_a_word_of_the_table_is_not_taken_for_its_entry(code: str) -> None:
+    content = {"status": 500, "error": "Internal Server Error", "response": {"message": [code]}}
+    assert isinstance(outcome_of(reply(500, content)), Ambiguous)

@@ -242,3 +242,9 @@ def test_a_query_finds_the_attempt_and_gives_up_in_time() -> None:
 
     with_server(b"", look_briefly)
     assert found == [SENT, None]
+
+
+@pytest.mark.parametrize("code", sorted(entry.code for entry in TABLE.entries))
+def test_an_answer_that_uses_a_word_of_the_table_is_not_taken_for_its_entry(code: str) -> None:
+    outcome = outcome_of(reply(500, {"error": code}))
+    assert isinstance(outcome, Ambiguous)
