@@ -1,13 +1,13 @@
 """UAZAPI's errors, as data: the API has no codes, only HTTP statuses and texts.
 
-Sources: [S] the API's OpenAPI document (uazapiGO v2), [3] answers that public clients have recorded, [I]
-inference. A text is listed whole: `error sending message after 2 attempts: ...` holds other texts, and after
+Sources: [S] the API's OpenAPI document (uazapiGO v2), [3] answers that public clients have recorded.
+A text is listed whole: `error sending message after 2 attempts: ...` holds other texts, and after
 its first attempt nothing is certain.
 """
 
 from __future__ import annotations
 
-from sinks.actions import Action, FailMessage, FailRecipient, HoldNumber, Retry, Throttle
+from sinks.actions import Action, FailMessage, FailRecipient, HoldNumber, Throttle
 from sinks.whatsapp.error_table import ErrorTable, Listed, whole
 
 TABLE = ErrorTable(
@@ -53,10 +53,6 @@ TABLE = ErrorTable(
             "media type or file not supported",
             "[S]",
             whole(r"invalid media type or file format"),
-        ),
-        # A message with media begins with its upload, so there is no message yet.
-        Listed(
-            "upload-failed", Retry(), "media could not be uploaded", "[I]", whole(r"failed to upload media")
         ),
         Listed("too-many-requests", Throttle("number"), "too many requests", "[S]", status=429),
         Listed("media-too-large", FailMessage(), "the media file is too large", "[S]", status=413),

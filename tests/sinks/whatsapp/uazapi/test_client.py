@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pipeline.campaigns.message import Rendered
-from sinks.actions import FailMessage, FailRecipient, HoldNumber, Retry, Throttle
+from sinks.actions import FailMessage, FailRecipient, HoldNumber, Throttle
 from sinks.connection import Endpoint, Lines, NoReply, Reply
 from sinks.outcomes import Ambiguous, Rejected, Sent
 from sinks.provider import CredentialMissing
@@ -80,7 +80,6 @@ def test_an_accepted_message(content: dict[str, object]) -> None:
         (415, {"error": "what is this"}, "media-type", FailMessage()),
         (429, {"error": "Too many requests"}, "too-many-requests", Throttle("number")),
         (500, {"error": f"the number {JID} is not on WhatsApp"}, "not-on-whatsapp", FailRecipient()),
-        (500, {"error": "Failed to upload media"}, "upload-failed", Retry()),
         (503, {"error": True, "message": "WhatsApp disconnected"}, "disconnected", Throttle("number")),
         (
             503,
@@ -109,6 +108,7 @@ def test_a_rejection_has_the_name_and_the_action_of_the_table(
     ("status", "content"),
     [
         (500, {"error": "Failed to send message"}),
+        (500, {"error": "Failed to upload media"}),  # that it fails before the message is an inference
         (500, {"error": f"error sending message after 2 attempts: the number {JID} is not on WhatsApp"}),
         (500, {"error": "websocket disconnected before message send returned response"}),
         (503, {"error": True, "message": "WhatsApp disconnected: try later"}),
