@@ -64,7 +64,7 @@ class Guard:
         return guarded
 
     def pages(self, handle: Handler) -> Handler:
-        """A page can be read by whoever is not blocked."""
+        """Reject readers of a page that are blocked."""
 
         async def guarded(scope: Scope, receive: Receive) -> Reply:
             refused = self._blocked(scope)
@@ -97,7 +97,7 @@ class Guard:
         source = self._sources.of_request(scope.get("client"), headers)
         if not source.judged:
             return None
-        answers = self._answers(scope, source)  # also to a challenge that is no longer in force
+        answers = self._answers(scope, source)  # a ticket counts after its challenge has ended, too
         verdict = self._verdict(scope, source, headers)
         if verdict is None:
             return None

@@ -42,7 +42,7 @@ class Listed(NamedTuple):
 
 
 class NoVerdict(OperatorError):
-    """There is no record of the subject."""
+    """The subject has no record."""
 
 
 def list_verdicts(found: Deployment, *, ended: bool = False) -> list[Listed]:
