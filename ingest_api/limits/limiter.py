@@ -116,11 +116,12 @@ class Limiter:
             log.info("Valkey answers: rate limits hold over all %d edge processes", self._processes)
 
     def _lost(self, error: Unavailable) -> None:
-        if self._available is not False:
-            log.warning(
-                "rate limits: Valkey is unavailable (%s); each of %d edge processes applies its share alone",
-                error,
-                self._processes,
-            )
+        if self._available is False:
+            return
         self._available = False
         LIMITS_LOCAL.set(1)
+        log.warning(
+            "rate limits: Valkey is unavailable (%s); each of %d edge processes applies its share alone",
+            error,
+            self._processes,
+        )
