@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from ingest_api.http.metrics import EDGES, LIMIT_DECISIONS, LIMITS_LOCAL
-from ingest_api.limits.shared_windows import SharedWindows, Unavailable
+from ingest_api.limits.shared_windows import EDGE_EXPIRES_S, SharedWindows, Unavailable
 from ingest_api.limits.windows import Decision, Keys, LocalWindows
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Limiter:
         self._processes = processes
         self._refused: dict[tuple[str, str], tuple[float, Decision]] = {}
         self._available: bool | None = None
+        self._counted_from_s = -math.inf
         LIMITS_LOCAL.set(0)
 
     @property
@@ -105,10 +107,13 @@ class Limiter:
 
     async def _report(self) -> None:
         try:
-            self._processes = await self._shared.report()
+            found = await self._shared.report()
         except Unavailable as error:
             self._lost(error)
             return
+        # After a loss the others may not have reported yet: too few would each take too large a share.
+        all_reported = self._clock() >= self._counted_from_s
+        self._processes = found if all_reported else max(found, self._processes)
         EDGES.set(self._processes)
         if not self._available:
             self._available = True
@@ -116,6 +121,7 @@ class Limiter:
             log.info("Valkey answers: rate limits hold over all %d edge processes", self._processes)
 
     def _lost(self, error: Unavailable) -> None:
+        self._counted_from_s = self._clock() + EDGE_EXPIRES_S
         if self._available is False:
             return
         self._available = False

@@ -8,7 +8,7 @@ import pytest
 
 from ingest_api.limits import limiter as limiters
 from ingest_api.limits.limiter import Limiter
-from ingest_api.limits.shared_windows import SharedWindows, Unavailable
+from ingest_api.limits.shared_windows import EDGE_EXPIRES_S, SharedWindows, Unavailable
 from ingest_api.limits.windows import Decision, Keys, Rule
 from tests.support.sinks import counted
 
@@ -31,6 +31,7 @@ class Shared(SharedWindows):
         self.asked: list[Keys] = []
         self.answers = True
         self.decision = Decision(None, 0.0, [7])
+        self.processes = 4
 
     async def decide(self, keys: Keys) -> Decision:
         self._require()
@@ -39,7 +40,7 @@ class Shared(SharedWindows):
 
     async def report(self) -> int:
         self._require()
-        return 4
+        return self.processes
 
     async def close(self) -> None: ...
 
@@ -68,6 +69,29 @@ def test_while_valkey_is_gone_each_process_applies_its_share() -> None:
         asked = len(shared.asked)
         assert (await limiter.decide(((RULE, "y"),))).remaining == [7]
         assert len(shared.asked) == asked + 1
+        await limiter.close()
+
+    asyncio.run(story())
+
+
+def test_processes_that_have_not_reported_since_a_loss_still_count() -> None:
+    """A Valkey that lost its data would otherwise leave the first to report alone, with the whole limit."""
+
+    async def story() -> None:
+        clock, shared = Clock(), Shared()
+        limiter = Limiter(shared, 1000, 1, clock)
+        await limiter.start()
+        shared.answers = False
+        await limiter.decide(X)
+        shared.answers, shared.processes = True, 1
+        await limiter._report()
+        assert limiter.processes == 4
+        shared.answers = False
+        assert [(await limiter.decide(X)).refusing for _ in range(2)] == [None, RULE]
+        shared.answers = True
+        clock.now_s += EDGE_EXPIRES_S
+        await limiter._report()
+        assert limiter.processes == 1
         await limiter.close()
 
     asyncio.run(story())
