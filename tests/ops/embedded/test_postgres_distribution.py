@@ -12,7 +12,13 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from ops.embedded.jars import read_lock, sha256_of
-from ops.embedded.postgres_distribution import ARTIFACTS, LOCK_FILE, client_programs, jar_for
+from ops.embedded.postgres_distribution import (
+    ARTIFACTS,
+    LOCK_FILE,
+    client_programs,
+    jar_for,
+    server_programs,
+)
 from ops.embedded.stack import ServerUrls
 from pipeline.errors import CannotStart
 
@@ -31,6 +37,11 @@ def test_the_lock_has_each_machine_with_a_hash_and_no_address() -> None:
 def test_a_machine_without_a_server_is_told_what_to_do() -> None:
     with pytest.raises(CannotStart, match=r"s390x.*DATABASE_URL"):
         jar_for("s390x")
+
+
+def test_the_server_is_the_one_that_is_compiled_for_speed() -> None:
+    programs = server_programs(lambda line: None)
+    assert sha256_of(programs / "postgres") == sha256_of(client_programs() / "postgres")
 
 
 def test_the_extensions_can_be_created_and_used(database_url: str) -> None:
