@@ -279,7 +279,7 @@ def _webhooks(
             log.warning("no webhooks of provider %s: %s is not set", name, source.signing_variable)
             continue
         receivers[name] = ReceiveWebhook(
-            source, agreed, topic, codec("provider_webhook"), publisher, bytes_max
+            source, agreed, topic, codec("provider_webhook"), publisher, bytes_max, settings.edge_url
         )
     former = {before: receivers[now] for before, now in providers.FORMER_NAMES.items() if now in receivers}
     return receivers | former

@@ -13,6 +13,9 @@ DEMO_NUMBERS = ("551150010007", "551150010008")
 FAULT_RUN_NUMBERS = ("551150019005", "551150019006")
 NUMBERS = (*DEMO_NUMBERS, *FAULT_RUN_NUMBERS)
 PROVIDERS = ("evolution", "uazapi")
+TWILIO_ACCOUNT = "AC" + "5" * 32
+TWILIO_CREDENTIAL = "TWILIO_CREDENTIAL"
+TWILIO_TOKEN = "TWILIO_AUTH_TOKEN"  # also of the signatures of its webhooks
 
 
 def credential_of(number: str) -> str:
@@ -29,6 +32,10 @@ def token_of(access_token: str, number: str) -> str:
     return f"{access_token}-{number}"
 
 
+def twilio_credential(access_token: str) -> str:
+    return f"{TWILIO_ACCOUNT}:{access_token}"
+
+
 def number_of(access_token: str, token: str) -> str | None:
     """The number of an instance's token; None for a token of no instance."""
     number = token.removeprefix(f"{access_token}-")
@@ -40,4 +47,8 @@ def env_of(settings: Settings, numbers: Iterable[str] = NUMBERS) -> dict[str, st
     if settings.webhook_secret != DEVELOPMENT_WEBHOOK_SECRET.encode():
         return {}
     tokens = {credential_of(number): token_of(settings.access_token, number) for number in numbers}
-    return {**{secret_variable(name): DEVELOPMENT_WEBHOOK_SECRET for name in PROVIDERS}, **tokens}
+    sms = {
+        TWILIO_TOKEN: settings.access_token,
+        TWILIO_CREDENTIAL: twilio_credential(settings.access_token),
+    }
+    return {**{secret_variable(name): DEVELOPMENT_WEBHOOK_SECRET for name in PROVIDERS}, **tokens, **sms}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 
-from sinks.connection import Endpoint
+from sinks.connection import Endpoint, Lines
 
+URL_SCHEMES = ("https", "http")
 RETRY_AFTER_MAX_S = 86_400.0
 # The API or a gateway before it that answers so has not accepted the message: not signed in, no such address,
 # another address, too many calls. The next call would end the same way, so the number pauses. Not 303: it
@@ -36,3 +37,15 @@ def host_of(endpoint: Endpoint) -> str:
 def is_header_token(secret: str) -> bool:
     """Whether a secret can stand in a header: not empty, no space and no control character in it."""
     return bool(secret) and secret.isascii() and secret.isprintable() and " " not in secret
+
+
+class HttpProvider:
+    """What providers with an HTTP API have in common."""
+
+    url_schemes = URL_SCHEMES
+
+    def connections(
+        self, base_url: str, credential: str, clock: Callable[[], float], *, idle_max: int
+    ) -> Lines:
+        """Raises ValueError for what is not an http(s) URL."""
+        return Lines(Endpoint.parse(base_url), clock, idle_max=idle_max)

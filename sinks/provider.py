@@ -6,14 +6,16 @@ A provider is one package with two modules: `provider` with a `PROVIDER`, and `w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from pipeline.campaigns.message import Rendered, Sizes
 from sinks.actions import Action
-from sinks.connection import Line, Lines, NoReply, NothingWritten, Reply
+from sinks.connection import NoReply, NothingWritten, Reply
 from sinks.outcomes import Outcome, Sent
+
+Channel = Literal["whatsapp", "sms", "email"]
 
 Answer = Reply | NothingWritten | NoReply
 """What the connection knows about one request."""
@@ -28,11 +30,13 @@ class Limits(Sizes):
     """What a provider's messages may be. `media_bytes_max` is by kind: image, video, audio, document.
 
     `replaced_by_provider`: texts in which the provider begins a replacement of its own; no message has one.
+    `text_problem`: what else forbids a text, without personal data.
     """
 
     media_bytes_max: Mapping[str, int]
     has_templates: bool = True
     replaced_by_provider: tuple[str, ...] = ()
+    text_problem: Callable[[str], str | None] | None = None
 
     def carries(self, kind: str) -> bool:
         """Whether the provider has messages of this kind at all."""
@@ -52,18 +56,44 @@ class Limits(Sizes):
             return f"a parameter is longer than the provider's {self.parameter_chars_max} characters"
         if any(text in (message.text or "") for text in self.replaced_by_provider):
             return "the text has a placeholder that the provider would replace"
-        return None
+        return None if self.text_problem is None else self.text_problem(message.text or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Where people and the provider reach the edge, for addresses in a message; and the provider's webhook
+    secret, with which an address is signed. Empty where the sender does not have it.
+    """
+
+    edge_url: str = ""
+    secret: bytes = field(default=b"", repr=False)
+
+
+NO_CALLBACKS = Callbacks()
+
+
+class Connections(Protocol):
+    """Open connections of one number to its provider. What one of them is, only its client knows."""
+
+    async def take(self) -> Any:
+        """An open connection, on which no byte of a message was written; raises CannotConnect."""
+        ...
+
+    def give(self, connection: Any) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Client(Protocol):
     """Calls of one sender number."""
 
     async def send(
-        self, line: Line, to: str, message: Rendered, attempt_id: str, *, not_after: float, timeout_s: float
+        self, line: Any, to: str, message: Rendered, attempt_id: str, *, not_after: float, timeout_s: float
     ) -> Outcome:
         """One call, at most once, on a connection taken before the delivery was marked; gives it back.
 
-        `to` is E.164. `attempt_id` travels with the message where the provider takes it along.
+        `to` is E.164, or an e-mail address (`Provider.channel`). `attempt_id` travels with the message where
+        the provider takes it along.
         """
         ...
 
@@ -85,6 +115,16 @@ class Provider(Protocol):
         ...
 
     @property
+    def channel(self) -> Channel:
+        """Decides to which address of a contact its messages go: the phone, or the e-mail address."""
+        ...
+
+    @property
+    def url_schemes(self) -> tuple[str, ...]:
+        """Those of a number's address."""
+        ...
+
+    @property
     def limits(self) -> Limits: ...
 
     @property
@@ -97,8 +137,21 @@ class Provider(Protocol):
         """A WhatsApp Web session: its numbers have the pace of `sender.session_*` instead of an API's."""
         ...
 
-    def open(self, number_id: str, credential: str, lines: Lines) -> Client:
-        """A client of the number. Raises CredentialMissing for a secret that cannot be used."""
+    def connections(
+        self, base_url: str, credential: str, clock: Callable[[], float], *, idle_max: int
+    ) -> Connections:
+        """To the number's address; at most `idle_max` idle ones are kept.
+
+        Raises ValueError for an address, or a secret, that cannot be used.
+        """
+        ...
+
+    def open(
+        self, number_id: str, credential: str, lines: Any, callbacks: Callbacks = NO_CALLBACKS
+    ) -> Client:
+        """A client of the number on these connections. Raises CredentialMissing for a secret that cannot be
+        used.
+        """
         ...
 
     def outcome_of(self, answer: Answer) -> Outcome:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PACKAGES = {
     "meta-cloud": "sinks.whatsapp.meta_cloud",
     "evolution": "sinks.whatsapp.evolution",
+    "twilio": "sinks.messaging.sms",
     "uazapi": "sinks.whatsapp.uazapi",
 }
 # Names that were used before: in records of the topic, in rows, and in routes given to a provider.

@@ -23,11 +23,15 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """A POST as it came. Header names are lower case; `query` is decoded, the last of equal names."""
+    """A POST as it came. Header names are lower case; `query` is decoded, the last of equal names.
+
+    `url` is the whole address, as the provider was given it.
+    """
 
     headers: Mapping[bytes, bytes]
     query: Mapping[str, str]
     body: bytes
+    url: str = ""
 
 
 class StatusError(msgspec.Struct, frozen=True):
@@ -120,6 +124,23 @@ class Webhook(msgspec.Struct, frozen=True):
     notices_over: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """HTML for a person who follows an address of a message."""
+
+    html: str
+
+
+class Acknowledgement(NamedTuple):
+    """The answer to a body that is durable."""
+
+    content_type: bytes
+    body: bytes
+
+
+RECEIVED = Acknowledgement(b"application/json", b'{"received":true}')
+
+
 class NotAWebhook(ValueError):
     """The body as a whole is not what the provider sends; the message shows nothing of it."""
 
@@ -142,16 +163,23 @@ class WebhookSource(Protocol):
         """Name of the environment variable with `Secrets.verify_token`; None: there is no handshake."""
         ...
 
-    def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | None:
-        """The text to answer a GET with; None refuses it."""
+    @property
+    def acknowledgement(self) -> Acknowledgement:
+        """What the provider expects as the answer to a body that was accepted."""
+        ...
+
+    def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | Page | None:
+        """The text, or the page for a person, to answer a GET with; None refuses it."""
         ...
 
     def is_genuine(self, request: WebhookRequest, secrets: Secrets) -> bool:
         """True where the provider, and nobody else, sent this body. Compares in constant time."""
         ...
 
-    def without_secrets(self, body: bytes) -> bytes:
-        """The body as it may be stored: without tokens that the provider puts into it."""
+    def stored(self, request: WebhookRequest) -> bytes:
+        """The body as it may be stored: without tokens that the provider puts into it, and with what only the
+        address says.
+        """
         ...
 
     def account_of(self, body: bytes) -> str | None:

@@ -13,12 +13,10 @@ from pipeline.runtime.clock import now_ms
 from pipeline.topology.model import Topic
 from schemas.codec import Codec
 from schemas.records import ProviderWebhook, WebhookBody
-from sinks.webhook import Secrets, WebhookRequest, WebhookSource
+from sinks.webhook import Page, Secrets, WebhookRequest, WebhookSource
 
 ACCOUNT_UNKNOWN = "unknown"
 PARAMETERS_MAX = 16
-
-_RECEIVED = Reply(200, b'{"received":true}')
 
 
 class ReceiveWebhook:
@@ -32,6 +30,7 @@ class ReceiveWebhook:
         codec: Codec[ProviderWebhook],
         publisher: Publisher,
         bytes_max: int,
+        edge_url: str = "",
         now: Callable[[], int] = now_ms,
     ) -> None:
         self._source = source
@@ -40,6 +39,8 @@ class ReceiveWebhook:
         self._codec = codec
         self._publisher = publisher
         self._bytes_max = bytes_max
+        self._edge_url = edge_url.rstrip("/")
+        self._received = Reply(200, source.acknowledgement.body, source.acknowledgement.content_type)
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive) -> Reply:
@@ -48,15 +49,16 @@ class ReceiveWebhook:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         content = await body.read_body(receive, headers, self._bytes_max)
         query = _parameters(scope["query_string"]) or {}
-        if not self._source.is_genuine(WebhookRequest(headers, query, content), self._secrets):
+        request = WebhookRequest(headers, query, content, self._url(scope))
+        if not self._source.is_genuine(request, self._secrets):
             raise rejection(
                 INVALID_SIGNATURE, "the signature or key is not that of the provider for this body"
             )
-        account = self._source.account_of(content) or ACCOUNT_UNKNOWN
-        stored = WebhookBody(self._source.without_secrets(content))
+        stored = WebhookBody(self._source.stored(request))
+        account = self._source.account_of(stored.body) or ACCOUNT_UNKNOWN
         webhook = ProviderWebhook(self._source.provider, account, self._now(), stored)
         await self._publisher.publish(self._topic, account.encode(), self._codec.encode(webhook))
-        return _RECEIVED
+        return self._received
 
     def _handshake(self, query: bytes) -> Reply:
         given = _parameters(query)
@@ -65,7 +67,13 @@ class ReceiveWebhook:
         answer = self._source.handshake(given, self._secrets)
         if answer is None:
             raise rejection(HANDSHAKE_REJECTED, "the parameters of the handshake are not as agreed")
-        return Reply(200, answer.encode("utf-8", "replace"), b"text/plain; charset=utf-8")
+        kind, text = (b"text/html", answer.html) if isinstance(answer, Page) else (b"text/plain", answer)
+        return Reply(200, text.encode("utf-8", "replace"), kind + b"; charset=utf-8")
+
+    def _url(self, scope: Scope) -> str:
+        """As the provider was given it: behind a proxy the request itself does not have its host."""
+        query = scope["query_string"].decode("latin-1")
+        return f"{self._edge_url}{scope['path']}{'?' if query else ''}{query}"
 
 
 def _parameters(query: bytes) -> dict[str, str] | None:

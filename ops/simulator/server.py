@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ops.simulated_instances import secret_variable, token_of
+from ops.simulated_instances import TWILIO_TOKEN, secret_variable, token_of
 from ops.simulator.app import TRANSPORT, create_app
 from ops.simulator.catalogue import templates
 from ops.simulator.common.instances import Instances
@@ -24,6 +24,8 @@ from ops.simulator.common.session_answers import Words
 from ops.simulator.evolution import answers as evolution
 from ops.simulator.evolution.webhooks import EvolutionWebhooks
 from ops.simulator.send import Provider
+from ops.simulator.twilio.answers import TwilioWords
+from ops.simulator.twilio.webhooks import TwilioWebhooks
 from ops.simulator.uazapi import answers as uazapi
 from ops.simulator.uazapi.webhooks import UazapiWebhooks
 from ops.simulator.webhooks import Webhooks
@@ -79,6 +81,20 @@ def build_instances(
         found[name] = Instances(
             words, provider, settings.access_token, webhooks, rng, now=time.time, clock=time.monotonic
         )
+    auth_token = env.get(TWILIO_TOKEN)
+    words_of_twilio, callbacks = TwilioWords(), None
+    if auth_token:
+        url = f"{settings.edge_url}/webhooks/twilio"
+        callbacks = TwilioWebhooks(url, auth_token, rng, time.monotonic, words_of_twilio.opted_out)
+    found["twilio"] = Instances(
+        words_of_twilio,
+        provider,
+        auth_token or settings.access_token,
+        callbacks,
+        rng,
+        now=time.time,
+        clock=time.monotonic,
+    )
     return found
 
 

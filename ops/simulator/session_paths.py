@@ -6,12 +6,15 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+from ops.simulated_instances import TWILIO_ACCOUNT, token_of
 from ops.simulator.common.instances import Instances
 from ops.simulator.common.misbehaviour import Answer
+from ops.simulator.twilio import answers as twilio
 from ops.simulator.uazapi import answers as uazapi
 
 UAZAPI_PATH = re.compile(r"/(send/text|send/media|message/find)\Z")
 EVOLUTION_PATH = re.compile(r"/message/(sendText|sendMedia)/([0-9]{1,32})\Z")
+TWILIO_PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages\.json\Z")
 NO_INSTANCE = "of another instance"
 
 
@@ -33,7 +36,22 @@ def session_call(
         token = key if not key or of.number_of(key) == number else NO_INSTANCE
         kind, attempt_id = found[1], header(b"x-request-id") or None
         return SessionCall(number, lambda body: of.send(token, kind, attempt_id, body))
+    if "twilio" in instances and (found := TWILIO_PATH.match(path)) is not None:
+        return _of_twilio(instances["twilio"], found[1], header(b"authorization"))
     return None
+
+
+def _of_twilio(of: Instances, account: str, authorization: str) -> SessionCall:
+    """The number is in the form, so that rules of a number do not apply before it is read."""
+    login = twilio.login_of(authorization)
+
+    async def send(body: bytes) -> Answer:
+        token = "" if login is None else NO_INSTANCE
+        if login is not None and (account, *login) == (TWILIO_ACCOUNT, TWILIO_ACCOUNT, of.token):
+            token = token_of(of.token, twilio.digits_of(twilio.form_of(body).get("From", "")))
+        return await of.send(token, "sms", twilio.attempt_in(body), body)
+
+    return SessionCall("", send)
 
 
 def _of_uazapi(of: Instances, path: str, token: str) -> SessionCall:

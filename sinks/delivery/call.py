@@ -26,7 +26,7 @@ from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from schemas.records import Message
 from sinks.actions import FailMessage, FailRecipient, HoldNumber, HoldTemplate, Throttle
-from sinks.connection import CannotConnect, Line, Lines
+from sinks.connection import CannotConnect
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.numbers import ROUNDS_PER_LEASE, Number
@@ -45,7 +45,7 @@ from sinks.delivery.rows import (
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.writes import DATABASE_ERRORS, Writes
 from sinks.outcomes import Ambiguous, NotCalled, Outcome, Rejected, Sent
-from sinks.provider import Client, Provider
+from sinks.provider import Callbacks, Client, Connections, Provider
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class Shared:
     rng: random.Random
     new_id: Callable[[], UUID]
     metrics: SenderMetrics
+    callbacks_of: Callable[[str], Callbacks] = lambda _provider: Callbacks()
 
     @property
     def policy(self) -> RetryPolicy:
@@ -95,7 +96,7 @@ class Calls:
         number: Number,
         provider: Provider,
         client: Client,
-        lines: Lines,
+        lines: Connections,
         limiter: Limiter[Sendable],
         shared: Shared,
     ) -> None:
@@ -162,8 +163,8 @@ class Calls:
             await self._mark_and_call([ticket.item for ticket in tickets[: len(lines)]], lines)
         self.wake.set()
 
-    async def _connect(self, count: int) -> list[Line]:
-        lines: list[Line] = []
+    async def _connect(self, count: int) -> list[Any]:
+        lines: list[Any] = []
         try:
             while len(lines) < count:
                 lines.append(await self._lines.take())
@@ -173,7 +174,7 @@ class Calls:
             log.warning("number %s: cannot connect (%s); retrying in %.1f s", self._number_id, error, pause_s)
         return lines
 
-    async def _mark_and_call(self, sendables: Sequence[Sendable], lines: Sequence[Line]) -> None:
+    async def _mark_and_call(self, sendables: Sequence[Sendable], lines: Sequence[Any]) -> None:
         attempts = [
             Attempt(
                 one.delivery,
@@ -223,7 +224,7 @@ class Calls:
             ]
         )
 
-    async def _call(self, sendable: Sendable, attempt: Attempt, line: Line, not_after: float) -> None:
+    async def _call(self, sendable: Sendable, attempt: Attempt, line: Any, not_after: float) -> None:
         reach("sender.marked")
         began_at = self._shared.clock()
         this = asyncio.current_task()
@@ -252,7 +253,7 @@ class Calls:
         self._limiter.freed()
         self.wake.set()
 
-    async def _send(self, sendable: Sendable, attempt_id: str, line: Line, not_after: float) -> Outcome:
+    async def _send(self, sendable: Sendable, attempt_id: str, line: Any, not_after: float) -> Outcome:
         limits = self._provider.limits
         problem = limits.problem_of(sendable.message)
         if problem is not None:

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from pipeline.campaigns.message import Sizes
 from pipeline.topology.file import Sender as SenderSettings
-from sinks.connection import Endpoint, Lines
 from sinks.delivery.call import Calls, Sendable, Shared
 from sinks.delivery.numbers import Number
 from sinks.delivery.pacing.claims import Room, room_of
@@ -37,8 +36,11 @@ class NumberWorker:
         self.number = number
         self.sizes: Sizes = provider.limits
         self._shared = shared
-        self._lines = Lines(Endpoint.parse(number.base_url), shared.clock, idle_max=settings.in_flight_max)
-        client = provider.open(number.number_id, token, self._lines)
+        self.channel = provider.channel
+        self._lines = provider.connections(
+            number.base_url, token, shared.clock, idle_max=settings.in_flight_max
+        )
+        client = provider.open(number.number_id, token, self._lines, shared.callbacks_of(provider.name))
         self._limiter: Limiter[Sendable] = Limiter(
             pace=_pace_of(number, provider, settings),
             in_flight_max=settings.in_flight_max,

@@ -29,6 +29,7 @@ from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.numbers import Numbers
 from sinks.delivery.pool import open_pool
 from sinks.delivery.sender import Sender
+from sinks.provider import Callbacks
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,11 @@ async def _run(settings: Settings, topology: Topology) -> None:
         has_credential=lambda name: bool(token_of(name)),
         clock=clock_s,
     )
+
+    def callbacks_of(provider: str) -> Callbacks:
+        secret = os.environ.get(providers.webhooks_of(provider).signing_variable, "")
+        return Callbacks(settings.edge_url.rstrip("/"), secret.encode())
+
     sender = Sender(
         Ledger(pool, settings.contact_key),
         numbers,
@@ -89,6 +95,7 @@ async def _run(settings: Settings, topology: Topology) -> None:
         rng=random.Random(),
         new_id=uuid4,
         metrics=SenderMetrics(),
+        callbacks_of=callbacks_of,
     )
 
     def ready() -> health.Readiness:

@@ -26,6 +26,7 @@ from sinks.delivery.rows import Key, LearnRecipient, Leased, Result, Settled
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.writes import DATABASE_ERRORS, Writes
 from sinks.outcomes import Sent
+from sinks.provider import Callbacks, Channel
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Sender:
         rng: random.Random,
         new_id: Callable[[], UUID],
         metrics: SenderMetrics,
+        callbacks_of: Callable[[str], Callbacks] = lambda _provider: Callbacks(),
     ) -> None:
         self._ledger = ledger
         self._numbers = numbers
@@ -66,7 +68,7 @@ class Sender:
         self._new_id = new_id
         self._metrics = metrics
         self._writes = Writes(ledger, metrics, lease_s=settings.lease_s)
-        self._shared = Shared(settings, self._writes, clock, rng, new_id, metrics)
+        self._shared = Shared(settings, self._writes, clock, rng, new_id, metrics, callbacks_of)
         self._workers: dict[str, NumberWorker] = {}
         self._retiring: dict[str, NumberWorker] = {}  # until their calls end
         self._retirements: dict[str, asyncio.Task[None]] = {}
@@ -268,7 +270,7 @@ class Sender:
             if worker is None:
                 ended.append(self._handed_back(delivery, "the number was lost"))
                 continue
-            ready = await self._prepare(delivery, worker.sizes)
+            ready = await self._prepare(delivery, worker.sizes, worker.channel)
             if isinstance(ready, Settled):
                 self._metrics.not_sendable.inc()
                 log.warning("delivery %s: %s", delivery.delivery_id, ready.reason)
@@ -281,12 +283,15 @@ class Sender:
         self._metrics.handed_back.inc()
         return Settled(delivery.key, delivery.lease_token, DeliveryState.WAITING, reason)
 
-    async def _prepare(self, delivery: Leased, sizes: Sizes) -> Sendable | Settled:
+    async def _prepare(self, delivery: Leased, sizes: Sizes, channel: Channel) -> Sendable | Settled:
         campaign = await self._ledger.definition(delivery.key.campaign_id, delivery.campaign_version)
         if campaign is None:
             return _failed(delivery, f"version {delivery.campaign_version} of the campaign cannot be read")
-        if not delivery.phone:
-            return _failed(delivery, "the contact has no phone")
+        to = delivery.personal.email if channel == "email" else delivery.phone
+        if not to:
+            return _failed(
+                delivery, f"the contact has no {'e-mail address' if channel == 'email' else 'phone'}"
+            )
         message = render(
             campaign.message,
             delivery.variables,
@@ -298,7 +303,7 @@ class Sender:
             return _failed(delivery, message.reason)
         for change in message.changes:
             self._metrics.values_changed.labels(change).inc()
-        return Sendable(delivery, delivery.phone, message, campaign.message)
+        return Sendable(delivery, to, message, campaign.message)
 
     async def _reclaim(self) -> None:
         leased, calling = await self._ledger.reclaim()

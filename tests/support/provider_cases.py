@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.simulated_instances import credential_of, token_of
+from ops.simulated_instances import TWILIO_ACCOUNT, credential_of, token_of, twilio_credential
 from pipeline.runtime.settings import DEVELOPMENT_ACCESS_TOKEN
 from schemas.records import Message
 from tests.support.sender_world import HELLO, World
@@ -20,6 +20,10 @@ class Case:
     message: Message
     credential: Callable[[str], tuple[str, str]]
     """Of a number: name and value of the environment variable."""
+    wrong: str = "a-token-of-no-account"
+    """A secret that the provider rejects."""
+    throttle: str = "throttle_number"
+    """The action for too many calls."""
     env: dict[str, str] = field(default_factory=dict)
 
     def number(self, world: World, number_id: str, **more: Any) -> str:
@@ -43,5 +47,13 @@ def case_of(provider: str) -> Case:
                 provider,
                 Message(kind="text", text="oi"),
                 lambda number: (credential_of(number), token_of(DEVELOPMENT_ACCESS_TOKEN, number)),
+            )
+        case "twilio":
+            return Case(
+                provider,
+                Message(kind="text", text="oi"),
+                lambda number: (f"TWILIO_{number}", twilio_credential(DEVELOPMENT_ACCESS_TOKEN)),
+                wrong=f"{TWILIO_ACCOUNT}:a-token-of-no-account",
+                throttle="throttle_account",
             )
     raise AssertionError(f"the provider {provider} has no case: add one, so that the contract covers it")

@@ -18,12 +18,17 @@ NumberId = Annotated[str, typer.Argument(help="Id of the number.")]
 @number.command()
 def add(
     number_id: Annotated[
-        str, typer.Argument(help="As the provider names it: Meta's phone number id, UAZAPI's owner.")
+        str,
+        typer.Argument(
+            help="As the provider names it: Meta's phone number id, UAZAPI's owner, the phone of an SMS."
+        ),
     ],
     tenant: Annotated[
         str, typer.Option(help="Whose messages it sends; * sends for tenants without a number.")
     ],
-    provider: Annotated[str, typer.Option(help="Name of the provider: meta-cloud, uazapi or evolution.")],
+    provider: Annotated[
+        str, typer.Option(help="Name of the provider: meta-cloud, uazapi, evolution or twilio.")
+    ],
     base_url: Annotated[str, typer.Option(help="Where the provider is called.")],
     credential: Annotated[
         str, typer.Option(help="NAME of the environment variable of the sender that holds its access token.")
@@ -48,6 +53,9 @@ def add(
 
       quizstream number add 558185464605 --tenant acme --provider uazapi \\
       --base-url https://SUBDOMAIN.uazapi.com --credential ACME_UAZAPI_TOKEN
+
+      quizstream number add 15005550006 --tenant acme --provider twilio \\
+      --base-url https://api.twilio.com --credential ACME_TWILIO
 
       quizstream number add 551150010001 --tenant '*' --provider meta-cloud \\
       --base-url http://127.0.0.1:9610 --credential TEST_TOKEN --messages-per-s 20

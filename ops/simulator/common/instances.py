@@ -38,7 +38,7 @@ class Instances:
     ) -> None:
         self._words = words
         self._shared = shared
-        self._token = token
+        self.token = token
         self.webhooks = webhooks
         self._rng = rng
         self._now = now
@@ -63,7 +63,7 @@ class Instances:
                     self._keep(call.at, known)
 
     def number_of(self, token: str) -> str | None:
-        return number_of(self._token, token)
+        return number_of(self.token, token)
 
     def hear(self, number: str, sender: str, text: str) -> str | None:
         """A person writes to the number; its id, where webhooks are on."""
@@ -78,7 +78,7 @@ class Instances:
         """One call that sends. Its line is in the record before this returns."""
         number = self.number_of(token) or ""
         request = self._judge(token, number, kind, body)
-        to = request.to if isinstance(request, Request) else text_in(body, "number")
+        to = request.to if isinstance(request, Request) else self._words.recipient_in(body)
         rule = self._shared.rules.decide(number, to, body)
         if rule is not None and (isinstance(request, Request) or rule.do != "answer"):
             return await self._misbehave(rule, number, to, attempt_id, request)
@@ -119,7 +119,7 @@ class Instances:
         if isinstance(request, Request) and (rule.taken or rule.do == "answer"):
             message = self._accept(number, attempt_id, request, rule, refusal)
         else:
-            message = words.message_of(number, to, "3EB0NEVER", None, {})
+            message = words.message_of(number, to, words.message_id_of("0", 0), None, {})
             answered = rule.do in ("error", "garbage", "raw")
             code = refusal.text if rule.do == "error" else words.error_in(rule.body)
             status = _status_of(rule, refusal) if answered else None
@@ -137,7 +137,7 @@ class Instances:
         refusal: Refusal | None,
     ) -> Message:
         """Puts the message on its way: the attempt may be that of an earlier one."""
-        message_id = message_id_of(number, self._shared.record.taken[number] + 1)
+        message_id = self._words.message_id_of(number, self._shared.record.taken[number] + 1)
         status: int | None = self._words.accepted_status
         code = None
         if rule is not None and rule.do != "answer" and refusal is not None:
@@ -181,11 +181,6 @@ class Instances:
 def _status_of(rule: Rule, refusal: Refusal) -> int | None:
     """Of an error the status that belongs to its text; of another answer what the rule has."""
     return refusal.status if rule.do == "error" else rule.status
-
-
-def message_id_of(number: str, sequence: int) -> str:
-    """WhatsApp's id of the number's n-th message: a function of both, so that a restart repeats none."""
-    return f"3EB0{int(number):016X}{sequence:08X}"
 
 
 def object_of(body: bytes) -> dict[str, Any]:

@@ -48,6 +48,14 @@ class Words(Protocol):
 
     def request_of(self, kind: str, body: bytes) -> Request | Refusal: ...
 
+    def recipient_in(self, body: bytes) -> str:
+        """Of a request that is rejected; empty where it states none."""
+        ...
+
+    def message_id_of(self, number: str, sequence: int) -> str:
+        """Of the number's n-th message: a function of both, so that a restart repeats none."""
+        ...
+
     def refusal_of(self, code: int, status: int | None, to: str) -> Refusal:
         """For a rule, whose code is the Cloud API's: the same cause as this API reports it."""
         ...
@@ -87,3 +95,8 @@ class SessionWebhooks(Posting):
     def connection(self, number: str, connected: bool, reason: str) -> None:
         """The session of the number is lost, or is there again."""
         raise NotImplementedError
+
+
+def whatsapp_id_of(number: str, sequence: int) -> str:
+    """WhatsApp's id of the number's n-th message."""
+    return f"3EB0{int(number):016X}{sequence:08X}"

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ops.simulator.common.instances import object_of
-from ops.simulator.common.session_answers import Message, Refusal, Request
+from ops.simulator.common.instances import object_of, text_in
+from ops.simulator.common.session_answers import Message, Refusal, Request, whatsapp_id_of
 
 NAMES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests"}
 MEDIA = frozenset({"image", "video", "document"})
@@ -51,6 +51,12 @@ class EvolutionWords:
         ):
             return _error(400, 'instance requires property "mediatype"')
         return Request(to, content) if RECIPIENT.match(to) else not_on_whatsapp(to)
+
+    def recipient_in(self, body: bytes) -> str:
+        return text_in(body, "number")
+
+    def message_id_of(self, number: str, sequence: int) -> str:
+        return whatsapp_id_of(number, sequence)
 
     def refusal_of(self, code: int, status: int | None, to: str) -> Refusal:
         causes = {

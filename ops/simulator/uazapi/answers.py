@@ -9,7 +9,7 @@ import msgspec
 
 from ops.simulator.common.instances import Instances, object_of, text_in
 from ops.simulator.common.misbehaviour import Answer
-from ops.simulator.common.session_answers import Message, Refusal, Request
+from ops.simulator.common.session_answers import Message, Refusal, Request, whatsapp_id_of
 
 NOT_CONNECTED = "WhatsApp disconnected"
 MEDIA = frozenset({"image", "video", "document", "audio", "myaudio", "ptt", "sticker"})
@@ -60,6 +60,12 @@ class UazapiWords:
         if isinstance(text, str):
             content["text"] = PLACEHOLDER.sub("", text)  # by what is stored of the contact: nothing
         return Request(to, content)
+
+    def recipient_in(self, body: bytes) -> str:
+        return text_in(body, "number")
+
+    def message_id_of(self, number: str, sequence: int) -> str:
+        return whatsapp_id_of(number, sequence)
 
     def refusal_of(self, code: int, status: int | None, to: str) -> Refusal:
         causes = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from sinks import providers
-from sinks.connection import Endpoint
 from sinks.postgres.catalogue.rejections import Rejection
 from sinks.postgres.catalogue.tenants import EVERY_TENANT, tenant_exists
 from sinks.postgres.connect import Connection
@@ -120,7 +120,7 @@ def _problems(draft: NumberDraft) -> list[str]:
         problems.append(BAD_ID)
     if draft.provider not in providers.names():
         problems.append(f'there is no provider "{draft.provider}": one of {", ".join(providers.names())}')
-    if problem := _url_problem(draft.base_url):
+    elif problem := _url_problem(draft.base_url, providers.provider_named(draft.provider).url_schemes):
         problems.append(problem)
     if not CREDENTIAL.fullmatch(draft.credential):
         # Not shown: what was given may be the secret itself.
@@ -133,12 +133,16 @@ def _problems(draft: NumberDraft) -> list[str]:
     return problems
 
 
-def _url_problem(url: str) -> str | None:
-    wanted = "its address must be an http(s) URL without user, query and fragment"
+def _url_problem(url: str, schemes: Sequence[str]) -> str | None:
+    wanted = f"its address must be {_listed(schemes)} URL without user, query and fragment"
     try:
-        Endpoint.parse(url)
         parts = urlsplit(url)
+        known = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
         plain = not (parts.username or parts.password or parts.query or parts.fragment)
     except ValueError:
         return wanted
-    return None if plain and url.isprintable() and " " not in url else wanted
+    return None if known and plain and url.isprintable() and " " not in url else wanted
+
+
+def _listed(schemes: Sequence[str]) -> str:
+    return "an http(s)" if "http" in schemes else f"an {' or '.join(schemes)}"

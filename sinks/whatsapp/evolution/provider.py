@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from sinks.actions import Action
 from sinks.connection import Lines
+from sinks.http_api import HttpProvider
 from sinks.outcomes import Outcome
-from sinks.provider import Answer, Client, Limits
+from sinks.provider import NO_CALLBACKS, Answer, Callbacks, Channel, Client, Limits
 from sinks.whatsapp.evolution import client, errors
 
 MIB = 1_048_576
 
 
-class Evolution:
+class Evolution(HttpProvider):
     """Codes are the names of its table of errors."""
 
     name = "evolution"
+    channel: Channel = "whatsapp"
     can_find = False
     is_session = True
     limits = Limits(
@@ -25,7 +27,9 @@ class Evolution:
         has_templates=False,
     )
 
-    def open(self, number_id: str, credential: str, lines: Lines) -> Client:
+    def open(
+        self, number_id: str, credential: str, lines: Lines, callbacks: Callbacks = NO_CALLBACKS
+    ) -> Client:
         return client.EvolutionClient(number_id, credential, lines)
 
     def outcome_of(self, answer: Answer) -> Outcome:

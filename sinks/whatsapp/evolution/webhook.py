@@ -1,6 +1,6 @@
 """Webhooks of Evolution API: without a signature, so a secret in the address; read tolerantly.
 
-Bodies hold the API key, and during pairing the QR code: `without_secrets` removes both before a body is
+Bodies hold the API key, and during pairing the QR code: `stored` removes both before a body is
 stored. Names of events come as `messages.upsert` or `MESSAGES_UPSERT`.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from sinks.outcomes import message_id_of
 from sinks.tolerant_json import decoded
 from sinks.webhook import (
+    RECEIVED,
     AccountOfNumber,
     Effect,
     Inbound,
@@ -78,6 +79,7 @@ class EvolutionWebhooks:
     provider = "evolution"
     signing_variable = "EVOLUTION_WEBHOOK_SECRET"
     verify_token_variable = None
+    acknowledgement = RECEIVED
 
     def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | None:
         return None
@@ -86,8 +88,8 @@ class EvolutionWebhooks:
         given = request.query.get(KEY_PARAMETER, "").encode("utf-8", "replace")
         return bool(secrets.signing) and hmac.compare_digest(given, secrets.signing)
 
-    def without_secrets(self, body: bytes) -> bytes:
-        return without(_SECRET_FIELDS, body)
+    def stored(self, request: WebhookRequest) -> bytes:
+        return without(_SECRET_FIELDS, request.body)
 
     def account_of(self, body: bytes) -> str | None:
         """The instance."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from sinks.actions import Action
 from sinks.connection import Lines
+from sinks.http_api import HttpProvider
 from sinks.outcomes import Outcome
-from sinks.provider import Answer, Client, Limits
+from sinks.provider import NO_CALLBACKS, Answer, Callbacks, Channel, Client, Limits
 from sinks.whatsapp.meta_cloud import client, codes
 from sinks.whatsapp.meta_cloud.code_forms import code_of
 
 MIB = 1_048_576
 
 
-class MetaCloud:
+class MetaCloud(HttpProvider):
     """Codes are integers inside this package, and text outside of it."""
 
     name = "meta-cloud"
+    channel: Channel = "whatsapp"
     can_find = False
     is_session = False
     limits = Limits(
@@ -25,7 +27,9 @@ class MetaCloud:
         media_bytes_max={"image": 5 * MIB, "video": 16 * MIB, "audio": 16 * MIB, "document": 100 * MIB},
     )
 
-    def open(self, number_id: str, credential: str, lines: Lines) -> Client:
+    def open(
+        self, number_id: str, credential: str, lines: Lines, callbacks: Callbacks = NO_CALLBACKS
+    ) -> Client:
         return client.CloudApi(number_id, credential, lines)
 
     def outcome_of(self, answer: Answer) -> Outcome:

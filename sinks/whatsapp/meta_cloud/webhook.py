@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sinks.actions import Suppress
 from sinks.tolerant_json import decoded
 from sinks.webhook import (
+    RECEIVED,
     AccountOfNumber,
     Inbound,
     NotAWebhook,
@@ -54,6 +55,7 @@ class CloudApiWebhooks:
     provider = "meta-cloud"
     signing_variable = "WHATSAPP_APP_SECRET"
     verify_token_variable = "WHATSAPP_VERIFY_TOKEN"
+    acknowledgement = RECEIVED
 
     def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | None:
         token = query.get("hub.verify_token", "").encode("utf-8", "replace")
@@ -67,8 +69,8 @@ class CloudApiWebhooks:
         expected = _SIGNATURE + hmac.new(secrets.signing, request.body, hashlib.sha256).hexdigest().encode()
         return hmac.compare_digest(expected, request.headers.get(_SIGNATURE_HEADER, b"").strip().lower())
 
-    def without_secrets(self, body: bytes) -> bytes:
-        return body
+    def stored(self, request: WebhookRequest) -> bytes:
+        return request.body
 
     def account_of(self, body: bytes) -> str | None:
         """The number, else the business account, that the first entry is about."""

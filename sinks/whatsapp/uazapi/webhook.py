@@ -1,6 +1,6 @@
 """Webhooks of UAZAPI: without a signature, so a secret in the address; read tolerantly, one event a body.
 
-Bodies hold the token of the instance, and while it is paired the QR code: `without_secrets` removes both
+Bodies hold the token of the instance, and while it is paired the QR code: `stored` removes both
 before a body is stored. Numbers and booleans come as such or as text.
 """
 
@@ -16,6 +16,7 @@ from uuid import UUID
 from sinks.outcomes import message_id_of, without_personal
 from sinks.tolerant_json import decoded
 from sinks.webhook import (
+    RECEIVED,
     AccountOfNumber,
     Effect,
     Inbound,
@@ -73,6 +74,7 @@ class UazapiWebhooks:
     provider = "uazapi"
     signing_variable = "UAZAPI_WEBHOOK_SECRET"
     verify_token_variable = None
+    acknowledgement = RECEIVED
 
     def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | None:
         return None
@@ -81,8 +83,8 @@ class UazapiWebhooks:
         given = request.query.get(KEY_PARAMETER, "").encode("utf-8", "replace")
         return bool(secrets.signing) and hmac.compare_digest(given, secrets.signing)
 
-    def without_secrets(self, body: bytes) -> bytes:
-        return without(_SECRET_FIELDS, body)
+    def stored(self, request: WebhookRequest) -> bytes:
+        return without(_SECRET_FIELDS, request.body)
 
     def account_of(self, body: bytes) -> str | None:
         """The number of the instance."""

@@ -50,7 +50,7 @@ class Edge:
                 genuine = SOURCE.is_genuine(WebhookRequest({}, query, body), Secrets(b"secret", ""))
                 if genuine:
                     assert TOKEN.encode() in body
-                    stored = SOURCE.without_secrets(body)
+                    stored = SOURCE.stored(WebhookRequest({}, {}, body))
                     assert TOKEN.encode() not in stored
                     edge.webhooks.append(SOURCE.parse(stored, int(time.time() * 1000) + 60_000))
                 self.send_response(200 if genuine else 401)

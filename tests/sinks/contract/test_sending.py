@@ -112,7 +112,7 @@ def test_a_rejection_is_called_again_and_a_throttle_pauses_the_number(world: Wor
     (throttled,) = [call for call in world.calls() if call["wamid"] is None]
     assert throttled["status"] == 429
     actions = world.db.execute("SELECT action FROM delivery_attempts WHERE outcome = 'rejected'").fetchall()
-    assert actions == [("throttle_number",)]
+    assert actions == [(case.throttle,)]
 
 
 def test_a_token_that_the_provider_rejects_holds_the_number_and_nothing_fails(
@@ -122,7 +122,7 @@ def test_a_token_that_the_provider_rejects_holds_the_number_and_nothing_fails(
     world.deliveries(world.campaign(case.message), 3)
     world.simulator()
     name = next(iter(case.env))
-    process = world.sender(env={name: "a-token-of-no-account"})
+    process = world.sender(env={name: case.wrong})
     held = "SELECT state FROM sender_numbers WHERE number_id = %s"
     world.wait_until(lambda: world.db.execute(held, [number]).fetchone() == ("paused",))
     world.wait_for(waiting=3)

@@ -10,8 +10,9 @@ import msgspec
 from pipeline.campaigns.message import Rendered
 from sinks.actions import Action, FailRecipient, Throttle
 from sinks.connection import CannotConnect, Line, Lines, NoReply, NothingWritten, Reply
+from sinks.http_api import HttpProvider
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
-from sinks.provider import Answer, Client, CredentialMissing, Limits
+from sinks.provider import NO_CALLBACKS, Answer, Callbacks, Channel, Client, CredentialMissing, Limits
 
 ACTIONS: dict[str, Action] = {"hates-crackers": FailRecipient(), "out-of-breath": Throttle("number")}
 
@@ -45,13 +46,16 @@ class ParrotClient:
         return outcome if isinstance(outcome, Sent) else None
 
 
-class Parrot:
+class Parrot(HttpProvider):
     name = "parrot"
+    channel: Channel = "whatsapp"
     can_find = True
     is_session = False
     limits = Limits(text_chars_max=40, caption_chars_max=0, parameter_chars_max=0, media_bytes_max={})
 
-    def open(self, number_id: str, credential: str, lines: Lines) -> Client:
+    def open(
+        self, number_id: str, credential: str, lines: Lines, callbacks: Callbacks = NO_CALLBACKS
+    ) -> Client:
         if not credential:
             raise CredentialMissing(f"number {number_id}: no token")
         return ParrotClient(number_id, credential, lines)

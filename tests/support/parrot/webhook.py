@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from sinks.webhook import NotAWebhook, Secrets, Status, Webhook, WebhookRequest
+from sinks.webhook import RECEIVED, NotAWebhook, Secrets, Status, Webhook, WebhookRequest
 
 STATUSES = {"Heard": "delivered", "Repeated": "read"}
 
@@ -23,6 +23,7 @@ class ParrotWebhooks:
     provider = "parrot"
     signing_variable = "PARROT_WEBHOOK_SECRET"
     verify_token_variable = None
+    acknowledgement = RECEIVED
 
     def handshake(self, query: Mapping[str, str], secrets: Secrets) -> str | None:
         return None
@@ -30,8 +31,8 @@ class ParrotWebhooks:
     def is_genuine(self, request: WebhookRequest, secrets: Secrets) -> bool:
         return hmac.compare_digest(request.query.get("key", "").encode(), secrets.signing)
 
-    def without_secrets(self, body: bytes) -> bytes:
-        return body
+    def stored(self, request: WebhookRequest) -> bytes:
+        return request.body
 
     def account_of(self, body: bytes) -> str | None:
         try:

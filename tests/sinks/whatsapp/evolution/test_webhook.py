@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sinks.webhook import AccountOfNumber, Inbound, Status
+from sinks.webhook import AccountOfNumber, Inbound, Status, WebhookRequest
 from sinks.whatsapp.evolution.webhook import SOURCE, parse
 
 NOW_MS = 1_785_900_000_000
@@ -87,7 +87,7 @@ def test_a_lost_session_holds_its_number(state: str, reason: object, event: str,
 def test_what_is_stored_has_neither_key_nor_pairing_code() -> None:
     data = {"qrcode": {"base64": "data:image/png;base64,iVBOR", "code": "2@abc", "pairingCode": "ABCD1234"}}
     told = json.loads(body("qrcode.updated", data)) | {"destination": "https://edge/webhooks?key=s-e-c-r-e-t"}
-    stored = SOURCE.without_secrets(json.dumps(told).encode())
+    stored = SOURCE.stored(WebhookRequest({}, {}, json.dumps(told).encode()))
     for secret in (b"k-e-y", b"iVBOR", b"2@abc", b"ABCD1234", b"s-e-c-r-e-t"):
         assert secret not in stored
     assert parse(stored, NOW_MS).notices[0].kind == "qrcode.updated"
