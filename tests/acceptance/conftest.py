@@ -16,7 +16,8 @@ from tests.support.quizzes import Make, make_quiz_of
 from tests.support.running_pipeline import Pipeline, running_pipeline
 
 
-@pytest.fixture(scope="session")
+# Of the package, not of the session: its processes would poll for work until the end of the run.
+@pytest.fixture(scope="package")
 def pipeline(stack: ServerUrls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     home: Path = tmp_path_factory.mktemp("home")
     (home / "logs").mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_people import rules, submit, written_to
-from tests.support.quizzes import make_quiz_of
+from tests.support.quizzes import in_force, make_quiz_of
 from tests.support.running_pipeline import Pipeline, until
 from tests.support.signed_webhooks import post_webhook
 
@@ -46,8 +46,7 @@ def test_a_billing_error_of_one_tenant_stops_its_numbers_and_no_others(
     """Five numbers of three tenants have one access token."""
     add_third_tenant(pipeline)
     tenants = list(dict.fromkeys(NUMBERS.values()))
-    for tenant in tenants:
-        make_quiz_of(pipeline, tmp_path, f"conta-{tenant}", tenant=tenant)
+    in_force({f"conta-{tenant}": tenant for tenant in tenants}, pipeline, tmp_path)
     people = {
         tenant: [f"554798855{place}{one:03}" for one in range(20)] for place, tenant in enumerate(tenants)
     }

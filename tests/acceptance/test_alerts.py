@@ -423,7 +423,7 @@ def dead_letters(pipeline: Pipeline, make_quiz: Make) -> dict[str, Run]:
         )
         return found, sinks_alone()
 
-    make_quiz("alarmes", 1)
+    make_quiz("alarmes")
     before, before_alone = everything(), sinks_alone()
     _one_message(pipeline, "alarmes")
     once(everything, lambda now: bool(now.value("quizstream_statuses_merged_total")), "a status")

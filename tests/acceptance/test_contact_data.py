@@ -118,8 +118,7 @@ def produce(pipeline: Pipeline, phone: str, **told: Any) -> None:
 
 
 def test_messages_have_what_the_newest_completion_states(pipeline: Pipeline, tmp_path: Path) -> None:
-    for quiz in ("nomes-1", "nomes-2"):
-        make_quiz_of(pipeline, tmp_path, quiz, message=MESSAGE)
+    make_quiz_of(pipeline, tmp_path, "nomes-1", "nomes-2", message=MESSAGE)
     for phone, (steps, _) in STORIES.items():
         completions = {key: set[str]() for key, _, _ in steps}
         for key, name, email in steps:

@@ -36,7 +36,7 @@ def test_one_completes_one_leaves_at_the_second_question_and_one_goes_silent(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
     quiz = "desistencias"
-    make_quiz(quiz, 1)
+    make_quiz(quiz)
     more = [{"question_id": "quer"}, {"question_id": "cor"}, {"question_id": "fim"}]
     tenant = pipeline.value("SELECT tenant_id FROM quizzes WHERE quiz_id = %s", quiz)
     changed = {"quiz_id": quiz, "tenant_id": tenant, "title": "Desistências", "questions": more}

@@ -13,7 +13,7 @@ from tests.support.running_pipeline import Pipeline, until
 
 pytestmark = pytest.mark.xdist_group("acceptance")
 
-ROWS = 2000
+ROWS = 800
 RATE_PER_S = 150
 CAMPAIGN = """
 campaign_id: mortes-todos

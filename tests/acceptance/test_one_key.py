@@ -30,7 +30,7 @@ async def post(session: aiohttp.ClientSession, url: str, key: str, body: dict[st
 def test_a_thousand_concurrent_posts_with_one_key_are_one_row_one_verdict_one_message(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
-    make_quiz("mil-vezes", 1)
+    make_quiz("mil-vezes")
     url = f"{pipeline.found.settings.edge_url}/quiz/mil-vezes/completions"
     phone = "+5511987650001"
     body = {"contact": {"phone": phone}, "answers": {"quer": "sim"}}
@@ -62,7 +62,7 @@ def test_the_same_completion_retried_across_midnight_is_still_one(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
     """Without a time of its own a completion has the day of its arrival: the retry's is the next one."""
-    make_quiz("meia-noite", 1)
+    make_quiz("meia-noite")
     settings, topology = pipeline.found.settings, pipeline.found.topology
     phone, now_ms = "+5511987650002", int(time.time() * 1000)
     contact_id = ids.contact_id(settings.contact_key, "demo-personalidade", phone)

@@ -79,7 +79,7 @@ def written_to(pipeline: Pipeline, act: Callable[[], object]) -> Counter[str]:
 def test_each_spelling_of_a_phone_reaches_its_person_or_is_rejected(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
-    make_quiz("telefones", 1)
+    make_quiz("telefones")
     statuses: list[int] = []
 
     found = written_to(
@@ -106,7 +106,7 @@ def test_ten_thousand_spellings_are_a_thousand_contacts_and_messages(
 def in_ten_spellings(pipeline: Pipeline, make_quiz: Make, count: int, first: int) -> None:
     """No number outside of the country gets a message, unless it was typed as such."""
     quiz = f"grafias-{count}"
-    make_quiz(quiz, 1)
+    make_quiz(quiz)
     everybody = dict(people(count, SEED, first))
     typed = [spelling for turn in zip(*everybody.values(), strict=True) for spelling in turn]
     assert len(set(typed)) == 10 * count
@@ -229,8 +229,7 @@ OPT_INS: dict[str, Form] = {
 def test_who_opted_out_in_any_form_gets_no_campaign_message_until_an_opt_in(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
-    for quiz in ("saidas-1", "saidas-2", "saidas-3"):
-        make_quiz(quiz, 1)
+    make_quiz("saidas-1", "saidas-2", "saidas-3")
     everybody = [*OPT_OUTS, *NO_OPT_OUTS]
     typed = [f"+{phone}" for phone in everybody]
     assert written_to(pipeline, lambda: submit(pipeline, "saidas-1", typed)) == Counter(everybody)
@@ -257,8 +256,7 @@ def changed_number(sender: str, after: str) -> dict[str, Any]:
 def test_two_contacts_that_prove_to_be_one_get_one_message_of_a_campaign(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
-    make_quiz("um-so-1", 1)
-    make_quiz("um-so-2", 1)
+    make_quiz("um-so-1", "um-so-2")
     before, after = "5547988120001", "5547977120001"
     both = [f"+{before}", f"+{after}"]
     assert written_to(pipeline, lambda: submit(pipeline, "um-so-1", both)) == Counter([before, after])
@@ -283,8 +281,7 @@ def one_persons(pipeline: Pipeline, phone: str) -> list[tuple[Any, ...]]:
 def test_an_opt_out_of_nobody_known_is_listed_and_holds_once_it_is_known_whose_it_is(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
-    make_quiz("depois-1", 1)
-    make_quiz("depois-2", 1)
+    make_quiz("depois-1", "depois-2")
     who = "5547988130001"
     assert written_to(pipeline, lambda: submit(pipeline, "depois-1", [f"+{who}"])) == Counter([who])
     number = sent_to(pipeline, "depois-1-campanha")[who].number
@@ -306,7 +303,7 @@ def test_an_opt_out_of_nobody_known_is_listed_and_holds_once_it_is_known_whose_i
 
 
 def test_who_does_not_consent_is_stored_and_gets_no_message(pipeline: Pipeline, make_quiz: Make) -> None:
-    make_quiz("consentimento", 1)
+    make_quiz("consentimento")
     decided = {"5547988140001": False, "5547988140002": True, "5547988140003": None}
     contacts = [
         {"phone": f"+{phone}", **({} if granted is None else {"consent": {"granted": granted, "text": "v3"}})}
@@ -410,7 +407,7 @@ def states_of(pipeline: Pipeline) -> dict[str, str]:
 def test_every_answer_is_read_as_sent_or_not_sent_and_stops_nobody_else(
     pipeline: Pipeline, make_quiz: Make
 ) -> None:
-    make_quiz("respostas", 1)
+    make_quiz("respostas")
     cases = {f"55479882200{place:02d}": answer for place, answer in enumerate(ANSWERS)}
     others = [f"55479882300{place:02d}" for place in range(20)]
     mixed = [*others[:10], *cases, *others[10:]]

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ops.embedded.home import Home
 from ops.embedded.stack import ServerUrls
 from pipeline.runtime.ports import Ports
 from pipeline.runtime.settings import DEVELOPMENT_SERVICE_TOKEN
+from tests.support import forked
 from tests.support.ports import free_ports
 from tests.support.running_pipeline import COMMAND_TIMEOUT_S
 
@@ -41,13 +41,7 @@ class Deployed:
         return f"http://127.0.0.1:{self.ports.edge}/quiz/{QUIZ}/completions"
 
     def quizstream(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "ops.cli", *arguments],
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-        )
+        return forked.quizstream(arguments, self.env, COMMAND_TIMEOUT_S)
 
     def done(self, *arguments: str) -> str:
         """The output of a command that must succeed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from confluent_kafka import Producer
 
 
@@ -11,6 +13,16 @@ def make_producer(bootstrap: str, **settings: str | int) -> Producer:
     Without idempotence librdkafka puts a batch that has to be sent again behind those after it. The first
     of a topic sometimes has to: its leader does not know yet that it is one.
     """
+    return _new(bootstrap, **settings) if settings else _kept(bootstrap)
+
+
+@lru_cache(maxsize=2)  # of the shared broker, and of one of a test's own
+def _kept(bootstrap: str) -> Producer:
+    """An idempotent producer waits more than half a second for its id."""
+    return _new(bootstrap, log_level=0)  # it outlives its broker, at the end of a run
+
+
+def _new(bootstrap: str, **settings: str | int) -> Producer:
     return Producer(
         {
             "bootstrap.servers": bootstrap,

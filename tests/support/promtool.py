@@ -51,6 +51,12 @@ class Expected:
     data: bool = True
     inputs: str = ""  # the expression whose metrics are needed, where `expr` does not name them
 
+    @property
+    def at_s(self) -> int:
+        """From the beginning of the quiet time."""
+        scrapes_s = (len(self.run.during) - 1) * SCRAPE_STEPS * STEP_S if self.after_s > 0 else 0
+        return QUIET_STEPS * STEP_S + self.after_s + scrapes_s
+
 
 def require_promtool() -> str:
     """Its path. Skips on a laptop without it, and fails in CI."""
@@ -66,7 +72,11 @@ def require_promtool() -> str:
 def evaluate(rules: Path, expectations: Sequence[Expected], folder: Path) -> str:
     """What promtool says about expectations that do not hold; empty if all do."""
     promtool = require_promtool()
-    tests = [_test(one) for one in expectations]
+    together: dict[tuple[int, int], list[Expected]] = {}
+    for one in expectations:
+        together.setdefault((id(one.run), one.at_s), []).append(one)
+    # Each test of promtool evaluates every rule at every step: one test for all that share a run and a time.
+    tests = [_test(same) for same in together.values()]
     file = folder / "expressions.json"
     document = {"rule_files": [str(rules)], "evaluation_interval": f"{STEP_S}s", "tests": tests}
     file.write_text(yaml.safe_dump(document))
@@ -74,21 +84,20 @@ def evaluate(rules: Path, expectations: Sequence[Expected], folder: Path) -> str
     return "" if ran.returncode == 0 else ran.stdout + ran.stderr
 
 
-def _test(expected: Expected) -> dict[str, Any]:
-    names = set(NAME.findall(expected.inputs or expected.expr))
-    at_s = QUIET_STEPS * STEP_S + expected.after_s
-    if expected.after_s > 0:
-        at_s += (len(expected.run.during) - 1) * SCRAPE_STEPS * STEP_S
+def _test(together: Sequence[Expected]) -> dict[str, Any]:
+    run, at_s = together[0].run, together[0].at_s
+    names = {name for one in together for name in NAME.findall(one.inputs or one.expr)}
     return {
-        "name": expected.name,
+        "name": "; ".join(one.name for one in together),
         "interval": f"{STEP_S}s",
-        "input_series": _input(expected.run, names, math.ceil(at_s / STEP_S) + 1),
+        "input_series": _input(run, names, math.ceil(at_s / STEP_S) + 1),
         "promql_expr_test": [
             {
-                "expr": f"clamp_max(count({expected.expr}), 1)",
+                "expr": f"clamp_max(count({one.expr}), 1)",
                 "eval_time": f"{at_s}s",
-                "exp_samples": [{"labels": "{}", "value": 1}] if expected.data else [],
+                "exp_samples": [{"labels": "{}", "value": 1}] if one.data else [],
             }
+            for one in together
         ],
     }
 

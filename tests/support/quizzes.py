@@ -12,7 +12,7 @@ import msgspec
 
 from tests.support.running_pipeline import Pipeline
 
-Make = Callable[[str, int], None]  # the quiz id, and rows that no campaign matches
+Make = Callable[..., None]  # the ids of quizzes
 
 TENANT = "demo-personalidade"
 MESSAGE: Mapping[str, Any] = {"kind": "template", "template": "obrigado", "language": "pt_BR"}
@@ -21,15 +21,28 @@ MESSAGE: Mapping[str, Any] = {"kind": "template", "template": "obrigado", "langu
 def make_quiz_of(
     pipeline: Pipeline,
     folder: Path,
-    quiz_id: str,
-    rows: int = 1,
-    *,
+    *quiz_ids: str,
     tenant: str = TENANT,
     message: Mapping[str, Any] = MESSAGE,
 ) -> None:
-    """A quiz with one question, and a campaign in force that answers whoever gives `sim`."""
+    """Quizzes with one question, each with a campaign in force that answers whoever gives `sim`."""
+    in_force(dict.fromkeys(quiz_ids, tenant), pipeline, folder, message)
+
+
+def in_force(
+    tenants: Mapping[str, str], pipeline: Pipeline, folder: Path, message: Mapping[str, Any] = MESSAGE
+) -> None:
+    """The same for quizzes of several tenants: a campaign's delay is waited for once."""
+    effective_at_ms = 0
+    for quiz_id, tenant in tenants.items():
+        effective_at_ms = max(effective_at_ms, _saved(pipeline, folder, quiz_id, tenant, message))
+    time.sleep(max(0.0, effective_at_ms / 1000 + 0.2 - time.time()))
+
+
+def _saved(pipeline: Pipeline, folder: Path, quiz_id: str, tenant: str, message: Mapping[str, Any]) -> int:
+    """When the campaign comes into force; one completion does not match it."""
     path = folder / f"{quiz_id}.csv"
-    path.write_text("quer\n" + "não\n" * rows)
+    path.write_text("quer\nnão\n")
     done = pipeline.quizstream("replay", str(path), "--quiz", quiz_id, "--tenant", tenant)
     assert done.returncode == 0, done.stderr
     campaign = {
@@ -44,5 +57,4 @@ def make_quiz_of(
     file.write_text(json.dumps(campaign))  # JSON is YAML
     saved = pipeline.quizstream("campaign", "save", str(file), "--json")
     assert saved.returncode == 0, saved.stderr
-    effective_at_ms = msgspec.json.decode(saved.stdout)[0]["effective_at"]
-    time.sleep(max(0.0, effective_at_ms / 1000 + 0.2 - time.time()))
+    return int(msgspec.json.decode(saved.stdout)[0]["effective_at"])

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +29,9 @@ from ops.embedded.stack import ServerUrls
 from ops.locate import Deployment
 from ops.processes import table
 from ops.processes.supervisor import Supervisor
+from tests.support import forked
 from tests.support.ports import free_ports
+from tests.support.quick_topology import quick_topology
 
 READY_TIMEOUT_S = 300.0  # a bound on a hang, not a promise
 SETTLE_TIMEOUT_S = 400.0
@@ -40,16 +43,11 @@ class Pipeline:
     found: Deployment
     supervisor: Supervisor
     env: dict[str, str]
+    sessions: threading.local = field(default_factory=threading.local)
 
     def quizstream(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The real command, as a person would call it."""
-        return subprocess.run(
-            [sys.executable, "-m", "ops.cli", *arguments],
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-        )
+        return forked.quizstream(arguments, self.env, COMMAND_TIMEOUT_S)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The same, in the background."""
@@ -66,8 +64,19 @@ class Pipeline:
         return reconcile(self.found, accepted, SETTLE_TIMEOUT_S)
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.found.settings.database_url, options=ISO_TIMES) as connection:
-            return connection.execute(query, parameters).fetchall()
+        """In a session that is kept: a new one costs more than the query, and tests ask 20 times a second."""
+        try:
+            return self._session().execute(query, parameters).fetchall()
+        except psycopg.OperationalError:  # the server, or the database, has been replaced meanwhile
+            self.sessions.of_thread.close()
+            return self._session().execute(query, parameters).fetchall()
+
+    def _session(self) -> psycopg.Connection:
+        kept: psycopg.Connection | None = getattr(self.sessions, "of_thread", None)
+        if kept is None or kept.closed:
+            url = self.found.settings.database_url
+            kept = self.sessions.of_thread = psycopg.connect(url, options=ISO_TIMES, autocommit=True)
+        return kept
 
     def value(self, query: str, *parameters: object) -> Any:
         return self.rows(query, *parameters)[0][0]
@@ -167,6 +176,8 @@ def running_pipeline(
         **ASCII_LOCALE,
         **more_env,
     }
+    if "QUIZSTREAM_TOPOLOGY" not in env:
+        env["QUIZSTREAM_TOPOLOGY"] = str(quick_topology(home))
     found = locate.find(env)
     effective_at_ms = prepare(found, demo=demo)
     env |= locate.as_env(found.settings)

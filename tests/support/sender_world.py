@@ -16,23 +16,26 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import msgspec
 import psycopg
 import yaml
 
+from pipeline.runtime.crash_points import VARIABLE as CRASH_POINTS
 from pipeline.runtime.ports import Ports
 from schemas.ids import delivery_id
 from schemas.records import Campaign, Message, Variable
 from sinks.postgres.schema.migrate import migrate
+from tests.support.forked import Forked, start
 from tests.support.ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MONTH = date(2026, 3, 1)
 TENANT = "acme"
 NUMBER = "551100000001"
+POLL_S = 0.05  # each look is a query
 GIVE_UP_S = 240.0  # of waiting for what must come: far longer than it takes
 # Nobody has written to these numbers: a template of the simulated account (ops/simulator/templates.yaml).
 HELLO = Message(
@@ -56,6 +59,17 @@ FAST: dict[str, Any] = {
 }
 
 
+Process = subprocess.Popen[bytes] | Forked
+
+
+def started(module: str, env: dict[str, str], log: IO[bytes]) -> Process:
+    """Crash points are read with the imports: a process with some makes its own."""
+    if CRASH_POINTS in env:
+        argv = [sys.executable, "-m", module]
+        return subprocess.Popen(argv, cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT)
+    return start(module, (), env, log, log, cwd=CHECKOUT)
+
+
 class World:
     def __init__(self, database_url: str, folder: Path) -> None:
         self.database_url = database_url
@@ -63,7 +77,7 @@ class World:
         self.home.mkdir(parents=True)
         self._folder = folder
         self._base = free_ports().base
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Process] = []
         self.metrics_port = 0  # of the sender that was started last
         self.remembered: dict[str, Any] = {}
         migrate(database_url)
@@ -201,7 +215,7 @@ class World:
             **more,
         }
 
-    def simulator(self) -> subprocess.Popen[bytes]:
+    def simulator(self) -> Process:
         process = self._start("ops.simulator.server", self.env())
         self.wait_until(lambda: self._answers("/health/live"))
         self.command("PATCH", "behaviour", {"webhooks": False})
@@ -213,7 +227,7 @@ class World:
         env: dict[str, str] | None = None,
         module: str = "sinks.delivery.process",
         **settings: Any,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """A sender with the topology's settings, but fast, and with these changed."""
         topology = yaml.safe_load((CHECKOUT / "topology.yaml").read_text())
         topology["sender"] |= FAST | settings
@@ -223,15 +237,12 @@ class World:
         self.metrics_port = Ports.from_base(metrics_base).sender_metrics
         more = {**(env or {}), "QUIZSTREAM_TOPOLOGY": str(file), "QUIZSTREAM_PORT_BASE": str(metrics_base)}
         if crash_points:
-            more["QUIZSTREAM_CRASH_POINTS"] = crash_points
+            more[CRASH_POINTS] = crash_points
         return self._start(module, self.env(**more))
 
-    def _start(self, module: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
-        log = (self._folder / f"{module}-{len(self._processes)}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", module], cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT
-        )
-        log.close()
+    def _start(self, module: str, env: dict[str, str]) -> Process:
+        with (self._folder / f"{module}-{len(self._processes)}.log").open("wb") as log:
+            process = started(module, env, log)
         self._processes.append(process)
         return process
 
@@ -276,7 +287,7 @@ class World:
             assert time.monotonic() < deadline, f"gave up; the ledger: {self.states()}"
             for process in self._processes:
                 process.poll()
-            time.sleep(0.02)
+            time.sleep(POLL_S)
 
     def wait_for(self, **states: int) -> None:
         """Until the ledger's states are exactly these."""

@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from ops.embedded import broker, postgres
 from ops.embedded.stack import EmbeddedStack, ServerUrls
 from ops.processes.bounded_log import last_lines
 from pipeline.errors import CannotStart
@@ -33,6 +34,10 @@ FIFO = "alive.fifo"
 OUTCOME = "outcome.json"
 OWNER_LOG = "owner.log"
 STOP_TIMEOUT_S = 60.0
+# The machine of a test run does not lose power: a test that kills PostgreSQL has servers of its own.
+UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
+# After a kill a group waits for the dead member, in tests less than Kafka's least by default.
+SHORT_SESSIONS = "group.min.session.timeout.ms=1000\n"
 _owners: list[subprocess.Popen[bytes]] = []  # of this process: they run longer than the call that starts them
 
 
@@ -140,6 +145,8 @@ def _own(folder: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
     home.chmod(0o755)  # PostgreSQL's own user passes through
     stack: EmbeddedStack | None = None
+    postgres.SETTINGS.update(UNSYNCED)
+    broker.PROPERTIES += SHORT_SESSIONS
     try:
         try:
             stack = EmbeddedStack(home, free_ports(), kafka_heap_mib=KAFKA_HEAP_MIB)
@@ -152,6 +159,8 @@ def _own(folder: Path) -> None:
         _wait_until_alone(folder, reader)
     finally:
         if stack is not None:
+            with suppress(KeyError):  # it may never have run
+                stack.kill_broker(1)  # it would sync thousands of logs to the disk that nobody reads again
             stack.stop()
         shutil.rmtree(home, ignore_errors=True)
     with _locked(folder):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,7 +55,7 @@ class Corner:
     connection: Connection = field(init=False)
 
     def __post_init__(self) -> None:
-        self.producer = producer(self.bootstrap, "test", self.topology.record_bytes_max)
+        self.producer = kept_producer(self.bootstrap, self.topology.record_bytes_max)
         self.connection = connect(self.database_url, "test")
 
     def make_topics(self, *roles: str) -> None:
@@ -178,6 +179,12 @@ class Corner:
 
     def close(self) -> None:
         self.connection.close()
+
+
+@lru_cache(maxsize=2)  # the shared broker, and one of a test's own
+def kept_producer(bootstrap: str, record_bytes_max: int) -> Producer:
+    """An idempotent producer waits more than half a second for its id: tests have one together."""
+    return producer(bootstrap, "test", record_bytes_max)
 
 
 class RunningSink(threading.Thread):

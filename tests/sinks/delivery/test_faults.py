@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 
 import pytest
 
@@ -14,12 +13,12 @@ from sinks.delivery.webhooks.statuses import ProviderStatuses
 from sinks.postgres.connect import connect
 from sinks.postgres.sink import Arrival
 from sinks.whatsapp.meta_cloud.webhook import parse
-from tests.support.sender_world import NUMBER, World
+from tests.support.sender_world import NUMBER, Process, World
 
 IN_FLIGHT_MAX = 10  # topology.yaml: sender.in_flight_max
 
 
-def wait_until_stopped(process: subprocess.Popen[bytes]) -> None:
+def wait_until_stopped(process: Process) -> None:
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
 

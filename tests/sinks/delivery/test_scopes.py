@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from typing import Any
 
@@ -12,7 +11,7 @@ from pipeline.runtime.settings import Settings
 from schemas.records import Message
 from sinks.delivery.statements import statement
 from sinks.delivery.stop_switch import release_number, scope_of, stop_sending
-from tests.support.sender_world import World
+from tests.support.sender_world import Process, World
 
 # One lease, so that four numbers are shared two and two.
 LEASES: dict[str, Any] = {"lease_s": 30, "number_lease_s": 6, "call_timeout_s": 10, "in_flight_max": 2}
@@ -24,7 +23,7 @@ def calls_by_number(world: World) -> Counter[str]:
     return Counter(call["number"] for call in world.calls())
 
 
-def two_senders(world: World) -> list[subprocess.Popen[bytes]]:
+def two_senders(world: World) -> list[Process]:
     started = [world.sender(env=OTHER, **LEASES) for _ in range(2)]
     world.wait_until(lambda: shares(world) == [2, 2])
     return started
