@@ -64,7 +64,9 @@ def set_up(wish: str) -> None:
         _stamp(name).unlink(missing_ok=True)
     uv = _provide_uv()
     _say(f"installing what {LOCKS[wish].name} locks")
-    _uv(uv, "sync", "--require-hashes", str(LOCKS[wish]))
+    # Where PYTHONDONTWRITEBYTECODE is set, each start of a process would otherwise compile what it imports:
+    # 1.2 s of CPU of an edge's 2.2 s.
+    _uv(uv, "sync", "--compile-bytecode", "--require-hashes", str(LOCKS[wish]))
     _uv(uv, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT))
     _stamp(wish).write_text(_key(wish))
 
