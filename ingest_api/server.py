@@ -249,7 +249,7 @@ def make_app(
     health = Health(observed, number)
     parts = Parts(
         completions=completions_guarded,
-        progress=progressed,
+        progress=abuse.guard.reports(progressed),
         quiz_pages=pages.handlers(limited_page, completions_guarded, abuse.guard.forms),
         page=lambda handle: RateLimited(handle, limiter, callers.of_page),
         webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
@@ -258,6 +258,7 @@ def make_app(
         ping=Ping(
             PingSchedule(edge.ping, time.monotonic, random.random),
             lambda: max(publisher.load, in_work.load),
+            abuse.guard.is_blocked,
         ),
         description=Description(edge),
         lifecycle=lifecycle,

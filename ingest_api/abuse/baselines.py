@@ -11,7 +11,6 @@ from pipeline.topology.file import Abuse
 from schemas.records import Completion
 
 SAMPLES_KEPT = 16  # of each quiz, each of another network
-QUIZZES_KEPT = 1_000
 MINUTE_S = 60.0
 
 Measured = tuple[float, float]  # pairs that are alike, and all pairs
@@ -46,7 +45,7 @@ class Baselines:
         """Take what all processes have measured together."""
         self._shared[quiz_id] = measured
         self._shared.move_to_end(quiz_id)
-        if len(self._shared) > QUIZZES_KEPT:
+        if len(self._shared) > self._limits.quizzes_max:
             self._shared.popitem(last=False)
 
     def compare(self, network: str, completion: Completion) -> Measured:
@@ -68,6 +67,6 @@ class Baselines:
         samples = self._samples.get(quiz_id)
         if samples is None:
             samples = self._samples[quiz_id] = _Samples()
-            if len(self._samples) > QUIZZES_KEPT:
+            if len(self._samples) > self._limits.quizzes_max:
                 self._samples.popitem(last=False)
         return samples

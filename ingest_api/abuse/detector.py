@@ -8,14 +8,17 @@ from collections.abc import Callable
 from time import perf_counter
 
 from ingest_api.abuse.examiner import Examiner
-from ingest_api.abuse.metrics import ALONE, DECIDED, LOOK_SECONDS
+from ingest_api.abuse.memory_store import MemoryStore
+from ingest_api.abuse.metrics import ALONE, ALONE_KEPT, DECIDED, LOOK_SECONDS
 from ingest_api.abuse.observations import Observations
-from ingest_api.abuse.store import Exchanged, Report, Store
+from ingest_api.abuse.store import BEGINNING, Exchanged, Report, Store
 from ingest_api.abuse.table import Table
 from ingest_api.abuse.tally import points_of
-from pipeline.abuse.states import judged
+from pipeline.abuse.states import judged, merged
 from pipeline.abuse.verdicts import Unavailable
 from pipeline.topology.file import Abuse
+
+STORED_AT_ONCE_MAX = 200  # verdicts of one look, after Valkey was away; more follow with the next one
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ class Detector:
         examiner: Examiner,
         table: Table,
         shared: Store,
-        alone: Callable[[], Store],
+        alone: Callable[[], MemoryStore],
         limits: Abuse,
         now_ms: Callable[[], int],
     ) -> None:
@@ -38,10 +41,11 @@ class Detector:
         self._table = table
         self._shared = shared
         self._make_alone = alone
-        self._alone: Store | None = None
+        self._alone: MemoryStore | None = None
         self._limits = limits
         self._now_ms = now_ms
-        self._last = 0
+        self._position = BEGINNING
+        self._to_store: dict[str, None] = {}  # subjects of verdicts that Valkey may not have
         self._task: asyncio.Task[None] | None = None
         ALONE.set(0)
 
@@ -59,15 +63,18 @@ class Detector:
         report = self._examiner.report(self._observations.take())
         LOOK_SECONDS.observe(perf_counter() - began_s)
         try:
-            found = await self._shared.exchange(report, self._last)
+            found = await self._shared.exchange(report, self._position)
             store = self._shared
             await self._returned(found)
         except Unavailable as error:
             store = self._lost(error)
-            found = await store.exchange(report, 0)
+            found = await store.exchange(report, BEGINNING)
         self._examiner.learn(dict(found.baselines))
         await self._decide(report, found, store)
         self._table.expire()
+        if self._alone is not None:
+            for what, size in self._alone.sizes().items():
+                ALONE_KEPT.labels(what).set(size)
 
     async def _decide(self, report: Report, found: Exchanged, store: Store) -> None:
         for push, tally in zip(report.pushes, found.tallies, strict=True):
@@ -94,18 +101,36 @@ class Detector:
                 )
 
     async def _returned(self, found: Exchanged) -> None:
-        """Follow what others and operators decided; store again what Valkey has lost or never had."""
+        """Follow what others and operators decided; merge it with what was decided here without Valkey.
+
+        After a loss of Valkey's memory every process stores again what it holds.
+        """
         was_alone, self._alone = self._alone is not None, None
         if was_alone:
             ALONE.set(0)
+            ALONE_KEPT.clear()
             log.info("Valkey answers: abuse is judged by what all edge processes see")
-        for subject, verdict in found.changes.items():
-            self._table.apply(subject, verdict)
         if was_alone or found.lost:
-            missing = [one for one in self._table.active() if one.subject not in found.changes]
-            for verdict in missing:
-                await self._shared.put(verdict, None, self._now_ms())
-        self._last = found.last
+            self._to_store = dict.fromkeys(verdict.subject for verdict in self._table.active())
+        for subject, verdict in found.changes.items():
+            if subject not in self._to_store:
+                self._table.apply(subject, verdict)
+        self._position = found.position
+        for subject in list(self._to_store)[:STORED_AT_ONCE_MAX]:
+            if await self._is_stored(subject):
+                del self._to_store[subject]
+
+    async def _is_stored(self, subject: str) -> bool:
+        """Merge this process's verdict into the stored one; return False if another process changed that."""
+        mine, now_ms = self._table.known(subject), self._now_ms()
+        if mine is None:
+            return True
+        stored = await self._shared.find(subject)
+        both = mine if stored is None else merged(mine, stored, now_ms)
+        if both != stored and not await self._shared.put(both, stored, now_ms):
+            return False
+        self._table.apply(subject, both)
+        return True
 
     def _lost(self, error: Unavailable) -> Store:
         if self._alone is None:

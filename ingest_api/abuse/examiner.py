@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from ingest_api.abuse.baselines import Baselines, Measured
 from ingest_api.abuse.heavy_hitters import HeavyHitters
-from ingest_api.abuse.metrics import EXAMINED
+from ingest_api.abuse.metrics import EXAMINED, NOT_EXAMINED
 from ingest_api.abuse.observations import Observation, Outcome
 from ingest_api.abuse.recent import Recent
 from ingest_api.abuse.store import Report
-from ingest_api.abuse.tally import Counts, Push
+from ingest_api.abuse.tally import Counts, Push, content_points
 from ingest_api.reference.quizzes import Quizzes
 from pipeline.abuse.addresses import AddressKeys, network_of
 from pipeline.abuse.states import Kind, subject
@@ -22,6 +23,15 @@ from schemas.records import Completion
 NETWORKS_KEPT = 65_536
 CONTACTS_MAX = 1_000  # of one push: more of an interval are not counted
 EXAMINED_OF_QUIZ_MAX = 50  # completions of one interval: what is usual needs no more
+
+
+class _Examined(NamedTuple):
+    """A subject, and its requests of one interval."""
+
+    kind: Kind
+    key: str
+    part: bytes
+    seen: Sequence[Observation]
 
 
 class Examiner:
@@ -53,14 +63,12 @@ class Examiner:
             by_address[one.source.key].append(one)
         by_network: defaultdict[str, list[Observation]] = defaultdict(list)
         by_quiz: defaultdict[str, list[Observation]] = defaultdict(list)
-        pushes: list[Push] = []
+        examined: list[_Examined] = []
         measured: dict[str, Measured] = {}
         for key, of_address in by_address.items():
             part = of_address[0].source.part
             if self._heavy.add(key, len(of_address)) >= self._limits.examined_min:
-                named = subject(Kind.ADDRESS, key)
-                self._seal(named, part)
-                pushes.append(self._push(named, of_address, with_contacts=True))
+                examined.append(_Examined(Kind.ADDRESS, key, part, of_address))
                 continue
             network = self.network_key(part)
             by_network[network] += of_address
@@ -68,20 +76,18 @@ class Examiner:
         networks_min = self._limits.examined_min * self._limits.network_factor
         for network, of_network in by_network.items():
             if self._heavy.add(f"/{network}", len(of_network)) >= networks_min:
-                named = subject(Kind.NETWORK, network)
-                self._seal(named, network_of(of_network[0].source.part))
-                pushes.append(self._push(named, of_network))
+                part = network_of(of_network[0].source.part)
+                examined.append(_Examined(Kind.NETWORK, network, part, of_network))
                 continue
             for one in of_network:
                 by_quiz[one.quiz_id].append(one)
         for quiz_id, of_quiz in by_quiz.items():
             if self._quizzes.find(quiz_id) is not None:
-                some = of_quiz[:EXAMINED_OF_QUIZ_MAX]
-                pushes.append(self._push(subject(Kind.QUIZ, quiz_id), some, of_quiz=True))
+                examined.append(_Examined(Kind.QUIZ, quiz_id, b"", of_quiz[:EXAMINED_OF_QUIZ_MAX]))
                 measured.setdefault(quiz_id, (0.0, 0.0))
-        pushes = self._most_active(pushes)
-        EXAMINED.set(len(pushes))
-        return Report(pushes, measured)
+        examined = self._most_active(examined)
+        EXAMINED.set(len(examined))
+        return Report([self._push(one) for one in examined], measured)
 
     def learn(self, baselines: dict[str, Measured]) -> None:
         for quiz_id, measured in baselines.items():
@@ -90,11 +96,13 @@ class Examiner:
     def sealed(self, named: str) -> str:
         return self._sealed.get(named, "")
 
-    def _most_active(self, pushes: list[Push]) -> list[Push]:
+    def _most_active(self, found: list[_Examined]) -> list[_Examined]:
+        """Chosen before anything is examined: an attack from many addresses must not cost more for each."""
         most = self._limits.subjects_max
-        if len(pushes) <= most:
-            return pushes
-        return sorted(pushes, key=lambda push: -(push.counts.requests + push.rejected))[:most]
+        if len(found) <= most:
+            return found
+        NOT_EXAMINED.inc(len(found) - most)
+        return sorted(found, key=lambda one: -len(one.seen))[:most]
 
     def _due(self, seen: Sequence[Observation]) -> list[Observation]:
         """Return what counts now: a challenge counts, with its answer, when its time to be answered is over.
@@ -110,14 +118,11 @@ class Examiner:
         self._challenges = later[-self._limits.observed_max :]
         return now
 
-    def _push(
-        self,
-        named: str,
-        seen: Sequence[Observation],
-        *,
-        with_contacts: bool = False,
-        of_quiz: bool = False,
-    ) -> Push:
+    def _push(self, examined: _Examined) -> Push:
+        named, seen = subject(examined.kind, examined.key), examined.seen
+        of_quiz, with_contacts = examined.kind is Kind.QUIZ, examined.kind is Kind.ADDRESS
+        if not of_quiz:
+            self._seal(named, examined.part)
         limits, counts = self._limits, Counts()
         rejected = 0
         contacts: list[str] = []
@@ -135,15 +140,17 @@ class Examiner:
                     continue
                 case _:
                     counts.requests += 1
-                    counts.invalid += (one.outcome is Outcome.INVALID) - limits.invalid_share
+            before = content_points(counts, limits) if one.with_ticket else 0.0
+            counts.invalid += (one.outcome is Outcome.INVALID) - limits.invalid_share
             completion = one.completion
-            if completion is None:
-                continue
-            questions = self._questions(completion.quiz_id)
-            usual = self._baselines.usual(completion.quiz_id, questions, only_measured=of_quiz)
-            recent.add(completion, usual, questions, limits, counts)
-            if with_contacts and completion.personal.phone is not None:
-                contacts.append(completion.contact_id)
+            if completion is not None:
+                questions = self._questions(completion.quiz_id)
+                usual = self._baselines.usual(completion.quiz_id, questions, only_measured=of_quiz)
+                recent.add(completion, usual, questions, limits, counts)
+                if with_contacts and completion.personal.phone is not None:
+                    contacts.append(completion.contact_id)
+            if one.with_ticket:
+                counts.solved += content_points(counts, limits) - before
         return Push(named, counts, rejected, contacts[:CONTACTS_MAX])
 
     def _compare(self, network: str, seen: Sequence[Observation], measured: dict[str, Measured]) -> None:

@@ -1,20 +1,21 @@
 -- Adds what one process saw to the sums of all, and returns the sums and the verdicts that have changed.
 --
 -- KEYS[1]: the prefix of all keys, in braces, so that a cluster keeps them in one slot.
--- ARGV[1]: MessagePack of {settings, pushes, baselines, since}:
+-- ARGV[1]: MessagePack of {settings, pushes, baselines, since, epoch}:
 --   settings {half_life_ms, tally_kept_ms, pressed_per_s, flooded_per_s, phones_window_ms, baseline_half_life_ms,
---             baseline_kept_ms, changes_max}
+--             baseline_kept_ms, changes_max, epoch_kept_ms}
 --   pushes {{subject, {counts}, rejected, {contacts}}, ...}; baselines {{quiz, same, pairs}, ...}
+--   since, epoch: the last change that the reader knows, and the life of this memory in which it was ('' none yet)
 -- ARGV[2]: the time in ms; absent but in tests: this server's clock is then that of all processes.
--- Returns MessagePack of {tallies, baselines, changed subjects, last, lost}, and then the record of each of those.
+-- Returns MessagePack of {tallies, baselines, changed subjects, last, epoch, lost}, and then the record of each of those.
 -- The same arithmetic is in memory_store.py.
 -- Every key expires. `put_verdict.lua` describes the keys of verdicts.
 
 local work = cmsgpack.unpack(ARGV[1])
-local settings, pushes, baselines, since = work[1], work[2], work[3], work[4]
+local settings, pushes, baselines, since, known_epoch = unpack(work, 1, 5)
 local half_life_ms, kept_ms, pressed_per_s, flooded_per_s, window_ms = unpack(settings, 1, 5)
-local baseline_half_life_ms, baseline_kept_ms, changes_max = unpack(settings, 6, 8)
-local COUNTS = 7 -- that a process reports; after them the pressed and the flooded seconds
+local baseline_half_life_ms, baseline_kept_ms, changes_max, epoch_kept_ms = unpack(settings, 6, 9)
+local COUNTS = 8 -- that a process reports; after them the pressed and the flooded seconds
 
 local now_ms = tonumber(ARGV[2])
 if not now_ms then
@@ -30,9 +31,9 @@ end
 local tallies = {}
 for at, push in ipairs(pushes) do
     local subject, counts, rejected, contacts = push[1], push[2], push[3], push[4]
-    local name = KEYS[1] .. 't:' .. subject
+    local name = KEYS[1] .. 'sum:' .. subject
     -- {at_ms, second, rejections in this second, sums ...}
-    local sum = kept(name) or {now_ms, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    local sum = kept(name) or {now_ms, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
     local sum_ms = math.max(now_ms, sum[1])
     local left = 0.5 ^ ((sum_ms - sum[1]) / half_life_ms)
     sum[1] = sum_ms
@@ -85,7 +86,15 @@ for at, one in ipairs(baselines) do
 end
 
 local last = tonumber(redis.call('GET', KEYS[1] .. 'last')) or 0
-local lost = since > last
+-- Each reader compares with what it knows itself: an emptied memory has a new epoch, whoever writes to it first.
+local epoch = redis.call('GET', KEYS[1] .. 'epoch')
+if epoch then
+    redis.call('PEXPIRE', KEYS[1] .. 'epoch', epoch_kept_ms)
+else
+    epoch = table.concat(redis.call('TIME'), '.')
+    redis.call('SET', KEYS[1] .. 'epoch', epoch, 'PX', epoch_kept_ms)
+end
+local lost = since > last or (known_epoch ~= '' and known_epoch ~= epoch)
 if lost then
     since = 0
 end
@@ -103,5 +112,5 @@ if #subjects == changes_max then
     last = tonumber(found[#found])
 end
 
-answer[1] = cmsgpack.pack({tallies, learned, subjects, last, lost})
+answer[1] = cmsgpack.pack({tallies, learned, subjects, last, epoch, lost})
 return answer

@@ -21,6 +21,8 @@ from pipeline.topology.file import Abuse
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 Sleep = Callable[[float], Awaitable[None]]
 
+WITH_TICKET = "quizstream.with_ticket"  # in the scope of a request whose ticket was used
+
 _DELAYED = ANSWERS.labels("delayed")
 _CHALLENGED = ANSWERS.labels("challenged")
 _PASSED = ANSWERS.labels("passed")
@@ -64,7 +66,7 @@ class Guard:
         return guarded
 
     def pages(self, handle: Handler) -> Handler:
-        """Reject readers of a page that are blocked."""
+        """Reject readers of a page that are blocked; not where people behind the address may answer."""
 
         async def guarded(scope: Scope, receive: Receive) -> Reply:
             refused = self._blocked(scope)
@@ -81,12 +83,26 @@ class Guard:
 
         return guarded
 
+    def reports(self, handle: Handler) -> Handler:
+        """Reject reports of progress from what is blocked, also where tickets pass: a report has none."""
+
+        async def guarded(scope: Scope, receive: Receive) -> Reply:
+            refused = self._blocked(scope, also_passed_by_tickets=True)
+            return await handle(scope, receive) if refused is None else refused
+
+        return guarded
+
+    def is_blocked(self, scope: Scope) -> bool:
+        return self._block(scope) is not None
+
     async def _noted(self, handle: Handler, scope: Scope, receive: Receive) -> Reply:
         reply = await handle(scope, receive)
         source = scope.get(SOURCE)
         if source is not None:
             quiz_id = scope["path_params"]["quiz_id"]
-            self._observations.answered(source, quiz_id, reply, scope.get(COMPLETION))
+            self._observations.answered(
+                source, quiz_id, reply, scope.get(COMPLETION), with_ticket=WITH_TICKET in scope
+            )
         return reply
 
     async def _stop(self, scope: Scope) -> Reply | None:
@@ -97,16 +113,16 @@ class Guard:
         source = self._sources.of_request(scope.get("client"), headers)
         if not source.judged:
             return None
-        answers = self._answers(scope, source)  # a ticket counts after its challenge has ended, too
         verdict = self._verdict(scope, source, headers)
+        if verdict is not None and not verdict.passed_by_tickets:
+            return self._rejected(verdict)
+        answers = await self._answers(scope, source)  # a ticket counts after its challenge has ended, too
         if verdict is None:
             return None
         match verdict.state:
-            case State.BLOCKED:
-                return self._rejected(verdict)
-            case State.CHALLENGED if answers:
+            case State.CHALLENGED | State.BLOCKED if answers:
                 _PASSED.inc()
-            case State.CHALLENGED:
+            case State.CHALLENGED | State.BLOCKED:
                 return self._challenge(scope, source, verdict)
             case State.DELAYED if self._delayed < self._limits.delayed_max:
                 _DELAYED.inc()
@@ -117,15 +133,19 @@ class Guard:
                     self._delayed -= 1
         return None
 
-    def _blocked(self, scope: Scope) -> Reply | None:
+    def _blocked(self, scope: Scope, *, also_passed_by_tickets: bool = False) -> Reply | None:
+        verdict = self._block(scope)
+        if verdict is None or (verdict.passed_by_tickets and not also_passed_by_tickets):
+            return None
+        return self._rejected(verdict)
+
+    def _block(self, scope: Scope) -> Verdict | None:
         if self._table.is_empty or scope["method"] == "OPTIONS":
             return None
         headers: dict[bytes, bytes] = dict(scope["headers"])
         source = self._sources.of_request(scope.get("client"), headers)
         verdict = self._verdict(scope, source, headers) if source.judged else None
-        if verdict is None or verdict.state is not State.BLOCKED:
-            return None
-        return self._rejected(verdict)
+        return verdict if verdict is not None and verdict.state is State.BLOCKED else None
 
     def _verdict(self, scope: Scope, source: Source, headers: dict[bytes, bytes]) -> Verdict | None:
         if self._table.is_empty:
@@ -133,7 +153,7 @@ class Guard:
         verdict = self._table.strictest(
             subject(Kind.ADDRESS, source.key),
             subject(Kind.NETWORK, self._network_key(source.part)),
-            subject(Kind.QUIZ, scope["path_params"]["quiz_id"]),
+            subject(Kind.QUIZ, scope["path_params"].get("quiz_id", "")),
         )
         if verdict is None or self._tokens.find(headers.get(b"authorization")) is not None:
             return None
@@ -147,26 +167,31 @@ class Guard:
             retry_after_s=(verdict.until_ms - self._now_ms()) / 1000,
         ).reply()
 
-    def _answers(self, scope: Scope, source: Source) -> bool:
+    async def _answers(self, scope: Scope, source: Source) -> bool:
+        if not scope["query_string"]:
+            return False
         quiz_id = scope["path_params"]["quiz_id"]
-        issued_ms = self._tickets.use(scope["query_string"], source.key, quiz_id)
+        issued_ms = await self._tickets.use(scope["query_string"], self._network_key(source.part), quiz_id)
         if issued_ms is None:
             return False
+        scope[WITH_TICKET] = True
         if self._table.known(subject(Kind.ADDRESS, source.key)) is not None:
             self._observations.add(Observation(source, quiz_id, Outcome.ANSWERED, issued_ms=issued_ms))
         return True
 
     def _challenge(self, scope: Scope, source: Source, verdict: Verdict) -> Reply:
         """A challenge for what others of a network or a quiz did does not count when it stays unanswered."""
-        _CHALLENGED.inc()
         quiz_id = scope["path_params"]["quiz_id"]
-        issued = self._tickets.issue(source.key, quiz_id)
+        issued = self._tickets.issue(self._network_key(source.part), quiz_id)
         if verdict.kind is Kind.ADDRESS:
             self._observations.add(Observation(source, quiz_id, Outcome.CHALLENGED, issued_ms=issued.at_ms))
+        is_block = verdict.state is State.BLOCKED
+        (_BLOCKED if is_block else _CHALLENGED).inc()
         wait_s = self._limits.ticket_wait_s
+        why = "this address sent what looks like abuse; if that was not you, " if is_block else ""
         return Problem(
-            CHALLENGED,
-            f"send the same request again after {wait_s} s, with this ticket in its query",
+            BLOCKED if is_block else CHALLENGED,
+            f"{why}send the same request again after {wait_s} s, with this ticket in its query",
             retry_after_s=wait_s,
             extra={PARAMETER: issued.ticket},
         ).reply()

@@ -28,3 +28,34 @@ LOOK_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
 EXAMINED = Gauge("quizstream_abuse_examined", "Subjects whose completions are examined now.")
+NOT_EXAMINED = Counter(
+    "quizstream_abuse_not_examined_total",
+    "Subjects of an interval beyond subjects_max, those with the fewest requests: they are not examined.",
+)
+VERDICTS_KEPT = Gauge(
+    "quizstream_abuse_verdicts_kept",
+    "Verdicts that this process holds, ended ones included; at most verdicts_max, and those of operators.",
+)
+VERDICTS_FORGOTTEN = Counter(
+    "quizstream_abuse_verdicts_forgotten_total",
+    "Automatic verdicts that this process gave up before their time, because it holds verdicts_max.",
+)
+ALONE_KEPT = Gauge(
+    "quizstream_abuse_alone_kept",
+    "What this process holds while it judges alone: `sums` (at most alone_subjects_max), `quizzes` "
+    "(quizzes_max) and `verdicts` (verdicts_max).",
+    ["what"],
+)
+TICKETS = Counter(
+    "quizstream_abuse_tickets_total",
+    "Valid tickets, by where it was known whether they were used: `valkey` (all processes) or `process`.",
+    ["by"],
+)
+TICKETS_REJECTED = Counter(
+    "quizstream_abuse_tickets_rejected_total",
+    "Valid tickets that passed nothing: `used` before, or `moved`: too many of one network came from others.",
+    ["reason"],
+)
+TICKETS_KEPT = Gauge(
+    "quizstream_abuse_tickets_kept", "Used tickets that this process remembers; at most tickets_kept_max."
+)

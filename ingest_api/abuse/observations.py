@@ -26,6 +26,7 @@ class Observation(NamedTuple):
     outcome: Outcome
     completion: Completion | None = None
     issued_ms: int = 0  # of a challenge
+    with_ticket: bool = False
 
 
 class Observations:
@@ -35,7 +36,9 @@ class Observations:
         self._observed_max = observed_max
         self._seen: list[Observation] = []
 
-    def answered(self, source: Source, quiz_id: str, reply: Reply, completion: Completion | None) -> None:
+    def answered(
+        self, source: Source, quiz_id: str, reply: Reply, completion: Completion | None, *, with_ticket: bool
+    ) -> None:
         if completion is not None:
             outcome = Outcome.ACCEPTED
         elif reply.problem == "rate-limited":
@@ -44,7 +47,7 @@ class Observations:
             outcome = Outcome.INVALID
         else:
             outcome = Outcome.OTHER
-        self.add(Observation(source, quiz_id, outcome, completion))
+        self.add(Observation(source, quiz_id, outcome, completion, with_ticket=with_ticket))
 
     def add(self, observation: Observation) -> None:
         if len(self._seen) >= self._observed_max:

@@ -17,6 +17,17 @@ CHANGES_MAX = 500  # verdicts of one exchange; more follow with the next one
 
 
 @dataclass(frozen=True)
+class Position:
+    """The number of the last change that a reader knows, and the life of the memory in which it was."""
+
+    number: int = 0
+    epoch: str = ""
+
+
+BEGINNING = Position()
+
+
+@dataclass(frozen=True)
 class Report:
     """What one process saw in one interval; `baselines` of (0, 0) only ask."""
 
@@ -26,23 +37,27 @@ class Report:
 
 @dataclass(frozen=True)
 class Exchanged:
-    """`tallies`: in the order of the pushes. `last`: the number of the last change that `changes` has.
+    """`tallies`: in the order of the pushes. `position`: of the last change that `changes` has.
 
-    `lost`: the store has forgotten changes that the reader knows: Valkey was restarted without its data.
+    `lost`: the store has forgotten changes that the reader knows: Valkey was restarted without its data. Then
+    `changes` are from the beginning.
     """
 
     tallies: Sequence[Tally]
     baselines: Mapping[str, Measured]
     changes: Mapping[str, Verdict | None]
-    last: int
+    position: Position
     lost: bool = False
 
 
 class Store(Protocol):
     """Raises Unavailable (pipeline.abuse.verdicts) where it does not answer."""
 
-    async def exchange(self, report: Report, since: int) -> Exchanged:
-        """Add the report; return the sums, and the verdicts that changed after number `since`."""
+    async def exchange(self, report: Report, since: Position) -> Exchanged:
+        """Add the report; return the sums, and the verdicts that changed after `since`."""
+
+    async def find(self, subject: str) -> Verdict | None:
+        """Return the stored verdict."""
 
     async def put(self, verdict: Verdict, before: Verdict | None, now_ms: int) -> bool:
-        """Store it if the record is still `before`; return whether it is stored."""
+        """Store it if the record is still `before` or is gone; return whether it is stored."""

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
+from pipeline.abuse.states import SOLVED
 from pipeline.topology.file import Abuse
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """Of one interval. The five in the middle are an excess over what is usual, so they may be negative."""
+    """Of one interval. All but the first two are an excess over what is usual, so they may be negative.
+
+    `solved`: points of the four before `unanswered`, of requests with a ticket.
+    """
 
     requests: float = 0.0
     completions: float = 0.0
@@ -19,6 +23,7 @@ class Counts(msgspec.Struct, array_like=True):
     repeats: float = 0.0
     invalid: float = 0.0
     unanswered: float = 0.0
+    solved: float = 0.0
 
 
 class Push(msgspec.Struct, array_like=True):
@@ -40,6 +45,7 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     repeats: float = 0.0
     invalid: float = 0.0
     unanswered: float = 0.0
+    solved: float = 0.0
     pressed: float = 0.0
     flooded: float = 0.0
     phones: float = 0.0
@@ -55,11 +61,23 @@ def points_of(tally: Tally, limits: Abuse) -> dict[str, float]:
         name: getattr(weights, name) * max(0.0, getattr(tally, name))
         for name in ("alike", "neighbours", "repeats", "invalid", "unanswered", "flooded")
     }
+    points[SOLVED] = max(0.0, tally.solved)
     most = float(limits.pressure_points_max)
     points["pressed"] = min(most, weights.pressed * max(0.0, tally.pressed))
     many = tally.phones / limits.phones_max
     points["phones"] = min(most - points["pressed"], weights.phones * many) if many >= 1 else 0.0
     return points
+
+
+def content_points(counts: Counts, limits: Abuse) -> float:
+    """Return the points of what was sent, which may be negative."""
+    weights = limits.weights
+    return (
+        weights.alike * counts.alike
+        + weights.neighbours * counts.neighbours
+        + weights.repeats * counts.repeats
+        + weights.invalid * counts.invalid
+    )
 
 
 def usual_alike(same: float, pairs: float, questions: int, limits: Abuse) -> float:

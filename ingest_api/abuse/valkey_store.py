@@ -12,6 +12,7 @@ from ingest_api.abuse.store import (
     CHANGES_MAX,
     TALLY_HALF_LIVES,
     Exchanged,
+    Position,
     Report,
 )
 from ingest_api.abuse.tally import Tally
@@ -27,6 +28,7 @@ class _Sums(msgspec.Struct, array_like=True):
     baselines: list[tuple[str, float, float]]
     changed: list[str]
     last: int
+    epoch: str
     lost: bool
 
 
@@ -42,14 +44,15 @@ class ValkeyStore:
             BASELINE_HALF_LIFE_S * 1000,
             BASELINE_KEPT_S * 1000,
             CHANGES_MAX,
+            limits.kept_s * 1000,
         )
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(_Sums).decode
 
-    async def exchange(self, report: Report, since: int, *now_ms: int) -> Exchanged:
+    async def exchange(self, report: Report, since: Position, *now_ms: int) -> Exchanged:
         """Tests set the time."""
         baselines = [(quiz, *measured) for quiz, measured in report.baselines.items()]
-        work = self._encode((self._settings, report.pushes, baselines, since))
+        work = self._encode((self._settings, report.pushes, baselines, since.number, since.epoch))
         packed, *records = await self._verdicts.run(EXCHANGE, work, *now_ms)
         try:
             sums = self._decode(packed)
@@ -62,9 +65,12 @@ class ValkeyStore:
                 subject: decoded(record) if record else None
                 for subject, record in zip(sums.changed, records, strict=True)
             },
-            sums.last,
+            Position(sums.last, sums.epoch),
             sums.lost,
         )
+
+    async def find(self, subject: str) -> Verdict | None:
+        return await self._verdicts.find(subject)
 
     async def put(self, verdict: Verdict, before: Verdict | None, now_ms: int) -> bool:
         return await self._verdicts.put(verdict, before, now_ms)

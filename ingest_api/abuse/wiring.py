@@ -14,6 +14,7 @@ from ingest_api.abuse.memory_store import MemoryStore
 from ingest_api.abuse.observations import Observations
 from ingest_api.abuse.table import Table
 from ingest_api.abuse.tickets import Tickets
+from ingest_api.abuse.used_tickets import UsedTickets
 from ingest_api.abuse.valkey_store import ValkeyStore
 from ingest_api.limits.sources import Sources
 from ingest_api.reference.quizzes import Quizzes
@@ -57,7 +58,7 @@ class AbuseDetection:
             sources,
             examiner.network_key,
             tokens,
-            Tickets(settings.contact_key, limits, now_ms),
+            Tickets(settings.contact_key, limits, now_ms, UsedTickets(limits, now_ms, verdicts.run)),
             limits,
             now_ms,
         )

@@ -162,7 +162,8 @@ BLOCKED = Kind(
     "blocked",
     429,
     "The address is blocked for a time",
-    "Keep it and send it again after Retry-After; the owner of the quiz can end the block.",
+    "Keep it and send it again after Retry-After, with `?ticket=` and the member `ticket` of this problem if "
+    "there is one; the owner of the quiz can end the block.",
     retry=True,
 )
 CHALLENGED = Kind(

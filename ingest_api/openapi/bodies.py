@@ -187,6 +187,6 @@ def problem(catalogue: Sequence[Kind]) -> dict[str, Any]:
             "status": {"type": "integer"},
             "detail": {"type": "string"},
             "pointer": {"type": "string", "description": "JSON pointer into the body, as a URI fragment."},
-            "ticket": {"type": "string", "description": "Of `challenged`: what the next request names."},
+            "ticket": {"type": "string", "description": "Of a 429: what the next request names."},
         },
     }

@@ -120,7 +120,7 @@ def _submit(edge: Edge, operation: str, *, deprecated: bool) -> dict[str, Any]:
                 "name": PARAMETER,
                 "in": "query",
                 "schema": {"type": "string"},
-                "description": "The member `ticket` of a problem `challenged`, after its Retry-After.",
+                "description": "Of a problem `challenged` or `blocked`, after its Retry-After.",
             },
         ],
         "requestBody": {

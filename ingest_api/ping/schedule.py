@@ -42,6 +42,10 @@ class PingSchedule:
         return at_s - now_s
 
     @property
+    def longest_s(self) -> float:
+        return self._limits.interval_max_s
+
+    @property
     def booked(self) -> int:
         """How many pings are expected: about one of each client."""
         return self._booked

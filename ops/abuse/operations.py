@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from ops.locate import Deployment
 from pipeline.abuse.addresses import AddressKeys
 from pipeline.abuse.states import Cause, Kind, State, Verdict, follow, subject
-from pipeline.abuse.verdicts import Unavailable, Verdicts
+from pipeline.abuse.verdicts import TooMany, Unavailable, Verdicts
 from pipeline.errors import OperatorError
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.valkey import connect
@@ -155,5 +155,11 @@ def _with_store(found: Deployment, work: Callable[[Verdicts], Awaitable[T]]) -> 
 
     try:
         return asyncio.run(run())
+    except TooMany:
+        most = found.topology.edge.abuse.verdicts_max
+        raise OperatorError(
+            f"operators have decided {most} verdicts, as many as are kept: give shorter times (--for), "
+            "or raise edge.abuse.verdicts_max"
+        ) from None
     except Unavailable as error:
         raise OperatorError(f"Valkey does not answer ({error}): check REDIS_URL") from error

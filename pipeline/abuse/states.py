@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -35,17 +36,19 @@ class Cause(Enum):
 
 _BY_OPERATOR = frozenset({State.BLOCKED, State.RELEASED})
 _CLEAR = frozenset({State.CLEAR})
-# A state that a cause may follow with: a score makes a state only stricter, time ends it.
+# A state that a cause may follow with: a score makes a state only stricter, time ends it. Nothing is blocked
+# that was not challenged before. A block that a ticket passes may become one that none passes.
 TRANSITIONS: Mapping[tuple[State, Cause], frozenset[State]] = {
-    (State.CLEAR, Cause.SCORE): frozenset({State.DELAYED, State.CHALLENGED, State.BLOCKED}),
-    (State.DELAYED, Cause.SCORE): frozenset({State.DELAYED, State.CHALLENGED, State.BLOCKED}),
+    (State.CLEAR, Cause.SCORE): frozenset({State.DELAYED, State.CHALLENGED}),
+    (State.DELAYED, Cause.SCORE): frozenset({State.DELAYED, State.CHALLENGED}),
     (State.CHALLENGED, Cause.SCORE): frozenset({State.CHALLENGED, State.BLOCKED}),
-    (State.BLOCKED, Cause.SCORE): frozenset(),
+    (State.BLOCKED, Cause.SCORE): frozenset({State.BLOCKED}),
     (State.RELEASED, Cause.SCORE): frozenset(),
     **{(state, Cause.OPERATOR): _BY_OPERATOR for state in State},
     **{(state, Cause.TIME): _CLEAR for state in State},
 }
-CONTENT = ("alike", "neighbours", "repeats", "invalid")  # signals of what an address sends
+SOLVED = "solved"  # the signal of what is sent with tickets, and is not what people send
+FAILED = ("unanswered", SOLVED)  # signals of a challenge that did not help
 _BY_STRICTNESS = (State.CLEAR, State.DELAYED, State.CHALLENGED, State.BLOCKED)
 
 
@@ -84,6 +87,14 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
 
     def state_at(self, now_ms: int) -> State:
         return self.state if now_ms < self.until_ms else State.CLEAR
+
+    @property
+    def passed_by_tickets(self) -> bool:
+        """Whether it lets requests with a ticket pass: they are not of those for whom it was made.
+
+        A script does not answer challenges; people behind the same address do.
+        """
+        return self.state is not State.BLOCKED or (self.cause is Cause.SCORE and SOLVED not in self.points)
 
     def kept_until_ms(self, limits: Abuse) -> int:
         """After its end it is kept, so that a next block is longer; then it is deleted, address included."""
@@ -128,19 +139,25 @@ def judged(
     """Return the verdict to which the points lead; None if nothing changes.
 
     - Only an address is blocked by its score: a network and a quiz belong to others too.
-    - An address is challenged for its volume, which a crowd has too. What it sends speaks for itself: until
-      that is enough for a block its requests are read on, only later.
+    - It is challenged first, and blocked when the challenge did not help: nobody answered, or what was sent
+      with the tickets was no better.
     - A state that continues is renewed in its second half, so that it is not written at each look.
     """
     kind = Kind(named.partition(":")[0])
-    wanted = _state_of(kind, points, limits)
     now = State.CLEAR if before is None else before.state_at(now_ms)
+    wanted = _state_of(kind, now, points, limits)
     if wanted not in TRANSITIONS[now, Cause.SCORE]:
         return None
+    points = {name: round(value, 1) for name, value in points.items() if value >= 0.05}
+    if points.get(SOLVED, 0.0) < limits.block_points:
+        points.pop(SOLVED, None)
     blocks = 0 if before is None else before.blocks
     lasts_s = _lasts_s(wanted, blocks, limits)
-    if wanted is now and before is not None and before.until_ms - now_ms > lasts_s * 500:
-        return None
+    if wanted is now and before is not None:
+        becomes_harder = before.passed_by_tickets and SOLVED in points
+        is_young = before.until_ms - now_ms > lasts_s * 500
+        if not becomes_harder if now is State.BLOCKED else is_young:
+            return None
     return follow(
         before,
         wanted,
@@ -149,7 +166,30 @@ def judged(
         sealed=sealed,
         now_ms=now_ms,
         lasts_s=lasts_s,
-        points={name: round(value, 1) for name, value in points.items() if value >= 0.05},
+        points=points,
+    )
+
+
+def merged(one: Verdict, other: Verdict, now_ms: int) -> Verdict:
+    """Return what holds of two verdicts on one subject that were made without knowledge of each other.
+
+    The same whichever comes first, and in any grouping of several:
+
+    - what an operator decided, while it is in force, as a score follows it in no row of the table: the later;
+    - else the stricter of what is in force, as a score only makes a state stricter; then what lasts longer.
+    """
+
+    def rank(verdict: Verdict) -> tuple[Any, ...]:
+        state = verdict.state_at(now_ms)
+        is_decided = verdict.cause is Cause.OPERATOR and state is not State.CLEAR
+        is_hard = state is State.BLOCKED and not verdict.passed_by_tickets
+        first = verdict.since_ms if is_decided else 2 * _STRICTNESS[state] + is_hard
+        names = (verdict.state.value, verdict.cause.value)
+        return (is_decided, first, verdict.until_ms, verdict.since_ms, *names, sorted(verdict.points.items()))
+
+    holds = max(one, other, key=rank)
+    return msgspec.structs.replace(
+        holds, blocks=max(one.blocks, other.blocks), sealed=holds.sealed or one.sealed or other.sealed
     )
 
 
@@ -161,14 +201,13 @@ def stricter(one: State, other: State) -> State:
 _STRICTNESS = {State.RELEASED: 0, **{state: place for place, state in enumerate(_BY_STRICTNESS)}}
 
 
-def _state_of(kind: Kind, points: Mapping[str, float], limits: Abuse) -> State:
+def _state_of(kind: Kind, now: State, points: Mapping[str, float], limits: Abuse) -> State:
     score = sum(points.values()) / limits.factor(kind.value)
-    asked = score
-    if kind is Kind.ADDRESS:
-        if score >= limits.block_points:
-            return State.BLOCKED
-        asked -= sum(points.get(name, 0.0) for name in CONTENT)
-    if asked >= limits.challenge_points:
+    has_failed = sum(points.get(name, 0.0) for name in FAILED) >= limits.failed_points
+    is_challenged = kind is Kind.ADDRESS and now in (State.CHALLENGED, State.BLOCKED)
+    if is_challenged and has_failed and score >= limits.block_points:
+        return State.BLOCKED
+    if score >= limits.challenge_points:
         return State.CHALLENGED
     return State.DELAYED if score >= limits.delay_points else State.CLEAR
 

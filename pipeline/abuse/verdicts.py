@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-from pipeline.abuse.states import Verdict
+from pipeline.abuse.states import Cause, Verdict
 from pipeline.topology.file import Abuse
 
 PUT = Path(__file__).with_name("put_verdict.lua").read_text(encoding="utf-8")
@@ -20,6 +20,10 @@ ANY = b"*"
 T = TypeVar("T")
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Verdict).decode
+
+
+class TooMany(Exception):
+    """Operators have decided as many verdicts as are kept."""
 
 
 class Unavailable(Exception):
@@ -51,12 +55,17 @@ class Verdicts:
     async def put(
         self, verdict: Verdict, before: Verdict | None, now_ms: int, *, force: bool = False
     ) -> bool:
-        """Store it if the record is still `before` or is gone, or by `force`; return whether it is stored."""
+        """Store it if the record is still `before` or is gone, or by `force`; return whether it is stored.
+
+        Raises TooMany for a decision of an operator beyond verdicts_max.
+        """
         life_ms = max(1, verdict.kept_until_ms(self._limits) - now_ms)
         expected = ANY if force else (b"" if before is None else encode(before))
-        number = await self.run(
-            PUT, verdict.subject, encode(verdict), life_ms, expected, self._limits.verdicts_max
-        )
+        by_operator = int(verdict.cause is Cause.OPERATOR)
+        most = self._limits.verdicts_max
+        number = await self.run(PUT, verdict.subject, encode(verdict), life_ms, expected, most, by_operator)
+        if number < 0:
+            raise TooMany
         return bool(number)
 
     async def find(self, subject: str) -> Verdict | None:

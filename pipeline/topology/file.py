@@ -171,13 +171,18 @@ class Abuse(Strict, frozen=True):
     observed_max: Positive  # requests of one interval; what is beyond is not observed
     examined_min: Positive  # requests of an address in a minute, from which on its completions are examined
     subjects_max: Positive  # examined at once, of each process
-    verdicts_max: Positive  # kept in Valkey; beyond that the oldest are deleted
+    # Automatic ones, in Valkey and in each process; beyond that the oldest are deleted. As many of operators:
+    # none of those is deleted, further ones are rejected.
+    verdicts_max: Positive
+    alone_subjects_max: Positive  # whose sums a process keeps without Valkey
+    quizzes_max: Positive  # whose usual answers a process knows
     delay_points: Positive
     challenge_points: Positive
     block_points: Positive
     network_factor: Positive  # so many times the points; a network and a quiz are challenged at most
     quiz_factor: Positive
     weights: AbuseWeights
+    failed_points: Positive  # of challenges that did not help: without them nothing is blocked
     pressure_points_max: Positive  # of rejections by rate limits: alone they never block
     pressed_per_s: Positive
     flooded_per_s: Positive
@@ -200,6 +205,8 @@ class Abuse(Strict, frozen=True):
     kept_s: Positive  # a verdict with its address, after its end
     ticket_wait_s: Positive  # of a challenge: from so long after it on its ticket is valid
     ticket_s: Positive  # and for so long
+    tickets_kept_max: Positive  # used ones that a process remembers
+    moved_tickets_per_min: Positive  # of one network, that may come from others: a phone changes its network
     answer_within_s: Positive  # then a challenge without an answer counts
 
     def factor(self, kind: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from ops.demo import datasets
 from ops.demo.answer_table import AnswerTable, Row
 from ops.demo.phones import demo_phone
 from schemas.records import Answer
-from tests.support.abuse_world import BEGAN_MS, World
+from tests.support.abuse_world import World
 
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 1.0, 300.0
 
@@ -28,13 +29,14 @@ class Person:
 
 @dataclass(frozen=True)
 class Script:
-    """Sends at a constant rate, whatever the answers are. `content` of the n-th request."""
+    """Sends at a constant rate. `content` of the n-th request."""
 
     address: str
     quiz_id: str
     per_s: float
     content: Callable[[int], tuple[dict[str, Answer] | None, str | None]]
     from_ms: int = 0
+    solves: bool = False  # it keeps every ticket, and sends with each
 
 
 def respondents(folder: Path, quiz_id: str) -> list[tuple[dict[str, Answer], str]]:
@@ -51,11 +53,12 @@ async def play(
     *,
     patient: bool = True,
     seed: int = 1,
+    waits_ms: list[int] | None = None,
 ) -> int:
     """Play until everybody is accepted and the time is over; return how many people were accepted.
 
     A person's client waits as long as it is told and then backs off; with a ticket it only waits.
-    `patient`: people who are not accepted in time are waited for.
+    `patient`: people who are not accepted in time are waited for. `waits_ms` gets how late each was accepted.
     """
     rng = random.Random(seed)
     ways = list(people)
@@ -68,14 +71,20 @@ async def play(
         due.append((at_ms, order := order + 1, one, 0, ""))
     heapq.heapify(due)
     accepted = 0
+    began_ms = world.clock.ms
+    tickets: dict[str, deque[tuple[int, str]]] = {}
     while due:
         at_ms, _, one, number, ticket = heapq.heappop(due)
         if at_ms > until_ms and (isinstance(one, Script) or not patient):
             continue
-        await world.until(BEGAN_MS + at_ms)
+        await world.until(began_ms + at_ms)
         if isinstance(one, Script):
             answers, phone = one.content(number)
-            await world.send(one.address, answers, phone, quiz_id=one.quiz_id)
+            held = tickets.setdefault(one.address, deque())
+            ready = held.popleft()[1] if held and held[0][0] <= at_ms else ""
+            sent = await world.send(one.address, answers, phone, quiz_id=one.quiz_id, ticket=ready)
+            if one.solves and sent.ticket:
+                held.append((at_ms + sent.retry_after_s * 1000, sent.ticket))
             heapq.heappush(due, (at_ms + int(1000 / one.per_s), order := order + 1, one, number + 1, ""))
             continue
         sent = await world.send(
@@ -83,13 +92,15 @@ async def play(
         )
         if sent.status == 202:
             accepted += 1
+            if waits_ms is not None:
+                waits_ms.append(at_ms - one.at_ms)
             continue
         if not sent.ticket:
             number += 1
         backoff_s = rng.uniform(0, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** max(0, number - 1)))
         wait_ms = int((sent.retry_after_s + (rng.random() if sent.ticket else backoff_s)) * 1000)
         heapq.heappush(due, (at_ms + wait_ms, order := order + 1, one, number, sent.ticket))
-    await world.until(BEGAN_MS + until_ms)
+    await world.until(began_ms + until_ms)
     return accepted
 
 

@@ -16,9 +16,10 @@ from ingest_api.abuse.examiner import Examiner
 from ingest_api.abuse.guard import Guard
 from ingest_api.abuse.memory_store import MemoryStore
 from ingest_api.abuse.observations import Observations
-from ingest_api.abuse.store import Store
+from ingest_api.abuse.store import Exchanged, Position, Report, Store
 from ingest_api.abuse.table import Table
 from ingest_api.abuse.tickets import Tickets
+from ingest_api.abuse.used_tickets import UsedTickets
 from ingest_api.completions.receive import COMPLETION
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.limits.rate_limited import SOURCE, rejected
@@ -26,7 +27,8 @@ from ingest_api.limits.sources import Sources
 from ingest_api.limits.windows import LocalWindows, Rule
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
-from pipeline.abuse.states import Kind, State, subject
+from pipeline.abuse.states import Kind, State, Verdict, subject
+from pipeline.abuse.verdicts import Unavailable
 from pipeline.topology.file import Abuse
 from pipeline.topology.file import Sources as Configured
 from pipeline.topology.loader import load
@@ -60,6 +62,25 @@ class Sent:
     ticket: str
 
 
+class Failing(MemoryStore):
+    """A store that all processes share, which may be unavailable or lose its memory."""
+
+    is_away = False
+
+    def forget(self) -> None:
+        MemoryStore.__init__(self, self._limits, self._now_ms)
+
+    async def exchange(self, report: Report, since: Position) -> Exchanged:
+        if self.is_away:
+            raise Unavailable("away")
+        return await super().exchange(report, since)
+
+    async def put(self, verdict: Verdict, before: Verdict | None, now_ms: int) -> bool:
+        if self.is_away:
+            raise Unavailable("away")
+        return await super().put(verdict, before, now_ms)
+
+
 class Process:
     def __init__(self, world: World, shared: Store) -> None:
         limits, clock = world.limits, world.clock
@@ -81,7 +102,7 @@ class Process:
             world.sources,
             self.examiner.network_key,
             Tokens(),
-            Tickets(KEY, limits, clock.now_ms),
+            Tickets(KEY, limits, clock.now_ms, world.used_tickets),
             limits,
             clock.now_ms,
             world.wait,
@@ -100,6 +121,7 @@ class World:
     def __post_init__(self) -> None:
         self.sources = Sources(Configured(trusted=(TRUSTED,)), KEY)
         self.quizzes = Quizzes()
+        self.used_tickets = UsedTickets(self.limits, self.clock.now_ms, nowhere)  # of all processes
         self.publish(QUIZ)
         self._rule = Rule("address", self.address_limit, 60)
         self._windows = LocalWindows(100_000, self.clock.now_s)
@@ -209,6 +231,10 @@ class World:
             if all(edge.table.known(verdict.subject) == verdict for edge in self.edges):
                 states = self.seen.setdefault(verdict.subject, {})
                 states.setdefault(verdict.state, self.clock.ms - BEGAN_MS)
+
+
+async def nowhere(_script: str, *_arguments: object) -> None:
+    raise Unavailable("there is no Valkey here")
 
 
 async def _no_body() -> Any:

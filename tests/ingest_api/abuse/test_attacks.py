@@ -10,11 +10,16 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
+from ingest_api.abuse.examiner import Examiner
+from ingest_api.abuse.observations import Observation, Outcome
+from ingest_api.limits.sources import Source
+from ingest_api.reference.quizzes import Quizzes
 from ops.demo.phones import demo_phone
-from pipeline.abuse.states import State
+from pipeline.abuse.states import Cause, State, Verdict, follow
 from schemas.records import Answer, Question, Quiz
 from tests.support.abuse_crowds import Person, Script, a_mimic, a_script, a_walk, play, respondents
-from tests.support.abuse_world import ABUSE, QUIZ, World
+from tests.support.abuse_world import ABUSE, QUIZ, Clock, Failing, World
+from tests.support.sinks import counted
 
 WITHIN_MS = 10_000
 SHARED = "198.51.100.7"
@@ -160,6 +165,41 @@ def test_a_release_a_restart_and_an_end() -> None:
     asyncio.run(story())
 
 
+def test_people_who_share_an_address_with_a_script_that_sends_garbage_are_let_in(
+    people: dict[str, list[Person]],
+) -> None:
+    """The script reads no answer. Each person comes while the address is challenged or blocked for it."""
+    world = World()
+    crowd = people["iqitems"]
+    world.publish(real_quiz("iqitems", crowd[0]))
+    garbage = Script(SHARED, "iqitems", TEN_TIMES_PER_S, lambda _number: (None, None))
+    for_s = 2 * ABUSE.block_s
+    honest = [
+        Person(SHARED, "iqitems", one.answers, one.phone, n * 8_000)
+        for n, one in enumerate(crowd[: for_s // 8])
+    ]
+    asyncio.run(play(world, [], [garbage], 2 * WITHIN_MS))
+    assert world.state(SHARED) is State.BLOCKED
+    waits_ms: list[int] = []
+    accepted = asyncio.run(play(world, honest, [garbage], for_s * 1000, patient=False, waits_ms=waits_ms))
+    print(f"accepted {accepted} of {len(honest)}, at most {max(waits_ms)} ms late")
+    assert accepted == len(honest)
+    assert max(waits_ms) <= 60_000, "the window of the limit that the script used up"
+
+
+def test_a_script_that_answers_challenges_is_blocked_for_what_it_sends() -> None:
+    """It sends with each ticket, at the rate of its limit; then no ticket lets it pass."""
+    world = World()
+    address = ATTACKERS[0]
+    script = Script(address, QUIZ.quiz_id, TEN_TIMES_PER_S, a_script(), solves=True)
+    asyncio.run(play(world, scripts=[script], until_ms=12 * WITHIN_MS))
+    assert world.statuses[address]["202"] < 300
+    before = world.statuses[address]["202"]
+    asyncio.run(play(world, scripts=[script], until_ms=24 * WITHIN_MS))
+    assert world.state(address) is State.BLOCKED
+    assert world.statuses[address]["202"] == before
+
+
 def bots(addresses: Iterable[str], from_ms: int, apart_ms: int = 20) -> list[Script]:
     """Each sends once, so that none is examined by itself."""
     content = a_script()
@@ -220,3 +260,69 @@ def test_a_script_on_many_addresses_has_its_quiz_challenged_and_people_answer(
     assert ("quiz", State.CHALLENGED) in world.ever()
     assert State.BLOCKED not in {state for _kind, state in world.ever()}
     assert sum(of_bot["202"] for one, of_bot in world.statuses.items() if one.startswith("11.")) < 1_500
+
+
+def decided(named: str, state: State, now_ms: int) -> Verdict:
+    return follow(None, state, Cause.SCORE, named=named, sealed="", now_ms=now_ms, lasts_s=300)
+
+
+def test_what_a_process_decided_alone_is_merged_into_what_valkey_has() -> None:
+    """One process knew that an address was delayed when Valkey went away, and challenged it alone."""
+    clock = Clock()
+    store = Failing(ABUSE, clock.now_ms)
+    world = World(processes=2, clock=clock, shared=store)
+    address = ATTACKERS[0]
+    named = world.subject(address)
+
+    async def story() -> None:
+        delayed = decided(named, State.DELAYED, clock.ms)
+        assert await store.put(delayed, None, clock.ms)
+        await world.until(clock.ms + ABUSE.interval_ms)
+        assert {world.state(address, edge) for edge in range(2)} == {State.DELAYED}
+        store.is_away = True
+        only = world.edges[0].table
+        alone = decided(named, State.CHALLENGED, clock.ms)
+        await world.until(clock.ms + ABUSE.interval_ms)
+        only.apply(named, alone)
+        store.is_away = False
+        await world.until(clock.ms + 2 * ABUSE.interval_ms)
+        assert await store.find(named) == alone
+        assert {world.state(address, edge) for edge in range(2)} == {State.CHALLENGED}
+
+    asyncio.run(story())
+
+
+def test_after_a_loss_of_valkeys_memory_every_process_stores_its_verdicts_again() -> None:
+    clock = Clock()
+    store = Failing(ABUSE, clock.now_ms)
+    world = World(processes=2, clock=clock, shared=store)
+    names = [world.subject(address) for address in ATTACKERS[:2]]
+
+    async def story() -> None:
+        await world.until(clock.ms + ABUSE.interval_ms)
+        for edge, named in zip(world.edges, names, strict=True):  # each has one that the other does not have
+            edge.table.apply(named, decided(named, State.CHALLENGED, clock.ms))
+        store.forget()
+        await world.until(clock.ms + 3 * ABUSE.interval_ms)
+        for named in names:
+            assert await store.find(named) is not None
+        for number in range(2):
+            assert {world.state(address, number) for address in ATTACKERS[:2]} == {State.CHALLENGED}
+
+    asyncio.run(story())
+
+
+def test_only_the_most_active_are_examined_and_the_rest_costs_nothing() -> None:
+    clock = Clock()
+    few = replace(ABUSE, subjects_max=5)
+    examiner = Examiner(World().sources.keys, Quizzes(), few, clock.now_s, clock.now_ms)
+    seen = [
+        Observation(Source(f"{n:016x}", part=bytes([10, n, 0, 1])), "q", Outcome.INVALID)
+        for n in range(20)
+        for _ in range(10 + n)
+    ]
+    before = counted("quizstream_abuse_not_examined_total")
+    report = examiner.report(seen)
+    assert {push.subject for push in report.pushes} == {f"address:{n:016x}" for n in range(15, 20)}
+    assert counted("quizstream_abuse_not_examined_total") == before + 15
+    assert [examiner.sealed(f"address:{n:016x}") for n in range(15)] == [""] * 15, "they are not looked at"

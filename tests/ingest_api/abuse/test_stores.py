@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest_api.abuse.memory_store import MemoryStore
-from ingest_api.abuse.store import Exchanged, Report, Store
+from ingest_api.abuse.store import BEGINNING, Exchanged, Report, Store
+from ingest_api.abuse.table import Table
 from ingest_api.abuse.tally import Counts, Push, Tally, points_of, usual_alike
 from ingest_api.abuse.valkey_store import ValkeyStore
 from ops.embedded.stack import ServerUrls
 from pipeline.abuse.states import Cause, State, Verdict, follow
-from pipeline.abuse.verdicts import Unavailable, Verdicts, prefix_of
+from pipeline.abuse.verdicts import TooMany, Unavailable, Verdicts, prefix_of
 from pipeline.runtime.valkey import connect
 from tests.support.abuse_world import ABUSE, BEGAN_MS, Clock
 
@@ -28,7 +30,7 @@ NOBODY = "redis://127.0.0.1:9/0"
 SUBJECTS = ("address:a", "address:b", "network:n", "quiz:q")
 # Excesses in eighths: their sums are exact.
 EXCESS = st.integers(-40, 40).map(lambda n: n / 8)
-COUNTS = st.builds(Counts, *[st.integers(0, 50).map(float)] * 2, *[EXCESS] * 5)
+COUNTS = st.builds(Counts, *[st.integers(0, 50).map(float)] * 2, *[EXCESS] * 6)
 PUSHES = st.builds(
     Push,
     st.sampled_from(SUBJECTS),
@@ -77,7 +79,7 @@ def valkey(stack: ServerUrls) -> Iterator[Valkey]:
     one.close()
 
 
-def verdict(number: int, until_ms: int, state: State = State.BLOCKED) -> Verdict:
+def verdict(number: int, until_ms: int, state: State = State.CHALLENGED) -> Verdict:
     return follow(
         None,
         state,
@@ -98,8 +100,8 @@ def test_valkey_adds_up_as_a_process_does(stack: ServerUrls, steps: list[Any]) -
         for passed_ms, pushes, baselines in steps:
             clock.ms += passed_ms
             report = Report(pushes, baselines)
-            expected: Exchanged = asyncio.run(memory.exchange(report, 0))
-            found: Exchanged = one.run(one.store.exchange(report, 0, clock.ms))
+            expected: Exchanged = asyncio.run(memory.exchange(report, BEGINNING))
+            found: Exchanged = one.run(one.store.exchange(report, BEGINNING, clock.ms))
             for got, wanted in zip(found.tallies, expected.tallies, strict=True):
                 *sums, phones = msgspec.structs.astuple(got)
                 *wanted_sums, wanted_phones = msgspec.structs.astuple(wanted)
@@ -118,9 +120,9 @@ def test_valkey_adds_up_as_a_process_does(stack: ServerUrls, steps: list[Any]) -
 def test_what_processes_add_in_one_moment_has_no_order(pushes: list[Push], rng: Any) -> None:
     def sums(in_order: list[Push]) -> dict[str, Tally]:
         store = MemoryStore(ABUSE, Clock().now_ms)
-        asyncio.run(store.exchange(Report(in_order), 0))
+        asyncio.run(store.exchange(Report(in_order), BEGINNING))
         asked = [Push(subject, Counts()) for subject in SUBJECTS]
-        found = asyncio.run(store.exchange(Report(asked), 0))
+        found = asyncio.run(store.exchange(Report(asked), BEGINNING))
         return dict(zip(SUBJECTS, found.tallies, strict=True))
 
     shuffled = list(pushes)
@@ -130,7 +132,7 @@ def test_what_processes_add_in_one_moment_has_no_order(pushes: list[Push], rng: 
         assert msgspec.structs.astuple(one[subject]) == pytest.approx(msgspec.structs.astuple(other[subject]))
 
 
-TALLIES = st.builds(Tally, *[st.floats(-1e6, 1e6)] * 9, st.floats(0, 1e7))
+TALLIES = st.builds(Tally, *[st.floats(-1e6, 1e6)] * 10, st.floats(0, 1e7))
 
 
 @given(TALLIES)
@@ -146,7 +148,7 @@ def test_points_only_fall_while_nothing_comes(push: Push, first_ms: int, second_
     store = MemoryStore(ABUSE, clock.now_ms)
 
     def points(what: Push) -> float:
-        (tally,) = asyncio.run(store.exchange(Report([what]), 0)).tallies
+        (tally,) = asyncio.run(store.exchange(Report([what]), BEGINNING)).tallies
         return sum(points_of(tally, ABUSE).values())
 
     nothing = Push(push.subject, Counts())
@@ -178,16 +180,17 @@ def test_changes_are_numbered_and_only_the_first_writer_wins(kind: str, valkey: 
     async def story() -> None:
         assert await store.put(one, None, BEGAN_MS)
         assert not await store.put(one, None, BEGAN_MS), "another process has written it before"
-        found = await store.exchange(Report(), 0)
+        found = await store.exchange(Report(), BEGINNING)
         assert found.changes == {one.subject: one}
         assert await store.put(other, None, BEGAN_MS)
-        assert (await store.exchange(Report(), found.last)).changes == {other.subject: other}
+        assert (await store.exchange(Report(), found.position)).changes == {other.subject: other}
         longer = verdict(1, BEGAN_MS + 90_000)
         assert await store.put(longer, one, BEGAN_MS)
-        last = await store.exchange(Report(), found.last)
+        last = await store.exchange(Report(), found.position)
         assert last.changes == {other.subject: other, longer.subject: longer}
-        assert (await store.exchange(Report(), last.last)).changes == {}
-        assert (await store.exchange(Report(), last.last + 5)).lost
+        assert (await store.exchange(Report(), last.position)).changes == {}
+        ahead = replace(last.position, number=last.position.number + 5)
+        assert (await store.exchange(Report(), ahead)).lost
         gone, again = verdict(3, BEGAN_MS + 60_000), verdict(3, BEGAN_MS + 90_000)
         assert await store.put(again, gone, BEGAN_MS), "nobody has another one"
         assert not await store.put(longer, gone, BEGAN_MS)
@@ -195,19 +198,22 @@ def test_changes_are_numbered_and_only_the_first_writer_wins(kind: str, valkey: 
     valkey.run(story())
 
 
-def test_a_valkey_that_was_emptied_numbers_on(valkey: Valkey) -> None:
-    """A reader that comes after the first writer of the new time misses nothing."""
+def test_every_reader_notices_that_valkey_was_emptied(valkey: Valkey) -> None:
+    """Also after another process has stored its verdicts again, and the numbers have passed those before."""
 
     async def story() -> None:
         assert await valkey.store.put(verdict(1, BEGAN_MS + 60_000), None, BEGAN_MS)
-        known = (await valkey.store.exchange(Report(), 0)).last
+        known = (await valkey.store.exchange(Report(), BEGINNING)).position
         valkey.client.delete(*valkey.names())
-        assert (await valkey.store.exchange(Report(), known)).lost
+        first = await valkey.store.exchange(Report(), known)
+        assert first.lost
         again = verdict(2, BEGAN_MS + 60_000)
         assert await valkey.store.put(again, None, BEGAN_MS)
-        found = await valkey.store.exchange(Report(), known)
-        assert found.changes == {again.subject: again}
-        assert found.last > known
+        assert not (await valkey.store.exchange(Report(), first.position)).lost
+        second = await valkey.store.exchange(Report(), known)
+        assert second.position.number > known.number
+        assert second.lost
+        assert second.changes == {again.subject: again}
 
     valkey.run(story())
 
@@ -225,15 +231,75 @@ def test_records_are_bounded_and_end(valkey: Valkey) -> None:
 
     assert valkey.run(story()) == [f"address:{number:016x}" for number in (4, 3, 2)]
     lives_s = [valkey.client.pttl(name) / 1000 for name in valkey.names()]
-    assert len(lives_s) == 5
+    assert len(lives_s) == 6
     assert all(0 < life_s <= 3_601 for life_s in lives_s)
+
+
+@pytest.mark.parametrize("kind", ["valkey", "memory", "table"])
+def test_no_decision_of_an_operator_is_given_up_for_automatic_ones(kind: str, valkey: Valkey) -> None:
+    few = msgspec.structs.replace(ABUSE, verdicts_max=3)
+    until_ms = BEGAN_MS + 3_600_000
+    decided = msgspec.structs.replace(verdict(0, until_ms), cause=Cause.OPERATOR)
+    automatic = [verdict(number, until_ms) for number in range(1, 20)]
+    clock = Clock()
+
+    async def kept() -> list[Verdict]:
+        if kind == "table":
+            table = Table(few, clock.now_ms)
+            for one in (decided, *automatic):
+                table.apply(one.subject, one)
+            return table.active()
+        if kind == "memory":
+            memory = MemoryStore(few, clock.now_ms)
+            for one in (decided, *automatic):
+                assert await memory.put(one, None, BEGAN_MS)
+            found = await memory.exchange(Report(), BEGINNING)
+            return [one for one in found.changes.values() if one is not None]
+        verdicts = Verdicts(partial(connect, valkey.client_url, 60.0), valkey.namespace, few, 60.0)
+        for one in (decided, *automatic):
+            assert await verdicts.put(one, None, BEGAN_MS)
+        stored = await verdicts.all()
+        await verdicts.close()
+        return stored
+
+    left = valkey.run(kept())
+    assert decided in left
+    assert automatic[-1] in left
+    assert len(left) <= few.verdicts_max + 1
+
+
+def test_operators_have_a_limit_of_their_own(valkey: Valkey) -> None:
+    few = msgspec.structs.replace(ABUSE, verdicts_max=2)
+    until_ms = BEGAN_MS + 3_600_000
+    decided = [msgspec.structs.replace(verdict(n, until_ms), cause=Cause.OPERATOR) for n in range(3)]
+
+    async def story() -> None:
+        verdicts = Verdicts(partial(connect, valkey.client_url, 60.0), valkey.namespace, few, 60.0)
+        for one in (*decided[:2], decided[0]):
+            assert await verdicts.put(one, None, BEGAN_MS, force=True)
+        with pytest.raises(TooMany):
+            await verdicts.put(decided[2], None, BEGAN_MS, force=True)
+        valkey.client.delete(f"{prefix_of(valkey.namespace)}v:{decided[1].subject}")
+        assert await verdicts.put(decided[2], None, BEGAN_MS, force=True), "what has ended leaves its place"
+        await verdicts.close()
+
+    valkey.run(story())
+
+
+def test_what_a_process_keeps_while_it_is_alone_is_bounded() -> None:
+    few = msgspec.structs.replace(ABUSE, alone_subjects_max=3, quizzes_max=2)
+    store = MemoryStore(few, Clock().now_ms)
+    for number in range(10):
+        report = Report([Push(f"address:{number}", Counts())], {f"quiz {number}": (1.0, 2.0)})
+        asyncio.run(store.exchange(report, BEGINNING))
+    assert store.sizes() == {"sums": 3, "quizzes": 2, "verdicts": 0}
 
 
 def test_a_valkey_that_is_not_there_is_said() -> None:
     async def story() -> None:
         store = ValkeyStore(Verdicts(partial(connect, NOBODY, 1.0), "t.", ABUSE, 1.0), ABUSE)
         with pytest.raises(Unavailable, match="Connection"):
-            await store.exchange(Report(), 0)
+            await store.exchange(Report(), BEGINNING)
         await store.close()
 
     asyncio.run(story())
