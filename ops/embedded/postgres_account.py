@@ -118,8 +118,12 @@ def _new_account() -> pwd.struct_passwd:
 
 
 def _reachable(path: Path, account: Account) -> bool:
-    """Whether the account may pass through every folder above `path`, by owner, group or others' bits."""
-    return all(_may_pass(folder, account) for folder in path.absolute().parents)
+    """Whether the account may pass through every folder above `path`, by owner, group or others' bits.
+
+    Where a link leads elsewhere, both ways count.
+    """
+    folders = {*path.absolute().parents, *path.resolve().parents}
+    return all(_may_pass(folder, account) for folder in folders)
 
 
 def _may_pass(folder: Path, account: Account) -> bool:

@@ -106,9 +106,16 @@ def test_the_data_of_a_temporary_home_that_is_gone_goes_too(
 
 
 @only_root
-def test_programs_behind_a_closed_folder_are_run_from_a_copy(closed_home: Home, elsewhere: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_programs_behind_a_closed_folder_are_run_from_a_copy(
+    closed_home: Home, elsewhere: Path, open_path: Path, linked: bool
+) -> None:
+    """Also where a cache in an open folder is a link to one that is closed."""
     closed = closed_home.path / "postgresql-test" / "bin"
     shutil.copytree(server_programs(silent).parent, closed.parent, symlinks=True)
+    if linked:
+        (open_path / "cache").symlink_to(closed_home.path)
+        closed = open_path / "cache" / "postgresql-test" / "bin"
     for _ in range(2):
         place = choose_place(closed_home, closed, silent, elsewhere)
         assert place.account is not None
