@@ -16,7 +16,7 @@ from benchmarks import plans
 from ops.exits import NO, OK
 
 PARTS: tuple[type[msgspec.Struct], ...] = (
-    *(plans.E2e, plans.Compare, plans.Edge, plans.Stages, plans.Sink, plans.Sender),
+    *(plans.E2e, plans.Compare, plans.Edge, plans.Guards, plans.Stages, plans.Sink, plans.Sender),
     *(plans.Peers, plans.Growth, plans.Workers, plans.Storage, plans.Recovery, plans.Expiry),
 )
 KEYWORD = inspect.Parameter.KEYWORD_ONLY

@@ -83,6 +83,19 @@ class Edge(Struct, frozen=True):
     port_base: int = PORT_BASE
 
 
+class Guards(Struct, frozen=True):
+    """Cost of authentication, rate limits, their headers and the anomaly detection in a request at the edge.
+
+    The edge as shipped, and one without them, interleaved: CPU of edge and Valkey for a request with the
+    service token, and for one of a client of its own address. The answered ids must be those in the topic.
+    """
+
+    rate_per_s: float = 1667.0
+    seconds: float = 20.0
+    rounds: int = 3
+    port_base: int = PORT_BASE
+
+
 class Stages(Struct, frozen=True):
     """Cost of a record in the batch transport beside Faust's own: a tenth of it, with an empty stage.
 

@@ -84,10 +84,12 @@ class Generation:
         first_key: int = 0,
         *,
         again: bool = True,
+        anonymous: bool = False,
     ) -> None:
         """Returns once the first request is due. Keys and contacts before `first_key` are not used.
 
-        `again`: whether what is answered 429 or 503 is sent again. Raises LoadBroken.
+        `again`: whether what is answered 429 or 503 is sent again. `anonymous`: without the service token,
+        each request from an address of its own. Raises LoadBroken.
         """
         address = urlsplit(found.settings.edge_url)
         self._folder = tempfile.TemporaryDirectory(prefix="quizstream-load-")
@@ -96,7 +98,7 @@ class Generation:
         load = Load(
             host=address.hostname or "127.0.0.1",
             port=address.port or 80,
-            token=found.settings.service_token,
+            token="" if anonymous else found.settings.service_token,
             quiz_id=scene.questionnaire.quiz_id,
             matching_percent=scene.matching_percent,
             first_key=first_key,

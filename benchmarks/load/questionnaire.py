@@ -40,6 +40,8 @@ class Questionnaire:
 class Wire:
     """Makes whole requests, head and body. `authority` is host:port of the edge.
 
+    Without a `token` each request states a client address of its own, as a proxy would.
+
     The n-th has the key and the contact `first_key` + n: a second run on one quiz begins after the first.
     """
 
@@ -50,10 +52,10 @@ class Wire:
             chosen: [_answers(of, chosen, seed) for seed in range(ANSWER_SETS)] for chosen in (YES, NO)
         }
         length = len(self.body(0))
+        self._caller = b"Authorization: Bearer %b" % token.encode() if token else b""
         self._head = (
             f"POST /quiz/{of.quiz_id}/completions HTTP/1.1\r\nHost: {authority}\r\n"
-            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {length}\r\nIdempotency-Key: n"
+            f"Content-Type: application/json\r\nContent-Length: {length}\r\nIdempotency-Key: n"
         ).encode()
 
     def body(self, number: int) -> bytes:
@@ -65,7 +67,17 @@ class Wire:
         )
 
     def request(self, number: int) -> bytes:
-        return b"%b%09d\r\n\r\n%b" % (self._head, self._first_key + number, self.body(number))
+        key = self._first_key + number
+        return b"%b%09d\r\n%b\r\n\r\n%b" % (self._head, key, self._caller or _address(key), self.body(number))
+
+
+def _address(number: int) -> bytes:
+    """A million addresses, equally long."""
+    return b"X-Forwarded-For: 45.1%02d.1%02d.1%02d" % (
+        number // 10_000 % 100,
+        number // 100 % 100,
+        number % 100,
+    )
 
 
 def _answers(of: Questionnaire, chosen: str, seed: int) -> bytes:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,11 +96,24 @@ def prepared(log: Log, port_base: int = OWN_PORT_BASE) -> Iterator[Deployment]:
 
 
 @contextmanager
-def processes(found: Deployment, names: Sequence[str], late: Sequence[str] = ()) -> Iterator[Supervisor]:
-    """The named processes, ready, except for the `late`, which wait for `resume`. Raises CannotStart."""
+def processes(
+    found: Deployment,
+    names: Sequence[str],
+    late: Sequence[str] = (),
+    commands: Mapping[str, list[str]] | None = None,
+) -> Iterator[Supervisor]:
+    """The named processes, ready, except for the `late`, which wait for `resume`. Raises CannotStart.
+
+    `commands`: by name, what is run in the place of the process's own command.
+    """
     home = Home(found.settings.home)
     env = locate.as_env(found.settings)
-    specs = [spec for spec in table.specs(found.settings, env) if spec.name in names]
+    given = commands or {}
+    specs = [
+        replace(spec, argv=given.get(spec.name, spec.argv))
+        for spec in table.specs(found.settings, env)
+        if spec.name in names
+    ]
     supervisor = Supervisor(specs, home.logs, state_file=home.state_file)
     supervisor.start()
     try:

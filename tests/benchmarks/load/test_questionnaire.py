@@ -36,3 +36,12 @@ def test_a_second_run_begins_where_the_first_ended() -> None:
     quiz = Questionnaire("quiz", 10)
     first, second = Wire(quiz, "h", "t"), Wire(quiz, "h", "t", first_key=64)
     assert first.body(64).split(b'"answers"')[0] == second.body(0).split(b'"answers"')[0]
+
+
+def test_requests_without_a_token_are_of_many_clients() -> None:
+    wire = Wire(Questionnaire("quiz", 10), "h", "")
+    heads = [wire.request(number).partition(b"\r\n\r\n")[0].split(b"\r\n") for number in range(300)]
+    assert not any(line.startswith(b"Authorization") for lines in heads for line in lines)
+    addresses = {line for lines in heads for line in lines if line.startswith(b"X-Forwarded-For: ")}
+    assert len(addresses) == 300
+    assert len({len(address) for address in addresses}) == 1
