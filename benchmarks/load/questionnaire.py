@@ -18,6 +18,7 @@ ITEMS = 25
 CHOSEN = "plan"  # the item in the condition of the campaign
 YES, NO = "yes", "not"  # equally long
 ANSWER_SETS = 64
+ANSWER_SETS_OF_A_CROWD = 8192  # the same answers from many addresses are those of a script
 PERCENT = 100
 SPREAD = 37  # coprime with 100: the matching requests are spread evenly over each hundred
 
@@ -48,9 +49,8 @@ class Wire:
     def __init__(self, of: Questionnaire, authority: str, token: str, first_key: int = 0) -> None:
         self._of = of
         self._first_key = first_key
-        self._answers = {
-            chosen: [_answers(of, chosen, seed) for seed in range(ANSWER_SETS)] for chosen in (YES, NO)
-        }
+        sets = range(ANSWER_SETS if token else ANSWER_SETS_OF_A_CROWD)
+        self._answers = {chosen: [_answers(of, chosen, seed) for seed in sets] for chosen in (YES, NO)}
         length = len(self.body(0))
         self._caller = b"Authorization: Bearer %b" % token.encode() if token else b""
         self._head = (
@@ -63,7 +63,7 @@ class Wire:
         chosen = YES if self._of.matches(number) else NO
         return b'{"contact":{"phone":"%b"},"answers":%b}' % (
             phone.encode(),
-            self._answers[chosen][number % ANSWER_SETS],
+            self._answers[chosen][number % len(self._answers[chosen])],
         )
 
     def request(self, number: int) -> bytes:
@@ -72,11 +72,11 @@ class Wire:
 
 
 def _address(number: int) -> bytes:
-    """A million addresses, equally long."""
+    """A million addresses, equally long; those of one network come far apart, as in a crowd."""
     return b"X-Forwarded-For: 45.1%02d.1%02d.1%02d" % (
-        number // 10_000 % 100,
-        number // 100 % 100,
         number % 100,
+        number // 100 % 100,
+        number // 10_000 % 100,
     )
 
 
