@@ -24,7 +24,7 @@ COORDINATOR_PARTITIONS = 8  # of the offsets topic: enough to spread groups, few
 SESSION_TIMEOUT_MS = 4000  # a killed broker may register again only after this; Kafka's default is 9 s
 FORMATTED = "formatted"  # exists only after a format that ran to its end
 
-PROPERTIES = """\
+_PROPERTIES = """\
 process.roles=broker,controller
 node.id={node_id}
 {quorum}
@@ -174,7 +174,7 @@ class Broker:
             Listener("CONTROLLER", self.listens.controller, self.listens.controller),
             *self.further,
         ]
-        text = PROPERTIES.format(
+        text = _PROPERTIES.format(
             node_id=self.node_id,
             quorum=quorum,
             listeners=",".join(f"{door.name}://{LOOPBACK}:{door.port}" for door in doors),

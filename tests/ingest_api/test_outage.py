@@ -24,6 +24,8 @@ from pipeline.topology.model import Topology
 from tests.support.edge import Answer, Edge, prepare, running, settings_for, wait_ready, wait_until
 from tests.support.ports import free_ports
 
+pytestmark = pytest.mark.xdist_group("outage")
+
 CLIENTS = 16
 DELIVER_TIMEOUT_MS = 1500
 

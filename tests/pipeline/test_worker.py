@@ -25,8 +25,10 @@ from pipeline.topology.model import Topology
 from schemas.codec import codec
 from schemas.ids import campaign_key, completion_id
 from schemas.records import Campaign, Completion, Condition, Question, Quiz, Variable
+from tests.support.forked import PROCESSES, Forked, start
 from tests.support.ports import free_ports
 from tests.support.producer import make_producer
+from tests.support.quick_topology import quick_topology
 from tests.support.stage_events import NOON_MS, campaign, completion
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -64,10 +66,11 @@ def feed() -> list[Completion]:
 class Cluster:
     """The topics of one test, and what is in them."""
 
-    def __init__(self, bootstrap: str, namespace: str) -> None:
+    def __init__(self, bootstrap: str, namespace: str, folder: Path) -> None:
         self.bootstrap = bootstrap
         self.namespace = namespace
-        self.topology: Topology = load(CHECKOUT / "topology.yaml", namespace)
+        self.topology_file = quick_topology(folder)
+        self.topology: Topology = load(self.topology_file, namespace)
         apply(self.topology, bootstrap, 1)
         self._producer = make_producer(bootstrap)
 
@@ -174,13 +177,19 @@ class Worker:
             "QUIZSTREAM_PORT_BASE": str(self.port_base),
             "KAFKA_BOOTSTRAP_SERVERS": cluster.bootstrap,
             "QUIZSTREAM_NAMESPACE": cluster.namespace,
+            "QUIZSTREAM_TOPOLOGY": str(cluster.topology_file),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self, **env: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ops.processes.table", "worker"], env={**self._env, **env}, cwd=CHECKOUT
-        )
+        if "QUIZSTREAM_CRASH_POINTS" in env:
+            argv = [sys.executable, "-m", PROCESSES, "worker"]
+            self._process = subprocess.Popen(argv, env={**self._env, **env}, cwd=CHECKOUT)
+            return
+        with Path(os.devnull).open("wb") as nowhere:
+            self._process = start(
+                PROCESSES, ("worker",), {**self._env, **env}, nowhere, nowhere, imports=("pipeline.worker",)
+            )
 
     def wait(self) -> int:
         assert self._process is not None
@@ -215,8 +224,8 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def cluster(stack: ServerUrls, namespace: str) -> Cluster:
-    made = Cluster(stack.kafka_bootstrap, namespace)
+def cluster(stack: ServerUrls, namespace: str, tmp_path: Path) -> Cluster:
+    made = Cluster(stack.kafka_bootstrap, namespace, tmp_path)
     made.publish(Quiz("quiz", "acme", 1, TITLE, [Question("q")], 0), EVERYBODY, GOOD, ENDED)
     return made
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from pipeline.runtime.ports import EDGE_ID, Ports
 from pipeline.runtime.settings import Settings
 from pipeline.topology.model import Topology
 from tests.support.edge import Edge, wait_ready, wait_until
+from tests.support.forked import PROCESSES, Forked, start
 from tests.support.ports import free_ports
 from tests.support.scrapes import Scrape, scrape
 
@@ -27,19 +26,17 @@ class Host:
     def __init__(self, ports: Ports, env: dict[str, str], folder: Path, shared: Edge) -> None:
         self.ports = ports
         self.shared = shared
-        self.edges: dict[int, subprocess.Popen[bytes]] = {}
+        self.edges: dict[int, Forked] = {}
         self._env = env
         self._folder = folder
 
     def log_of(self, number: int | None) -> Path:
         return self._folder / f"edge-{number}.log"
 
-    def start(self, number: int | None) -> subprocess.Popen[bytes]:
+    def start(self, number: int | None) -> Forked:
         env = self._env | ({} if number is None else {EDGE_ID: str(number)})
         with self.log_of(number).open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "ops.processes.table", "edge"], env=env, stderr=log
-            )
+            return start(PROCESSES, ("edge",), env, log, log, imports=("ingest_api.server",))
 
     def run(self, number: int) -> None:
         """Start it; it is ready when this returns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 TOPOLOGY_FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
-SHORTER = {"session_timeout_s: 10": "session_timeout_s: 4", "retry_base_s: 5": "retry_base_s: 1"}
+SHORTER = {"session_timeout_s: 10": "session_timeout_s: 6", "retry_base_s: 5": "retry_base_s: 1"}
 
 
 def quick_text() -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from ops.embedded import broker, postgres
+from ops.embedded import postgres
 from ops.embedded.stack import EmbeddedStack, ServerUrls
 from ops.processes.bounded_log import last_lines
 from pipeline.errors import CannotStart
@@ -36,8 +36,6 @@ OWNER_LOG = "owner.log"
 STOP_TIMEOUT_S = 60.0
 # The machine of a test run does not lose power: a test that kills PostgreSQL has servers of its own.
 UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
-# After a kill a group waits for the dead member, in tests less than Kafka's least by default.
-SHORT_SESSIONS = "group.min.session.timeout.ms=1000\n"
 _owners: list[subprocess.Popen[bytes]] = []  # of this process: they run longer than the call that starts them
 
 
@@ -146,7 +144,6 @@ def _own(folder: Path) -> None:
     home.chmod(0o755)  # PostgreSQL's own user passes through
     stack: EmbeddedStack | None = None
     postgres.SETTINGS.update(UNSYNCED)
-    broker.PROPERTIES += SHORT_SESSIONS
     try:
         try:
             stack = EmbeddedStack(home, free_ports(), kafka_heap_mib=KAFKA_HEAP_MIB)

@@ -40,6 +40,8 @@ from tests.support import nginx
 from tests.support.edge import Edge, prepare, running, settings_for, wait_ready, wait_until
 from tests.support.ports import free_ports
 
+pytestmark = pytest.mark.xdist_group("balancer")
+
 ADDRESS_LIMIT = 5
 ID = "0123456789abcdef0123456789abcdef"
 CLIENT, OTHER = "127.0.0.7", "127.0.0.8"

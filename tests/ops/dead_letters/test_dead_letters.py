@@ -20,11 +20,11 @@ from pipeline.runtime.topic_reader import TopicScan
 from sinks.postgres.connect import connect
 from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
 from tests.support.producer import make_producer
+from tests.support.quick_topology import quick_text
 from tests.support.running_pipeline import Pipeline, running_pipeline, until
 
 pytestmark = pytest.mark.xdist_group("dead-letters")
 
-TOPOLOGY_FILE = Path(__file__).resolve().parents[3] / "topology.yaml"
 BATCH = 3  # records a step, so that few make several
 QUIZ = "letras-mortas"
 CAMPAIGN = """
@@ -42,7 +42,7 @@ NUMBERS = ("551150010003", "551150010004")  # of the demo's tenant
 
 
 def topology_with(home: Path, **record_bytes_max: int) -> None:
-    text = TOPOLOGY_FILE.read_text().replace("redrive_batch_max: 500", f"redrive_batch_max: {BATCH}")
+    text = quick_text().replace("redrive_batch_max: 500", f"redrive_batch_max: {BATCH}")
     for role, bytes_max in record_bytes_max.items():
         start = f"  {role}:\n"
         assert text.count(start) >= 1
