@@ -31,6 +31,7 @@ from tests.support.running_pipeline import COMMAND_TIMEOUT_S, until
 IN_TURN = ("kafka-1", "postgres", "valkey")
 
 
+@pytest.mark.full  # the short fault run kills a server, too, which comes back by its watch
 @pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(600)
 def test_each_server_that_is_killed_under_load_comes_back(stack: ServerUrls, tmp_path: Path) -> None:
