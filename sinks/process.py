@@ -149,7 +149,7 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
     return [
         sink_work(Completions()),
         sink_work(Outcomes()),
-        sink_work(Deliveries()),
+        sink_work(Deliveries(topology.sender.route_patience_s)),
         sink_work(Duplicates()),
         sink_work(Visits()),
         sink_work(ProviderStatuses(settings.contact_key, failure_limits), WebhookDecoder()),

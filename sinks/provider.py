@@ -16,6 +16,7 @@ from sinks.connection import NoReply, NothingWritten, Reply
 from sinks.outcomes import Outcome, Sent
 
 Channel = Literal["whatsapp", "sms", "email"]
+KINDS = ("text", "image", "video", "audio", "document", "template")
 
 Answer = Reply | NothingWritten | NoReply
 """What the connection knows about one request."""

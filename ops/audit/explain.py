@@ -88,7 +88,8 @@ def _from_tables(
         yield _moment(created, "ledger", f"created; now {shown['state']}", shown)
     for row in attempts:
         called, finished = row["called_at"], row["finished_at"]
-        start = {key: row[key] for key in ("attempt_id", "delivery_id", "number_id", "attempt")}
+        known = ("attempt_id", "delivery_id", "channel", "provider", "number_id", "attempt")
+        start = {key: row[key] for key in known}
         yield _moment(called, "table delivery_attempts", "calling the provider", start)
         if finished is not None:
             told = ("attempt_id", "provider", "outcome", "code", "action", "detail", "provider_message_id")

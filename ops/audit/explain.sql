@@ -1,7 +1,7 @@
 -- deliveries_of --
 -- The ledger's rows of one delivery, or of everything that one completion caused.
 SELECT delivery_id::text, completion_id::text, campaign_id, campaign_version, tenant_id, state, reason, due_at,
-       attempts, with_fallbacks, number_id, provider_message_id, created_at, updated_at
+       attempts, with_fallbacks, channel, route, number_id, provider_message_id, created_at, updated_at
 FROM deliveries WHERE delivery_id = %(id)s OR completion_id = %(id)s
 ORDER BY created_at
 
@@ -20,7 +20,8 @@ FROM duplicates WHERE completion_id = ANY(%(ids)s)
 
 -- attempts_of --
 SELECT attempt_id::text, delivery_id::text, number_id, attempt, called_at, finished_at, outcome,
-       coalesce(provider_code, code::text) AS code, action, detail, provider_message_id, provider_name(provider) AS provider
+       coalesce(provider_code, code::text) AS code, action, detail, provider_message_id, provider_name(provider) AS provider,
+       channel
 FROM delivery_attempts WHERE delivery_id = ANY(%(ids)s) ORDER BY called_at
 
 -- statuses_of --

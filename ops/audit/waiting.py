@@ -32,6 +32,7 @@ class Standing(NamedTuple):
     cancelled: bool
     suppressed: bool
     ahead: int
+    route: str | None
 
 
 class NumberStanding(NamedTuple):
@@ -94,9 +95,12 @@ def reasons_of(
         return reasons
     if standing.state == "leased":
         return ["a sender has leased it: the call follows, or it is handed back"]
+    own = next((number for number in numbers if number.number_id == standing.route), None)
+    if own is not None and own.paused_until is not None:
+        return [f"the provider has limited its number {own} until {own.paused_until:%Y-%m-%d %H:%M:%S} UTC"]
     if standing.ahead:
         counted = "at least " if standing.ahead == AHEAD_COUNTED_MAX else ""
-        return [f"{counted}{standing.ahead:,} due deliveries of its tenant come first"]
+        return [f"{counted}{standing.ahead:,} due deliveries of its number come first"]
     return ["a sender takes it next"]
 
 

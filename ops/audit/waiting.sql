@@ -1,5 +1,6 @@
 -- delivery_standing --
--- Everything that keeps one delivery from being called now. `ahead`: due deliveries of its tenant that come before it.
+-- Everything that keeps one delivery from being called now. `ahead`: due deliveries of its tenant with its
+-- number that come before it.
 SELECT d.state, d.reason, d.due_at, d.due_at > now() AS early, d.tenant_id, d.campaign_id, now() AS as_of,
        EXISTS (SELECT FROM campaigns AS c
                WHERE c.campaign_id = d.campaign_id AND c.cancelled_at IS NOT NULL) AS cancelled,
@@ -8,10 +9,11 @@ SELECT d.state, d.reason, d.due_at, d.due_at > now() AS early, d.tenant_id, d.ca
                WHERE NOT s.lifted) AS suppressed,
        (SELECT count(*)
         FROM (SELECT FROM deliveries AS o
-              WHERE o.tenant_id = d.tenant_id AND o.state = 'waiting' AND o.due_at <= now()
+              WHERE o.tenant_id = d.tenant_id AND o.route IS NOT DISTINCT FROM d.route
+                AND o.state = 'waiting' AND o.due_at <= now()
                 AND (o.priority > d.priority
                      OR (o.priority = d.priority AND (o.due_at, o.created_at) < (d.due_at, d.created_at)))
-              LIMIT %(counted_max)s) AS o) AS ahead
+              LIMIT %(counted_max)s) AS o) AS ahead, d.route
 FROM deliveries AS d
 WHERE d.delivery_id = %(delivery)s;
 

@@ -75,7 +75,17 @@ def list_rows(
         page = list_deliveries(
             connection, states=wanted, tenant_id=tenant, campaign_id=campaign, after=after, limit=limit
         )
-    columns = ("delivery_id", "state", "campaign_id", "number_id", "attempts", "updated_at", "reason")
+    columns = (
+        "delivery_id",
+        "state",
+        "campaign_id",
+        "channel",
+        "route",
+        "number_id",
+        "attempts",
+        "updated_at",
+        "reason",
+    )
     print_page(as_mappings(page), columns, as_json=json)
 
 
@@ -234,6 +244,7 @@ def _print(known: Known, events: list[Moment]) -> None:
         "campaign": f"{one.campaign_id} of tenant {one.tenant_id}",
         "contact": f"{one.contact_id}, phone {known.phone or 'unknown'}",
         "completion": one.completion_id,
+        "route": f"{one.channel} {one.route or '(not chosen yet)'}",
         "message": one.provider_message_id or "-",
         "changed": f"{one.updated_at:%Y-%m-%dT%H:%M:%SZ}",
     }
@@ -242,7 +253,8 @@ def _print(known: Known, events: list[Moment]) -> None:
     for row in known.attempts:
         end = "no end yet" if row.finished_at is None else f"{row.finished_at:%H:%M:%S} {row.outcome}"
         about = " ".join(part for part in (row.code, row.detail) if part)
-        whence = f"{row.called_at:%Y-%m-%dT%H:%M:%SZ} from {row.number_id} ({row.provider})"
+        route = f"{row.number_id} ({row.provider}, {row.channel or 'whatsapp'})"
+        whence = f"{row.called_at:%Y-%m-%dT%H:%M:%SZ} from {route}"
         print(f"call         {whence}: {end} {about}".rstrip())
     for status in known.statuses:
         waits = "" if status.merged else " (waits for the call's own result)"

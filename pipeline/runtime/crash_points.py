@@ -42,6 +42,8 @@ POINTS: Mapping[str, str] = {
     "outbox.delivered": "the events in their topic, and still in the table",
     "outbox.deleted": "the events in their topic",
     "sender.numbers_leased": "the numbers' leases",
+    "sender.routing": "nothing: the transaction that stores routes of waiting rows is open",
+    "sender.routed": "routes of waiting rows; they are not leased",
     "sender.claiming": "nothing: the transaction that leases rows is open",
     "sender.claimed": "rows are leased",
     "sender.before_mark": "rows are leased, a connection is open",

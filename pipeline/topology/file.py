@@ -343,6 +343,7 @@ class Sender(Strict, frozen=True):
     in_flight_max: Positive
     lease_s: Seconds
     number_lease_s: Seconds
+    route_patience_s: Seconds
     claim_batch_max: Positive
     publish_before_call: bool
     mark_to_call_max_ms: Positive

@@ -8,7 +8,7 @@ nothing if the mark never happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -84,6 +84,8 @@ class ClaimedRow(NamedTuple):
     name: str | None
     email: str | None
     with_fallbacks: bool
+    channel: str
+    route: str
 
 
 class _Id(NamedTuple):
@@ -106,8 +108,8 @@ class Ledger:
         self._contact_key = contact_key
         self._definitions: dict[tuple[str, int], Campaign | None] = {}
 
-    async def claim(self, tenant_id: str, *, limit: int, lease_token: UUID, lease_s: float) -> list[Leased]:
-        """Leases up to `limit` due deliveries of the tenant ('*': of all without a number of their own).
+    async def claim(self, places: Mapping[str, int], *, lease_token: UUID, lease_s: float) -> list[Leased]:
+        """Leases due deliveries that are routed to these numbers, of each as many as it has places for.
 
         The most urgent first: priority, then due time, then age.
         """
@@ -116,7 +118,12 @@ class Ledger:
                 connection,
                 "claim_deliveries",
                 ClaimedRow,
-                {"tenant_id": tenant_id, "limit": limit, "lease_token": lease_token, "lease_s": lease_s},
+                {
+                    "numbers": list(places),
+                    "places": list(places.values()),
+                    "lease_token": lease_token,
+                    "lease_s": lease_s,
+                },
             )
             event_ids = await _publish(connection, rows)
             reach("sender.claiming")
@@ -405,4 +412,6 @@ def _leased(row: ClaimedRow, event_id: int) -> Leased:
         personal=Personal(phone=row.phone, name=row.name, email=row.email),
         event_id=event_id,
         with_fallbacks=row.with_fallbacks,
+        channel=row.channel,
+        route=row.route,
     )

@@ -98,6 +98,12 @@ class SenderMetrics:
             "Leases ended without a call: queue wait, number lost, stop.",
             registry=registry,
         )
+        self.rerouted = Counter(
+            "quizstream_sender_rerouted",
+            "Waiting deliveries that were moved to another number, by the number that they left.",
+            ["number"],
+            registry=registry,
+        )
         self.reclaimed = Counter(
             "quizstream_sender_reclaimed",
             "Expired leases, by the state they had.",

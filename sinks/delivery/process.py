@@ -28,6 +28,7 @@ from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.numbers import Numbers
 from sinks.delivery.pool import open_pool
+from sinks.delivery.routing.router import Router
 from sinks.delivery.sender import Sender
 from sinks.provider import Callbacks
 
@@ -90,6 +91,7 @@ async def _run(settings: Settings, topology: Topology) -> None:
         Ledger(pool, settings.contact_key),
         numbers,
         topology.sender,
+        router=Router(pool, patience_s=topology.sender.route_patience_s),
         token_of=token_of,
         clock=clock_s,
         rng=random.Random(),

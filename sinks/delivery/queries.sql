@@ -57,35 +57,52 @@ WHERE lease_owner = %(owner)s AND leased_until > clock_timestamp()
 DELETE FROM sender_processes WHERE owner = %(owner)s;
 
 -- claim_deliveries --
--- A tenant with numbers of its own is written to from them alone; '*' numbers serve the others. Each tenant's rows
--- come in the order of the index; rank by tenant is what keeps a large tenant from taking every place.
+-- Of each number as many as it has places for, from the rows that are routed to it. Each tenant's rows come in the order
+-- of the index; rank by tenant is what keeps a large tenant from taking every place of a shared number.
 -- Stopped scopes are left where they are, so that a stop costs no writes.
-WITH found AS (
-    SELECT d.*
-    FROM tenants AS t
+WITH room AS (
+    SELECT r.number_id, r.places, n.tenant_id
+    FROM unnest(%(numbers)s::text[], %(places)s::integer[]) AS r (number_id, places)
+    JOIN sender_numbers AS n USING (number_id)
+), found AS (
+    SELECT d.*, r.number_id, r.places
+    FROM room AS r
+    CROSS JOIN LATERAL (
+        SELECT r.tenant_id WHERE r.tenant_id <> '*'
+        UNION ALL
+        SELECT t.tenant_id
+        FROM tenants AS t
+        WHERE r.tenant_id = '*' AND NOT EXISTS (SELECT FROM sender_numbers AS n WHERE n.tenant_id = t.tenant_id)
+    ) AS t
     CROSS JOIN LATERAL (
         SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.priority, d.due_at, d.created_at
         FROM deliveries AS d
         WHERE d.tenant_id = t.tenant_id
+          AND d.route = r.number_id
           AND d.state = 'waiting'
           AND d.due_at <= now()
           AND NOT EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'campaign:' || d.campaign_id)
         ORDER BY d.priority DESC, d.due_at, d.created_at
-        LIMIT %(limit)s
+        LIMIT r.places
         FOR UPDATE OF d SKIP LOCKED
     ) AS d
-    WHERE (t.tenant_id = %(tenant_id)s
-           OR (%(tenant_id)s = '*'
-               AND NOT EXISTS (SELECT FROM sender_numbers AS n WHERE n.tenant_id = t.tenant_id)))
-      AND (SELECT sending_is_permitted())
+    WHERE (SELECT sending_is_permitted())
       AND NOT EXISTS (SELECT FROM sending_stops AS s
                       WHERE s.scope IN ('global', 'recovery', 'tenant:' || t.tenant_id))
-), chosen AS (
-    SELECT f.*
+), ranked AS (
+    SELECT f.*,
+           row_number() OVER (PARTITION BY f.number_id, f.tenant_id
+                              ORDER BY f.priority DESC, f.due_at, f.created_at) AS rank
     FROM found AS f
-    ORDER BY row_number() OVER (PARTITION BY f.tenant_id ORDER BY f.priority DESC, f.due_at, f.created_at),
-             f.priority DESC, f.due_at, f.created_at
-    LIMIT %(limit)s
+), chosen AS (
+    SELECT placed.*
+    FROM (
+        SELECT r.*,
+               row_number() OVER (PARTITION BY r.number_id
+                                  ORDER BY r.rank, r.priority DESC, r.due_at, r.created_at) AS place
+        FROM ranked AS r
+    ) AS placed
+    WHERE placed.place <= placed.places
 )
 UPDATE deliveries AS d
 SET state = 'leased',
@@ -100,7 +117,8 @@ WHERE d.campaign_month = f.campaign_month AND d.campaign_id = f.campaign_id AND 
 RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text,
           d.sequence, d.state, (extract(epoch FROM d.updated_at) * 1000)::bigint AS at_ms, d.reason,
           d.provider_message_id, d.attempts, d.attempt_id::text, d.number_id, d.campaign_version,
-          d.variables, d.priority, d.due_at, d.created_at, d.lease_token, p.phone, p.name, p.email, d.with_fallbacks;
+          d.variables, d.priority, d.due_at, d.created_at, d.lease_token, p.phone, p.name, p.email, d.with_fallbacks,
+          d.channel, d.route;
 
 -- get_definition --
 -- A campaign's version never changes: whoever has read it once need not ask again.
@@ -119,7 +137,8 @@ WITH asked AS (
                 %(numbers)s::text[], %(fencing_tokens)s::bigint[], %(attempt_ids)s::uuid[])
         AS a (campaign_month, campaign_id, contact_id, lease_token, number_id, fencing_token, attempt_id)
 ), held AS (
-    SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, a.number_id, a.fencing_token, a.attempt_id
+    SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.route, a.number_id, a.fencing_token,
+           a.attempt_id
     FROM asked AS a
     JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
     WHERE d.state = 'leased' AND d.lease_token = a.lease_token AND d.leased_until > clock_timestamp()
@@ -163,6 +182,8 @@ WITH asked AS (
                                            'campaign:' || h.campaign_id, 'number:' || h.number_id))
                  OR NOT (SELECT sending_is_permitted())
                 THEN ARRAY['waiting', 'sending is stopped']
+            WHEN h.route IS DISTINCT FROM h.number_id
+                THEN ARRAY['waiting', 'it is routed to another number']
             WHEN NOT EXISTS (SELECT FROM sender_numbers AS n
                              WHERE n.number_id = h.number_id AND n.fencing_token = h.fencing_token
                                AND n.leased_until > clock_timestamp() AND n.state = 'active')
@@ -181,6 +202,7 @@ WITH asked AS (
         attempts = d.attempts + CASE j.state WHEN 'calling' THEN 1 ELSE 0 END,
         attempt_id = CASE j.state WHEN 'calling' THEN j.attempt_id ELSE d.attempt_id END,
         number_id = CASE j.state WHEN 'calling' THEN j.number_id ELSE d.number_id END,
+        route = CASE WHEN j.state <> 'waiting' THEN d.route END,
         -- An earlier message that was taken back is not this call's.
         provider_message_id = CASE WHEN j.state <> 'calling' THEN d.provider_message_id END,
         lease_token = CASE j.state WHEN 'calling' THEN d.lease_token END,
@@ -194,10 +216,10 @@ WITH asked AS (
     WHERE d.campaign_month = j.campaign_month AND d.campaign_id = j.campaign_id AND d.contact_id = j.contact_id
     RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.completion_id,
               d.sequence, d.state, d.updated_at, d.reason, d.provider_message_id, d.attempts, d.attempt_id,
-              d.number_id
+              d.number_id, d.channel
 ), attempted AS (
-    INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt, provider)
-    SELECT c.attempt_id, c.delivery_id, c.number_id, c.attempts, n.provider
+    INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt, provider, channel)
+    SELECT c.attempt_id, c.delivery_id, c.number_id, c.attempts, n.provider, c.channel
     FROM changed AS c
     LEFT JOIN sender_numbers AS n ON n.number_id = c.number_id
     WHERE c.state = 'calling'
@@ -241,6 +263,7 @@ SET state = h.state,
                   ELSE clock_timestamp() + make_interval(secs => h.due_in_s) END,
     attempts = d.attempts - h.uncounted,
     with_fallbacks = d.with_fallbacks OR h.with_fallbacks,
+    route = CASE WHEN h.state <> 'waiting' THEN d.route END,
     provider_message_id = coalesce(h.message_id, d.provider_message_id),
     lease_token = NULL,
     leased_until = NULL,
@@ -283,6 +306,7 @@ WITH given AS (
 )
 UPDATE deliveries AS d
 SET state = h.state, reason = h.reason, lease_token = NULL, leased_until = NULL,
+    route = CASE WHEN h.state <> 'waiting' THEN d.route END,
     sequence = d.sequence + 1, updated_at = clock_timestamp()
 FROM held AS h
 WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
@@ -302,7 +326,7 @@ WITH expired AS (
     FOR UPDATE OF d SKIP LOCKED
 )
 UPDATE deliveries AS d
-SET state = 'waiting', reason = 'the lease ran out', lease_token = NULL, leased_until = NULL,
+SET state = 'waiting', reason = 'the lease ran out', lease_token = NULL, leased_until = NULL, route = NULL,
     sequence = d.sequence + 1, updated_at = clock_timestamp()
 FROM expired AS e
 WHERE d.campaign_month = e.campaign_month AND d.campaign_id = e.campaign_id AND d.contact_id = e.contact_id

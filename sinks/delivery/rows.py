@@ -48,6 +48,8 @@ class Leased:
     personal: Personal
     event_id: int = 0  # in the outbox: of its own `leased` event
     with_fallbacks: bool = False  # instead of what contacts typed: the provider has rejected it with that
+    channel: str = "whatsapp"
+    route: str = ""  # the number from which it is to be sent
 
 
 @dataclass(frozen=True, slots=True)

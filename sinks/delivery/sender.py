@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -20,8 +21,9 @@ from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.number_worker import LEASES_LEFT_MIN_RATIO, NumberWorker
 from sinks.delivery.numbers import ROUNDS_PER_LEASE, Number, Numbers
-from sinks.delivery.pacing.claims import by_least_wait, claim_size
+from sinks.delivery.pacing.claims import claim_places
 from sinks.delivery.publish_gate import Assigned, PublishGate
+from sinks.delivery.routing.router import Router
 from sinks.delivery.rows import Key, LearnRecipient, Leased, Result, Settled
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.writes import DATABASE_ERRORS, Writes
@@ -31,6 +33,7 @@ from sinks.provider import Callbacks, Channel
 log = logging.getLogger(__name__)
 
 RECLAIM_EVERY_S = 1.0
+ROUTE_EVERY_S = 0.5
 GAUGES_EVERY_S = 15.0
 HOLDS_EVERY_S = 1.0
 # A call that is still in flight this long after SIGTERM is cut off; with the writes the process ends within
@@ -53,6 +56,7 @@ class Sender:
         numbers: Numbers,
         settings: SenderSettings,
         *,
+        router: Router,
         token_of: Callable[[str], str | None],
         clock: Callable[[], float],
         rng: random.Random,
@@ -63,6 +67,7 @@ class Sender:
         self._ledger = ledger
         self._numbers = numbers
         self._settings = settings
+        self._router = router
         self._token_of = token_of
         self._rng = rng
         self._new_id = new_id
@@ -96,6 +101,8 @@ class Sender:
         loops = [
             feeding,
             asyncio.create_task(self._every(round_s, "numbers", self._keep_numbers)),
+            asyncio.create_task(self._every(ROUTE_EVERY_S, "route", self._route)),
+            asyncio.create_task(self._every(ROUTE_EVERY_S, "reroute", self._reroute)),
             asyncio.create_task(self._every(RECLAIM_EVERY_S, "reclaim", self._reclaim)),
             asyncio.create_task(self._every(GAUGES_EVERY_S, "gauges", self._count)),
             asyncio.create_task(self._every(HOLDS_EVERY_S, "holds", self._check_holds)),
@@ -219,8 +226,7 @@ class Sender:
             self._raise_failures()
             full = False
             try:
-                for tenant_id in {worker.number.tenant_id for worker in self._workers.values()}:
-                    full = await self._claim(tenant_id) or full
+                full = await self._claim()
                 await self._admit()
             except DATABASE_ERRORS as error:
                 self._metrics.database_errors.labels("claim").inc()
@@ -229,28 +235,22 @@ class Sender:
             if not full:
                 await asyncio.sleep(poll_s)
 
-    async def _claim(self, tenant_id: str) -> bool:
-        """Leases what the tenant's numbers can send soon; True if there may be more to claim at once."""
-        rooms = [
-            worker.room(self._gate.count(number_id))
-            for number_id, worker in self._workers.items()
-            if worker.number.tenant_id == tenant_id
-        ]
-        size = claim_size(rooms)
-        if size == 0:
+    async def _claim(self) -> bool:
+        """Leases what the numbers can send soon; True if there may be more to claim at once."""
+        rooms = [worker.room(self._gate.count(number_id)) for number_id, worker in self._workers.items()]
+        places = {worker.number.number_id: room for worker, room in claim_places(rooms).items()}
+        if not places:
             return False
-        leased = await self._ledger.claim(
-            tenant_id, limit=size, lease_token=self._new_id(), lease_s=self._settings.lease_s
-        )
+        leased = await self._ledger.claim(places, lease_token=self._new_id(), lease_s=self._settings.lease_s)
         reach("sender.claimed")
         self._metrics.claimed.inc(len(leased))
-        workers = by_least_wait(rooms)
-        assigned = [(next(workers).number.number_id, delivery) for delivery in leased]
+        assigned = [(delivery.route, delivery) for delivery in leased]
         if self._settings.publish_before_call:
             self._gate.add(assigned)
         else:
             await self._offer(assigned)
-        return len(leased) == size
+        found = Counter(delivery.route for delivery in leased)
+        return any(found[number_id] == room for number_id, room in places.items())
 
     async def _admit(self) -> None:
         """Hands on what is in Kafka as leased: a restored ledger learns there who may have been called."""
@@ -304,6 +304,14 @@ class Sender:
         for change in message.changes:
             self._metrics.values_changed.labels(change).inc()
         return Sendable(delivery, to, message, campaign.message)
+
+    async def _route(self) -> None:
+        await self._router.route_unrouted()
+
+    async def _reroute(self) -> None:
+        for number_id, moved in (await self._router.follow_changes()).items():
+            self._metrics.rerouted.labels(number_id).inc(moved)
+            log.warning("number %s: %d waiting deliveries moved to other numbers", number_id, moved)
 
     async def _reclaim(self) -> None:
         leased, calling = await self._ledger.reclaim()

@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.numbers import Number, Numbers
 from sinks.delivery.pool import Pool, open_pool
+from sinks.delivery.routing.router import Router
 from sinks.delivery.rows import (
     Attempt,
     Leased,
     Marked,
     NotMarked,
 )
-from tests.support.sender_world import NUMBER, TENANT, World
+from tests.support.sender_world import NUMBER, World
 
 LEASE_S = 60.0
 KEY = b"key of this test"
@@ -39,10 +40,14 @@ class Desk:
     def __init__(self, pool: Pool, number: Number) -> None:
         self.pool = pool
         self.ledger = Ledger(pool, KEY)
+        self.router = Router(pool, patience_s=60.0)
         self.number = number
 
     async def claim(self, limit: int = 10, lease_s: float = LEASE_S) -> list[Leased]:
-        return await self.ledger.claim(TENANT, limit=limit, lease_token=uuid4(), lease_s=lease_s)
+        """Of what is routed to its number, once all that waits is routed."""
+        await self.router.route_unrouted()
+        places = {self.number.number_id: limit}
+        return await self.ledger.claim(places, lease_token=uuid4(), lease_s=lease_s)
 
     async def mark(
         self, leased: Leased, attempt_id: UUID | None = None, lease_s: float = LEASE_S

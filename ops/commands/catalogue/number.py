@@ -1,4 +1,4 @@
-"""`quizstream number add|list|hold|release|notices`"""
+"""`quizstream number add|list|weights|hold|release|notices`"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from ops.commands.listing import After, Json, Limit, print_page
 
 number = typer.Typer(
-    name="number", help="Make sender numbers, list, hold and release them.", no_args_is_help=True
+    name="number", help="Make sender numbers, list, share out, hold and release them.", no_args_is_help=True
 )
 
 NumberId = Annotated[str, typer.Argument(help="Id of the number.")]
@@ -85,10 +85,11 @@ def list_all(
 ) -> None:
     """List numbers by id: provider, address, state, and whether a sender holds each now.
 
-    `active` sends. `paused` and `quarantined` are holds of the provider, `stopped` is an operator's or the
-    provider's. `stopped yes`: `stop-sending --number` is in force. `paused_until`: the end of a limit of the
-    provider, for every number of its account; it ends by itself. `provider_limit`: the provider's last report
-    on limit and quality of the number.
+    `share_percent`: of the tenant's contacts, as `number weights` sets it. `active` sends. `paused` and
+    `quarantined` are holds of the provider, `stopped` is an operator's or the provider's: `reason` says why,
+    `number release` ends them, and its contacts come back. `stopped yes`: `stop-sending --number` is in
+    force. `paused_until`: the end of a limit of the provider, for every number of its account; it ends by
+    itself. `provider_limit`: the provider's last report on limit and quality of the number.
 
     Exit codes: 0 listed, 2 something could not be read.
 
@@ -109,6 +110,8 @@ def list_all(
         "provider",
         "base_url",
         "credential",
+        "channel",
+        "share_percent",
         "state",
         "stopped",
         "leased",
@@ -117,6 +120,45 @@ def list_all(
         "reason",
     )
     print_page(as_mappings(page), columns, as_json=json)
+
+
+@number.command()
+def weights(
+    tenant: Annotated[str, typer.Argument(help="Whose numbers; * for those of tenants without a number.")],
+    shares: Annotated[
+        list[str],
+        typer.Argument(help="NUMBER=PERCENT or PROVIDER=PERCENT, for every number; 100 together."),
+    ],
+    channel: Annotated[str, typer.Option(help="whatsapp, sms or email.")] = "whatsapp",
+    json: Json = False,
+) -> None:
+    """Share a tenant's contacts out among its numbers: move to another number or provider step by step.
+
+    Each contact keeps its number, except where a share moves. With 0, 10, 50 and 100 percent, each contact
+    moves once at most. It is in force at once: deliveries that are not leased yet follow within seconds, and
+    one that is being called keeps its number. A provider's percentage is divided among its numbers.
+
+    A number with 0 sends nothing, also not for another that fails. Before the first use of this command
+    numbers share by their pace. A number that is added later starts with 0.
+
+    Exit codes: 0 the weights are in force, 2 they could not be set.
+
+    Example, from one provider to another:
+
+      quizstream number weights acme meta-cloud=90 uazapi=10
+      quizstream number weights acme meta-cloud=50 uazapi=50
+      quizstream number weights acme meta-cloud=0 uazapi=100
+    """
+    from ops.actor import actor
+    from ops.locate import find
+    from sinks.delivery.routing.weights import parse_shares, set_weights
+    from sinks.postgres.connect import connect
+    from sinks.postgres.page import Page, as_mappings
+
+    percents = parse_shares(tenant, shares)
+    with connect(find().settings.database_url, "number") as connection:
+        after = set_weights(connection, actor(), tenant, percents, channel)
+    print_page(as_mappings(Page(after, None)), ("number_id", "provider", "share_percent"), as_json=json)
 
 
 @number.command()

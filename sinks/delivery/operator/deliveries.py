@@ -36,7 +36,9 @@ class BadCursor(OperatorError):
 
 
 class Delivery(NamedTuple):
-    """A row of the ledger, without personal data."""
+    """A row of the ledger, without personal data. `route`: the number that is to send it; None: not chosen
+    yet. `number_id`: that of the last attempt.
+    """
 
     campaign_month: date
     campaign_id: str
@@ -47,6 +49,8 @@ class Delivery(NamedTuple):
     state: str
     reason: str
     attempts: int
+    channel: str
+    route: str | None
     number_id: str | None
     provider_message_id: str | None
     created_at: datetime
@@ -60,6 +64,7 @@ class AttemptRow(NamedTuple):
     attempt: int
     number_id: str
     provider: str
+    channel: str | None  # None: from before there were others than WhatsApp
     called_at: datetime
     finished_at: datetime | None
     outcome: str | None

@@ -1,7 +1,7 @@
 -- list_deliveries --
 -- In the order of the ledger's key, the oldest campaign month first, so that pages are read by key in every state.
 SELECT d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text, d.state,
-       d.reason, d.attempts, d.number_id, d.provider_message_id, d.created_at, d.updated_at
+       d.reason, d.attempts, d.channel, d.route, d.number_id, d.provider_message_id, d.created_at, d.updated_at
 FROM deliveries AS d
 WHERE (%(states)s::text[] IS NULL OR d.state = ANY(%(states)s))
   AND (%(tenant)s::text IS NULL OR d.tenant_id = %(tenant)s)
@@ -16,12 +16,12 @@ LIMIT %(limit)s;
 
 -- get_delivery --
 SELECT d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text, d.state,
-       d.reason, d.attempts, d.number_id, d.provider_message_id, d.created_at, d.updated_at
+       d.reason, d.attempts, d.channel, d.route, d.number_id, d.provider_message_id, d.created_at, d.updated_at
 FROM deliveries AS d
 WHERE d.delivery_id = %(delivery_id)s;
 
 -- attempts_of --
-SELECT attempt_id::text, attempt, number_id, provider_name(provider) AS provider, called_at, finished_at, outcome,
+SELECT attempt_id::text, attempt, number_id, provider_name(provider) AS provider, channel, called_at, finished_at, outcome,
        coalesce(provider_code, code::text) AS code, action, detail, provider_message_id
 FROM delivery_attempts
 WHERE delivery_id = %(delivery_id)s
@@ -125,6 +125,7 @@ SET state = 'waiting',
     due_at = clock_timestamp(),
     attempts = 0,
     with_fallbacks = false,
+    route = NULL,
     lease_token = NULL,
     leased_until = NULL,
     sequence = d.sequence + 1,

@@ -1,4 +1,4 @@
-"""The size of a claim and its distribution over the numbers: what each number can send soon. Pure.
+"""The size of a claim: what each number can send soon. Pure.
 
 A delivery that is leased and not called in time is returned: two writes and two events without effect. A
 number therefore requests only what it can start within `CLAIM_AHEAD_S` and within the rest of its own
@@ -7,9 +7,8 @@ lease.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -29,8 +28,6 @@ class Room(Generic[Worker]):
     worker: Worker
     room: int
     wanted: int
-    queued: int
-    per_s: float
 
     @property
     def needy(self) -> bool:
@@ -47,26 +44,15 @@ def room_of(
     openings = limiter.openings(min(CLAIM_AHEAD_S, lease_left_s)) if lease_left_s > 0 else 0
     wanted = min(batch_max, max(1, math.ceil(limiter.pace.per_s * CLAIM_AHEAD_S)))
     queued = limiter.queued + pending
-    return Room(worker, max(0, min(batch_max, openings) - queued), wanted, queued, limiter.pace.per_s)
+    return Room(worker, max(0, min(batch_max, openings) - queued), wanted)
 
 
-def claim_size(rooms: Sequence[Room[Any]]) -> int:
-    """How many deliveries to lease for these numbers; 0: none now.
+def claim_places(rooms: Sequence[Room[Worker]]) -> dict[Worker, int]:
+    """How many deliveries to lease for each of these numbers; empty: none now.
 
     Once one of them is needy all are filled up, so that they become needy together: few large claims cost
     less than many small ones. A number whose queue stays full does not keep the others from claiming.
     """
-    return sum(room.room for room in rooms) if any(room.needy for room in rooms) else 0
-
-
-def by_least_wait(rooms: Sequence[Room[Worker]]) -> Iterator[Worker]:
-    """The number for each next delivery: the one that will call it first, among those with room."""
-    left = {position: room.room for position, room in enumerate(rooms) if room.room > 0}
-    heap = [((rooms[position].queued + 1) / rooms[position].per_s, position) for position in left]
-    heapq.heapify(heap)
-    while heap:
-        wait_s, position = heapq.heappop(heap)
-        yield rooms[position].worker
-        left[position] -= 1
-        if left[position] > 0:
-            heapq.heappush(heap, (wait_s + 1 / rooms[position].per_s, position))
+    if not any(room.needy for room in rooms):
+        return {}
+    return {room.worker: room.room for room in rooms if room.room > 0}

@@ -18,12 +18,16 @@ from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.page import Page, page_of
 from sinks.postgres.queries import load_queries
+from sinks.provider import KINDS, Provider
 
 QUERIES = load_queries(Path(__file__).with_name("numbers.sql"))
 ID = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._@+-]{0,127}")
 BAD_ID = "its id must be letters, digits, '.', '_', '-', '+' and '@', at most 128"
 CREDENTIAL = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 MESSAGES_PER_S_MAX = 10_000
+# Weights of numbers without a pace of their own: about the messages a minute of their kind (topology.yaml).
+API_WEIGHT = 4_800
+SESSION_WEIGHT = 20
 MESSAGES_PER_MINUTE_MAX = 60 * MESSAGES_PER_S_MAX
 
 
@@ -52,8 +56,9 @@ class UnknownNumber(Rejection):
 
 class Number(NamedTuple):
     """`leased`: a sender process holds it now. `stopped`: a stop of this number's own is in force.
-    `paused_until`: the end of a limit of the provider; None where there is none. `provider_limit`: what the
-    provider reported last about the number's limit and quality.
+    `share_percent`: of the tenant's contacts on the channel, by its weight. `paused_until`: the end of a
+    limit of the provider; None where there is none. `provider_limit`: what the provider reported last about
+    the number's limit and quality.
     """
 
     number_id: str
@@ -71,6 +76,9 @@ class Number(NamedTuple):
     created_at: datetime
     account_id: str | None
     provider_limit: str | None
+    channel: str
+    weight: int
+    share_percent: float
 
 
 def save_number(connection: Connection, draft: NumberDraft) -> bool:
@@ -84,21 +92,29 @@ def save_number(connection: Connection, draft: NumberDraft) -> bool:
         problems.append(f'there is no tenant "{draft.tenant_id}"')
     if problems:
         raise NumberRejected(draft.number_id, problems)
-    return (
-        connection.execute(
-            QUERIES["save_number"],
-            [
-                draft.number_id,
-                draft.tenant_id,
-                draft.provider,
-                draft.base_url,
-                draft.credential,
-                draft.messages_per_s,
-                draft.messages_per_minute,
-            ],
-        ).rowcount
-        == 1
-    )
+    provider = providers.provider_named(draft.provider)
+    parameters = {
+        "number": draft.number_id,
+        "tenant": draft.tenant_id,
+        "provider": draft.provider,
+        "base_url": draft.base_url,
+        "credential": draft.credential,
+        "messages_per_s": draft.messages_per_s,
+        "messages_per_minute": draft.messages_per_minute,
+        "channel": provider.channel,
+        "kinds": [kind for kind in KINDS if provider.limits.carries(kind)],
+        "weight": _weight(draft, provider),
+    }
+    return connection.execute(QUERIES["save_number"], parameters).rowcount == 1
+
+
+def _weight(draft: NumberDraft, provider: Provider) -> int:
+    """Of a new number, by its pace: so the queues of a tenant's numbers end at about the same time."""
+    if draft.messages_per_minute is not None:
+        return draft.messages_per_minute
+    if draft.messages_per_s is not None:
+        return 60 * draft.messages_per_s
+    return SESSION_WEIGHT if provider.is_session else API_WEIGHT
 
 
 def list_numbers(

@@ -108,6 +108,7 @@ SET state = CASE WHEN d.state = 'read' OR d.state = 'delivered' AND r.state <> '
                     OR d.state = 'sent' AND r.state NOT IN ('delivered', 'read', 'failed') THEN d.reason
                   WHEN r.unsure THEN %(unsure)s ELSE r.reason END,
     sequence = r.sequence + 1,
+    route = NULL,  -- of the copy; those that wait are routed again
     attempts = r.attempts,
     attempt_id = coalesce(r.attempt_id, d.attempt_id),
     number_id = coalesce(r.number_id, d.number_id),

@@ -63,6 +63,7 @@ RULES: Mapping[str, Rule] = {
         "deleted at the end of a recovery, except those without a row (a metric)"
     ),
     "recovery_targets": Bounded("deleted at the end of a recovery"),
+    "routed_pools": Bounded("a row for each tenant that has numbers"),
     "schema_migrations": Bounded("a row for each migration"),
     "sender_numbers": Kept("small; made by operators, and attempts name them"),
     "sender_processes": Bounded("deleted an hour after the process ended"),

@@ -20,9 +20,77 @@ CREATE FUNCTION public.ledger_incarnation() RETURNS text
     LANGUAGE sql STABLE
     RETURN (((EXTRACT(epoch FROM pg_postmaster_start_time()))::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
 
+CREATE TABLE public.sender_numbers (
+    number_id text NOT NULL,
+    tenant_id text NOT NULL,
+    provider text NOT NULL,
+    base_url text NOT NULL,
+    credential text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    messages_per_s integer,
+    lease_owner text,
+    fencing_token bigint DEFAULT 0 NOT NULL,
+    leased_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    messages_per_minute integer,
+    paused_until timestamp with time zone,
+    account_id text,
+    display_phone text,
+    provider_limit text,
+    provider_limit_at timestamp with time zone,
+    channel text DEFAULT 'whatsapp'::text NOT NULL,
+    kinds text[],
+    weight integer DEFAULT 100 NOT NULL,
+    weighted boolean DEFAULT false NOT NULL,
+    open_since timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text]))),
+    CONSTRAINT sender_numbers_weight_check CHECK ((weight >= 0))
+);
+
+CREATE FUNCTION public.number_pool(tenant text) RETURNS text
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN (EXISTS (SELECT FROM public.sender_numbers n WHERE (n.tenant_id = number_pool.tenant))) THEN tenant ELSE '*'::text END;
+
 CREATE FUNCTION public.provider_name(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE COALESCE(stored, 'whatsapp'::text) WHEN 'whatsapp'::text THEN 'meta-cloud'::text ELSE stored END;
+
+CREATE TABLE public.sender_processes (
+    owner text NOT NULL,
+    providers text[] NOT NULL,
+    credentials text[] NOT NULL,
+    alive_until timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.sending_stops (
+    scope text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    stopped_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE FUNCTION public.routable_numbers(patience_s double precision) RETURNS TABLE(tenant_id text, number_id text, provider text, channel text, kinds text[], weight integer, open_since timestamp with time zone, usable boolean)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT n.tenant_id,
+     n.number_id,
+     n.provider,
+     n.channel,
+     n.kinds,
+     n.weight,
+     n.open_since,
+     ((n.state = 'active'::text) AND (NOT (EXISTS ( SELECT
+            FROM public.sending_stops s
+           WHERE (s.scope = ('number:'::text || n.number_id))))) AND COALESCE((n.paused_until <= (clock_timestamp() + make_interval(secs => routable_numbers.patience_s))), true) AND ((GREATEST(n.leased_until, n.created_at) > (clock_timestamp() - make_interval(secs => routable_numbers.patience_s))) OR (EXISTS ( SELECT
+            FROM public.sender_processes p
+           WHERE ((p.alive_until > clock_timestamp()) AND (n.provider = ANY (p.providers)) AND (n.credential = ANY (p.credentials)))))))
+    FROM public.sender_numbers n
+   WHERE (n.weight > 0);
+END;
+
+CREATE FUNCTION public.route_rank(contact text, number_id text, weight integer) RETURNS double precision
+    LANGUAGE sql IMMUTABLE
+    RETURN ((- ln(((((((('x'::text || substr(md5(((contact || '/'::text) || number_id)), 1, 12)))::bit(48))::bigint)::numeric + 0.5))::double precision / (281474976710656.0)::double precision))) / (weight)::double precision);
 
 CREATE TABLE public.contact_aliases (
     tenant_id text NOT NULL,
@@ -139,7 +207,8 @@ CREATE TABLE public.contacts (
     email text,
     seen_at timestamp with time zone NOT NULL,
     name_at timestamp with time zone,
-    email_at timestamp with time zone
+    email_at timestamp with time zone,
+    known_since timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.dead_letters (
@@ -185,6 +254,9 @@ CREATE TABLE public.deliveries (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     with_fallbacks boolean DEFAULT false NOT NULL,
+    channel text DEFAULT 'whatsapp'::text NOT NULL,
+    route text,
+    refused_by text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'leased'::text, 'calling'::text, 'sent'::text, 'delivered'::text, 'read'::text, 'failed'::text, 'suppressed'::text, 'cancelled'::text, 'ambiguous'::text, 'dead'::text])))
 )
 PARTITION BY RANGE (campaign_month);
@@ -204,7 +276,8 @@ CREATE TABLE public.delivery_attempts (
     provider_code text,
     action text,
     lookups smallint DEFAULT 0 NOT NULL,
-    lookup_at timestamp with time zone
+    lookup_at timestamp with time zone,
+    channel text
 );
 
 CREATE TABLE public.duplicates (
@@ -347,46 +420,18 @@ CREATE TABLE public.recovery_targets (
     next_offset bigint NOT NULL
 );
 
+CREATE TABLE public.routed_pools (
+    tenant_id text NOT NULL,
+    routed_under text NOT NULL,
+    looks integer DEFAULT 1 NOT NULL,
+    look_at timestamp with time zone
+);
+
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
     checksum text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE public.sender_numbers (
-    number_id text NOT NULL,
-    tenant_id text NOT NULL,
-    provider text NOT NULL,
-    base_url text NOT NULL,
-    credential text NOT NULL,
-    state text DEFAULT 'active'::text NOT NULL,
-    reason text DEFAULT ''::text NOT NULL,
-    messages_per_s integer,
-    lease_owner text,
-    fencing_token bigint DEFAULT 0 NOT NULL,
-    leased_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    messages_per_minute integer,
-    paused_until timestamp with time zone,
-    account_id text,
-    display_phone text,
-    provider_limit text,
-    provider_limit_at timestamp with time zone,
-    CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text])))
-);
-
-CREATE TABLE public.sender_processes (
-    owner text NOT NULL,
-    providers text[] NOT NULL,
-    credentials text[] NOT NULL,
-    alive_until timestamp with time zone NOT NULL
-);
-
-CREATE TABLE public.sending_stops (
-    scope text NOT NULL,
-    reason text DEFAULT ''::text NOT NULL,
-    stopped_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.sink_offsets (
@@ -522,6 +567,9 @@ ALTER TABLE ONLY public.recovered_deliveries
 ALTER TABLE ONLY public.recovery_targets
     ADD CONSTRAINT recovery_targets_pkey PRIMARY KEY (sink, topic, partition);
 
+ALTER TABLE ONLY public.routed_pools
+    ADD CONSTRAINT routed_pools_pkey PRIMARY KEY (tenant_id);
+
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
@@ -575,11 +623,11 @@ CREATE INDEX deliveries_by_id ON ONLY public.deliveries USING btree (delivery_id
 
 CREATE INDEX deliveries_by_provider_message ON ONLY public.deliveries USING btree (provider_message_id) WHERE (provider_message_id IS NOT NULL);
 
-CREATE INDEX deliveries_due ON ONLY public.deliveries USING btree (tenant_id, priority DESC, due_at, created_at) WHERE (state = 'waiting'::text);
-
 CREATE INDEX deliveries_held ON ONLY public.deliveries USING btree (leased_until) WHERE (state = ANY (ARRAY['leased'::text, 'calling'::text]));
 
 CREATE INDEX deliveries_in_doubt ON ONLY public.deliveries USING btree (state) WHERE (state = 'ambiguous'::text);
+
+CREATE INDEX deliveries_routed ON ONLY public.deliveries USING btree (tenant_id, route, priority DESC, due_at, created_at) WHERE (state = 'waiting'::text);
 
 CREATE INDEX deliveries_unsent ON ONLY public.deliveries USING btree (campaign_month, campaign_id, contact_id, state) WHERE (state = ANY (ARRAY['failed'::text, 'suppressed'::text, 'cancelled'::text, 'ambiguous'::text, 'dead'::text]));
 
@@ -600,6 +648,8 @@ CREATE INDEX provider_notices_unresolved ON public.provider_notices USING btree 
 CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (provider_message_id) WHERE (NOT merged);
 
 CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
+
+CREATE INDEX sender_numbers_by_tenant ON public.sender_numbers USING btree (tenant_id);
 
 ALTER TABLE ONLY public.campaign_versions
     ADD CONSTRAINT campaign_versions_campaign_id_fkey FOREIGN KEY (campaign_id) REFERENCES public.campaigns(campaign_id);

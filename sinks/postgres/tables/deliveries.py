@@ -32,6 +32,10 @@ class Deliveries:
 
     name = "deliveries"
 
+    def __init__(self, route_patience_s: float = 60.0) -> None:
+        """`route_patience_s`: the topology's, after which a number counts as unable to send."""
+        self._patience = {"patience_s": route_patience_s}
+
     def prepare(self, connection: Connection) -> None:
         connection.execute(QUERIES["create_deliveries_batch"])
         contacts.prepare(connection)
@@ -61,7 +65,7 @@ class Deliveries:
             for ordinal, event in enumerate(events)
         )
         copy_rows(connection, QUERIES["copy_deliveries"], _TYPES, rows)
-        opened = fetch(connection, QUERIES["insert_deliveries"], DeliveryChange)
+        opened = fetch(connection, QUERIES["insert_deliveries"], DeliveryChange, self._patience)
         if opened:
             enqueue_all(connection, EVENTS_ROLE, map(event_of, opened))
         opened_by = {(row.campaign_id, row.contact_id, row.completion_id) for row in opened}

@@ -23,21 +23,42 @@ COPY deliveries_batch FROM STDIN (FORMAT binary);
 
 -- insert_deliveries --
 -- The ledger's key decides: one delivery for a campaign and a contact, the first that comes. Due in event time, so
--- that a replay does not put it off.
-INSERT INTO deliveries (
-    campaign_month, campaign_id, contact_id, delivery_id, tenant_id, campaign_version,
-    completion_id, completion_day, variables, due_at, priority
-)
-SELECT
-    DATE '1970-01-01' + campaign_month, campaign_id, contact_id, delivery_id::uuid, tenant_id, campaign_version,
-    completion_id::uuid, DATE '1970-01-01' + completion_day, variables::jsonb,
-    to_timestamp(accepted_at / 1000.0) + delay_s * interval '1 second', priority
-FROM (
+-- that a replay does not put it off. Each with its route, as in `route_again` of `sinks/delivery/routing`: nothing else has to touch
+-- it before its claim.
+WITH batch AS MATERIALIZED (
     SELECT DISTINCT ON (campaign_month, campaign_id, contact_id) *
     FROM deliveries_batch
     ORDER BY campaign_month, campaign_id, contact_id, ordinal
-) AS batch
-ORDER BY campaign_month, campaign_id, contact_id
+), numbers AS MATERIALIZED (
+    SELECT t.tenant_id AS for_tenant, n.*
+    FROM (SELECT DISTINCT tenant_id FROM batch) AS t
+    JOIN routable_numbers(%(patience_s)s) AS n ON n.tenant_id = number_pool(t.tenant_id)
+), campaign AS MATERIALIZED (
+    SELECT v.campaign_id, v.version, v.definition -> 'message' ->> 'kind' AS kind
+    FROM (SELECT DISTINCT campaign_id, campaign_version FROM batch) AS b
+    JOIN campaign_versions AS v ON v.campaign_id = b.campaign_id AND v.version = b.campaign_version
+)
+INSERT INTO deliveries (
+    campaign_month, campaign_id, contact_id, delivery_id, tenant_id, campaign_version,
+    completion_id, completion_day, variables, due_at, priority, route
+)
+SELECT
+    DATE '1970-01-01' + b.campaign_month, b.campaign_id, b.contact_id, b.delivery_id::uuid, b.tenant_id,
+    b.campaign_version, b.completion_id::uuid, DATE '1970-01-01' + b.completion_day, b.variables::jsonb,
+    to_timestamp(b.accepted_at / 1000.0) + b.delay_s * interval '1 second', b.priority, r.number_id
+FROM batch AS b
+LEFT JOIN campaign AS v ON v.campaign_id = b.campaign_id AND v.version = b.campaign_version
+LEFT JOIN contacts AS c ON c.tenant_id = b.tenant_id AND c.contact_id = b.contact_id
+LEFT JOIN LATERAL (
+    SELECT n.number_id
+    FROM numbers AS n
+    WHERE n.for_tenant = b.tenant_id AND n.channel = 'whatsapp'
+    ORDER BY coalesce(v.kind = ANY (n.kinds), true) DESC, n.usable DESC,
+             n.open_since <= coalesce(c.known_since, 'infinity') DESC,
+             route_rank(b.contact_id, n.number_id, n.weight), n.number_id
+    LIMIT 1
+) AS r ON true
+ORDER BY b.campaign_month, b.campaign_id, b.contact_id
 ON CONFLICT DO NOTHING
 RETURNING
     campaign_month, campaign_id, contact_id, delivery_id::text, tenant_id, completion_id::text, sequence, state,

@@ -17,7 +17,7 @@ from sinks.postgres.catalogue.suppressions import suppress
 from tests.support.sender_world import NUMBER, TENANT, World
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-FREE = Standing("waiting", "", NOW, False, "acme", "may", NOW, False, False, 0)
+FREE = Standing("waiting", "", NOW, False, "acme", "may", NOW, False, False, 0, "1002")
 GOOD = NumberStanding("1001", "active", "", False, True, None)
 
 
@@ -25,7 +25,7 @@ GOOD = NumberStanding("1001", "active", "", False, True, None)
     ("standing", "numbers", "reason"),
     [
         (FREE, [GOOD], "a sender takes it next"),
-        (FREE._replace(ahead=1200), [GOOD], "1,200 due deliveries of its tenant come first"),
+        (FREE._replace(ahead=1200), [GOOD], "1,200 due deliveries of its number come first"),
         (FREE._replace(ahead=100_000), [GOOD], "at least 100,000 due deliveries"),
         (FREE._replace(state="leased"), [GOOD], "a sender has leased it"),
         (FREE._replace(early=True), [GOOD], "it is due at 2026-05-01 12:00:00 UTC"),
@@ -43,6 +43,7 @@ GOOD = NumberStanding("1001", "active", "", False, True, None)
         (FREE, [GOOD._replace(served=False)], "no sender process has the access token"),
         (FREE, [GOOD._replace(paused_until=NOW)], "limited each number of tenant acme, the first until 2026"),
         (FREE, [GOOD, GOOD._replace(state="paused")], "a sender takes it next"),
+        (FREE._replace(route="1001"), [GOOD._replace(paused_until=NOW), GOOD], "limited its number 1001"),
         (FREE, [GOOD, GOOD._replace(paused_until=NOW)], "a sender takes it next"),
     ],
 )
@@ -89,7 +90,7 @@ def test_the_reasons_are_read_from_the_ledger_as_the_claim_reads_it(world: World
         " now() + interval '1 hour')"
     )
     assert said(first) == ["a sender takes it next"]
-    assert said(second) == ["1 due deliveries of its tenant come first"]
+    assert said(second) == ["1 due deliveries of its number come first"]
     (due,) = said(later)
     assert due.startswith("it is due at ")
 

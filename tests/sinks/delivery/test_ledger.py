@@ -23,7 +23,7 @@ from sinks.delivery.rows import (
     SuppressContact,
 )
 from sinks.delivery.state import DeliveryState
-from tests.support.desk import LEASE_S, Desk, desk_of, numbers_of, story
+from tests.support.desk import Desk, desk_of, numbers_of, story
 from tests.support.sender_world import NUMBER, TENANT, World
 
 
@@ -63,7 +63,7 @@ def test_a_large_tenant_does_not_take_every_place_of_a_shared_number(world: Worl
     async def run() -> None:
         world.number(tenant_id="*")
         async with desk_of(world) as desk:
-            claimed = await desk.ledger.claim("*", limit=10, lease_token=uuid4(), lease_s=LEASE_S)
+            claimed = await desk.claim(limit=10)
             assert len(claimed) == 10
             assert sum(one.tenant_id == "small" for one in claimed) == 2
 
@@ -77,7 +77,7 @@ def test_a_tenant_with_a_number_of_its_own_is_not_written_to_from_a_shared_one(w
     async def run() -> None:
         world.number(tenant_id="*")
         async with desk_of(world) as desk:
-            assert await desk.ledger.claim("*", limit=10, lease_token=uuid4(), lease_s=LEASE_S) == []
+            assert await desk.claim() == []
 
     asyncio.run(run())
 

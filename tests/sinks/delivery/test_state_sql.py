@@ -34,7 +34,7 @@ def keys(world: World, contact: str) -> dict[str, Any]:
 
 
 def claim(world: World, _contact: str) -> Iterator[list[Any]]:
-    parameters = {"tenant_id": TENANT, "limit": 9, "lease_token": uuid4(), "lease_s": 60}
+    parameters = {"numbers": [NUMBER], "places": [9], "lease_token": uuid4(), "lease_s": 60}
     yield fetch(world.db, statement("claim_deliveries"), ClaimedRow, parameters)
 
 
@@ -173,6 +173,7 @@ def test_a_statement_makes_the_transitions_of_the_table(world: World, name: str)
                 leased_until="2999-01-01",
                 attempt_id=ATTEMPT,
                 number_id=NUMBER,
+                route=NUMBER,
                 due_at="2026-01-01",
             )
             for rows in STATEMENTS[name](world, contact):

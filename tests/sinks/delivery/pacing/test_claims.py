@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.delivery.pacing.claims import Room, by_least_wait, claim_size, room_of
+from sinks.delivery.pacing.claims import Room, claim_places, room_of
 from sinks.delivery.pacing.limiter import Limiter, Pace, Ticket
 
 POLL_S = 0.1
@@ -69,9 +68,9 @@ class Scene:
 
     def _step(self) -> None:
         rooms = self.rooms()
-        if size := claim_size(rooms):
-            self.leased += size
-            self._gate.append((self.now + PUBLISHED_AFTER_S, list(islice(by_least_wait(rooms), size))))
+        if places := claim_places(rooms):
+            self.leased += sum(places.values())
+            self._gate.append((self.now + PUBLISHED_AFTER_S, list(Counter(places).elements())))
         while self._gate and self._gate[0][0] <= self.now:
             for number in self._gate.pop(0)[1]:
                 self.limiters[number].offer(number)
@@ -138,11 +137,11 @@ def test_no_claim_without_a_lease_or_during_a_long_pause() -> None:
     assert room_of(0, limiter, pending=0, lease_left_s=9, batch_max=BATCH_MAX).room == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100), st.floats(0.1, 80)), max_size=6))
-def test_each_number_gets_no_more_than_it_has_room_for(numbers: list[tuple[int, int, float]]) -> None:
-    rooms = [Room(n, room, 100, queued, per_s) for n, (room, queued, per_s) in enumerate(numbers)]
-    given_to = Counter(by_least_wait(rooms))
-    assert given_to == Counter({room.worker: room.room for room in rooms if room.room})
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), max_size=6))
+def test_once_one_is_needy_each_number_gets_what_it_has_room_for(numbers: list[tuple[int, int]]) -> None:
+    rooms = [Room(number, room, wanted) for number, (room, wanted) in enumerate(numbers)]
+    needy = any(room >= max(1, wanted // 2) for room, wanted in numbers)
+    assert claim_places(rooms) == ({one.worker: one.room for one in rooms if one.room} if needy else {})
 
 
 def test_a_pace_a_minute_is_spread_evenly() -> None:

@@ -1,0 +1,306 @@
+"""The route of a delivery, on a real PostgreSQL: who sends to whom, and when that changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+
+from schemas.records import Message
+from sinks.delivery import stop_switch
+from sinks.delivery.ledger import Ledger
+from sinks.delivery.pool import open_pool
+from sinks.delivery.routing.router import Router
+from sinks.delivery.routing.weights import WeightsRejected, parse_shares, set_weights
+from sinks.delivery.rows import Leased
+from tests.support.sender_world import HELLO, TENANT, World
+
+OLD, NEW, THIRD = "551100000001", "551100000002", "551100000003"
+PLAIN = Message(kind="text", text="Hello!")
+SESSION_KINDS = ["text", "image", "video", "audio", "document"]
+ROUNDS_MAX = 2  # of a sender's routing, half a second each: far within the 5 s that are promised
+
+
+class Office:
+    """A router and a ledger over the same database."""
+
+    def __init__(self, world: World, router: Router, ledger: Ledger) -> None:
+        self.world, self.router, self.ledger = world, router, ledger
+
+    async def rounds(self, count: int = ROUNDS_MAX) -> None:
+        for _ in range(count):
+            await self.router.route_unrouted()
+            await self.router.follow_changes()
+
+    async def claim(self, places: Mapping[str, int]) -> list[Leased]:
+        return await self.ledger.claim(places, lease_token=uuid4(), lease_s=60)
+
+    def routes(self) -> dict[str, str | None]:
+        return dict(self.world.db.execute("SELECT contact_id, route FROM deliveries").fetchall())
+
+    def shares(self) -> Counter[str | None]:
+        return Counter(self.routes().values())
+
+
+@asynccontextmanager
+async def office_of(world: World, batch_max: int = 1_000) -> AsyncIterator[Office]:
+    pool = open_pool(world.database_url, connections_max=8, statement_timeout_ms=30_000)
+    await pool.open()
+    try:
+        yield Office(world, Router(pool, patience_s=60.0, batch_max=batch_max), Ledger(pool))
+    finally:
+        await pool.close()
+
+
+def story(world: World, tell: Callable[[Office], Awaitable[None]], batch_max: int = 1_000) -> None:
+    async def run() -> None:
+        async with office_of(world, batch_max) as office:
+            await tell(office)
+
+    asyncio.run(run())
+
+
+def weigh(world: World, old: int, new: int) -> None:
+    set_weights(world.db, "test", TENANT, {OLD: old, NEW: new})
+
+
+def test_weights_move_each_contact_once_at_most_and_shares_are_exact_within_two_points(world: World) -> None:
+    world.number(OLD)
+    world.number(NEW)
+    contacts = world.deliveries(world.campaign(), 3_000)
+
+    async def tell(office: Office) -> None:
+        before: dict[str, str | None] = {}
+        moves: Counter[str] = Counter()
+        for percent in (0, 10, 50, 100):
+            weigh(world, 100 - percent, percent)
+            await office.rounds(1)
+            now = office.routes()
+            share = 100 * sum(route == NEW for route in now.values()) / len(contacts)
+            assert abs(share - percent) <= 2
+            moved = [contact for contact in before if before[contact] != now[contact]]
+            assert {now[contact] for contact in moved} <= {NEW}
+            moves.update(moved)
+            before = now
+        assert set(moves.values()) == {1}
+        assert len(moves) == len(contacts)
+
+    story(world, tell)
+
+
+def test_a_number_that_is_added_takes_no_contact_that_is_known_already(world: World) -> None:
+    world.number(OLD)
+    known = world.deliveries(world.campaign(), 50)
+    world.number(NEW, open_since="now")
+    later = world.deliveries(world.campaign(), 200)
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        routes = office.routes()
+        assert {routes[contact] for contact in known} == {OLD}
+        assert 60 <= sum(routes[contact] == NEW for contact in later) <= 140
+        weigh(world, 0, 100)
+        await office.rounds()
+        assert office.shares() == {NEW: 250}
+
+    story(world, tell)
+
+
+@pytest.mark.parametrize("state", ["quarantined", "stopped", "paused"])
+def test_the_queue_of_a_number_that_cannot_send_moves_and_comes_back_after_its_release(
+    world: World, state: str
+) -> None:
+    world.number(OLD)
+    world.number(NEW)
+    world.deliveries(world.campaign(), 60)
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        home = office.routes()
+        assert len(set(home.values())) == 2
+        sql = "UPDATE sender_numbers SET state = %s, reason = 'banned' WHERE number_id = %s"
+        world.db.execute(sql, [state, OLD])
+        await office.rounds()
+        assert office.shares() == {NEW: 60}
+        stop_switch.release_number(world.db, OLD, "test")
+        await office.rounds()
+        assert office.routes() == home
+
+    story(world, tell, batch_max=7)
+
+
+def test_a_short_limit_moves_nothing_and_a_long_one_does(world: World) -> None:
+    world.number(OLD)
+    world.number(NEW)
+    world.deliveries(world.campaign(), 40)
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        home = office.routes()
+        pause = "UPDATE sender_numbers SET paused_until = now() + interval %s WHERE number_id = %s"
+        world.db.execute(pause.replace("%s", "'50 s'", 1), [OLD])
+        await office.rounds()
+        assert office.routes() == home
+        world.db.execute(pause.replace("%s", "'1 h'", 1), [OLD])
+        await office.rounds()
+        assert office.shares() == {NEW: 40}
+
+    story(world, tell)
+
+
+def test_a_delivery_that_is_leased_or_called_or_in_doubt_keeps_its_number(world: World) -> None:
+    world.number(OLD)
+    world.number(NEW)
+    campaign = world.campaign()
+    held = {
+        state: world.deliveries(campaign, state=state, route=OLD, number_id=OLD)[0]
+        for state in ("leased", "calling", "ambiguous", "sent", "failed")
+    }
+    waiting = world.deliveries(campaign, 5, route=OLD)
+
+    async def tell(office: Office) -> None:
+        world.db.execute("UPDATE sender_numbers SET state = 'quarantined' WHERE number_id = %s", [OLD])
+        rows = "SELECT contact_id, state, route, sequence FROM deliveries WHERE contact_id = ANY (%s)"
+        before = world.db.execute(rows, [list(held.values())]).fetchall()
+        await office.rounds()
+        assert sorted(world.db.execute(rows, [list(held.values())]).fetchall()) == sorted(before)
+        assert {office.routes()[contact] for contact in waiting} == {NEW}
+
+    story(world, tell)
+
+
+def test_a_delivery_that_is_claimed_while_it_would_be_moved_stays_with_its_claim(world: World) -> None:
+    """Given weights that change: claims and re-routes at once; each lease is of the number that it names."""
+    world.number(OLD)
+    world.number(NEW)
+    world.deliveries(world.campaign(), 400)
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+
+        async def claim_all() -> list[Leased]:
+            leased = []
+            while found := await office.claim({OLD: 7, NEW: 7}):
+                leased += found
+            return leased
+
+        async def change() -> None:
+            for percent in (10, 50, 100, 0, 100):
+                weigh(world, 100 - percent, percent)
+                await office.rounds(1)
+
+        claims = await asyncio.gather(claim_all(), claim_all(), change())
+        await office.rounds(1)
+        leased = [*claims[0], *claims[1], *(await claim_all())]
+        assert len({one.key for one in leased}) == len(leased) == 400
+        assert {one.key.contact_id: one.route for one in leased} == office.routes()
+
+    story(world, tell)
+
+
+def test_a_template_goes_by_a_number_whose_provider_has_templates(world: World) -> None:
+    world.number(OLD)
+    world.number(NEW, provider="uazapi", kinds=SESSION_KINDS)
+    template = world.deliveries(world.campaign(HELLO), 30)
+    text = world.deliveries(world.campaign(PLAIN), 30)
+
+    async def tell(office: Office) -> None:
+        weigh(world, 1, 99)
+        await office.rounds()
+        routes = office.routes()
+        assert {routes[contact] for contact in template} == {OLD}
+        assert NEW in {routes[contact] for contact in text}
+        world.db.execute("UPDATE sender_numbers SET state = 'quarantined' WHERE number_id = %s", [OLD])
+        await office.rounds()
+        routes = office.routes()
+        assert {routes[contact] for contact in template} == {OLD}  # waits: no other can carry it
+        assert {routes[contact] for contact in text} == {NEW}
+
+    story(world, tell)
+
+
+def test_a_number_nobody_can_serve_keeps_nothing_and_weights_of_zero_are_no_fallback(world: World) -> None:
+    world.number(OLD, credential="NOBODY_HAS_IT", created_at="2026-01-01")
+    world.number(NEW)
+    world.number(THIRD)
+    world.deliveries(world.campaign(), 30)
+
+    async def tell(office: Office) -> None:
+        set_weights(world.db, "test", TENANT, {OLD: 50, NEW: 50, THIRD: 0})
+        await office.rounds()
+        assert office.shares() == {NEW: 30}
+        world.db.execute("UPDATE sender_numbers SET state = 'stopped' WHERE number_id = %s", [NEW])
+        await office.rounds()
+        assert THIRD not in office.shares()
+
+    story(world, tell)
+
+
+def test_what_a_late_transaction_stores_with_a_number_that_cannot_send_is_looked_at_once_more(
+    world: World,
+) -> None:
+    world.number(OLD)
+    world.number(NEW)
+
+    async def tell(office: Office) -> None:
+        world.db.execute("UPDATE sender_numbers SET state = 'stopped' WHERE number_id = %s", [OLD])
+        await office.rounds()
+        world.deliveries(world.campaign(), 3, route=OLD)
+        await office.rounds()
+        assert office.shares() == {OLD: 3}
+        for _ in range(2):  # the two looks that follow a change
+            world.db.execute("UPDATE routed_pools SET look_at = now()")
+            await office.rounds(1)
+        assert office.shares() == {NEW: 3}
+        assert world.db.execute("SELECT look_at FROM routed_pools").fetchone() == (None,)
+
+    story(world, tell)
+
+
+def test_a_tenant_that_gets_its_own_number_leaves_those_of_all_tenants(world: World) -> None:
+    world.number(OLD, tenant_id="*")
+    world.deliveries(world.campaign(), 10)
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        assert office.shares() == {OLD: 10}
+        world.number(NEW)
+        await office.rounds()
+        assert office.shares() == {NEW: 10}
+
+    story(world, tell)
+
+
+def test_a_provider_has_its_percentage_over_its_numbers_and_the_change_is_audited(world: World) -> None:
+    world.number(OLD)
+    world.number(NEW, provider="uazapi")
+    world.number(THIRD, provider="uazapi")
+    after = set_weights(world.db, "ana", TENANT, parse_shares(TENANT, ["meta-cloud=90", "uazapi=10"]))
+    assert {(one.number_id, one.share_percent) for one in after} == {(OLD, 90), (NEW, 5), (THIRD, 5)}
+    set_weights(world.db, "ana", TENANT, {OLD: 90, "uazapi": 10})  # the same: not a second entry
+    logged = world.db.execute("SELECT actor, action, subject, detail -> 'percents' FROM audit_log").fetchall()
+    assert logged == [("ana", "number.weights", TENANT, {"meta-cloud": 90, "uazapi": 10})]
+
+
+@pytest.mark.parametrize(
+    ("shares", "problem"),
+    [
+        (["meta-cloud"], "is not NUMBER=PERCENT"),
+        (["meta-cloud=1e2"], "is not NUMBER=PERCENT"),
+        (["meta-cloud=-5"], "is not NUMBER=PERCENT"),
+        ([f"{OLD}=50", f"{NEW}=40"], "add up to 90 percent"),
+        ([f"{OLD}=100"], f"numbers without a weight: {NEW}"),
+        ([f"{OLD}=50", "meta-cloud=50"], "has two weights"),
+        (["telegram=100"], '"telegram" is neither a number'),
+    ],
+)
+def test_weights_that_are_incomplete_are_rejected(world: World, shares: list[str], problem: str) -> None:
+    world.number(OLD)
+    world.number(NEW)
+    with pytest.raises(WeightsRejected, match=problem):
+        set_weights(world.db, "ana", TENANT, parse_shares(TENANT, shares))
+    assert world.db.execute("SELECT DISTINCT weight FROM sender_numbers").fetchall() == [(100,)]
