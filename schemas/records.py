@@ -203,7 +203,21 @@ class Message(msgspec.Struct, frozen=True):
     variables: list[Variable] = []
 
 
+Channel = Literal["whatsapp", "sms", "email"]
+
+
+class ChannelText(msgspec.Struct, frozen=True):
+    """What a campaign sends on a further channel, with the variables of its message."""
+
+    channel: Channel
+    text: str
+
+
 class Campaign(msgspec.Struct, frozen=True):
+    """`message` goes by `channel`; where that cannot reach a contact, by the first of `next_channels`
+    that can.
+    """
+
     campaign_id: str
     version: Int32
     tenant_id: str
@@ -217,6 +231,8 @@ class Campaign(msgspec.Struct, frozen=True):
     ends_at: Int64 | None = None
     priority: Int32 = 0
     delay_s: Int64 = 0
+    channel: Channel = "whatsapp"
+    next_channels: list[ChannelText] = []
 
 
 class Token(msgspec.Struct, frozen=True):

@@ -7,13 +7,18 @@ the ledger stores.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
+
+Elsewhere = Literal["nowhere", "channel", "provider"]
+"""Where a delivery may still go that this rejection ends, or that was rejected so until its attempts were
+used up: to the campaign's next channel, or before that to another provider of the same channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
     """Too fast: what shares the limit pauses, the delivery waits for its turn, and no attempt is counted."""
 
+    elsewhere: ClassVar[Elsewhere] = "nowhere"
     scope: Literal["number", "account", "app"] = "number"
 
     @property
@@ -28,6 +33,7 @@ class WaitForPair:
     `factor` ** X seconds, X from 0 and one more at each attempt, at most `attempts_max` attempts.
     """
 
+    elsewhere: ClassVar[Elsewhere] = "channel"
     factor: float
     attempts_max: int
     name: Literal["wait_for_pair"] = "wait_for_pair"
@@ -40,6 +46,7 @@ class Retry:
     `attempts_max` 0 is that of the topology.
     """
 
+    elsewhere: ClassVar[Elsewhere] = "channel"
     attempts_max: int = 0
     after_s: float = 0.0
     name: Literal["retry"] = "retry"
@@ -49,6 +56,7 @@ class Retry:
 class HoldNumber:
     """The number (or every number of its account) may not send: the delivery goes back, unharmed."""
 
+    elsewhere: ClassVar[Elsewhere] = "nowhere"
     state: Literal["paused", "stopped", "quarantined"]
     scope: Literal["number", "account"] = "number"
 
@@ -63,6 +71,7 @@ class HoldTemplate:
     back.
     """
 
+    elsewhere: ClassVar[Elsewhere] = "nowhere"
     name: Literal["hold_template"] = "hold_template"
 
 
@@ -70,6 +79,7 @@ class HoldTemplate:
 class FailCampaign:
     """Every message of the campaign would be refused the same way: this one fails, the campaign stops."""
 
+    elsewhere: ClassVar[Elsewhere] = "nowhere"
     name: Literal["fail_campaign"] = "fail_campaign"
 
 
@@ -82,13 +92,15 @@ class FailMessage:
     failed with the same code.
     """
 
+    elsewhere: ClassVar[Elsewhere] = "channel"
     name: Literal["fail_message"] = "fail_message"
 
 
 @dataclass(frozen=True, slots=True)
 class FailRecipient:
-    """This recipient cannot get this message."""
+    """This recipient cannot get this message; `elsewhere`: perhaps by another route."""
 
+    elsewhere: Elsewhere = "channel"
     name: Literal["fail_recipient"] = "fail_recipient"
 
 
@@ -96,6 +108,7 @@ class FailRecipient:
 class Suppress:
     """The recipient wants no messages of this tenant."""
 
+    elsewhere: ClassVar[Elsewhere] = "nowhere"
     name: Literal["suppress"] = "suppress"
 
 

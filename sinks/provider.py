@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pipeline.campaigns.message import Rendered, Sizes
+from schemas.records import Channel as Channel
 from sinks.actions import Action
 from sinks.connection import NoReply, NothingWritten, Reply
 from sinks.outcomes import Outcome, Sent
 
-Channel = Literal["whatsapp", "sms", "email"]
 KINDS = ("text", "image", "video", "audio", "document", "template")
 
 Answer = Reply | NothingWritten | NoReply

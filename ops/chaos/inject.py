@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ops.chaos import routes
 from ops.chaos.background import Background
 from ops.chaos.burst import Bursts
 from ops.chaos.clocks import Clocks, offset_s
@@ -104,6 +105,7 @@ class Injector:
             "link": self._link,
             "load": lambda fault: self._bursts.one(fault.duration_s),
             "provider": self._at_provider,
+            "route": self._route,
             "poison": self._poison,
         }
         with self._lock:
@@ -246,6 +248,12 @@ class Injector:
             self._provider.behave(
                 duplicate_ratio=0.02, sent_delay_s=0.05, delivered_delay_s=0.2, read_delay_s=0.5
             )
+
+    def _route(self, fault: Fault) -> str:
+        with self._database.connect() as connection:
+            if fault.kind == "route.hold":
+                return routes.hold(connection, fault.duration_s, fault.size)
+            return routes.weigh(connection, fault.size)
 
     def _reach_provider(self, deed: Callable[[], None]) -> None:
         """Retry: the simulator itself may be down now."""

@@ -90,6 +90,8 @@ CLASSES = (
     FaultClass("provider.taken_then_reset", "the message is sent, the answer is a reset", ("provider",)),
     FaultClass("provider.garbage", "an answer that is not JSON", ("provider",)),
     FaultClass("provider.webhooks", "statuses doubled, late and out of order", ("webhooks",), (5.0, 15.0)),
+    FaultClass("route.hold", "a number is held, then released", ("numbers",), (4.0, 8.0)),
+    FaultClass("route.weights", "a tenant's numbers get other weights", ("numbers",)),
     FaultClass("load.burst", "a thousand completions at once, over and over", ("load",), (4.0, 7.0)),
     FaultClass("poison", "undecodable records", POISONABLE),
 )

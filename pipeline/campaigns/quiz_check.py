@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.campaigns import channels
 from pipeline.campaigns import conditions as rules
 from pipeline.campaigns import message as messages
-from schemas.records import Condition, Message, Quiz
+from schemas.records import ChannelText, Condition, Message, Quiz
 
 
-def problems(conditions: Sequence[Condition], message: Message, quizzes: Sequence[Quiz]) -> list[str]:
-    """Why a campaign with these conditions and this message must be rejected, one line each; empty if sound.
+def problems(
+    conditions: Sequence[Condition],
+    message: Message,
+    quizzes: Sequence[Quiz],
+    next_channels: Sequence[ChannelText] = (),
+) -> list[str]:
+    """Why a campaign with these conditions and messages must be rejected, one line each; empty if sound.
 
     A quiz that lists no questions accepts an answer to any, so that conditions and variables may name any. No
     quiz at all (`quizzes` is empty) leaves the questions unchecked.
@@ -20,4 +26,7 @@ def problems(conditions: Sequence[Condition], message: Message, quizzes: Sequenc
     found = rules.problems(conditions, questions if listed else None)
     for quiz in quizzes or (None,):
         found += messages.check(message, quiz)
+        for further in next_channels:
+            text = channels.text_of(message, further)
+            found += [f"on {further.channel}: {problem}" for problem in messages.check(text, quiz)]
     return list(dict.fromkeys(found))

@@ -260,7 +260,7 @@ class Calls:
             self._lines.give(line)
             # A kind that the provider lacks is not due to the recipient: the campaign stops, nothing fails.
             carried = limits.carries(sendable.message.kind)
-            return Rejected(FailRecipient() if carried else HoldTemplate(), "", problem)
+            return Rejected(FailRecipient("provider") if carried else HoldTemplate(), "", problem)
         outcome = await self._client.send(
             line,
             sendable.to,

@@ -83,6 +83,7 @@ def _rejected(
         _acted(attempt, refusal, policy, rng, replaceable),
         code=refusal.code or None,
         action=refusal.action.name,
+        elsewhere=refusal.action.elsewhere,
     )
 
 
@@ -147,6 +148,7 @@ def _again(
 ) -> Result:
     key, attempt_id = attempt.delivery.key, attempt.attempt_id
     if attempt.attempts >= attempts_max:
-        return Result(key, attempt_id, DEAD, outcome, f"{attempt.attempts} attempts: {reason}")
+        reason = f"{attempt.attempts} attempts: {reason}"
+        return Result(key, attempt_id, DEAD, outcome, reason, elsewhere="channel")
     due_in_s = after_s or policy.backoff_s(attempt.attempts, rng)
     return Result(key, attempt_id, WAITING, outcome, reason, due_in_s=due_in_s)

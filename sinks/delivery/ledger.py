@@ -8,6 +8,7 @@ nothing if the mark never happened.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, TypeVar
@@ -19,11 +20,13 @@ from psycopg import AsyncConnection
 from pipeline.runtime.crash_points import reach
 from schemas.ids import contact_id
 from schemas.records import Campaign, Personal
+from sinks.actions import Elsewhere
 from sinks.delivery.doubt.lookups import InDoubt
 from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
 from sinks.delivery.holds import Hold, Standing, holds_of
 from sinks.delivery.people.aliases import people_of
 from sinks.delivery.pool import Pool
+from sinks.delivery.routing import elsewhere
 from sinks.delivery.rows import (
     LEASE_LOST,
     NUMBER_LOST,
@@ -46,7 +49,7 @@ from sinks.delivery.rows import (
     StopTemplate,
     SuppressContact,
 )
-from sinks.delivery.state import AMBIGUOUS, OPEN, DeliveryState
+from sinks.delivery.state import AMBIGUOUS, DEAD, FAILED, OPEN, DeliveryState
 from sinks.delivery.statements import statement
 from sinks.postgres.named_rows import named
 
@@ -200,6 +203,11 @@ class Ledger:
             late = [one for one in effects if isinstance(one, SuppressContact | LearnRecipient)]
             for effect in [one for one in effects if one not in late]:
                 stopped += await _apply(connection, effect, self._contact_key)
+            next_routes = await _elsewhere(
+                connection,
+                [(*_key_columns(one.key), one.elsewhere) for one in results if one.state in (FAILED, DEAD)],
+            )
+            results = [_rerouted(one, next_routes.get(_key_columns(one.key))) for one in results]
             rows = await _fetch(
                 connection,
                 "record_results",
@@ -213,6 +221,7 @@ class Ledger:
                     "uncounted": [0 if result.counted else 1 for result in results],
                     "message_ids": [result.provider_message_id for result in results],
                     "with_fallbacks": [result.with_fallbacks for result in results],
+                    **elsewhere.columns([next_routes.get(_key_columns(one.key)) for one in results]),
                 },
             )
             await connection.execute(
@@ -240,6 +249,10 @@ class Ledger:
         if not settled:
             return
         async with self._pool.connection() as connection, connection.transaction():
+            next_routes = await _elsewhere(
+                connection, [(*_key_columns(one.key), one.elsewhere) for one in settled]
+            )
+            settled = [_resettled(one, next_routes.get(_key_columns(one.key))) for one in settled]
             rows = await _fetch(
                 connection,
                 "settle_leased",
@@ -249,6 +262,7 @@ class Ledger:
                     "lease_tokens": [one.lease_token for one in settled],
                     "states": [one.state for one in settled],
                     "reasons": [one.reason for one in settled],
+                    **elsewhere.columns([next_routes.get(_key_columns(one.key)) for one in settled]),
                 },
             )
             await _publish(connection, rows)
@@ -311,6 +325,39 @@ async def _fetch(
 ) -> list[Row]:
     async with connection.cursor(row_factory=named(row_type)) as cursor:
         return await (await cursor.execute(statement(name), parameters)).fetchall()
+
+
+_KeyColumns = tuple[date, str, str]
+
+
+def _key_columns(key: Key) -> _KeyColumns:
+    return key.campaign_month, key.campaign_id, key.contact_id
+
+
+async def _elsewhere(
+    connection: AsyncConnection[tuple[Any, ...]], wanted: Sequence[tuple[date, str, str, Elsewhere]]
+) -> dict[_KeyColumns, elsewhere.Found]:
+    """Where deliveries that are about to end may go instead; those that are not among them end."""
+    ending = [one for one in wanted if one[3] != "nowhere"]
+    if not ending:
+        return {}
+    async with connection.cursor(row_factory=named(elsewhere.Found)) as cursor:
+        await cursor.execute(elsewhere.QUERIES["find_elsewhere"], elsewhere.asked(ending))
+        return {found.key: found for found in await cursor.fetchall()}
+
+
+def _rerouted(result: Result, found: elsewhere.Found | None) -> Result:
+    if found is None:
+        return result
+    return dataclasses.replace(
+        result, state=DeliveryState.WAITING, reason=found.reason(result.reason), due_in_s=0.0
+    )
+
+
+def _resettled(settled: Settled, found: elsewhere.Found | None) -> Settled:
+    if found is None:
+        return settled
+    return dataclasses.replace(settled, state=DeliveryState.WAITING, reason=found.reason(settled.reason))
 
 
 async def _pause(connection: AsyncConnection[tuple[Any, ...]], pauses: Sequence[PauseNumbers]) -> None:

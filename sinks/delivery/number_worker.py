@@ -36,7 +36,6 @@ class NumberWorker:
         self.number = number
         self.sizes: Sizes = provider.limits
         self._shared = shared
-        self.channel = provider.channel
         self._lines = provider.connections(
             number.base_url, token, shared.clock, idle_max=settings.in_flight_max
         )

@@ -236,12 +236,13 @@ WITH given AS (
     SELECT *
     FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(attempt_ids)s::uuid[],
                 %(states)s::text[], %(reasons)s::text[], %(due_in_s)s::double precision[],
-                %(uncounted)s::integer[], %(message_ids)s::text[], %(with_fallbacks)s::boolean[])
+                %(uncounted)s::integer[], %(message_ids)s::text[], %(with_fallbacks)s::boolean[],
+                %(channels)s::text[], %(refused)s::text[])
         AS g (campaign_month, campaign_id, contact_id, attempt_id, state, reason, due_in_s, uncounted, message_id,
-              with_fallbacks)
+              with_fallbacks, channel, refused)
 ), held AS (
     SELECT d.campaign_month, d.campaign_id, d.contact_id, d.state AS old_state, g.state, g.reason, g.due_in_s,
-           g.uncounted, g.message_id, g.with_fallbacks
+           g.uncounted, g.message_id, g.with_fallbacks, g.channel, g.refused
     FROM given AS g
     JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
     WHERE d.attempt_id = g.attempt_id
@@ -261,8 +262,10 @@ SET state = h.state,
     reason = h.reason,
     due_at = CASE WHEN h.due_in_s IS NULL THEN d.due_at
                   ELSE clock_timestamp() + make_interval(secs => h.due_in_s) END,
-    attempts = d.attempts - h.uncounted,
-    with_fallbacks = d.with_fallbacks OR h.with_fallbacks,
+    attempts = CASE WHEN h.channel IS NULL THEN d.attempts - h.uncounted ELSE 0 END,
+    with_fallbacks = h.channel IS NULL AND (d.with_fallbacks OR h.with_fallbacks),
+    channel = coalesce(h.channel, d.channel),
+    refused_by = CASE WHEN h.channel <> d.channel THEN '{}' ELSE array_remove(d.refused_by || h.refused, NULL) END,
     route = CASE WHEN h.state <> 'waiting' THEN d.route END,
     provider_message_id = coalesce(h.message_id, d.provider_message_id),
     lease_token = NULL,
@@ -294,10 +297,10 @@ WHERE a.attempt_id = g.attempt_id AND a.outcome IS DISTINCT FROM 'taken_back';
 WITH given AS (
     SELECT *
     FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(lease_tokens)s::uuid[],
-                %(states)s::text[], %(reasons)s::text[])
-        AS g (campaign_month, campaign_id, contact_id, lease_token, state, reason)
+                %(states)s::text[], %(reasons)s::text[], %(channels)s::text[], %(refused)s::text[])
+        AS g (campaign_month, campaign_id, contact_id, lease_token, state, reason, channel, refused)
 ), held AS (
-    SELECT d.campaign_month, d.campaign_id, d.contact_id, g.state, g.reason
+    SELECT d.campaign_month, d.campaign_id, d.contact_id, g.state, g.reason, g.channel, g.refused
     FROM given AS g
     JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
     WHERE d.state = 'leased' AND d.lease_token = g.lease_token
@@ -306,6 +309,10 @@ WITH given AS (
 )
 UPDATE deliveries AS d
 SET state = h.state, reason = h.reason, lease_token = NULL, leased_until = NULL,
+    attempts = CASE WHEN h.channel IS NULL THEN d.attempts ELSE 0 END,
+    with_fallbacks = h.channel IS NULL AND d.with_fallbacks,
+    channel = coalesce(h.channel, d.channel),
+    refused_by = CASE WHEN h.channel <> d.channel THEN '{}' ELSE array_remove(d.refused_by || h.refused, NULL) END,
     route = CASE WHEN h.state <> 'waiting' THEN d.route END,
     sequence = d.sequence + 1, updated_at = clock_timestamp()
 FROM held AS h

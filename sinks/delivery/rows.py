@@ -8,6 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from schemas.records import Personal
+from sinks.actions import Elsewhere
 from sinks.delivery.state import DeliveryState
 
 # Why a mark was refused: the number has another holder, or may not be used.
@@ -165,6 +166,7 @@ class Result:
     effects: tuple[Effect, ...] = ()
     action: str | None = None  # the name of a rejection's action
     with_fallbacks: bool = False  # from the next attempt on
+    elsewhere: Elsewhere = "nowhere"  # of one that ends: where it may go instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +177,4 @@ class Settled:
     lease_token: UUID
     state: Literal[DeliveryState.WAITING, DeliveryState.FAILED]
     reason: str
+    elsewhere: Elsewhere = "nowhere"  # of one that fails: where it may go instead

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
+from pipeline.campaigns.channels import message_on
 from pipeline.campaigns.message import NotRenderable, Sizes, render
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
+from sinks.actions import Elsewhere
 from sinks.delivery.call import Sendable, Shared
 from sinks.delivery.doubt.lookups import AT_ONCE_MAX, FOUND, LOOKUPS_EVERY_S, InDoubt, Lookups
 from sinks.delivery.holds import DATABASE_UNAVAILABLE, HoldWatch
@@ -28,7 +30,7 @@ from sinks.delivery.rows import Key, LearnRecipient, Leased, Result, Settled
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.writes import DATABASE_ERRORS, Writes
 from sinks.outcomes import Sent
-from sinks.provider import Callbacks, Channel
+from sinks.provider import Callbacks
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +272,7 @@ class Sender:
             if worker is None:
                 ended.append(self._handed_back(delivery, "the number was lost"))
                 continue
-            ready = await self._prepare(delivery, worker.sizes, worker.channel)
+            ready = await self._prepare(delivery, worker.sizes)
             if isinstance(ready, Settled):
                 self._metrics.not_sendable.inc()
                 log.warning("delivery %s: %s", delivery.delivery_id, ready.reason)
@@ -283,27 +285,29 @@ class Sender:
         self._metrics.handed_back.inc()
         return Settled(delivery.key, delivery.lease_token, DeliveryState.WAITING, reason)
 
-    async def _prepare(self, delivery: Leased, sizes: Sizes, channel: Channel) -> Sendable | Settled:
+    async def _prepare(self, delivery: Leased, sizes: Sizes) -> Sendable | Settled:
         campaign = await self._ledger.definition(delivery.key.campaign_id, delivery.campaign_version)
         if campaign is None:
             return _failed(delivery, f"version {delivery.campaign_version} of the campaign cannot be read")
-        to = delivery.personal.email if channel == "email" else delivery.phone
+        to = delivery.personal.email if delivery.channel == "email" else delivery.phone
         if not to:
-            return _failed(
-                delivery, f"the contact has no {'e-mail address' if channel == 'email' else 'phone'}"
-            )
+            address = "e-mail address" if delivery.channel == "email" else "phone"
+            return _failed(delivery, f"the contact has no {address}", "channel")
+        of_campaign = message_on(campaign, delivery.channel)
+        if of_campaign is None:
+            return _failed(delivery, f"the campaign has no message on {delivery.channel}", "channel")
         message = render(
-            campaign.message,
+            of_campaign,
             delivery.variables,
             delivery.personal,
             sizes,
             with_fallbacks=delivery.with_fallbacks,
         )
         if isinstance(message, NotRenderable):
-            return _failed(delivery, message.reason)
+            return _failed(delivery, message.reason, "channel")
         for change in message.changes:
             self._metrics.values_changed.labels(change).inc()
-        return Sendable(delivery, to, message, campaign.message)
+        return Sendable(delivery, to, message, of_campaign)
 
     async def _route(self) -> None:
         await self._router.route_unrouted()
@@ -362,5 +366,5 @@ def _renewed(old: Number, new: Number) -> bool:
     return dataclasses.replace(old, usable_until=new.usable_until, paused_s=new.paused_s) == new
 
 
-def _failed(delivery: Leased, reason: str) -> Settled:
-    return Settled(delivery.key, delivery.lease_token, DeliveryState.FAILED, reason)
+def _failed(delivery: Leased, reason: str, elsewhere: Elsewhere = "nowhere") -> Settled:
+    return Settled(delivery.key, delivery.lease_token, DeliveryState.FAILED, reason, elsewhere)

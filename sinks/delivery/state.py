@@ -69,11 +69,13 @@ class Event(StrEnum):
     MARK_REFUSED = "mark rejected"
     HANDED_BACK = "handed back"
     NOT_SENDABLE = "not sendable"
+    NOT_SENDABLE_HERE = "not sendable here"
     LEASE_EXPIRED = "lease expired"
     SENDER_LOST = "sender lost"
     ACCEPTED = "accepted"
     NOT_SENT = "not sent"
     REFUSED = "rejected"
+    REFUSED_HERE = "rejected here"
     REFUSED_OPT_OUT = "rejected: opted out"
     ATTEMPTS_USED_UP = "attempts used up"
     NO_CLEAR_END = "no clear end"
@@ -81,6 +83,7 @@ class Event(StrEnum):
     STATUS_DELIVERED = "status delivered"
     STATUS_READ = "status read"
     STATUS_FAILED = "status failed"
+    STATUS_FAILED_HERE = "status failed here"
     STATUS_FAILED_FOR_NOW = "status failed for now"
     RESOLVED_SENT = "resolved as sent"
     RESOLVED_NOT_SENT = "resolved as not sent"
@@ -133,6 +136,13 @@ RULES: tuple[Rule, ...] = (
     Rule(Event.MARK_REFUSED, (LEASED,), WAITING, "mark_calling", "sending is stopped, or the number is lost"),
     Rule(Event.HANDED_BACK, (LEASED,), WAITING, "settle_leased", "its sender will not call in time"),
     Rule(Event.NOT_SENDABLE, (LEASED,), FAILED, "settle_leased", "no phone, or no whole message"),
+    Rule(
+        Event.NOT_SENDABLE_HERE,
+        (LEASED,),
+        WAITING,
+        "settle_leased",
+        "no address or no whole message on this channel: due on the next one",
+    ),
     Rule(Event.LEASE_EXPIRED, (LEASED,), WAITING, "reclaim_leased", "its sender was lost before the mark"),
     Rule(Event.SENDER_LOST, (CALLING,), AMBIGUOUS, "reclaim_calling", "its sender was lost after the mark"),
     Rule(Event.ACCEPTED, _CALLED, SENT, "record_results", "the provider accepted the message"),
@@ -140,6 +150,13 @@ RULES: tuple[Rule, ...] = (
         Event.NOT_SENT, _CALLED, WAITING, "record_results", "certainly not sent: due later, or with fallbacks"
     ),
     Rule(Event.REFUSED, _CALLED, FAILED, "record_results", "the provider rejects this message finally"),
+    Rule(
+        Event.REFUSED_HERE,
+        _CALLED,
+        WAITING,
+        "record_results",
+        "rejected finally or attempts used up: due by another provider, or on the next channel",
+    ),
     Rule(Event.REFUSED_OPT_OUT, _CALLED, SUPPRESSED, "record_results", "the provider reports an opt-out"),
     Rule(Event.ATTEMPTS_USED_UP, _CALLED, DEAD, "record_results", "the last attempt was not sent either"),
     Rule(Event.NO_CLEAR_END, (CALLING,), AMBIGUOUS, "record_results", "written, without a clear answer"),
@@ -164,6 +181,13 @@ RULES: tuple[Rule, ...] = (
         FAILED,
         "settle_deliveries",
         "a status webhook about the last attempt",
+    ),
+    Rule(
+        Event.STATUS_FAILED_HERE,
+        (SENT, AMBIGUOUS),
+        WAITING,
+        "settle_deliveries",
+        "a status webhook about the last attempt: due by another provider, or on the next channel",
     ),
     Rule(
         Event.STATUS_FAILED_FOR_NOW,

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -141,17 +141,24 @@ class World:
         return campaign_id
 
     def deliveries(
-        self, campaign_id: str, count: int = 1, *, tenant_id: str = TENANT, phone: bool = True, **more: Any
+        self,
+        campaign_id: str,
+        count: int = 1,
+        *,
+        tenant_id: str = TENANT,
+        phone: bool = True,
+        contacts: Sequence[str] | None = None,
+        **more: Any,
     ) -> list[str]:
-        """Waiting deliveries to contacts of their own; returns the contacts."""
-        contacts = [uuid4().hex for _ in range(count)]
+        """Waiting deliveries, to new contacts or to those given; returns the contacts."""
+        contacts = [uuid4().hex for _ in range(count)] if contacts is None else list(contacts)
         now = datetime.now(UTC)
         rng = random.Random(contacts[0])
         columns = {"due_at": now, "created_at": now, **more}
         with self.db.transaction(), self.db.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO contacts (tenant_id, contact_id, phone, name, seen_at)"
-                " VALUES (%s, %s, %s, %s, %s)",
+                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 [
                     (tenant_id, one, f"+55119{rng.randrange(10**7, 10**8)}" if phone else None, None, now)
                     for one in contacts

@@ -117,7 +117,7 @@ FROM wanted AS w
 ORDER BY w.campaign_month, w.campaign_id, w.contact_id;
 
 -- redrive_deliveries --
--- Only with rows that `judge_redrives` has locked and found nothing against. Attempts count from the beginning, and
+-- Only with rows that `judge_redrives` has locked and found nothing against. Attempts and channels begin anew, and
 -- what contacts typed is tried again: what the provider rejected may have been its template.
 UPDATE deliveries AS d
 SET state = 'waiting',
@@ -125,6 +125,9 @@ SET state = 'waiting',
     due_at = clock_timestamp(),
     attempts = 0,
     with_fallbacks = false,
+    channel = coalesce((SELECT v.definition ->> 'channel' FROM campaign_versions AS v
+                        WHERE v.campaign_id = d.campaign_id AND v.version = d.campaign_version), 'whatsapp'),
+    refused_by = '{}',
     route = NULL,
     lease_token = NULL,
     leased_until = NULL,

@@ -21,6 +21,7 @@ from sinks.actions import (
     Throttle,
     WaitForPair,
 )
+from sinks.delivery.routing.elsewhere import Found
 from sinks.providers import provider_named
 
 THROTTLED_S = 60.0  # a status has no Retry-After: as long as the longest pause after an answer
@@ -42,13 +43,15 @@ LIMITS = Limits()
 class Again:
     """The next attempt is due `after_s` after the status's time; `counted`: this one counts as an attempt.
 
-    `with_fallbacks`: the next one is with the fallbacks, instead of what contacts typed.
+    `with_fallbacks`: the next one is with the fallbacks, instead of what contacts typed. `elsewhere`: it is
+    by another provider or on another channel.
     """
 
     action: str
     after_s: float
     counted: bool = True
     with_fallbacks: bool = False
+    elsewhere: Found | None = None
 
 
 def action_of(provider: str, codes: Iterable[str]) -> Action | None:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pipeline.campaigns.channels import message_on
 from pipeline.campaigns.message import Sizes, has_fallbacks
-from schemas.records import Message, Personal
+from schemas.records import Campaign, Personal
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.queries import load_queries
@@ -28,7 +29,8 @@ class _Typed(NamedTuple):
     campaign_month: date
     campaign_id: str
     contact_id: str
-    message: Any
+    definition: Any
+    channel: str
     variables: dict[str, Any]
     phone: str | None
     name: str | None
@@ -52,8 +54,10 @@ def left_of(connection: Connection, rejected: Mapping[Key, str]) -> Collection[K
 
 def _reads_otherwise(row: _Typed, sizes: Sizes) -> bool:
     try:
-        message = msgspec.convert(row.message, Message)
+        message = message_on(msgspec.convert(row.definition, Campaign), row.channel)
     except msgspec.ValidationError:
         return False  # of another version of this program: the sender could not read it either
+    if message is None:
+        return False
     values = {name: str(value) for name, value in row.variables.items() if value is not None}
     return has_fallbacks(message, values, Personal(phone=row.phone, name=row.name, email=row.email), sizes)

@@ -1,6 +1,6 @@
 -- messages_with_values --
 -- Of deliveries whose rows are locked: what their messages were made of, unless fallbacks had replaced it already.
-SELECT d.campaign_month, d.campaign_id, d.contact_id, v.definition -> 'message' AS message, d.variables,
+SELECT d.campaign_month, d.campaign_id, d.contact_id, v.definition, d.channel, d.variables,
        p.phone, p.name, p.email
 FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[])
     AS wanted (campaign_month, campaign_id, contact_id)

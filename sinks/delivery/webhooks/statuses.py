@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from schemas.records import ProviderWebhook
 from sinks import providers
 from sinks.actions import FailMessage
 from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
+from sinks.delivery.routing import elsewhere
 from sinks.delivery.rows import NEXT_WITH_FALLBACKS
 from sinks.delivery.state import DeliveryState
 from sinks.delivery.webhooks import consequences, failures, fallbacks, inbound, recipients
@@ -179,7 +181,8 @@ def merge_messages(
         connection, [(row, found) for row in held for found in by_delivery[_key(row)]]
     )
     replaceable = _replaceable(connection, held, by_delivery)
-    judged = [judge(row, by_delivery[_key(row)], failed, limits, replaceable) for row in held]
+    others = _elsewhere(connection, held, by_delivery)
+    judged = [judge(row, by_delivery[_key(row)], failed, limits, replaceable, others) for row in held]
     _write(connection, judged, limits)
     return judged
 
@@ -230,6 +233,26 @@ def _replaceable(
     return fallbacks.left_of(connection, rejected) if rejected else ()
 
 
+def _elsewhere(
+    connection: Connection, held: Iterable[Held], told: Mapping[Key, Sequence[Found]]
+) -> Mapping[Key, elsewhere.Found]:
+    """Where the deliveries whose message failed may go, if they do not wait for another attempt."""
+    ending = [
+        (*_key(row), action.elsewhere)
+        for row in held
+        for found in told[_key(row)]
+        if found.status == DeliveryState.FAILED
+        and _is_of_last(row, found)
+        and (action := failures.action_of(found.provider, _codes(found))) is not None
+        and action.elsewhere != "nowhere"
+    ]
+    if not ending:
+        return {}
+    asked = elsewhere.asked(ending)
+    rows = fetch(connection, elsewhere.QUERIES["find_elsewhere"], elsewhere.Found, asked)
+    return {found.key: found for found in rows}
+
+
 class Judged(msgspec.Struct, frozen=True):
     """What a delivery's statuses come to: those that are `done` with, and what is to be written."""
 
@@ -248,10 +271,12 @@ def judge(
     failed: Collection[str] = (),
     limits: Limits = LIMITS,
     replaceable: Collection[Key] = (),
+    others: Mapping[Key, elsewhere.Found] = MappingProxyType({}),
 ) -> Judged:
     """Pure. Those that must wait are in none of the result's fields.
 
     `failed`: messages that are reported as failed already; that they were sent before says nothing any more.
+    `others`: where deliveries may go that would end.
     """
     state, by, proof = held.state, None, None
     done: list[Found] = []
@@ -274,6 +299,9 @@ def judge(
         if (wait := failures.again(action, held.attempts, limits, replaceable=has_other)) is not None:
             # A reported failure overrules that the message was sent.
             return Judged(held, statuses, done, DeliveryState.WAITING, by, None, wait)
+        if action is not None and (other := others.get(_key(held))) is not None:
+            wait = Again(action.name, 0.0, elsewhere=other)
+            return Judged(held, statuses, done, DeliveryState.WAITING, by, None, wait)
     return Judged(held, statuses, done, state, by, proof)
 
 
@@ -295,7 +323,7 @@ def _write(connection: Connection, judged: Sequence[Judged], limits: Limits) -> 
                     row.number_id or "",
                     row.campaign_id,
                     row.contact_id,
-                    is_final=wait is None,
+                    is_final=wait is None or wait.elsewhere is not None,
                 )
                 consequences.apply(connection, failure, limits)
         _take_back(connection, [each for each in changes.values() if each.again is not None])
@@ -362,6 +390,7 @@ def _settle(connection: Connection, changes: Mapping[Key, Judged]) -> list[Deliv
             ],
             "uncounted": [int(each.again is not None and not each.again.counted) for each, _ in found],
             "with_fallbacks": [each.again is not None and each.again.with_fallbacks for each, _ in found],
+            **elsewhere.columns([each.again.elsewhere if each.again else None for each, _ in found]),
         },
     )
 
@@ -393,6 +422,8 @@ def _reason(found: Found) -> str:
 def _settled_reason(by: Found, wait: Again | None) -> str:
     if by.status != DeliveryState.FAILED:
         return ""
+    if wait is not None and wait.elsewhere is not None:
+        return wait.elsewhere.reason(_reason(by))
     following = wait is not None and wait.with_fallbacks
     return f"{_reason(by)}; {NEXT_WITH_FALLBACKS}" if following else _reason(by)
 

@@ -132,8 +132,11 @@ SET state = settled.state,
     reason = settled.reason,
     provider_message_id = coalesce(d.provider_message_id, settled.message_id),
     due_at = coalesce(to_timestamp(settled.due_at_ms / 1000.0), d.due_at),
-    attempts = greatest(0, d.attempts - settled.uncounted),
-    with_fallbacks = d.with_fallbacks OR settled.with_fallbacks,
+    attempts = CASE WHEN settled.channel IS NULL THEN greatest(0, d.attempts - settled.uncounted) ELSE 0 END,
+    with_fallbacks = settled.channel IS NULL AND (d.with_fallbacks OR settled.with_fallbacks),
+    channel = coalesce(settled.channel, d.channel),
+    refused_by = CASE WHEN settled.channel <> d.channel THEN '{}'
+                      ELSE array_remove(d.refused_by || settled.refused, NULL) END,
     route = CASE WHEN settled.state <> 'waiting' THEN d.route END,
     lease_token = NULL,
     leased_until = NULL,
@@ -141,8 +144,10 @@ SET state = settled.state,
     updated_at = clock_timestamp()
 FROM unnest(
     %(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(states)s::text[], %(reasons)s::text[],
-    %(message_ids)s::text[], %(due_at_ms)s::bigint[], %(uncounted)s::integer[], %(with_fallbacks)s::boolean[]
-) AS settled (campaign_month, campaign_id, contact_id, state, reason, message_id, due_at_ms, uncounted, with_fallbacks)
+    %(message_ids)s::text[], %(due_at_ms)s::bigint[], %(uncounted)s::integer[], %(with_fallbacks)s::boolean[],
+    %(channels)s::text[], %(refused)s::text[]
+) AS settled (campaign_month, campaign_id, contact_id, state, reason, message_id, due_at_ms, uncounted, with_fallbacks,
+              channel, refused)
 WHERE d.campaign_month = settled.campaign_month
     AND d.campaign_id = settled.campaign_id
     AND d.contact_id = settled.contact_id

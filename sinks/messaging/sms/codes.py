@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sinks.actions import Action, FailMessage, FailRecipient, HoldNumber, Retry, Suppress, Throttle
 
 OPTED_OUT = "21610"
-UNLISTED = FailRecipient()  # rejected, and nothing shows why: so nothing else stops
+UNLISTED = FailRecipient("nowhere")  # rejected, and nothing shows why: so nothing else stops
 TIMED_OUT = 408  # of a gateway that waited for the API: proves nothing
 
 

@@ -7,11 +7,11 @@ from typing import cast
 
 import msgspec
 
-from pipeline.campaigns import quiz_check
+from pipeline.campaigns import channels, quiz_check
 from pipeline.topology.file import Campaigns as Limits
 from schemas.codec import codec
 from schemas.ids import campaign_key, campaign_month
-from schemas.records import Campaign, Condition, Message
+from schemas.records import Campaign, Channel, ChannelText, Condition, Message
 from sinks.postgres.catalogue.quizzes import BAD_ID, ID, quizzes_unchanged
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
@@ -27,7 +27,8 @@ PRIORITY_MAX = 1_000_000
 class CampaignDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A campaign without version, month and activation time, which are set when it is saved.
 
-    `ends_at`: ms since the epoch. An inactive draft ends the version before it.
+    `ends_at`: ms since the epoch. `channel`: of the message; `next_channels` follow where it cannot reach a
+    contact. An inactive draft ends the version before it.
     """
 
     campaign_id: str
@@ -40,6 +41,8 @@ class CampaignDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ends_at: int | None = None
     priority: int = 0
     delay_s: int = 0
+    channel: Channel = "whatsapp"
+    next_channels: list[ChannelText] = []
 
 
 class CampaignRejected(Rejection):
@@ -161,4 +164,5 @@ def _problems(connection: Connection, draft: CampaignDraft, limits: Limits) -> l
     quizzes = quizzes_unchanged(connection, draft.tenant_id, draft.quiz_ids)
     known = {quiz.quiz_id for quiz in quizzes}
     problems += [f'its tenant has no quiz "{quiz_id}"' for quiz_id in draft.quiz_ids if quiz_id not in known]
-    return problems + quiz_check.problems(draft.conditions, draft.message, quizzes)
+    problems += channels.problems(draft.channel, draft.next_channels)
+    return problems + quiz_check.problems(draft.conditions, draft.message, quizzes, draft.next_channels)

@@ -167,8 +167,12 @@ def _broken_campaigns(connection: Connection, before: Quiz, after: Quiz, now_ms:
             for quiz_id in campaign.quiz_ids
             if quiz_id != after.quiz_id and (quiz := get_quiz(connection, quiz_id)) is not None
         ]
-        known = quiz_check.problems(campaign.conditions, campaign.message, [*others, before])
-        found = quiz_check.problems(campaign.conditions, campaign.message, [*others, after])
+        known = quiz_check.problems(
+            campaign.conditions, campaign.message, [*others, before], campaign.next_channels
+        )
+        found = quiz_check.problems(
+            campaign.conditions, campaign.message, [*others, after], campaign.next_channels
+        )
         new = [problem for problem in found if problem not in known]
         if new:
             broken.append(f'campaign "{campaign.campaign_id}" needs it as it is: {", ".join(new)}')

@@ -34,25 +34,26 @@ WITH batch AS MATERIALIZED (
     FROM (SELECT DISTINCT tenant_id FROM batch) AS t
     JOIN routable_numbers(%(patience_s)s) AS n ON n.tenant_id = number_pool(t.tenant_id)
 ), campaign AS MATERIALIZED (
-    SELECT v.campaign_id, v.version, v.definition -> 'message' ->> 'kind' AS kind
+    SELECT v.campaign_id, v.version, v.definition -> 'message' ->> 'kind' AS kind,
+           coalesce(v.definition ->> 'channel', 'whatsapp') AS channel
     FROM (SELECT DISTINCT campaign_id, campaign_version FROM batch) AS b
     JOIN campaign_versions AS v ON v.campaign_id = b.campaign_id AND v.version = b.campaign_version
 )
 INSERT INTO deliveries (
     campaign_month, campaign_id, contact_id, delivery_id, tenant_id, campaign_version,
-    completion_id, completion_day, variables, due_at, priority, route
+    completion_id, completion_day, variables, due_at, priority, channel, route
 )
 SELECT
     DATE '1970-01-01' + b.campaign_month, b.campaign_id, b.contact_id, b.delivery_id::uuid, b.tenant_id,
     b.campaign_version, b.completion_id::uuid, DATE '1970-01-01' + b.completion_day, b.variables::jsonb,
-    to_timestamp(b.accepted_at / 1000.0) + b.delay_s * interval '1 second', b.priority, r.number_id
+    to_timestamp(b.accepted_at / 1000.0) + b.delay_s * interval '1 second', b.priority, coalesce(v.channel, 'whatsapp'), r.number_id
 FROM batch AS b
 LEFT JOIN campaign AS v ON v.campaign_id = b.campaign_id AND v.version = b.campaign_version
 LEFT JOIN contacts AS c ON c.tenant_id = b.tenant_id AND c.contact_id = b.contact_id
 LEFT JOIN LATERAL (
     SELECT n.number_id
     FROM numbers AS n
-    WHERE n.for_tenant = b.tenant_id AND n.channel = 'whatsapp'
+    WHERE n.for_tenant = b.tenant_id AND n.channel = coalesce(v.channel, 'whatsapp')
     ORDER BY coalesce(v.kind = ANY (n.kinds), true) DESC, n.usable DESC,
              n.open_since <= coalesce(c.known_since, 'infinity') DESC,
              route_rank(b.contact_id, n.number_id, n.weight), n.number_id

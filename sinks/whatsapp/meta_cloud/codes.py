@@ -64,15 +64,16 @@ _TABLE: Mapping[int, tuple[Action | None, str]] = {
     132012: (FailMessage(), "template parameter of the wrong form"),
     131053: (FailMessage(), "media could not be used"),
     131026: (FailRecipient(), "undeliverable to this recipient"),
-    130472: (FailRecipient(), "recipient is part of an experiment"),
-    131047: (FailRecipient(), "outside the 24 h window: use a template"),
+    130472: (FailRecipient("provider"), "recipient is part of an experiment"),
+    131047: (FailRecipient("provider"), "outside the 24 h window: use a template"),
     131050: (Suppress(), "recipient opted out of marketing"),
 }
 
 PERMISSION_CODES = range(200, 300)
 
 
-UNLISTED = FailRecipient()  # of a code that is not listed: refused, nobody knows why, so nothing else stops
+# Of a code that is not listed: refused, nobody knows why, so nothing else stops, and no other route is tried.
+UNLISTED = FailRecipient("nowhere")
 
 
 def action_of(code: int, http_status: int | None) -> Action | None:

@@ -60,7 +60,7 @@ TABLE = ErrorTable(
         Listed("unauthorized", HoldNumber("paused"), "not authorized", "[S]", status=401),
     )
 )
-UNLISTED = FailRecipient()  # rejected, and nothing shows why: so nothing else stops
+UNLISTED = FailRecipient("nowhere")  # rejected, and nothing shows why: so nothing else stops
 TIMED_OUT = 408  # of a gateway that waited for the API: proves nothing
 
 

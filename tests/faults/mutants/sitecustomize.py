@@ -86,6 +86,24 @@ def _judge_answers_absolutely(baselines: ModuleType) -> None:
     baselines.Baselines.usual = lambda self, quiz_id, questions, only_measured=False: 0.0
 
 
+def _reroute_what_is_called(router: ModuleType) -> None:
+    router.QUERIES = {
+        name: text.replace("d.state = 'waiting'", "d.state IN ('waiting', 'leased', 'calling')")
+        for name, text in router.QUERIES.items()
+    }
+
+
+def _fall_back_from_doubt(consequences: ModuleType) -> None:
+    consequence = consequences.consequence
+
+    def mutated(attempt: Any, outcome: Any, *more: Any, **named: Any) -> Any:
+        if isinstance(outcome, consequences.Ambiguous):
+            outcome = consequences.Rejected(consequences.actions.FailRecipient(), "", "no answer")
+        return consequence(attempt, outcome, *more, **named)
+
+    consequences.consequence = mutated
+
+
 # Name -> the module that is broken once it is imported, and how.
 MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-unique-key": ("sinks.postgres.tables.deliveries", _drop_the_unique_key),
@@ -96,6 +114,8 @@ MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-verdict-memory": ("pipeline.stages.contact_memory", _remember_no_verdict),
     "no-usual-answers": ("ingest_api.abuse.baselines", _judge_answers_absolutely),
     "no-dedup-value": ("pipeline.stages.dedup", _remember_no_first),
+    "reroutes-a-calling-delivery": ("sinks.delivery.routing.router", _reroute_what_is_called),
+    "falls-back-from-doubt": ("sinks.delivery.consequences", _fall_back_from_doubt),
     "no-visit-merge": ("sinks.visits.visit", _keep_the_last_report),
 }
 

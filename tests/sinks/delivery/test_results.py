@@ -72,7 +72,7 @@ def test_a_billing_error_stops_its_own_tenants_numbers_alone(
     world.number("2001")
     world.number("2002")
     world.number("2003", "other")
-    world.deliveries(world.campaign(), 2)
+    world.deliveries(world.campaign(), 2, route=NUMBER)
 
     async def tell(desk: Desk) -> None:
         for reason in ("131042 unpaid", "131031 locked"):

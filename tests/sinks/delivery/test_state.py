@@ -37,6 +37,8 @@ SQL_FILES = sorted(
 )
 NUMBER_STATES = {"active", "paused", "stopped", "quarantined"}
 OWN_LATE_RESULT = {rule.event for rule in RULES if rule.statement == "record_results"}
+FAILED_BY_STATUS = {Event.STATUS_FAILED_FOR_NOW, Event.STATUS_FAILED_HERE}
+"""The provider's word that a message which it took did not arrive: another call, perhaps by another route."""
 STATUSES = {rule.event for rule in RULES if rule.statement == "settle_deliveries"}
 
 
@@ -65,7 +67,7 @@ def test_whatever_happens_a_terminal_state_is_left_by_a_status_or_its_own_late_r
         assert following in DeliveryState
         if state not in OPEN and event not in RESTORING | BY_OPERATORS:
             assert event in STATUSES or (state is AMBIGUOUS and event in OWN_LATE_RESULT)
-        if state in ACCEPTED and event not in RESTORING | {Event.STATUS_FAILED_FOR_NOW}:
+        if state in ACCEPTED and event not in RESTORING | FAILED_BY_STATUS:
             assert following in (*ACCEPTED, DeliveryState.FAILED)
         state = following
 
@@ -81,16 +83,24 @@ def test_what_the_provider_has_never_becomes_callable_again() -> None:
         more = {
             target
             for (source, event), target in TRANSITIONS.items()
-            if source in reachable and event not in RESTORING | BY_OPERATORS | {Event.STATUS_FAILED_FOR_NOW}
+            if source in reachable and event not in RESTORING | BY_OPERATORS | FAILED_BY_STATUS
         }
         if more <= reachable:
             break
         reachable |= more
     assert not reachable & {WAITING, LEASED, CALLING, AMBIGUOUS}
-    (again,) = [rule for rule in RULES if rule.event is Event.STATUS_FAILED_FOR_NOW]
-    assert set(again.sources) == {DeliveryState.SENT, AMBIGUOUS}, "never what a person has"
+    again = [rule for rule in RULES if rule.event in FAILED_BY_STATUS]
+    assert {rule.sources for rule in again} == {(DeliveryState.SENT, AMBIGUOUS)}, "never what a person has"
     (final,) = [rule for rule in RULES if rule.event is Event.STATUS_FAILED]
-    assert again.sources == final.sources
+    assert {rule.sources for rule in again} == {final.sources}
+
+
+def test_what_is_in_doubt_goes_to_no_other_route_without_proof() -> None:
+    """The provider's word about this very call: its late result, or a status. Neither a lease nor a sweep."""
+    leaving = {
+        event for (source, event), target in TRANSITIONS.items() if (source, target) == (AMBIGUOUS, WAITING)
+    }
+    assert leaving - RESTORING == {Event.NOT_SENT, Event.REFUSED_HERE} | FAILED_BY_STATUS
 
 
 def test_an_operator_makes_callable_only_what_no_provider_has() -> None:

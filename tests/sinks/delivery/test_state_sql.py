@@ -66,6 +66,7 @@ def mark(world: World, contact: str) -> Iterator[list[Any]]:
 def settle_leased(world: World, contact: str) -> Iterator[list[Any]]:
     for target in ("waiting", "failed"):
         parameters = keys(world, contact) | {"lease_tokens": [LEASE], "states": [target], "reasons": [""]}
+        parameters |= {"channels": [None], "refused": [None]}
         with world.db.transaction(force_rollback=True):
             yield fetch(world.db, statement("settle_leased"), DeliveryChange, parameters)
 
@@ -88,6 +89,8 @@ def record(world: World, contact: str) -> Iterator[list[Any]]:
             "uncounted": [0],
             "message_ids": [None],
             "with_fallbacks": [False],
+            "channels": [None],
+            "refused": [None],
         }
         with world.db.transaction(force_rollback=True):
             yield fetch(world.db, statement("record_results"), DeliveryChange, parameters)
