@@ -188,6 +188,7 @@ def make_app(
             gather_s=limits.gather_ms / 1000,
             timeout_s=limits.timeout_ms / 1000,
             process=secrets.token_hex(8),
+            region=settings.region,
         ),
         limits.local_keys_max,
         limits.processes_assumed,

@@ -13,7 +13,7 @@ ABOUT: Mapping[str, str] = {
     "token": "completions with one token of the tenant",
     "quiz": "completions of one of its quizzes",
     "tenant": "all completions of the tenant",
-    TENANT_DAY: "all completions of the tenant in any 24 h; without it there is no such limit",
+    TENANT_DAY: "all accepted completions of the tenant in any 24 h; without it there is no such limit",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ingest_api.http.metrics import EDGES, LIMIT_DECISIONS, LIMITS_LOCAL
 from ingest_api.limits.shared_windows import EDGE_EXPIRES_S, SharedWindows, Unavailable
-from ingest_api.limits.windows import Decision, Keys, LocalWindows
+from ingest_api.limits.windows import Decision, Keys, LocalWindows, Rule
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Limiter:
         self._local = LocalWindows(keys_max, clock)
         self._keys_max = keys_max
         self._clock = clock
-        self._processes = processes
+        self._processes = self._in_region = processes
         self._refused: dict[tuple[str, str], tuple[float, Decision]] = {}
         self._available: bool | None = None
         self._counted_from_s = -math.inf
@@ -75,7 +75,14 @@ class Limiter:
                     self._remember(keys, decision)
                 return decision
         _BY_PROCESS.inc()
-        return self._local.decide(keys, self._processes)
+        return self._local.decide(keys, self._processes, self._in_region)
+
+    def give_back(self, rule: Rule, key: str) -> None:
+        """Take a request off this limit again: it was counted and is not what the limit counts."""
+        if self._available:
+            self._shared.give_back(((rule, key),))
+        else:
+            self._local.give_back(rule, key)
 
     def _remembered(self, keys: Keys) -> Decision | None:
         if not self._refused:
@@ -113,7 +120,8 @@ class Limiter:
             return
         # After a loss the others may not have reported yet: too few would each take too large a share.
         all_reported = self._clock() >= self._counted_from_s
-        self._processes = found if all_reported else max(found, self._processes)
+        self._processes = found.everywhere if all_reported else max(found.everywhere, self._processes)
+        self._in_region = found.in_region if all_reported else max(found.in_region, self._in_region)
         EDGES.set(self._processes)
         if not self._available:
             self._available = True

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec.structs import replace
 
+from ingest_api.completions.receive import COMPLETION
 from ingest_api.http.metrics import LIMITED
 from ingest_api.http.problems import RATE_LIMITED, Problem, Rejection
 from ingest_api.http.reply import Headers, Receive, Reply, Scope
 from ingest_api.limits.limiter import Limiter
 from ingest_api.limits.sources import Source, Sources
 from ingest_api.limits.tenant_rules import NONE, TenantRules
-from ingest_api.limits.windows import Keys, Rule
+from ingest_api.limits.windows import REGION, Keys, Rule
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import ANY_TENANT, Tokens
 from pipeline.topology.file import RateLimits, Window
@@ -40,7 +41,7 @@ class Rules:
         self.progress = _rule("progress", limits.progress, "reports of progress from one address")
         self.progress_quiz = _rule("progress_quiz", limits.progress_quiz, "reports of progress of one quiz")
         window = limits.regions.get(region)
-        self.region = None if window is None else _rule("region", window, "completions of one region")
+        self.region = None if window is None else _rule(REGION, window, "completions of one region")
         self.region_name = region
 
     @property
@@ -161,10 +162,21 @@ class RateLimited:
             reply = await self._handle(scope, receive)
         except Rejection as rejection:
             reply = rejection.problem.reply()
+        except BaseException:
+            self._give_back(keys)
+            raise
+        if COMPLETION not in scope:
+            self._give_back(keys)
         rule = keys[0][0]
         if rule.name in _CALLERS_OWN and not _is_shared(reply):
             return replace(reply, headers=reply.headers + stated(rule, decision.remaining[0], rule.window_s))
         return reply
+
+    def _give_back(self, keys: Keys) -> None:
+        """A quota counts accepted completions: not what was rejected for its content, nor a repeat."""
+        for rule, key in keys:
+            if rule.name == TENANT_DAY:
+                self._limiter.give_back(rule, key)
 
 
 def _is_shared(reply: Reply) -> bool:

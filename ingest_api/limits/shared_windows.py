@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
@@ -20,18 +21,30 @@ SCRIPT = Path(__file__).with_name("sliding_windows.lua").read_text(encoding="utf
 SCRIPT_HASH = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 BATCH_MAX = 256  # requests of one call, during which Valkey serves no other client
 EDGE_EXPIRES_S = 10
-# Returns the number of processes that have reported within EDGE_EXPIRES_S, this one included.
+# Returns for each key (of all edges, of those in one region) the processes that have reported within
+# EDGE_EXPIRES_S, this one included.
 REPORT = """
 local now = tonumber(redis.call('TIME')[1])
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return redis.call('ZCARD', KEYS[1])
+local counts = {}
+for at, key in ipairs(KEYS) do
+    redis.call('ZADD', key, now, ARGV[1])
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[2])
+    redis.call('EXPIRE', key, ARGV[2])
+    counts[at] = redis.call('ZCARD', key)
+end
+return counts
 """
 
 
 class Unavailable(Exception):
     """Valkey did not decide. The requests may have been counted."""
+
+
+class Running(NamedTuple):
+    """Edge processes, and those of them in this one's region: all of them where it has none."""
+
+    everywhere: int
+    in_region: int
 
 
 class Client(Protocol):
@@ -60,6 +73,7 @@ class SharedWindows:
         gather_s: float,
         timeout_s: float,
         process: str,
+        region: str = "",
     ) -> None:
         self._connect = connect
         self._rules = tuple(rules)
@@ -69,10 +83,13 @@ class SharedWindows:
         self._gather_s = gather_s
         self._timeout_s = timeout_s
         self._process = process
+        edges = f"{self._prefix}edges"
+        self._edges = (edges, f"{edges}:{region}") if region else (edges,)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode: Callable[[bytes], _Decisions] = msgspec.msgpack.Decoder(_Decisions).decode
         self._client: Client | None = None  # belongs to the event loop on which it is first used
         self._waiting: list[Waiting] = []
+        self._given_back: list[Keys] = []
         self._sending: asyncio.TimerHandle | None = None
         self._next_s = 0.0
         self._calls: set[asyncio.Task[None]] = set()
@@ -86,18 +103,25 @@ class SharedWindows:
             self._sending = loop.call_at(max(self._next_s, loop.time()), self._send, loop)
         return await decided
 
-    async def report(self) -> int:
+    def give_back(self, keys: Keys) -> None:
+        """Take one request off the keys again, with the next call; it is lost where that fails."""
+        self._given_back.append(keys)
+        loop = asyncio.get_running_loop()
+        if self._sending is None:
+            self._sending = loop.call_at(max(self._next_s, loop.time()), self._send, loop)
+
+    async def report(self) -> Running:
         """Tell the other processes that this one runs; return how many run. Raises Unavailable."""
         try:
             if self._client is None:
                 self._client = self._connect()
             async with asyncio.timeout(self._timeout_s):
-                count = await self._client.eval(
-                    REPORT, 1, f"{self._prefix}edges", self._process, EDGE_EXPIRES_S
+                counts = await self._client.eval(
+                    REPORT, len(self._edges), *self._edges, self._process, EDGE_EXPIRES_S
                 )
         except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             raise Unavailable(_reason(error)) from error
-        return int(count)
+        return Running(int(counts[0]), int(counts[-1]))
 
     async def close(self) -> None:
         for call in self._calls:
@@ -109,15 +133,19 @@ class SharedWindows:
         self._sending = None
         self._next_s = loop.time() + self._gather_s
         waiting, self._waiting = self._waiting, []
-        for first in range(0, len(waiting), BATCH_MAX):
-            call = loop.create_task(self._call(waiting[first : first + BATCH_MAX]))
+        given_back, self._given_back = self._given_back, []
+        for first in range(0, max(len(waiting), len(given_back)), BATCH_MAX):
+            batch = slice(first, first + BATCH_MAX)
+            call = loop.create_task(self._call(waiting[batch], given_back[batch]))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 
-    async def _call(self, batch: list[Waiting]) -> None:
+    async def _call(self, batch: list[Waiting], given_back: list[Keys]) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                _now_ms, decisions = await self.run_script([keys for keys, _decided in batch])
+                _now_ms, decisions = await self.run_script(
+                    [keys for keys, _decided in batch], given_back=given_back
+                )
         except (RedisError, RedisClusterException, OSError, TimeoutError, msgspec.MsgspecError) as error:
             for _keys, decided in batch:
                 if not decided.done():
@@ -127,23 +155,29 @@ class SharedWindows:
             if not decided.done():
                 decided.set_result(decision)
 
-    async def run_script(self, requests: Sequence[Keys], *now_ms: int) -> tuple[float, list[Decision]]:
+    async def run_script(
+        self, requests: Sequence[Keys], *now_ms: int, given_back: Sequence[Keys] = ()
+    ) -> tuple[float, list[Decision]]:
         """Return Valkey's time in ms and the decisions. Tests set the time. Raises what the client raises."""
         if self._client is None:
             self._client = self._connect()
-        rules, wire_rules, numbers = self._rules_of(requests)
+        rules, wire_rules, numbers = self._rules_of([*requests, *given_back])
         groups: dict[_Group, list[int]] = {}
         for place, keys in enumerate(requests):
             group = tuple([part for rule, key in keys for part in (numbers[id(rule)], key)])
             groups.setdefault(group, []).append(place)
-        work = self._encode((wire_rules, [(len(places), *group) for group, places in groups.items()]))
+        returned = Counter(
+            tuple([part for rule, key in keys for part in (numbers[id(rule)], key)]) for keys in given_back
+        )
+        wire = [(len(places), *group) for group, places in groups.items()]
+        work = self._encode((wire_rules, wire + [(-count, *group) for group, count in returned.items()]))
         try:
             answer = await self._client.evalsha(SCRIPT_HASH, 1, self._prefix, work, *now_ms)
         except NoScriptError:
             answer = await self._client.eval(SCRIPT, 1, self._prefix, work, *now_ms)
         decided_ms, rows = self._decode(answer)
         decisions: dict[int, Decision] = {}
-        for places, row in zip(groups.values(), rows, strict=True):
+        for places, row in zip(groups.values(), rows, strict=False):
             accepted, refusing, retry_after_ms, *remaining = row
             for later, place in enumerate(reversed(places[:accepted])):
                 decisions[place] = Decision(None, 0.0, [left + later for left in remaining])

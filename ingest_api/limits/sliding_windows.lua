@@ -1,6 +1,8 @@
 -- Decides a batch of requests against sliding windows, all keys of a request at once. Requests with the same keys come
 -- as one group: the first ones are accepted, as many as every key has room for.
 --
+-- A group of a negative number gives back so many requests that were counted before, as far as so many are counted.
+--
 -- KEYS[1]: the prefix of all keys, in braces, so that a cluster keeps them in one slot.
 -- ARGV[1]: MessagePack of {{{name, limit, window_ms}, ...}, {{requests, rule, key, rule, key, ...}, ...}}; rules count
 -- from 1.
@@ -87,7 +89,9 @@ for at, group in ipairs(groups) do
         states[#states + 1] = state
         limits[#limits + 1] = rule[2]
         local room = math.max(0, rule[2] - state.total)
-        if room < accepted then
+        if group[1] < 0 then
+            accepted = math.max(accepted, -math.max(0, state.total))
+        elseif room < accepted then
             accepted, refusing = room, pair
         end
     end
@@ -105,7 +109,7 @@ for at, group in ipairs(groups) do
 end
 
 for _, state in pairs(known) do
-    if state.added > 0 then
+    if state.added ~= 0 then
         if state.expired == nil then
             redis.call('DEL', state.name)
         elseif #state.expired > 0 then

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 BUCKETS = 100  # as in the script
 SLOTS = BUCKETS + 1
+REGION = "region"  # the rule that only the edges of one region share
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class _Window:
         self.total = 0
         self.counts: dict[int, int] = {}
 
+    @property
+    def oldest(self) -> int:
+        return min((bucket for bucket, count in self.counts.items() if count > 0), default=self.bucket)
+
     def advance(self, bucket: int) -> None:
         if bucket <= self.bucket:
             return
@@ -54,6 +59,11 @@ class _Window:
     def count(self) -> None:
         self.counts[self.bucket] = self.counts.get(self.bucket, 0) + 1
         self.total += 1
+
+    def take_back(self) -> None:
+        """From the newest bucket: the request may have been counted in the one before."""
+        self.counts[self.bucket] = self.counts.get(self.bucket, 0) - 1
+        self.total -= 1
 
 
 class LocalWindows:
@@ -71,22 +81,30 @@ class LocalWindows:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def decide(self, keys: Keys, processes: int = 1) -> Decision:
+    def decide(self, keys: Keys, processes: int = 1, in_region: int | None = None) -> Decision:
+        """`in_region`: the processes that share the limit of this one's region; all of them if not given."""
         now_s = self._clock()
         refusing: Rule | None = None
         retry_after_s = 0.0
         windows = [self._window(rule, key, now_s) for rule, key in keys]
-        limits = [max(1, rule.limit // processes) for rule, _key in keys]
+        here = processes if in_region is None else in_region
+        limits = [max(1, rule.limit // (here if rule.name == REGION else processes)) for rule, _key in keys]
         for (rule, _key), window, limit in zip(keys, windows, limits, strict=True):
             if window.total >= limit:
                 refusing = rule
-                retry_after_s = (min(window.counts) + SLOTS) * rule.window_s / BUCKETS - now_s
+                retry_after_s = (window.oldest + SLOTS) * rule.window_s / BUCKETS - now_s
                 break
         if refusing is None:
             for window in windows:
                 window.count()
         remaining = [max(0, limit - window.total) for limit, window in zip(limits, windows, strict=True)]
         return Decision(refusing, retry_after_s, remaining)
+
+    def give_back(self, rule: Rule, key: str) -> None:
+        """Take one request off again, if one is counted."""
+        window = self._window(rule, key, self._clock())
+        if window.total > 0:
+            window.take_back()
 
     def _window(self, rule: Rule, key: str, now_s: float) -> _Window:
         name = (rule.name, key)

@@ -92,8 +92,8 @@ def limits(
 
       tenant      all completions of the tenant
 
-      tenant_day  all requests with completions of the tenant in any 24 h, also those that are then
-                  rejected for their content; without it there is no such limit
+      tenant_day  all accepted completions of the tenant in any 24 h, repeats not; without it there
+                  is no such limit
 
     Exit codes: 0 shown or changed, 2 rejected (every reason is given) or not possible.
 

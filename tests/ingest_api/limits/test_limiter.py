@@ -8,8 +8,8 @@ import pytest
 
 from ingest_api.limits import limiter as limiters
 from ingest_api.limits.limiter import Limiter
-from ingest_api.limits.shared_windows import EDGE_EXPIRES_S, SharedWindows, Unavailable
-from ingest_api.limits.windows import Decision, Keys, Rule
+from ingest_api.limits.shared_windows import EDGE_EXPIRES_S, Running, SharedWindows, Unavailable
+from ingest_api.limits.windows import REGION, Decision, Keys, Rule
 from tests.support.sinks import counted
 
 RULE = Rule("r", 8, 60)
@@ -32,15 +32,16 @@ class Shared(SharedWindows):
         self.answers = True
         self.decision = Decision(None, 0.0, [7])
         self.processes = 4
+        self.in_region = 0
 
     async def decide(self, keys: Keys) -> Decision:
         self._require()
         self.asked.append(keys)
         return self.decision
 
-    async def report(self) -> int:
+    async def report(self) -> Running:
         self._require()
-        return self.processes
+        return Running(self.processes, self.in_region or self.processes)
 
     async def close(self) -> None: ...
 
@@ -69,6 +70,21 @@ def test_while_valkey_is_gone_each_process_applies_its_share() -> None:
         asked = len(shared.asked)
         assert (await limiter.decide(((RULE, "y"),))).remaining == [7]
         assert len(shared.asked) == asked + 1
+        await limiter.close()
+
+    asyncio.run(story())
+
+
+def test_a_regions_limit_is_shared_by_the_processes_of_that_region() -> None:
+    async def story() -> None:
+        shared = Shared()
+        shared.in_region = 2
+        limiter = Limiter(shared, 1000, 1, Clock())
+        await limiter.start()
+        shared.answers = False
+        of_region = ((Rule(REGION, 8, 60), "br"),)
+        assert [(await limiter.decide(of_region)).refusing is None for _ in range(5)] == [True] * 4 + [False]
+        assert [(await limiter.decide(X)).refusing is None for _ in range(3)] == [True] * 2 + [False]
         await limiter.close()
 
     asyncio.run(story())

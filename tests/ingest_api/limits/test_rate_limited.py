@@ -235,6 +235,26 @@ def test_a_day_quota_refuses_until_it_is_raised(stack: ServerUrls, namespace: st
         assert len(edges[0].completions()) == 5 + uncounted
 
 
+@pytest.mark.parametrize("url", ["", NOBODY])
+def test_a_day_quota_counts_what_is_accepted(stack: ServerUrls, namespace: str, url: str) -> None:
+    """Neither what is rejected for its content nor a repeat uses it up, with Valkey and without it."""
+    with limited(stack, namespace, url=url) as (edge,):
+        tell(edge, Tenant("acme", 1, {"tenant_day": 3, "address": 90}))
+        address = next(ADDRESSES)
+        wait_until(lambda: '"address";q=90' in str(bad(edge, address).headers), "the quota")
+        for _ in range(20):
+            assert bad(edge, address).status == 422
+            assert post(edge, address, idempotency_key="the same one").status == 202
+        # What is given back goes with the next call to Valkey.
+        for what in ("a second one", "a third one"):
+            wait_until(lambda: post(edge, next(ADDRESSES)).status == 202, what)
+        assert post(edge, next(ADDRESSES)).headers["ratelimit-policy"] == '"tenant_day";q=3;w=86400'
+
+
+def bad(edge: Edge, address: str) -> Answer:
+    return edge.submit("survey", {"answers": 1}, x_forwarded_for=address)
+
+
 def test_a_tenants_own_limits_hold_for_tokens_quizzes_and_pages(stack: ServerUrls, namespace: str) -> None:
     with limited(stack, namespace) as (edge,):
         tell(edge, Tenant("umbrella", 1, {"token": 4}))

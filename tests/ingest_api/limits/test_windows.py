@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -78,9 +79,15 @@ class Valkey:
         self.loop.close()
 
 
-def shared(url: str, prefix: str, rules: tuple[Rule, ...] = (A, B)) -> SharedWindows:
+def shared(url: str, prefix: str, rules: tuple[Rule, ...] = (A, B), region: str = "") -> SharedWindows:
     return SharedWindows(
-        lambda: connect(url, 60), rules, prefix, gather_s=0.001, timeout_s=60, process=f"p{id(object())}"
+        lambda: connect(url, 60),
+        rules,
+        prefix,
+        gather_s=0.001,
+        timeout_s=60,
+        process=secrets.token_hex(4),
+        region=region,
     )
 
 
@@ -297,8 +304,42 @@ def test_each_request_of_a_batch_has_the_limit_of_its_own_rule(valkey: Valkey) -
 
 def test_processes_count_each_other(valkey: Valkey) -> None:
     url = _url(valkey)
-    first, second = shared(url, valkey.prefix), shared(url, valkey.prefix)
+    first, second = shared(url, valkey.prefix, region="br"), shared(url, valkey.prefix, region="us")
     first._process, second._process = "one", "two"
-    assert [valkey.run(each.report()) for each in (first, first, second, first)] == [1, 1, 2, 2]
+    assert [valkey.run(each.report()) for each in (first, first, second, first)] == [
+        (1, 1),
+        (1, 1),
+        (2, 1),
+        (2, 1),
+    ]
     for each in (first, second):
         valkey.run(each.close())
+
+
+@given(st.lists(st.integers(0, 30_000) | st.just(0) | st.none(), max_size=60))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_given_back_leaves_room_for_as_many_and_no_more(
+    stack: ServerUrls, steps: list[int | None]
+) -> None:
+    """None: one request is given back. A process and Valkey decide alike."""
+    clock, valkey = Clock(), Valkey(stack.redis_url, f"t{secrets.token_hex(4)}.")
+    windows = LocalWindows(1000, clock)
+    keys: Keys = ((A, "x"),)
+    counted = 0
+    try:
+        for step_ms in steps:
+            now_ms = round(clock.now_s * 1000)
+            if step_ms is None:
+                windows.give_back(A, "x")
+                valkey.run(valkey.windows.run_script([], now_ms, given_back=[keys]))
+                counted = max(0, counted - 1)
+                continue
+            clock.now_s += step_ms / 1000
+            local = windows.decide(keys)
+            (found,) = valkey.decide([keys], round(clock.now_s * 1000))
+            assert (found.refusing is None) == (local.refusing is None)
+            counted += local.refusing is None
+            if sum(one or 0 for one in steps) < 50_000:  # nothing has left the window
+                assert list(local.remaining) == list(found.remaining) == [A.limit - counted]
+    finally:
+        valkey.close()
