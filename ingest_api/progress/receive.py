@@ -43,6 +43,7 @@ class ReceiveProgress:
         stamp: Stamp,
     ) -> None:
         self._bytes_max = edge.progress.body_bytes_max
+        self._positions_max = edge.answers_max
         self._topic = topic.name
         self._codec = codec
         self._publisher = publisher
@@ -69,12 +70,15 @@ class ReceiveProgress:
         return ACCEPTED
 
     def _event(self, scoring: Scoring, report: Report) -> Progress:
-        """A time out of bounds is that of a wrong clock: the arrival counts instead."""
+        """A time out of bounds is that of a wrong clock: the arrival counts instead.
+
+        So a visit whose id has a wrong time is in the table under each day on which it reports.
+        """
         now_ms = self._stamp.now_ms()
         visit_id = report.visit_id.lower()
         began_ms = time_in(visit_id)
         at_ms = report.at_ms
-        position, question_id = reached(scoring, report)
+        position, question_id = reached(scoring, report, self._positions_max)
         return Progress(
             visit_id=visit_id,
             tenant_id=scoring.quiz.tenant_id,
@@ -92,11 +96,12 @@ class ReceiveProgress:
         return time_ms if time_ms is not None and self._bounds.holds(time_ms, now_ms) else now_ms
 
 
-def reached(scoring: Scoring, report: Report) -> tuple[int, str]:
+def reached(scoring: Scoring, report: Report, positions_max: int) -> tuple[int, str]:
     """Return position and id of the question that the report names, or NO_QUESTION.
 
-    A quiz without a list of questions has positions alone. A question that has been removed is on pages that
-    are open: it has no place among the others, so that such a report says nothing about how far.
+    A quiz without a list of questions has positions alone, as many as a completion may have answers.
+    A question that has been removed is on pages that are open: it has no place among the others, so that such
+    a report says nothing about how far.
     Raises Rejection for a question that the quiz never had.
     """
     quiz = scoring.quiz
@@ -110,6 +115,9 @@ def reached(scoring: Scoring, report: Report) -> tuple[int, str]:
     if position is None:
         return NO_QUESTION
     if not quiz.questions:
+        if position > positions_max:
+            detail = f"a quiz has at most {positions_max} questions"
+            raise rejection(UNKNOWN_QUESTION, detail, pointer=pointer("position"))
         return position, ""
     if position > len(quiz.questions):
         raise rejection(

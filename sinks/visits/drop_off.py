@@ -76,7 +76,8 @@ def drop_off(
 def summed(quiz: Quiz, rows: Iterable[Counted], since: date, until: date) -> DropOff:
     """Add the visits up, by the questions that the quiz has now.
 
-    A question that it has no longer counts as the one that is now at its position.
+    A question that it has no longer counts as the one that is now at its position. Of a quiz without a list
+    of questions only the positions at which visits are, are in the result.
     """
     listed = list(rows)
     places = {question.question_id: place for place, question in enumerate(quiz.questions, 1)}
@@ -100,6 +101,8 @@ def summed(quiz: Quiz, rows: Iterable[Counted], since: date, until: date) -> Dro
     questions = []
     reached = states.total()
     for place in range(last + 1):
+        if not quiz.questions and 0 < place < last and not furthest[place]:
+            continue  # no list has such a question: one report must not make thousands of lines
         question = quiz.questions[place - 1] if 0 < place <= len(quiz.questions) else None
         name, text = ("", "") if question is None else (question.question_id, question.text)
         questions.append(AtQuestion(place, name, text, reached, left[place], active[place]))

@@ -1,4 +1,4 @@
-"""The table `visits`: one row for each visit of a quiz, however many reports it made."""
+"""The table `visits`: one row for each visit of a quiz and day, however many reports it made."""
 
 from __future__ import annotations
 

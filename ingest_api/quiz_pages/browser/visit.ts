@@ -26,8 +26,8 @@ export class Visit {
     private readonly everyMs: number = EVERY_MS,
   ) {
     this.url = `${base}/quiz/${encodeURIComponent(quizId)}/progress`;
-    addEventListener("pagehide", () => this.hide());
-    document.addEventListener("visibilitychange", () => document.hidden && this.hide());
+    addEventListener("pagehide", ({ persisted }) => this.hide(!persisted));
+    document.addEventListener("visibilitychange", () => document.hidden && this.hide(false));
   }
 
   /** Call it with each input; `questionId`: the furthest question with an input, none before the first one. */
@@ -51,9 +51,12 @@ export class Visit {
     outcome.then((answer) => decided(answer?.status), () => decided());
   }
 
-  /** A completion that waits to be sent is one: the queue keeps it. */
-  private hide(): void {
-    if (this.isSubmitting) this.send("completed");
+  /**
+   * `ends`: the page does not come back. Then a completion on its way counts as one, since the queue keeps it; else the page
+   * reports what the edge answers, which may be a rejection.
+   */
+  private hide(ends: boolean): void {
+    if (this.isSubmitting) this.send(ends ? "completed" : "progressed");
     else if (this.last && this.last !== "abandoned") this.send("abandoned");
   }
 

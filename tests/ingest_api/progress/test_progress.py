@@ -126,6 +126,11 @@ VISIT = "0190c2a4-7e3a-7bcd-8f00-123456789abc"
             (422, "unknown-question", "#/question_id"),
         ),
         (
+            "anything",
+            {"visit_id": VISIT, "kind": "progressed", "position": 201},
+            (422, "unknown-question", "#/position"),
+        ),
+        (
             "survey",
             b'{"visit_id":"%b","kind":"started","kind":"completed"}' % VISIT.encode(),
             (422, "repeated-field", None),

@@ -95,3 +95,8 @@ def test_questions_are_found_by_their_id_and_removed_ones_by_their_place() -> No
         Counted(2, "q2", "abandoned", False, 1),
     ]
     assert places(summed(turned, rows, DAY, DAY)) == [(0, 3, 0, 0), (1, 3, 1, 0), (2, 2, 2, 0)]
+
+
+def test_one_report_does_not_lengthen_the_drop_off_of_a_quiz_without_a_list() -> None:
+    rows = [Counted(3, "", "abandoned", False, 5), Counted(10_000, "", "abandoned", False, 1)]
+    assert places(summed(OPEN_QUIZ, rows, DAY, DAY)) == [(0, 6, 0, 0), (3, 6, 5, 0), (10_000, 1, 1, 0)]
