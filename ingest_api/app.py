@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from ingest_api.health import Health
 from ingest_api.http import fallbacks
 from ingest_api.http.cors import ANY_ORIGIN
-from ingest_api.http.endpoint import Endpoint, Handler
+from ingest_api.http.endpoint import ByMethod, Endpoint, Handler
 from ingest_api.http.fast_path import FastPath
 from ingest_api.http.lifecycle import Lifecycle
 from ingest_api.http.reply import Receive, Reply, Scope
@@ -68,8 +68,14 @@ def build(parts: Parts, lifespan: Lifespan | None = None) -> ASGIApp:
             Route(
                 "/subjects/{subject}/versions/{version}", Endpoint("subjects", registry.version), methods=read
             ),
-            Route(PAGE, Endpoint("quiz_page", pages.page, headers=ANY_ORIGIN), methods=seen),
-            Route(PAGE, Endpoint("quiz_form", pages.form, headers=ANY_ORIGIN), methods=["POST"]),
+            Route(
+                PAGE,
+                ByMethod(
+                    post=Endpoint("quiz_form", pages.form, headers=ANY_ORIGIN),
+                    others=Endpoint("quiz_page", pages.page, headers=ANY_ORIGIN),
+                ),
+                methods=[*seen, "POST"],
+            ),
             Route(f"{PAGE}/thanks", Endpoint("quiz_thanks", pages.thanks), methods=read),
             Route(ASSETS + "{name}", Endpoint("quiz_asset", pages.asset, headers=ANY_ORIGIN), methods=read),
             *(

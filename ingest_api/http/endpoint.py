@@ -39,4 +39,16 @@ class Endpoint:
         count(self._route, reply.status, reply.problem, perf_counter() - started)
 
 
+class ByMethod:
+    """Endpoints of one path, so that a 405 names the methods of all of them."""
+
+    def __init__(self, post: Endpoint, others: Endpoint) -> None:
+        self._post = post
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._post if scope["method"] == "POST" else self._others
+        await endpoint(scope, receive, send)
+
+
 INTERNAL_ERROR = Problem(INTERNAL, "the request failed; send it again with the same key").reply()

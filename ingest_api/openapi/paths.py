@@ -40,6 +40,7 @@ _REJECTIONS_OF_PROGRESS = (
     problems.UNKNOWN_QUESTION,
     problems.HEADERS_TOO_LARGE,
     problems.RATE_LIMITED,
+    problems.BLOCKED,
     problems.LOG_UNAVAILABLE,
     problems.OVERLOADED,
     problems.NOT_READY,

@@ -1,0 +1,1 @@
+"""Clients of a fault run beside its load: attackers with honest neighbours, and pages that report visits."""
