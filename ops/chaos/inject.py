@@ -73,12 +73,16 @@ def _counted(calls: Sequence[str] | None) -> str:
 class Injector:
     """One method per kind of fault; thread-safe."""
 
-    def __init__(self, subject: Subject, hand_in: HandIn, bursts: Bursts) -> None:
+    def __init__(
+        self, subject: Subject, hand_in: HandIn, bursts: Bursts, attack: Callable[[float], str]
+    ) -> None:
+        """`attack`: for so many seconds; returns a note. Raises DidNotHappen."""
         self._subject = subject
         settings = subject.found.settings
         self._database = Database(settings.database_url, settings.home / "logs")
         self._midnights = Midnights(self._database, hand_in, clock.today)
         self._bursts = bursts
+        self._attack = attack
         self._provider = Provider(subject.found.settings.simulator_url)
         self._poisoned: list[tuple[str, int, int]] = []
         self._lock = threading.Lock()
@@ -103,7 +107,7 @@ class Injector:
             "clock": self._clock,
             "valkey": self._valkey,
             "link": self._link,
-            "load": lambda fault: self._bursts.one(fault.duration_s),
+            "load": self._load,
             "provider": self._at_provider,
             "route": self._route,
             "poison": self._poison,
@@ -113,6 +117,9 @@ class Injector:
         with turn:
             done = deeds[fault.kind.partition(".")[0]](fault)
         return done if isinstance(done, Done) else Done(done)
+
+    def _load(self, fault: Fault) -> str:
+        return (self._attack if fault.kind == "load.attack" else self._bursts.one)(fault.duration_s)
 
     def _process(self, fault: Fault) -> str | Done:
         match fault.kind:

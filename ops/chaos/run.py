@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,14 +26,18 @@ from ops.audit.settle import settle
 from ops.chaos import scene
 from ops.chaos.background import Background
 from ops.chaos.burst import Burst, Bursts
+from ops.chaos.clients.attack import NETWORK as ATTACK_FREE
+from ops.chaos.clients.attack import Attacks, Siege
+from ops.chaos.clients.pages import Pages, missing
 from ops.chaos.clocks import Clocks
 from ops.chaos.crew import Crew
+from ops.chaos.database import DidNotHappen
 from ops.chaos.inject import Done, Injector, Subject
 from ops.chaos.links import kafka_listeners, open_links, overrides, through
 from ops.chaos.load import Load, LoadPlan
 from ops.chaos.schedule import CLOCKS, EACH_PER_10_MINUTES, Fault, classes_for, schedule
 from ops.chaos.servers import Servers
-from ops.chaos.verdict import Attempt, Event, Gate, Overload, Position, Seen, counts_by_class, gates
+from ops.chaos.verdict import Attacked, Attempt, Event, Gate, Overload, Position, Seen, counts_by_class, gates
 from ops.chaos.watcher import Violation, Watcher, completion_ids
 from ops.chaos.webhooks.opt_outs import OptOuts
 from ops.demo.phones import demo_phone
@@ -96,6 +102,7 @@ def running(home: Home, env: Mapping[str, str], progress: Progress, brokers: int
     """Run servers, links and processes inside the `with`; nothing runs after it. Raises CannotStart."""
     own = {key: value for key, value in env.items() if key not in SERVER_VARIABLES}
     own["QUIZSTREAM_HOME"] = str(home.path)
+    own["QUIZSTREAM_TOPOLOGY"] = str(scene.topology_file(home.path, own, ATTACK_FREE))
     own["QUIZSTREAM_REPLICATION_FACTOR"] = str(brokers)
     ports = Ports.from_env(own)
     with ExitStack() as closing:
@@ -150,7 +157,18 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
             settings.home,
             lambda burst: subject.background.call(load.take, burst.accepted_ids, burst.accepted_in_s),
         )
-        injector = Injector(subject, lambda times: subject.background.do(load.hand_in(times)), bursts)
+        attacks = Attacks(
+            LoadPlan.completions_url(settings.edge_url),
+            found.topology.edge.limits.address.limit,
+            lambda number: demo_phone("honest", number),
+            scene.unmatched,
+        )
+        injector = Injector(
+            subject,
+            lambda times: subject.background.do(load.hand_in(times)),
+            bursts,
+            partial(_attack, subject, attacks, load),
+        )
         began_at = time.time()
         watcher.start()
         opt_outs = OptOuts(
@@ -163,6 +181,8 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         )
         loading = subject.background.begin(load.run(stop))
         opting_out = subject.background.begin(opt_outs.run(stop))
+        pages = Pages(f"{load_plan.edge_url.rstrip('/')}/quiz/{scene.QUIZ_ID}/progress")
+        visiting = subject.background.begin(pages.run(stop))
         began_s = time.monotonic()
         try:
             events = _inject_all(plan, injector, began_s, progress)
@@ -174,6 +194,7 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         with suppress(TimeoutError):
             loading.result(LAST_ANSWERS_TIMEOUT_S)
             opting_out.result(LAST_ANSWERS_TIMEOUT_S)
+            visiting.result(LAST_ANSWERS_TIMEOUT_S)
     last_fault_s = max((event.ended_s for event in events), default=0.0)
     late = subject.crew.supervisor.wait_ready(READY_TIMEOUT_S)
     moving = ", ".join(late) or settle(found, DRAIN_TIMEOUT_S, once(progress))
@@ -206,6 +227,10 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         malformed_webhooks=opt_outs.malformed,
         webhook_problems=opt_outs.problems,
         bursts=[overload_of(burst, load.begun_s) for burst in bursts.outcomes],
+        attacks=[attacked(one, load.begun_s) for one in attacks.over],
+        visits=len(pages.accepted),
+        missing_visits=list(missing(pages.accepted, _visits(found, pages.accepted))),
+        visit_problems=pages.problems,
     )
     found_gates = gates(seen, classes_for(plan.brokers), plan.each_min, plan.accepted_per_s_min)
     ok = all(gate.ok for gate in found_gates)
@@ -217,7 +242,7 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         faults=counts_by_class(events),
         events=events,
         violations=watcher.violations,
-        accepted=tally.accepted + sum(len(burst.accepted_ids) for burst in bursts.outcomes),
+        accepted=tally.accepted + sum(len(one.accepted_ids) for one in (*bursts.outcomes, *attacks.over)),
         retries=tally.retries,
         drained_s=drained_s,
         report=report,
@@ -247,6 +272,27 @@ def _inject_all(plan: Plan, injector: Injector, began_s: float, progress: Progre
             time.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
             doing.append(pool.submit(one, fault))
         return [future.result() for future in doing]
+
+
+def _attack(subject: Subject, attacks: Attacks, load: Load, lasts_s: float) -> str:
+    """Raises DidNotHappen if not every attacker was blocked."""
+    siege = subject.background.do(attacks.one(lasts_s))
+    subject.background.call(load.take, siege.accepted_ids, siege.accepted_in_s)
+    if not siege.all_are_blocked:
+        raise DidNotHappen(siege.note())
+    return siege.note()
+
+
+def attacked(siege: Siege, load_began_s: float) -> Attacked:
+    return Attacked(
+        begun_s=siege.begun_s - load_began_s,
+        ended_s=siege.ended_s - load_began_s,
+        blocked=sum(at_s is not None for at_s in siege.blocked_after_s.values()),
+        attackers=len(siege.blocked_after_s),
+        honest_offered=siege.honest_offered,
+        honest_accepted=siege.honest_accepted,
+        honest_problems=siege.honest_problems,
+    )
 
 
 def overload_of(burst: Burst, load_began_s: float) -> Overload:
@@ -312,6 +358,16 @@ def _suppressed(found: Deployment, phones: Iterable[str]) -> dict[str, float]:
     key = found.settings.contact_key
     contacts = {phone: contact_id(key, scene.TENANT_ID, phone) for phone in phones}
     return {phone: at[contact] for phone, contact in contacts.items() if contact in at}
+
+
+def _visits(found: Deployment, wanted: Iterable[str]) -> dict[str, set[str]]:
+    """Return visit -> the states of its rows."""
+    query = "SELECT visit_id::text, state FROM visits WHERE visit_id = ANY(%s::uuid[])"
+    states: defaultdict[str, set[str]] = defaultdict(set)
+    with psycopg.connect(found.settings.database_url) as connection:
+        for visit_id, state in connection.execute(query, [list(wanted)]):
+            states[visit_id].add(state)
+    return states
 
 
 def _dead_letters(found: Deployment) -> list[Position]:

@@ -6,12 +6,16 @@ The numbers of one are of the Cloud API, those of the other of UAZAPI, which has
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
+import yaml
 
 from ops.deployment.seed import ANY_TENANT
 from ops.locate import Deployment
 from ops.simulated_instances import FAULT_RUN_NUMBERS, credential_of
+from pipeline.runtime.settings import Settings
 from schemas.records import Condition, Message, Question
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
@@ -29,6 +33,22 @@ SESSION_CAMPAIGNS = {"uazapi-blue": ("blue",), "uazapi-blue-or-green": ("blue", 
 # The rate of an API: at that of a session the deliveries of a run would not be sent by its end.
 SESSION_MESSAGES_PER_S = 80
 COLOURS = {"blue": 4, "green": 4, "red": 40, "white": 52}  # percent of the answers
+
+
+def topology_file(home: Path, env: Mapping[str, str], trusted: str) -> Path:
+    """Write the topology of a run: of this machine's addresses only the load's own are trusted."""
+    given = Settings.from_env(env).topology_file
+    content = yaml.safe_load(given.read_text(encoding="utf-8"))
+    content["edge"]["sources"]["trusted"] = [trusted, "::1/128"]
+    home.mkdir(parents=True, exist_ok=True)
+    written = home / "topology.yaml"
+    written.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return written
+
+
+def unmatched(phone: str) -> Mapping[str, object]:
+    """A completion that no campaign matches."""
+    return {"contact": {"phone": phone}, "answers": {QUESTION: "white"}}
 
 
 def plant(found: Deployment) -> int:

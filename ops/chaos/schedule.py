@@ -93,6 +93,7 @@ CLASSES = (
     FaultClass("route.hold", "a number is held, then released", ("numbers",), (4.0, 8.0)),
     FaultClass("route.weights", "a tenant's numbers get other weights", ("numbers",)),
     FaultClass("load.burst", "a thousand completions at once, over and over", ("load",), (4.0, 7.0)),
+    FaultClass("load.attack", "addresses send at ten times their limit", ("attackers",), (15.0, 25.0)),
     FaultClass("poison", "undecodable records", POISONABLE),
 )
 BY_KIND = {each.kind: each for each in CLASSES}

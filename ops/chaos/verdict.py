@@ -66,6 +66,18 @@ class Overload(msgspec.Struct, frozen=True):
     problems: Sequence[str] = ()
 
 
+class Attacked(msgspec.Struct, frozen=True):
+    """An attack; seconds since the start of the load. `honest_problems`: rejections as if they attacked."""
+
+    begun_s: float
+    ended_s: float
+    blocked: int
+    attackers: int
+    honest_offered: int
+    honest_accepted: int
+    honest_problems: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Seen:
     """The observations of a run; times in seconds since the start of the load.
@@ -97,6 +109,10 @@ class Seen:
     malformed_webhooks: int = 0
     webhook_problems: Sequence[str] = ()
     bursts: Sequence[Overload] = ()
+    attacks: Sequence[Attacked] = ()
+    visits: int = 0  # of which a report was accepted
+    missing_visits: Sequence[str] = ()  # of those the table does not have
+    visit_problems: Sequence[str] = ()
 
 
 def gates(
@@ -121,6 +137,8 @@ def gates(
         _answered(seen),
         _opt_outs(seen),
         _overloads(seen),
+        _attacks(seen),
+        _visits(seen),
         _pace(seen, accepted_per_s_min),
         _injected(seen, classes, each_min),
         Gate(
@@ -275,6 +293,34 @@ def _overloads(seen: Seen) -> Gate:
     if wrong:
         detail += f"; {'; '.join(wrong[:EXAMPLES_MAX])}"
     return Gate("what is too much is told so", not wrong, detail)
+
+
+def _attacks(seen: Seen) -> Gate:
+    """Check that attackers are blocked, and that honest clients of other addresses are not."""
+    out = outage_seconds(seen.events, seen.load_s)
+    wrong: list[str] = []
+    for one in seen.attacks:
+        wrong += one.honest_problems
+        if one.blocked < one.attackers:
+            wrong.append(f"{one.attackers - one.blocked} attackers not blocked at {one.begun_s:.0f} s")
+        is_served = out.isdisjoint(range(int(one.begun_s), int(one.ended_s) + 1))
+        if one.honest_accepted < one.honest_offered and is_served:
+            lacking = one.honest_offered - one.honest_accepted
+            wrong.append(f"{lacking} honest completions not accepted at {one.begun_s:.0f} s")
+    blocked = sum(one.blocked for one in seen.attacks)
+    honest = sum(one.honest_accepted for one in seen.attacks)
+    detail = f"{len(seen.attacks)} attacks, {blocked} addresses blocked, {honest} honest completions accepted"
+    if wrong:
+        detail += f"; {'; '.join(wrong[:EXAMPLES_MAX])}"
+    return Gate("attackers are blocked and nobody else", not wrong, detail)
+
+
+def _visits(seen: Seen) -> Gate:
+    wrong = [*seen.visit_problems, *(f"{visit} is not in the table" for visit in seen.missing_visits)]
+    detail = f"{seen.visits:,} visits, {len(seen.missing_visits)} missing"
+    if wrong:
+        detail += f"; {'; '.join(wrong[:EXAMPLES_MAX])}"
+    return Gate("every visit with an accepted report is stored", not wrong, detail)
 
 
 def outage_seconds(events: Iterable[Event], load_s: float) -> set[int]:

@@ -38,3 +38,20 @@ def test_a_fixed_and_a_random_seed_hold(tmp_path: Path) -> None:
 
 def later(faults: list[Fault], by_s: float) -> list[Fault]:
     return [msgspec.structs.replace(fault, at_s=fault.at_s + by_s) for fault in faults]
+
+
+@pytest.mark.full
+@pytest.mark.xdist_group("faults")
+@pytest.mark.timeout(900)
+def test_an_attack_is_ended_while_valkey_is_restarted_and_nobody_else_is_blocked(tmp_path: Path) -> None:
+    faults = [
+        Fault(WARM_UP_S, "load.attack", "attackers", 15.0, 0.5),
+        Fault(WARM_UP_S + 3.0, "valkey.restart", "valkey", 1.0, 0.5),
+    ]
+    plan = run.Plan(7, 25.0, RATE_PER_S, accepted_per_s_min=0.0, faults=faults)
+    env = {**os.environ, "QUIZSTREAM_PORT_BASE": str(free_ports(blocks=2).base)}
+    outcome = run.chaos(plan, Home(tmp_path / "home"), env)
+    print(show.text(outcome, plan))
+    broken = [gate for gate in outcome.gates if not gate.ok and not gate.of_time]
+    assert not broken, show.text(outcome, plan)
+    assert any(event.note.startswith("4 of 4 attackers") for event in outcome.events)

@@ -10,8 +10,10 @@ import pytest
 
 from ops.audit.ledger_audit import Report
 from ops.audit.provider_record import Call
+from ops.chaos.clients.pages import missing, new_visit
 from ops.chaos.schedule import BY_KIND, Fault
 from ops.chaos.verdict import (
+    Attacked,
     Attempt,
     Event,
     Overload,
@@ -201,3 +203,30 @@ def test_after_an_opt_out_and_the_calls_in_flight_no_message_goes_to_the_person(
 
 def test_a_webhook_that_the_edge_rejects_breaks_the_gate() -> None:
     assert broken(webhook_problems=["HTTP 413"]) == ["no message after an opt-out"]
+
+
+ATTACK = Attacked(1.0, 20.0, blocked=4, attackers=4, honest_offered=40, honest_accepted=40)
+ATTACKED = "attackers are blocked and nobody else"
+VISITS = "every visit with an accepted report is stored"
+
+
+def test_an_attacker_that_is_not_blocked_and_an_honest_client_that_is_break_their_gate() -> None:
+    replace = msgspec.structs.replace
+    assert broken(attacks=[ATTACK]) == []
+    assert broken(attacks=[replace(ATTACK, blocked=3)]) == [ATTACKED]
+    assert broken(attacks=[ATTACK, replace(ATTACK, honest_problems=["127.51.1.1: blocked"])]) == [ATTACKED]
+    lacking = replace(ATTACK, honest_accepted=39)
+    assert broken(attacks=[lacking]) == [ATTACKED]
+    outage = Event(Fault(5.0, "process.kill", "edge", 0.0, 0.5), 5.0, 8.0)
+    assert broken(attacks=[lacking], events=[KILL, outage]) == []
+
+
+def test_a_visit_that_is_not_stored_breaks_its_gate() -> None:
+    one, other, third = (new_visit(1_790_000_000_000 + n) for n in range(3))
+    accepted = {one: ["started", "completed"], other: ["started"], third: ["started", "completed"]}
+    stored = {one: {"started", "completed"}, other: {"abandoned"}, third: {"progressed"}}
+    assert list(missing(accepted, stored)) == [third]
+    assert list(missing(accepted, {})) == [one, other, third]
+    assert broken(visits=3) == []
+    assert broken(visits=3, missing_visits=[third]) == [VISITS]
+    assert broken(visits=3, visit_problems=["HTTP 422"]) == [VISITS]
