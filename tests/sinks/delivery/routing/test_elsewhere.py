@@ -25,7 +25,7 @@ from sinks.actions import (
 )
 from sinks.delivery.consequences import RetryPolicy, consequence
 from sinks.delivery.rows import Attempt, Leased, Marked, Settled
-from sinks.delivery.state import DEAD, FAILED, SENT, WAITING
+from sinks.delivery.state import DEAD, FAILED, SENT, WAITING, DeliveryState
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
 from tests.sinks.delivery.routing.office import NEW, OLD, Office, change, story
 from tests.support.sender_world import HELLO, TENANT, World
@@ -122,7 +122,9 @@ def test_attempts_that_are_used_up_and_a_missing_address_lead_to_the_next_channe
             await call(office, await next_one(office), NotWritten("refused"))
         assert shown(world) == ("waiting", "sms", "2 attempts: refused; next by sms")
         leased = await next_one(office)
-        no_phone = Settled(leased.key, leased.lease_token, FAILED, "the contact has no phone", "channel")
+        no_phone = Settled(
+            leased.key, leased.lease_token, DeliveryState.FAILED, "the contact has no phone", "channel"
+        )
         await office.ledger.settle([no_phone])
         assert shown(world) == ("waiting", "email", "the contact has no phone; next by email")
 
