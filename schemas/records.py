@@ -201,6 +201,7 @@ class Message(msgspec.Struct, frozen=True):
     text: str | None = None
     image_url: str | None = None
     variables: list[Variable] = []
+    subject: str | None = None
 
 
 Channel = Literal["whatsapp", "sms", "email"]
@@ -211,6 +212,7 @@ class ChannelText(msgspec.Struct, frozen=True):
 
     channel: Channel
     text: str
+    subject: str | None = None
 
 
 class Campaign(msgspec.Struct, frozen=True):

@@ -21,9 +21,9 @@ def message_on(campaign: Campaign, channel: str) -> Message | None:
 
 
 def text_of(message: Message, further: ChannelText) -> Message:
-    used = set(PLACE.findall(further.text))
+    used = set(PLACE.findall(f"{further.text} {further.subject or ''}"))
     variables = [variable for variable in message.variables if variable.name in used]
-    return Message(kind="text", text=further.text, variables=variables)
+    return Message(kind="text", text=further.text, variables=variables, subject=further.subject)
 
 
 def problems(channel: Channel, next_channels: Sequence[ChannelText]) -> list[str]:

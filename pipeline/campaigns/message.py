@@ -29,6 +29,7 @@ CAPTION_CHARS_MAX = 1024
 TEMPLATE_NAME_CHARS_MAX = 512
 TEMPLATE_PARAMETER_CHARS_MAX = 1024
 IMAGE_URL_CHARS_MAX = 2048
+SUBJECT_CHARS_MAX = 150  # of an e-mail
 SCORE_CHARS_MAX = 20  # of a score that the edge computed: a count of right answers
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -72,6 +73,7 @@ SIZES = Sizes(TEXT_CHARS_MAX, CAPTION_CHARS_MAX, TEMPLATE_PARAMETER_CHARS_MAX)
 class Rendered(msgspec.Struct, frozen=True):
     """One contact's message, complete. `text` is a text's body or an image's caption (None: no caption).
 
+    `subject` is of an e-mail; None: it has no own.
     `changes` has LINK_REMOVED, TOO_LONG, REJECTED, each once, where a value is not sent as it was given.
     """
 
@@ -82,6 +84,7 @@ class Rendered(msgspec.Struct, frozen=True):
     parameters: tuple[str, ...] = ()
     image_url: str | None = None
     changes: tuple[str, ...] = ()
+    subject: str | None = None
 
 
 class NotRenderable(msgspec.Struct, frozen=True):
@@ -105,6 +108,8 @@ def check(message: Message, quiz: Quiz | None) -> list[str]:
         problems += _check_variable(variable, quiz)
     if message.kind != "template":
         problems += _check_places(message, set(names))
+    if message.subject is not None:
+        problems += _check_subject(message, message.subject, set(names), quiz)
     return problems + _check_sizes(message, quiz)
 
 
@@ -235,26 +240,37 @@ def _check_variable(variable: Variable, quiz: Quiz | None) -> list[str]:
 
 
 def _check_places(message: Message, names: set[str]) -> list[str]:
-    text = message.text
-    if text is None:
-        return [f'variable "{name}" is not used' for name in sorted(names)]
+    problems = [] if message.text is None else _check_text("text", message.text, names)
+    used = {place for text in (message.text, message.subject) for place in PLACE.findall(text or "")}
+    return problems + [f'variable "{name}" is not used' for name in sorted(names - used)]
+
+
+def _check_text(name: str, text: str, names: set[str]) -> list[str]:
     problems = []
     if is_blank(text):
-        problems.append("the text is empty: leave it out or write one")
-    places = PLACE.findall(text)
-    problems += [f"{{{place}}} has no variable of that name" for place in sorted(set(places) - names)]
-    problems += [f'variable "{name}" is not used' for name in sorted(names - set(places))]
+        problems.append(f"the {name} is empty: leave it out or write one")
+    places = set(PLACE.findall(text))
+    problems += [f"{{{place}}} has no variable of that name" for place in sorted(places - names)]
     if "{" in PLACE.sub("", text) or "}" in PLACE.sub("", text):
-        problems.append("a brace in the text opens or closes no {variable}")
+        problems.append(f"a brace in the {name} opens or closes no {{variable}}")
     if not _encodes(text):
-        problems.append("the text holds a lone surrogate")
+        problems.append(f"the {name} holds a lone surrogate")
+    return problems
+
+
+def _check_subject(message: Message, subject: str, names: set[str], quiz: Quiz | None) -> list[str]:
+    problems = _check_text("subject", subject, names)
+    if not subject.isprintable():
+        problems.append("the subject holds a line break or a control character")
+    if _shortest(message, subject, quiz) > SUBJECT_CHARS_MAX:
+        problems.append(f"the subject is longer than {SUBJECT_CHARS_MAX} characters")
     return problems
 
 
 def _check_sizes(message: Message, quiz: Quiz | None) -> list[str]:
     """With every value that can be replaced by its fallback, the message must fit."""
-    least = {variable.name: _least(variable, quiz) for variable in message.variables}
     if message.kind == "template":
+        least = {variable.name: _least(variable, quiz) for variable in message.variables}
         most = SIZES.parameter_chars_max
         return [
             f'variable "{name}": {"the fallback" if variable.fallback else variable.source} '
@@ -262,9 +278,14 @@ def _check_sizes(message: Message, quiz: Quiz | None) -> list[str]:
             for variable in message.variables
             if len(least[name := variable.name]) > most
         ]
-    shortest = PLACE.sub(lambda place: least.get(place[1], ""), message.text or "").strip()
     most = SIZES.text_max(message.kind)
-    return [f"the text is longer than {most} characters"] if len(shortest) > most else []
+    shortest = _shortest(message, message.text or "", quiz)
+    return [f"the text is longer than {most} characters"] if shortest > most else []
+
+
+def _shortest(message: Message, text: str, quiz: Quiz | None) -> int:
+    least = {variable.name: _least(variable, quiz) for variable in message.variables}
+    return len(PLACE.sub(lambda place: least.get(place[1], ""), text).strip())
 
 
 def _least(variable: Variable, quiz: Quiz | None) -> str:
@@ -408,7 +429,16 @@ def _render_text(
         text=text,
         image_url=message.image_url if message.kind == "image" else None,
         changes=tuple(sorted(changes)) if changes else (),
+        subject=_subject(message, values),
     )
+
+
+def _subject(message: Message, values: Mapping[str, str]) -> str | None:
+    """Filled in, in one line; None where there is none, or nothing of it can be shown."""
+    if message.subject is None or not set(PLACE.findall(message.subject)) <= set(values):
+        return None
+    subject = in_one_line(_fill(message.subject, values))
+    return None if is_blank(subject) or not _encodes(subject) or "{" in subject else subject
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:
