@@ -15,6 +15,8 @@ NUMBERS = (*DEMO_NUMBERS, *FAULT_RUN_NUMBERS)
 PROVIDERS = ("evolution", "uazapi")
 TWILIO_ACCOUNT = "AC" + "5" * 32
 TWILIO_CREDENTIAL = "TWILIO_CREDENTIAL"
+SMTP_CREDENTIAL = "SMTP_CREDENTIAL"
+SMTP_SECRET = "SMTP_UNSUBSCRIBE_SECRET"
 TWILIO_TOKEN = "TWILIO_AUTH_TOKEN"  # also of the signatures of its webhooks
 
 
@@ -36,6 +38,10 @@ def twilio_credential(access_token: str) -> str:
     return f"{TWILIO_ACCOUNT}:{access_token}"
 
 
+def smtp_credential(access_token: str) -> str:
+    return f"quizstream:{access_token}"
+
+
 def number_of(access_token: str, token: str) -> str | None:
     """The number of an instance's token; None for a token of no instance."""
     number = token.removeprefix(f"{access_token}-")
@@ -51,4 +57,13 @@ def env_of(settings: Settings, numbers: Iterable[str] = NUMBERS) -> dict[str, st
         TWILIO_TOKEN: settings.access_token,
         TWILIO_CREDENTIAL: twilio_credential(settings.access_token),
     }
-    return {**{secret_variable(name): DEVELOPMENT_WEBHOOK_SECRET for name in PROVIDERS}, **tokens, **sms}
+    mail = {
+        SMTP_SECRET: DEVELOPMENT_WEBHOOK_SECRET,
+        SMTP_CREDENTIAL: smtp_credential(settings.access_token),
+    }
+    return {
+        **{secret_variable(name): DEVELOPMENT_WEBHOOK_SECRET for name in PROVIDERS},
+        **tokens,
+        **sms,
+        **mail,
+    }

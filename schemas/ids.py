@@ -52,6 +52,11 @@ def alias_id(key: bytes, tenant_id: str, provider_id: str) -> str:
     return _keyed(key, b"alias", tenant_id, provider_id)
 
 
+def email_id(key: bytes, tenant_id: str, address: str) -> str:
+    """The alias of an e-mail address, however it is spelled."""
+    return alias_id(key, tenant_id, address.strip().lower())
+
+
 def inbound_id(provider: str, *parts: str) -> str:
     """UUID text: the same event at a provider always has the same id."""
     return _uuid5(_INBOUND, _framed(provider, *parts))

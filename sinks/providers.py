@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PACKAGES = {
     "meta-cloud": "sinks.whatsapp.meta_cloud",
     "evolution": "sinks.whatsapp.evolution",
+    "smtp": "sinks.messaging.email",
     "twilio": "sinks.messaging.sms",
     "uazapi": "sinks.whatsapp.uazapi",
 }

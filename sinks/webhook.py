@@ -60,6 +60,7 @@ class Inbound(msgspec.Struct, frozen=True):
 
     `ids` are the provider's ids of this one person, `texts` what may be an opt-out or opt-in: the body, the
     title of a button, its payload. `choice` is set where the provider itself says which of them it is.
+    `of_address`: it is also about the e-mail address of the recipient of the message that it replies to.
     `past`: a copy of a message from before the number was connected; only a decision in it is kept.
     """
 
@@ -73,6 +74,7 @@ class Inbound(msgspec.Struct, frozen=True):
     reason: str = ""  # shown to operators: no personal data
     reply_to: str | None = None  # message id
     past: bool = False
+    of_address: bool = False
 
 
 Effect = Literal["none", "hold_account", "stop_template", "number_limit", "allow"]

@@ -86,7 +86,8 @@ def gather(found: Deployment, accepted_file: Path | None = None, others: Records
     audit, dead = LedgerAudit(), DeadLetterAudit(topology)
     records = _provider_records(found, others)
     early_calls = [call for record in records for call in record.more()]
-    recorded = {plain(url) for url in (found.settings.simulator_url, *others.simulators, *others.aliases)}
+    own = (found.settings.simulator_url, found.settings.simulator_smtp_url)
+    recorded = {plain(url) for url in (*own, *others.simulators, *others.aliases)}
     url = found.settings.database_url
     with connect(url, "reconcile", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -59,9 +59,14 @@ Call = Callable[[bytes], Awaitable[Answer]]
 NO_INSTANCES: Mapping[str, Instances] = MappingProxyType({})
 
 
-def create_app(provider: Provider, instances: Mapping[str, Instances] = NO_INSTANCES) -> ASGIApp:
-    """`instances` are the providers with sessions, by name."""
-    control = _control(provider, instances)
+Listening = Callable[[], Awaitable[asyncio.Server]]
+
+
+def create_app(
+    provider: Provider, instances: Mapping[str, Instances] = NO_INSTANCES, mail: Listening | None = None
+) -> ASGIApp:
+    """`instances` are the providers with sessions, by name; `mail` begins to listen for e-mails."""
+    control = _control(provider, instances, mail)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -144,7 +149,7 @@ async def _gone(receive: Receive) -> None:
         continue
 
 
-def _control(provider: Provider, instances: Mapping[str, Instances]) -> Starlette:
+def _control(provider: Provider, instances: Mapping[str, Instances], mail: Listening | None) -> Starlette:
     registry = CollectorRegistry()
     registry.register(SimulatorCollector(provider))
     ProcessCollector(registry=registry)
@@ -239,7 +244,10 @@ def _control(provider: Provider, instances: Mapping[str, Instances]) -> Starlett
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         posting = [asyncio.create_task(one.run()) for one in provider.posters]
+        listening = None if mail is None else await mail()
         yield
+        if listening is not None:
+            listening.close()
         for task in posting:
             task.cancel()
         await asyncio.gather(*posting, return_exceptions=True)

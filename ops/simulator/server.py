@@ -24,6 +24,7 @@ from ops.simulator.common.session_answers import Words
 from ops.simulator.evolution import answers as evolution
 from ops.simulator.evolution.webhooks import EvolutionWebhooks
 from ops.simulator.send import Provider
+from ops.simulator.smtp.mailbox import Mailbox
 from ops.simulator.twilio.answers import TwilioWords
 from ops.simulator.twilio.webhooks import TwilioWebhooks
 from ops.simulator.uazapi import answers as uazapi
@@ -108,8 +109,10 @@ def main(settings: Settings) -> int:
     provider = build(settings, rng)
     instances = build_instances(settings, provider, rng)
     protocol: Any = BreakableProtocol
+    mailbox = Mailbox(provider, settings.access_token, rng, now=time.time, clock=time.monotonic)
+    mail = partial(mailbox.serve, settings.ports.simulator_smtp)
     config = uvicorn.Config(
-        create_app(provider, instances),
+        create_app(provider, instances, mail),
         # Where others reach it by another address than loopback, it listens on every interface.
         host="127.0.0.1" if urlsplit(settings.simulator_url).hostname in LOOPBACK else "0.0.0.0",
         port=settings.ports.simulator,

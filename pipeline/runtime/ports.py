@@ -5,6 +5,7 @@
 |      0 | `edge`              | HTTP edge: completions, webhooks in, health, metrics |
 |      1 | `console`           | operator console                                     |
 |     10 | `simulator`         | provider simulator                                   |
+|     11 | `simulator_smtp`    | provider simulator, e-mail                           |
 |     20 | `worker_metrics`    | stream worker: /metrics and /health                  |
 |     21 | `sink_metrics`      | Postgres sink                                        |
 |     22 | `sender_metrics`    | WhatsApp sender                                      |
@@ -54,6 +55,7 @@ class Ports:
     edge: int
     console: int
     simulator: int
+    simulator_smtp: int
     worker_metrics: int
     sink_metrics: int
     sender_metrics: int
@@ -79,6 +81,7 @@ class Ports:
             edge=base,
             console=base + 1,
             simulator=base + 10,
+            simulator_smtp=base + 11,
             worker_metrics=base + 20,
             sink_metrics=base + 21,
             sender_metrics=base + 22,

@@ -77,6 +77,10 @@ class Settings:
         )
 
     @property
+    def simulator_smtp_url(self) -> str:
+        return f"smtp://{LOOPBACK}:{self.ports.simulator_smtp}"
+
+    @property
     def ports(self) -> Ports:
         return Ports.from_base(self.port_base)
 

@@ -18,7 +18,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from pipeline.runtime.crash_points import reach
-from schemas.ids import contact_id
+from schemas.ids import contact_id, email_id
 from schemas.records import Campaign, Personal
 from sinks.actions import Elsewhere
 from sinks.delivery.doubt.lookups import InDoubt
@@ -165,6 +165,7 @@ class Ledger:
             "numbers": [attempt.number_id for attempt in attempts],
             "fencing_tokens": [attempt.fencing_token for attempt in attempts],
             "attempt_ids": [attempt.attempt_id for attempt in attempts],
+            "emails": [self._email_of(attempt.delivery) for attempt in attempts],
             "lease_s": lease_s,
             "number_lost": NUMBER_LOST,
             "number_paused": NUMBER_PAUSED,
@@ -187,6 +188,13 @@ class Ledger:
             else:
                 out.append(NotMarked(row.state, row.reason))
         return out
+
+    def _email_of(self, delivery: Leased) -> str | None:
+        """The hashed e-mail address of the contact, under which an opt-out of it is kept."""
+        written = delivery.personal.email
+        if not written or not self._contact_key:
+            return None
+        return email_id(self._contact_key, delivery.tenant_id, written)
 
     async def record(self, results: Sequence[Result]) -> list[str]:
         """Writes down what became of calls, and what follows from it; returns the campaigns that it stopped

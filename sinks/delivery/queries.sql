@@ -134,11 +134,11 @@ LOCK TABLE sending_stops IN ROW SHARE MODE;
 WITH asked AS (
     SELECT *
     FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(lease_tokens)s::uuid[],
-                %(numbers)s::text[], %(fencing_tokens)s::bigint[], %(attempt_ids)s::uuid[])
-        AS a (campaign_month, campaign_id, contact_id, lease_token, number_id, fencing_token, attempt_id)
+                %(numbers)s::text[], %(fencing_tokens)s::bigint[], %(attempt_ids)s::uuid[], %(emails)s::text[])
+        AS a (campaign_month, campaign_id, contact_id, lease_token, number_id, fencing_token, attempt_id, email)
 ), held AS (
     SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.route, a.number_id, a.fencing_token,
-           a.attempt_id
+           a.attempt_id, a.email
     FROM asked AS a
     JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
     WHERE d.state = 'leased' AND d.lease_token = a.lease_token AND d.leased_until > clock_timestamp()
@@ -167,6 +167,12 @@ WITH asked AS (
                          JOIN suppressions AS s ON s.tenant_id = h.tenant_id AND s.contact_id = p.contact_id
                          WHERE NOT s.lifted)
                 THEN ARRAY['suppressed', 'the contact opted out']
+            -- Also by the e-mail address that the contact stated, whoever opted out with it, on every channel.
+            WHEN h.email IS NOT NULL
+                 AND EXISTS (SELECT FROM same_person(h.tenant_id, h.email) AS p (contact_id)
+                             JOIN suppressions AS s ON s.tenant_id = h.tenant_id AND s.contact_id IN (p.contact_id, h.email)
+                             WHERE NOT s.lifted)
+                THEN ARRAY['suppressed', 'the e-mail address opted out']
             -- Of the deliveries of one person only one is called. Of several that may be, that of the lowest contact
             -- id goes first; the others wait for what becomes of it, since it may fail. One that is due much later
             -- goes first no more; so much later that it cannot be in flight before this mark is committed.

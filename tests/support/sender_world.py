@@ -26,7 +26,7 @@ import yaml
 from pipeline.runtime.crash_points import VARIABLE as CRASH_POINTS
 from pipeline.runtime.ports import Ports
 from schemas.ids import delivery_id
-from schemas.records import Campaign, Message, Variable
+from schemas.records import Campaign, Channel, Message, Variable
 from sinks.postgres.schema.migrate import migrate
 from tests.support.forked import Forked, start
 from tests.support.ports import free_ports
@@ -78,6 +78,7 @@ class World:
         self._folder = folder
         self._base = free_ports().base
         self._processes: list[Process] = []
+        self._channels: dict[str, str] = {}  # of campaigns
         self.metrics_port = 0  # of the sender that was started last
         self.remembered: dict[str, Any] = {}
         migrate(database_url)
@@ -115,7 +116,9 @@ class World:
         self.db.execute(f"INSERT INTO sender_numbers ({names}) VALUES ({places})", list(columns.values()))
         return number_id
 
-    def campaign(self, message: Message = HELLO, *, tenant_id: str = TENANT) -> str:
+    def campaign(
+        self, message: Message = HELLO, *, tenant_id: str = TENANT, channel: Channel = "whatsapp"
+    ) -> str:
         campaign_id = f"campaign-{uuid4().hex[:8]}"
         definition = Campaign(
             campaign_id=campaign_id,
@@ -128,7 +131,9 @@ class World:
             month=0,
             conditions=[],
             message=message,
+            channel=channel,
         )
+        self._channels[campaign_id] = channel
         self.db.execute(
             "INSERT INTO campaigns (campaign_id, tenant_id, month) VALUES (%s, %s, %s)",
             [campaign_id, tenant_id, MONTH],
@@ -154,15 +159,13 @@ class World:
         contacts = [uuid4().hex for _ in range(count)] if contacts is None else list(contacts)
         now = datetime.now(UTC)
         rng = random.Random(contacts[0])
-        columns = {"due_at": now, "created_at": now, **more}
+        channel = self._channels.get(campaign_id, "whatsapp")
+        columns = {"due_at": now, "created_at": now, "channel": channel, **more}
         with self.db.transaction(), self.db.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO contacts (tenant_id, contact_id, phone, name, seen_at)"
-                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                [
-                    (tenant_id, one, f"+55119{rng.randrange(10**7, 10**8)}" if phone else None, None, now)
-                    for one in contacts
-                ],
+                "INSERT INTO contacts (tenant_id, contact_id, phone, name, email, seen_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                [(tenant_id, one, *_reached_at(rng, phone), now) for one in contacts],
             )
             cursor.executemany(
                 "INSERT INTO deliveries (campaign_month, campaign_id, contact_id, delivery_id, tenant_id,"
@@ -211,6 +214,10 @@ class World:
     @property
     def simulator_url(self) -> str:
         return f"http://127.0.0.1:{self._base + 10}"
+
+    @property
+    def simulator_smtp_url(self) -> str:
+        return f"smtp://127.0.0.1:{self._base + 11}"
 
     def env(self, **more: str) -> dict[str, str]:
         return {
@@ -311,3 +318,14 @@ class World:
                 return True
         except OSError:
             return False
+
+
+def email_of(phone: str) -> str:
+    """The e-mail address of the contact with this phone."""
+    return f"{phone.removeprefix('+')}@person.example"
+
+
+def _reached_at(rng: random.Random, has_phone: bool) -> tuple[str | None, None, str | None]:
+    """Phone, name and e-mail address."""
+    phone = f"+55119{rng.randrange(10**7, 10**8)}"
+    return (phone, None, email_of(phone)) if has_phone else (None, None, None)

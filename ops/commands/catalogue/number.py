@@ -27,7 +27,7 @@ def add(
         str, typer.Option(help="Whose messages it sends; * sends for tenants without a number.")
     ],
     provider: Annotated[
-        str, typer.Option(help="Name of the provider: meta-cloud, uazapi, evolution or twilio.")
+        str, typer.Option(help="Name of the provider: meta-cloud, uazapi, evolution, twilio or smtp.")
     ],
     base_url: Annotated[str, typer.Option(help="Where the provider is called.")],
     credential: Annotated[
@@ -56,6 +56,9 @@ def add(
 
       quizstream number add 15005550006 --tenant acme --provider twilio \\
       --base-url https://api.twilio.com --credential ACME_TWILIO
+
+      quizstream number add news@acme.example --tenant acme --provider smtp \\
+      --base-url smtps://smtp.example.com --credential ACME_SMTP
 
       quizstream number add 551150010001 --tenant '*' --provider meta-cloud \\
       --base-url http://127.0.0.1:9610 --credential TEST_TOKEN --messages-per-s 20

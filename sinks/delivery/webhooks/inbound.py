@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from schemas.ids import inbound_id
+from schemas.ids import email_id, inbound_id
 from sinks.delivery.people.aliases import Person, people_of, resolve, unite
 from sinks.delivery.people.words import Consent, Words
 from sinks.postgres import metrics
@@ -77,6 +77,8 @@ def store(connection: Connection, events: Iterable[tuple[str, Inbound]], contact
         tenants = numbers.tenants(provider, event.number_id)
         people = people_of(contact_key, tenants, event.ids)
         replied = _recipients(connection, provider, event)
+        if event.of_address:
+            people += _addresses(connection, contact_key, replied)
         senders = numbers.senders(provider, event.number_id)
         takers = tenants if consent == "stop" or len(tenants) == 1 else senders if consent == "resume" else ()
         contacts = _contacts(connection, event, people, replied, takers)
@@ -205,6 +207,19 @@ def _recipients(connection: Connection, provider: str, event: Inbound) -> list[P
         return []
     rows = connection.execute(QUERIES["recipient_of_message"], [provider, event.reply_to])
     return [Person(str(tenant_id), str(contact), True) for tenant_id, contact in rows]
+
+
+def _addresses(connection: Connection, contact_key: bytes, recipients: Sequence[Person]) -> list[Person]:
+    """The e-mail addresses of these contacts: who else states one is the same person from now on."""
+    given = {
+        "tenants": [one.tenant_id for one in recipients],
+        "contacts": [one.person for one in recipients],
+    }
+    rows = connection.execute(QUERIES["emails_of_contacts"], given)
+    return [
+        Person(str(tenant_id), email_id(contact_key, str(tenant_id), str(email)), False)
+        for tenant_id, email in rows
+    ]
 
 
 def _contacts(

@@ -27,6 +27,12 @@ WHERE (
     LIMIT 1
 );
 
+-- emails_of_contacts --
+SELECT c.tenant_id, c.email
+FROM unnest(%(tenants)s::text[], %(contacts)s::text[]) AS g (tenant_id, contact_id)
+JOIN contacts AS c USING (tenant_id, contact_id)
+WHERE c.email IS NOT NULL;
+
 -- insert_event --
 INSERT INTO inbound_events (event_id, provider, number_id, kind, consent, at, reply_to, text, reason, resolved)
 VALUES (%(event_id)s, %(provider)s, %(number_id)s, %(kind)s, %(consent)s, to_timestamp(%(at_ms)s / 1000.0),

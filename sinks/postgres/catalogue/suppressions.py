@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from schemas.ids import contact_id as contact_id_of
+from schemas.ids import email_id
 from schemas.phones import Rejected, read
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.catalogue.tenants import tenant_exists
@@ -57,7 +58,12 @@ def list_suppressions(
 
 
 def contact_of_phone(key: bytes, tenant_id: str, written: str) -> str | Rejected:
-    """The contact id of a phone as a person wrote it, or why it is not a phone."""
+    """The contact id of a phone as a person wrote it, or why it is not a phone.
+
+    Of an e-mail address the alias of the address: an opt-out under it holds for everybody who states it.
+    """
+    if "@" in written:
+        return email_id(key, tenant_id, written)
     phone = read(written)
     return phone if isinstance(phone, Rejected) else contact_id_of(key, tenant_id, phone.e164)
 

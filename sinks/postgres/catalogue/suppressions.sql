@@ -5,7 +5,10 @@ SELECT count(*) FROM suppressions WHERE tenant_id = %(tenant)s AND contact_id = 
 -- In the order of the key: two imports at once wait for each other instead of locking each other out.
 INSERT INTO suppressions (tenant_id, contact_id, reason)
 SELECT %(tenant)s, contact_id, %(reason)s
-FROM (SELECT DISTINCT unnest(%(contacts)s::text[]) AS contact_id ORDER BY 1) AS given
+FROM (SELECT DISTINCT p.contact_id
+      FROM unnest(%(contacts)s::text[]) AS g (given)
+      CROSS JOIN LATERAL (SELECT g.given UNION ALL SELECT * FROM same_person(%(tenant)s, g.given)) AS p (contact_id)
+      ORDER BY 1) AS given
 ON CONFLICT (tenant_id, contact_id) DO UPDATE
 SET decided_at = excluded.decided_at, lifted = false,
     reason = CASE WHEN suppressions.lifted THEN excluded.reason ELSE suppressions.reason END,
@@ -15,7 +18,7 @@ SET decided_at = excluded.decided_at, lifted = false,
 -- For every contact id of the person; the row stays, so that an opt-out of before that comes late changes nothing.
 UPDATE suppressions AS s
 SET lifted = true, decided_at = clock_timestamp(), reason = %(reason)s
-FROM same_person(%(tenant)s, %(contact)s) AS p (contact_id)
+FROM (SELECT %(contact)s UNION SELECT * FROM same_person(%(tenant)s, %(contact)s)) AS p (contact_id)
 WHERE s.tenant_id = %(tenant)s AND s.contact_id = p.contact_id AND NOT s.lifted;
 
 -- list_suppressions --

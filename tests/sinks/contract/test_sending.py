@@ -17,7 +17,7 @@ from sinks.postgres.sink import Arrival
 from sinks.postgres.tables.deliveries import Deliveries
 from tests.support.provider_cases import Case, case_of
 from tests.support.samples import match
-from tests.support.sender_world import HELLO, MONTH, TENANT, World
+from tests.support.sender_world import HELLO, MONTH, TENANT, World, email_of
 
 NUMBERS = [f"55110000010{position}" for position in range(10)]
 
@@ -39,7 +39,7 @@ def matches(world: World, campaign: str, count: int) -> list[Match]:
         msgspec.structs.replace(
             match(n, campaign, tenant_id=TENANT, contact_id=contact, campaign_month=day, day=day),
             delivery_id=delivery_id(campaign, contact),
-            personal=Personal(phone=f"+551198765{n:04d}"),
+            personal=Personal(phone=(phone := f"+551198765{n:04d}"), email=email_of(phone)),
         )
         for n, contact in enumerate(contacts)
     ]
@@ -59,28 +59,27 @@ def write(world: World, events: list[Match]) -> None:
 def test_the_same_job_three_times_at_once_is_one_message_each(world: World, case: Case) -> None:
     case.number(world, NUMBERS[0])
     world.simulator()
-    world.sender(env=case.env)
-    events = matches(world, world.campaign(case.message), 20)
+    world.sender(env=case.env | case.shared)
+    events = matches(world, world.campaign(case.message, channel=case.channel), 20)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: write(world, events), range(3)))
     world.wait_for(sent=20)
     write(world, events)
     world.wait_for(sent=20)
     phones = [event.personal.phone for event in events]
-    assert sorted(taken(world)) == sorted(phone.removeprefix("+") for phone in phones if phone)
+    assert sorted(taken(world)) == sorted(case.address(phone.removeprefix("+")) for phone in phones if phone)
     assert {call["provider"] for call in world.calls()} == {case.provider}
 
 
 def test_ten_senders_at_once_send_each_delivery_once(world: World, case: Case) -> None:
-    for number in NUMBERS:
-        case.number(world, number, messages_per_s=2)
+    numbers = {case.number(world, number, messages_per_s=2) for number in NUMBERS}
     world.simulator()
     for name, value in dict(case.env).items():
-        world.sender(env={name: value}, claim_batch_max=5)
-    world.wait_until(lambda: world.leased_numbers() == set(NUMBERS))
-    contacts = world.deliveries(world.campaign(case.message), 60)
+        world.sender(env={name: value} | case.shared, claim_batch_max=5)
+    world.wait_until(lambda: world.leased_numbers() == numbers)
+    contacts = world.deliveries(world.campaign(case.message, channel=case.channel), 60)
     world.wait_for(sent=60)
-    assert sorted(taken(world)) == sorted(world.phone(contact) for contact in contacts)
+    assert sorted(taken(world)) == sorted(case.address(world.phone(contact)) for contact in contacts)
     assert len({call["number"] for call in world.calls()}) == len(NUMBERS)
 
 
@@ -88,29 +87,29 @@ def test_ten_senders_at_once_send_each_delivery_once(world: World, case: Case) -
 def test_an_answer_lost_after_success_is_one_message(world: World, case: Case, lost: str) -> None:
     """Found by the provider's query, or ambiguous: in no case is it called again."""
     case.number(world, NUMBERS[0])
-    contacts = world.deliveries(world.campaign(case.message), 12)
+    contacts = world.deliveries(world.campaign(case.message, channel=case.channel), 12)
     world.simulator()
     world.rule(lost, taken=True, every=3, **({"status": 502} if lost == "garbage" else {}))
-    world.sender(env=case.env)
+    world.sender(env=case.env | case.shared)
     if providers.provider_named(case.provider).can_find:
         world.wait_for(sent=12)
     else:
         world.wait_for(sent=8, ambiguous=4)
     world.wait_for(**world.states())
-    assert sorted(taken(world)) == sorted(world.phone(contact) for contact in contacts)
+    assert sorted(taken(world)) == sorted(case.address(world.phone(contact)) for contact in contacts)
     assert len(world.calls()) == 12
 
 
 def test_a_rejection_is_called_again_and_a_throttle_pauses_the_number(world: World, case: Case) -> None:
     case.number(world, NUMBERS[0])
-    contacts = world.deliveries(world.campaign(case.message), 5)
+    contacts = world.deliveries(world.campaign(case.message, channel=case.channel), 5)
     world.simulator()
     world.rule("error", code=130429, status=429, count=1)
-    world.sender(env=case.env)
+    world.sender(env=case.env | case.shared)
     world.wait_for(sent=5)
-    assert sorted(taken(world)) == sorted(world.phone(contact) for contact in contacts)
+    assert sorted(taken(world)) == sorted(case.address(world.phone(contact)) for contact in contacts)
     (throttled,) = [call for call in world.calls() if call["wamid"] is None]
-    assert throttled["status"] == 429
+    assert throttled["status"] == case.throttled
     actions = world.db.execute("SELECT action FROM delivery_attempts WHERE outcome = 'rejected'").fetchall()
     assert actions == [(case.throttle,)]
 
@@ -119,10 +118,10 @@ def test_a_token_that_the_provider_rejects_holds_the_number_and_nothing_fails(
     world: World, case: Case
 ) -> None:
     number = case.number(world, NUMBERS[0])
-    world.deliveries(world.campaign(case.message), 3)
+    world.deliveries(world.campaign(case.message, channel=case.channel), 3)
     world.simulator()
     name = next(iter(case.env))
-    process = world.sender(env={name: case.wrong})
+    process = world.sender(env={name: case.wrong} | case.shared)
     held = "SELECT state FROM sender_numbers WHERE number_id = %s"
     world.wait_until(lambda: world.db.execute(held, [number]).fetchone() == ("paused",))
     world.wait_for(waiting=3)
@@ -139,7 +138,7 @@ def test_a_kind_that_a_provider_lacks_stops_the_campaign_and_fails_nothing(world
     campaign = world.campaign(HELLO)
     world.deliveries(campaign, 3)
     world.simulator()
-    world.sender(env=case.env)
+    world.sender(env=case.env | case.shared)
     stopped = "SELECT reason FROM sending_stops WHERE scope = %s"
     world.wait_until(lambda: world.db.execute(stopped, [f"campaign:{campaign}"]).fetchone() is not None)
     world.wait_for(waiting=3)
