@@ -1,4 +1,4 @@
-"""The part of the demo that a second provider sends, and the table of what each number has sent."""
+"""The part of the demo that other providers and channels send, and the table of what each number has sent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ops.locate import Deployment
 from sinks.postgres.connect import connect
 from sinks.postgres.named_rows import fetch
 
-QUIZ_ID = "sessao"
+BY_EMAIL = "escola"
+QUIZZES = {"sessao": "UAZAPI", "academia": "Twilio (SMS)", BY_EMAIL: "SMTP (e-mail)"}
 ROWS = 200  # of the source table
-FOLDER = SEEDS / "uazapi"
+FOLDERS = (SEEDS / "uazapi", SEEDS / "channels")
 SENT_BY_NUMBER = """
 SELECT n.number_id, n.tenant_id, n.provider,
        count(a.attempt_id) FILTER (WHERE a.outcome = 'sent') AS sent, 0 AS accepted
@@ -39,13 +40,13 @@ class Sent(NamedTuple):
 
 
 def plant(found: Deployment) -> int:
-    """Create tenant, quiz, numbers and campaign; return when the campaign is in force, in ms."""
-    return seed(found, FOLDER)
+    """Create tenants, quizzes, numbers and campaigns; return when the campaigns are in force, in ms."""
+    return max(seed(found, folder) for folder in FOLDERS)
 
 
-def first_rows(source: Path, folder: Path) -> Path:
+def first_rows(source: Path, folder: Path, quiz_id: str) -> Path:
     """The head of a CSV file, as a file of its own."""
-    target = folder / f"{QUIZ_ID}.csv"
+    target = folder / f"{quiz_id}.csv"
     with source.open(encoding="utf-8") as lines:
         target.write_text("".join(islice(lines, ROWS + 1)), encoding="utf-8")
     return target

@@ -74,6 +74,7 @@ class Plan:
     rate_per_s: float | None = None
     concurrency: int = CONCURRENCY_DEFAULT
     give_up_after_s: float = GIVE_UP_AFTER_S
+    emails: bool = False  # generated contacts have an e-mail address too
 
 
 @dataclass(slots=True)
@@ -194,7 +195,7 @@ class _Poster:
             {
                 "submitted_at": self._submitted_at,
                 "answers": row.answers,
-                **({} if phone is None else {"contact": {"phone": phone}}),
+                **({} if phone is None else {"contact": self._contact(phone)}),
             }
         )
         # The edge adds tenant, quiz and contact to the key when it computes the id.
@@ -221,6 +222,10 @@ class _Poster:
             # What the edge asks for is jittered too: it says the same to every client.
             asked_s = retry_after_s * self._rng.uniform(1.0, 1.0 + BACKOFF_JITTER_RATIO)
             await asyncio.sleep(max(asked_s, backoff.after_failure_s()))
+
+    def _contact(self, phone: str) -> dict[str, str]:
+        email = {"email": f"{phone.removeprefix('+')}@pessoa.example"} if self._plan.emails else {}
+        return {"phone": phone, **email}
 
 
 class _Receipt(msgspec.Struct):

@@ -61,8 +61,12 @@ def demonstrate(found: Deployment, view: View) -> bool:
     accepted_file.unlink(missing_ok=True)
     view.say("Replaying two real quizzes through HTTP")
     summaries = asyncio.run(_replay_all(found, files, accepted_file, view))
-    view.say(f"Replaying {both_providers.ROWS} rows for a tenant whose messages UAZAPI sends")
-    head = {both_providers.QUIZ_ID: both_providers.first_rows(files["bfi"], folder)}
+    senders = ", ".join(both_providers.QUIZZES.values())
+    view.say(f"Replaying {both_providers.ROWS} rows each for tenants whose messages are sent by {senders}")
+    head = {
+        quiz_id: both_providers.first_rows(files["bfi"], folder, quiz_id)
+        for quiz_id in both_providers.QUIZZES
+    }
     summaries |= asyncio.run(_replay_all(found, head, accepted_file, view))
     for quiz_id, summary in summaries.items():
         view.say(
@@ -106,6 +110,7 @@ async def _replay_all(
                 quiz_named(found.settings.database_url, quiz_id).created_at,
                 found.settings.edge_url,
                 found.settings.service_token,
+                emails=quiz_id == both_providers.BY_EMAIL,
             )
             for quiz_id, path in files.items()
         }

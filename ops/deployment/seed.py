@@ -63,7 +63,9 @@ def seed(found: Deployment, folder: Path = SEEDS) -> int:
         for quiz in quizzes:
             catalogue.save_quiz(connection, quiz, now_ms)
         for number in numbers:
-            draft = NumberDraft(**msgspec.structs.asdict(number), base_url=settings.simulator_url)
+            is_mail = number.provider == "smtp"
+            base_url = settings.simulator_smtp_url if is_mail else settings.simulator_url
+            draft = NumberDraft(**msgspec.structs.asdict(number), base_url=base_url)
             catalogue.save_number(connection, draft)
         catalogue.save_token(connection, catalogue.token_hash(settings.service_token), ANY_TENANT)
         saved = [
