@@ -242,7 +242,9 @@ def carry_out(plan: Plan, subject: Subject, progress: Progress) -> Outcome:
         faults=counts_by_class(events),
         events=events,
         violations=watcher.violations,
-        accepted=tally.accepted + sum(len(one.accepted_ids) for one in (*bursts.outcomes, *attacks.over)),
+        accepted=tally.accepted
+        + sum(len(burst.accepted_ids) for burst in bursts.outcomes)
+        + sum(len(attack.accepted_ids) for attack in attacks.over),
         retries=tally.retries,
         drained_s=drained_s,
         report=report,

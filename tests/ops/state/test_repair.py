@@ -59,7 +59,7 @@ class World(NamedTuple):
 
 @pytest.fixture
 def world(stack: ServerUrls, namespace: str, database_url: str, tmp_path: Path) -> Iterator[World]:
-    cluster = Cluster(stack.kafka_bootstrap, namespace)
+    cluster = Cluster(stack.kafka_bootstrap, namespace, tmp_path)
     cluster.publish(Quiz("quiz", "acme", 1, TITLE, [Question("q")], 0), EVERYBODY)
     env = {
         "QUIZSTREAM_HOME": str(tmp_path),
