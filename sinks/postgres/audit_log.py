@@ -43,12 +43,21 @@ class Entry(NamedTuple):
 def record(connection: Connection, actor: str, action: str, subject: str, **detail: object) -> None:
     """Call it in the transaction of the change. `detail` must not hold personal data: no phone, no name.
 
-    Raises `PersonalReason` where its `reason` has a phone number or an e-mail address in it.
+    - The tenant who sees the entry is `detail`'s `tenant`, or that of the transaction.
+    - Raises `PersonalReason` where its `reason` has a phone number or an e-mail address in it.
     """
+    tenant = detail.get("tenant")
+    record_of(connection, None if tenant is None else str(tenant), actor, action, subject, **detail)
+
+
+def record_of(
+    connection: Connection, tenant_id: str | None, actor: str, action: str, subject: str, /, **detail: object
+) -> None:
+    """The same, for an action on an object of `tenant_id`, who sees the entry."""
     if _names_a_person(str(detail.get("reason", ""))):
         raise PersonalReason(f"{action}: its reason must not hold a phone number or an e-mail address")
     told = msgspec.json.encode(detail).decode()
-    connection.execute(QUERIES["record"], [actor[:ACTOR_CHARS_MAX], action, subject, told])
+    connection.execute(QUERIES["record"], [actor[:ACTOR_CHARS_MAX], action, subject, told, tenant_id])
 
 
 def entries(

@@ -1,5 +1,5 @@
 -- record --
-INSERT INTO audit_log (actor, action, subject, detail) VALUES (%s, %s, %s, %s::jsonb);
+INSERT INTO audit_log (actor, action, subject, detail, tenant_id) VALUES (%s, %s, %s, %s::jsonb, coalesce(%s, current_tenant()));
 
 -- newest_first --
 SELECT audit_id, at, actor, action, subject, detail

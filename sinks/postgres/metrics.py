@@ -115,6 +115,9 @@ WEBHOOK_NOTICES_OVER = Counter(
     "quizstream_webhook_notices_over_total",
     "Notices beyond those that one webhook body may have; they are in the body only.",
 )
+OUTBOX_REJECTED = Counter(
+    "quizstream_outbox_refused_total", "Events of the tenant API that were not of their tenant, and deleted."
+)
 OUTBOX_PUBLISHED = Counter("quizstream_outbox_published_total", "Outbox rows delivered to Kafka.", ["topic"])
 OUTBOX_DEPTH = Gauge("quizstream_outbox_depth", "Outbox rows not published yet; counted up to a limit.")
 OUTBOX_AGE_S = Gauge("quizstream_outbox_age_seconds", "Age of the oldest outbox row that is not published.")

@@ -22,6 +22,7 @@ from sinks.postgres.connect import Connection
 from sinks.postgres.copy import copy_rows
 from sinks.postgres.dead_letter_producer import DELIVERY_TIMEOUT_MS, NotDelivered
 from sinks.postgres.named_rows import fetch
+from sinks.postgres.own_events import not_of_tenant
 from sinks.postgres.poison import describe, is_passing
 from sinks.postgres.queries import load_queries
 
@@ -44,6 +45,7 @@ class Row(NamedTuple):
     topic: str
     key: bytes
     value: bytes | None
+    tenant_id: str | None = None  # of the tenant API: whose change it is
 
 
 class _Depth(NamedTuple):
@@ -142,9 +144,10 @@ class Publisher:
                 self._guard.verify(connection)
                 self._verified = True
             self._guard.renew(connection)
-        rows = self._next_rows(connection)
+        read = self._next_rows(connection)
+        rows = self._own(connection, read)
         if not rows:
-            return 0
+            return len(read)
         reach("outbox.read")
         report = self._deliver(rows)
         done = _in_order(rows, report.failures)
@@ -160,7 +163,7 @@ class Publisher:
         if report.failures:
             self._set_aside(rows, report.failures if done else {})
             raise NotDelivered(f"outbox: {next(iter(report.failures.values()))}")
-        return len(rows)
+        return len(read)
 
     def _next_rows(self, connection: Connection) -> list[Row]:
         """In order; without those that were set aside, and without later ones of their keys."""
@@ -169,6 +172,23 @@ class Publisher:
         ids, keys = [row.id for row in self._aside], {(row.topic, row.key) for row in self._aside}
         rows = fetch(connection, QUERIES["next_rows"], Row, [ids, self._topology.outbox.batch_max])
         return [row for row in rows if (row.topic, row.key) not in keys] if keys else rows
+
+    def _own(self, connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
+        """Without those of the tenant API that are not of their tenant's own object, which are deleted."""
+        rejected = {
+            row.id: found for row in rows if (found := not_of_tenant(row, self._topology)) is not None
+        }
+        if not rejected:
+            return rows
+        for row in rows:
+            if row.id in rejected:
+                metrics.OUTBOX_REJECTED.inc()
+                LOG.error(
+                    "rejected an event of tenant %s for %s: %s: look into the tenant API's process",
+                    *(row.tenant_id, row.topic, rejected[row.id]),
+                )
+        connection.execute(QUERIES["delete_rows"], [[*rejected]])
+        return [row for row in rows if row.id not in rejected]
 
     def _set_aside(self, rows: Sequence[Row], failures: Mapping[int, str]) -> None:
         """Kafka took others of the batch: these would hold up everything behind them for a time-out each."""

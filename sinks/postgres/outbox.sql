@@ -11,7 +11,7 @@ SELECT pg_try_advisory_lock(%s);
 -- next_rows --
 -- Below the horizon: a transaction that is still open may hold smaller ids than those that can be seen, and they
 -- must not be passed. Rows of one key are in the order of their ids, because their object's row is locked first.
-SELECT id, topic, key, value
+SELECT id, topic, key, value, tenant_id
 FROM outbox
 WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) AND id <> ALL (%s)
 ORDER BY id

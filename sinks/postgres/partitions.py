@@ -127,6 +127,7 @@ def create(connection: Connection, partition: Partition) -> bool:
             return False
         parent, child = sql.Identifier(partition.table), sql.Identifier(name)
         connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(child, parent))
+        connection.execute(QUERIES["isolate"], [name, partition.table])
         connection.execute(
             sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
                 parent, child, sql.Literal(first), sql.Literal(end)

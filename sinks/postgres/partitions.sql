@@ -12,3 +12,7 @@ SELECT set_config('lock_timeout', %s, true);
 -- lock_partitions --
 -- One creator a table at a time: the one that waits sees what the other made.
 SELECT pg_advisory_xact_lock(hashtextextended('partitions of ' || %s::text, 0));
+
+-- isolate --
+-- Row-level security is not among what LIKE includes.
+SELECT isolate_partition(%s::text::regclass, %s::text::regclass);

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Literal, NamedTuple, cast
 
-from sinks.postgres.audit_log import record
+from sinks.postgres.audit_log import record_of
 from sinks.postgres.catalogue.rejections import UnknownTenant
 from sinks.postgres.catalogue.suppressions import QUERIES, SuppressionRejected
 from sinks.postgres.catalogue.tenants import tenant_exists
@@ -44,7 +44,8 @@ def add_word(
             )
         changed = connection.execute(QUERIES["save_word"], given).rowcount == 1
         if changed:
-            record(connection, actor, "consent-word.add", tenant_id, language=language, consent=consent)
+            detail = {"language": language, "consent": consent}
+            record_of(connection, tenant_id, actor, "consent-word.add", tenant_id, **detail)
     return changed
 
 
@@ -54,7 +55,7 @@ def remove_word(connection: Connection, actor: str, tenant_id: str, language: st
         given = _given(tenant_id, language, phrase)
         removed = connection.execute(QUERIES["delete_word"], given).rowcount == 1
         if removed:
-            record(connection, actor, "consent-word.remove", tenant_id, language=language)
+            record_of(connection, tenant_id, actor, "consent-word.remove", tenant_id, language=language)
     return removed
 
 

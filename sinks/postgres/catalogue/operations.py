@@ -12,7 +12,7 @@ from typing import Protocol
 from pipeline.topology.file import Campaigns as Limits
 from schemas.quiz_page import Language
 from schemas.records import Campaign, Quiz, Token
-from sinks.postgres.audit_log import record
+from sinks.postgres.audit_log import record, record_of
 from sinks.postgres.catalogue.campaigns import (
     CampaignDraft,
     cancel_campaign,
@@ -42,7 +42,7 @@ def add_tenant(
     with connection.transaction():
         changed = save_tenant(connection, tenant_id, name, language)
         if changed:
-            record(connection, actor, "tenant.add", tenant_id)
+            record_of(connection, tenant_id, actor, "tenant.add", tenant_id)
     return changed
 
 
@@ -56,7 +56,7 @@ def change_limits(
     with connection.transaction():
         limits, changed = save_limits(connection, tenant_id, changes)
         if changed:
-            record(connection, actor, "tenant.limits", tenant_id, **changes)
+            record_of(connection, tenant_id, actor, "tenant.limits", tenant_id, **changes)
     return limits, changed
 
 
@@ -89,7 +89,7 @@ def end_campaign(connection: Connection, actor: str, campaign_id: str, now_ms: i
         before = newest_campaign(connection, campaign_id)
         last = cancel_campaign(connection, campaign_id, now_ms)
         if _is_new(last, before):
-            record(connection, actor, "campaign.cancel", campaign_id, version=last.version)
+            record_of(connection, last.tenant_id, actor, "campaign.cancel", campaign_id, version=last.version)
     return last
 
 
@@ -119,7 +119,7 @@ def change_token(
             raise UnknownTenant(tenant_id)
         saved = save_token(connection, token_hash(token), tenant_id, revoked=revoked)
         action = "token.revoke" if revoked else "token.create"
-        record(connection, actor, action, tenant_id, token_hash=saved.token_hash)
+        record_of(connection, tenant_id, actor, action, tenant_id, token_hash=saved.token_hash)
     return saved
 
 

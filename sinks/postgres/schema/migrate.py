@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime.settings import Settings
 from sinks.postgres.connect import Connection, connect
+from sinks.postgres.isolation import apply as isolation
 from sinks.postgres.schema import online_indexes
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -64,7 +65,8 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
 
     - Creates the database if it does not exist.
     - May be called by many processes at once; each migration is one transaction. Indexes that it created on
-      a partitioned table alone are then built partition by partition, while the tables are in use.
+      a partitioned table alone are then built partition by partition, while the tables are in use. Tables and
+      partitions without their rule of `sinks.postgres.isolation` get it.
     - Raises `CannotMigrate` if an applied file has changed, if the database is newer than this code, or if a
       statement fails.
     """
@@ -75,6 +77,7 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
         missing = pending(wanted, _applied(connection))
         for migration in missing:
             _apply(connection, migration)
+        _isolate(connection)
         # Without the lock: who waits for it holds a snapshot, which the builds would wait for.
         connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_ID])
         try:
@@ -149,6 +152,17 @@ def _apply(connection: Connection, migration: Migration) -> None:
             )
     except psycopg.Error as error:
         raise CannotMigrate(f"migration {migration.version:04d}_{migration.name}: {_line(error)}") from error
+
+
+def _isolate(connection: Connection) -> None:
+    if connection.execute("SELECT to_regprocedure('current_tenant()')").fetchone() == (None,):
+        return  # a schema of before
+    try:
+        isolation.apply(connection)
+    except psycopg.Error as error:
+        raise CannotMigrate(
+            f"isolating tenants, table by table: {_line(error)}: run migrate again, which continues from here"
+        ) from error
 
 
 def _create_database_if_absent(database_url: str) -> None:

@@ -1,4 +1,8 @@
 -- Made by `python -m sinks.postgres.schema.dump`; a test holds it against the migrations.
+CREATE FUNCTION public.current_tenant() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN NULLIF(current_setting('quizstream.tenant'::text, true), ''::text);
+
 CREATE FUNCTION public.former_provider_name(provider text) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE provider WHEN 'meta-cloud'::text THEN 'whatsapp'::text ELSE NULL::text END;
@@ -12,9 +16,38 @@ CREATE TABLE public.sending_releases (
     released_at timestamp with time zone NOT NULL
 );
 
+ALTER TABLE ONLY public.sending_releases FORCE ROW LEVEL SECURITY;
+
 CREATE FUNCTION public.is_released_since(scope text, reported_at timestamp with time zone) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN (EXISTS (SELECT FROM public.sending_releases r WHERE ((r.scope = is_released_since.scope) AND (is_released_since.reported_at < date_trunc('second'::text, r.released_at)))));
+
+CREATE FUNCTION public.isolate_partition(partition regclass, parent regclass) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    rule record;
+    table_is record;
+BEGIN
+    SELECT relrowsecurity, relforcerowsecurity INTO table_is FROM pg_class WHERE oid = parent;
+    IF NOT table_is.relrowsecurity THEN
+        RETURN;
+    END IF;
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', partition);
+    IF table_is.relforcerowsecurity THEN
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', partition);
+    END IF;
+    FOR rule IN
+        SELECT p.polname, ARRAY(SELECT quote_ident(rolname) FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles,
+               pg_get_expr(p.polqual, p.polrelid) AS seen, pg_get_expr(p.polwithcheck, p.polrelid) AS written
+        FROM pg_policy AS p
+        WHERE p.polrelid = parent
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON %s TO %s USING (%s) WITH CHECK (%s)', rule.polname, partition,
+                       array_to_string(rule.roles, ', '), rule.seen, rule.written);
+    END LOOP;
+END
+$$;
 
 CREATE FUNCTION public.ledger_incarnation() RETURNS text
     LANGUAGE sql STABLE
@@ -48,6 +81,8 @@ CREATE TABLE public.sender_numbers (
     CONSTRAINT sender_numbers_weight_check CHECK ((weight >= 0))
 );
 
+ALTER TABLE ONLY public.sender_numbers FORCE ROW LEVEL SECURITY;
+
 CREATE FUNCTION public.number_pool(tenant text) RETURNS text
     LANGUAGE sql STABLE
     RETURN CASE WHEN (EXISTS (SELECT FROM public.sender_numbers n WHERE (n.tenant_id = number_pool.tenant))) THEN tenant ELSE '*'::text END;
@@ -68,6 +103,8 @@ CREATE TABLE public.sending_stops (
     reason text DEFAULT ''::text NOT NULL,
     stopped_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY public.sending_stops FORCE ROW LEVEL SECURITY;
 
 CREATE FUNCTION public.routable_numbers(patience_s double precision) RETURNS TABLE(tenant_id text, number_id text, provider text, channel text, kinds text[], weight integer, open_since timestamp with time zone, usable boolean)
     LANGUAGE sql STABLE
@@ -101,6 +138,8 @@ CREATE TABLE public.contact_aliases (
     learned_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+ALTER TABLE ONLY public.contact_aliases FORCE ROW LEVEL SECURITY;
+
 CREATE FUNCTION public.same_person(tenant text, contact text) RETURNS SETOF text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -132,8 +171,11 @@ CREATE TABLE public.audit_log (
     actor text NOT NULL,
     action text NOT NULL,
     subject text NOT NULL,
-    detail jsonb DEFAULT '{}'::jsonb NOT NULL
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    tenant_id text
 );
+
+ALTER TABLE ONLY public.audit_log FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_log ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.audit_log_audit_id_seq
@@ -150,6 +192,8 @@ CREATE TABLE public.campaign_rejections (
     contact_id text NOT NULL
 );
 
+ALTER TABLE ONLY public.campaign_rejections FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.campaign_versions (
     campaign_id text NOT NULL,
     version integer NOT NULL,
@@ -157,6 +201,8 @@ CREATE TABLE public.campaign_versions (
     effective_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY public.campaign_versions FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.campaigns (
     campaign_id text NOT NULL,
@@ -166,6 +212,8 @@ CREATE TABLE public.campaigns (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     ledger_deleted_at timestamp with time zone
 );
+
+ALTER TABLE ONLY public.campaigns FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.completions (
     day date NOT NULL,
@@ -186,10 +234,14 @@ CREATE TABLE public.completions (
 )
 PARTITION BY RANGE (day);
 
+ALTER TABLE ONLY public.completions FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.completions_apart (
     completion_id uuid NOT NULL,
     day date NOT NULL
 );
+
+ALTER TABLE ONLY public.completions_apart FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.consent_words (
     tenant_id text NOT NULL,
@@ -198,6 +250,8 @@ CREATE TABLE public.consent_words (
     consent text NOT NULL,
     CONSTRAINT consent_words_consent_check CHECK ((consent = ANY (ARRAY['stop'::text, 'resume'::text])))
 );
+
+ALTER TABLE ONLY public.consent_words FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.contacts (
     tenant_id text NOT NULL,
@@ -210,6 +264,8 @@ CREATE TABLE public.contacts (
     email_at timestamp with time zone,
     known_since timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY public.contacts FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.dead_letters (
     dead_letter_id uuid NOT NULL,
@@ -229,6 +285,8 @@ CREATE TABLE public.dead_letters (
     campaign_id text,
     payload_erased_at timestamp with time zone
 );
+
+ALTER TABLE ONLY public.dead_letters FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.deliveries (
     campaign_month date NOT NULL,
@@ -261,6 +319,8 @@ CREATE TABLE public.deliveries (
 )
 PARTITION BY RANGE (campaign_month);
 
+ALTER TABLE ONLY public.deliveries FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.delivery_attempts (
     attempt_id uuid NOT NULL,
     delivery_id uuid NOT NULL,
@@ -280,6 +340,8 @@ CREATE TABLE public.delivery_attempts (
     channel text
 );
 
+ALTER TABLE ONLY public.delivery_attempts FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.duplicates (
     day date NOT NULL,
     completion_id uuid NOT NULL,
@@ -290,6 +352,8 @@ CREATE TABLE public.duplicates (
     accepted_at timestamp with time zone NOT NULL
 )
 PARTITION BY RANGE (day);
+
+ALTER TABLE ONLY public.duplicates FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.inbound_events (
     event_id uuid NOT NULL,
@@ -306,11 +370,15 @@ CREATE TABLE public.inbound_events (
     CONSTRAINT inbound_events_consent_check CHECK ((consent = ANY (ARRAY['stop'::text, 'resume'::text, 'perhaps'::text])))
 );
 
+ALTER TABLE ONLY public.inbound_events FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.inbound_people (
     tenant_id text NOT NULL,
     person text NOT NULL,
     event_id uuid NOT NULL
 );
+
+ALTER TABLE ONLY public.inbound_people FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.outbox (
     id bigint NOT NULL,
@@ -318,7 +386,8 @@ CREATE TABLE public.outbox (
     topic text NOT NULL,
     key bytea NOT NULL,
     value bytea,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    tenant_id text DEFAULT public.current_tenant()
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='20000');
 
@@ -351,6 +420,8 @@ CREATE TABLE public.outcomes (
 )
 PARTITION BY RANGE (day);
 
+ALTER TABLE ONLY public.outcomes FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.provider_notices (
     notice_id uuid NOT NULL,
     provider text NOT NULL,
@@ -368,6 +439,8 @@ CREATE TABLE public.provider_notices (
     received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+ALTER TABLE ONLY public.provider_notices FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.provider_statuses (
     provider text NOT NULL,
     provider_message_id text NOT NULL,
@@ -377,6 +450,8 @@ CREATE TABLE public.provider_statuses (
     errors jsonb,
     merged boolean DEFAULT false NOT NULL
 );
+
+ALTER TABLE ONLY public.provider_statuses FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.quizzes (
     quiz_id text NOT NULL,
@@ -390,6 +465,8 @@ CREATE TABLE public.quizzes (
     page jsonb
 );
 
+ALTER TABLE ONLY public.quizzes FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.recovered_attempts (
     attempt_id uuid NOT NULL,
     delivery_id uuid NOT NULL,
@@ -398,6 +475,8 @@ CREATE TABLE public.recovered_attempts (
     called_at timestamp with time zone NOT NULL,
     taken_back_message_id text
 );
+
+ALTER TABLE ONLY public.recovered_attempts FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.recovered_deliveries (
     delivery_id uuid NOT NULL,
@@ -413,6 +492,8 @@ CREATE TABLE public.recovered_deliveries (
     number_id text
 );
 
+ALTER TABLE ONLY public.recovered_deliveries FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.recovery_targets (
     sink text NOT NULL,
     topic text NOT NULL,
@@ -426,6 +507,8 @@ CREATE TABLE public.routed_pools (
     looks integer DEFAULT 1 NOT NULL,
     look_at timestamp with time zone
 );
+
+ALTER TABLE ONLY public.routed_pools FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
@@ -451,6 +534,8 @@ CREATE TABLE public.suppressions (
     lifted boolean DEFAULT false NOT NULL
 );
 
+ALTER TABLE ONLY public.suppressions FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.tenants (
     tenant_id text NOT NULL,
     name text NOT NULL,
@@ -461,6 +546,8 @@ CREATE TABLE public.tenants (
     CONSTRAINT tenants_language_check CHECK ((language = ANY (ARRAY['pt-BR'::text, 'en'::text])))
 );
 
+ALTER TABLE ONLY public.tenants FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.tokens (
     token_hash text NOT NULL,
     tenant_id text NOT NULL,
@@ -469,6 +556,8 @@ CREATE TABLE public.tokens (
     revoked_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY public.tokens FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.visits (
     day date NOT NULL,
@@ -494,6 +583,8 @@ CASE
 END) STORED
 )
 PARTITION BY RANGE (day);
+
+ALTER TABLE ONLY public.visits FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
@@ -603,6 +694,8 @@ ALTER TABLE ONLY public.tokens
 ALTER TABLE ONLY public.visits
     ADD CONSTRAINT visits_pkey PRIMARY KEY (day, quiz_id, visit_id);
 
+CREATE INDEX audit_log_by_tenant ON public.audit_log USING btree (tenant_id, audit_id DESC) WHERE (tenant_id IS NOT NULL);
+
 CREATE INDEX audit_log_by_time ON public.audit_log USING btree (at);
 
 CREATE INDEX completions_by_contact ON ONLY public.completions USING btree (tenant_id, contact_id);
@@ -662,3 +755,205 @@ ALTER TABLE ONLY public.inbound_people
 
 ALTER TABLE ONLY public.quizzes
     ADD CONSTRAINT quizzes_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
+
+ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.campaign_rejections ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.campaign_versions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.campaigns ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.completions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.completions_apart ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.consent_words ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.contact_aliases ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.contacts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.dead_letters ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.deliveries ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.delivery_attempts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.duplicates ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY every_tenant ON public.audit_log TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.campaign_rejections TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.campaign_versions TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.campaigns TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.completions TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.completions_apart TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.consent_words TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.contact_aliases TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.contacts TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.dead_letters TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.deliveries TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.delivery_attempts TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.duplicates TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.inbound_events TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.inbound_people TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.outcomes TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.provider_notices TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.provider_statuses TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.quizzes TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.recovered_attempts TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.recovered_deliveries TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.routed_pools TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.sender_numbers TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.sending_releases TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.sending_stops TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.suppressions TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.tenants TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.tokens TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.visits TO quizstream USING (true) WITH CHECK (true);
+
+ALTER TABLE public.inbound_events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.inbound_people ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.outcomes ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own_tenant ON public.audit_log TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.campaign_rejections TO quizstream_tenants USING ((EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = campaign_rejections.campaign_id) AND (c.tenant_id = public.current_tenant()))))) WITH CHECK ((EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = campaign_rejections.campaign_id) AND (c.tenant_id = public.current_tenant())))));
+
+CREATE POLICY own_tenant ON public.campaign_versions TO quizstream_tenants USING ((EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = campaign_versions.campaign_id) AND (c.tenant_id = public.current_tenant()))))) WITH CHECK ((EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = campaign_versions.campaign_id) AND (c.tenant_id = public.current_tenant())))));
+
+CREATE POLICY own_tenant ON public.campaigns TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.completions TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.consent_words TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.contact_aliases TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.contacts TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.deliveries TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.delivery_attempts TO quizstream_tenants USING ((EXISTS ( SELECT
+   FROM public.deliveries d
+  WHERE ((d.delivery_id = delivery_attempts.delivery_id) AND (d.tenant_id = public.current_tenant()))))) WITH CHECK ((EXISTS ( SELECT
+   FROM public.deliveries d
+  WHERE ((d.delivery_id = delivery_attempts.delivery_id) AND (d.tenant_id = public.current_tenant())))));
+
+CREATE POLICY own_tenant ON public.duplicates TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.outbox FOR INSERT TO quizstream_tenants WITH CHECK (((tenant_id = public.current_tenant()) AND (((topic = 'quizzes'::text) AND (EXISTS ( SELECT
+   FROM public.quizzes q
+  WHERE ((q.quiz_id = convert_from(outbox.key, 'UTF8'::name)) AND (q.tenant_id = public.current_tenant()))))) OR ((topic = 'campaigns'::text) AND (EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = split_part(convert_from(outbox.key, 'UTF8'::name), '|'::text, 1)) AND (c.tenant_id = public.current_tenant()))))) OR ((topic = 'tokens'::text) AND (EXISTS ( SELECT
+   FROM public.tokens t
+  WHERE ((t.token_hash = convert_from(outbox.key, 'UTF8'::name)) AND (t.tenant_id = public.current_tenant()))))) OR ((topic = 'tenants'::text) AND (convert_from(key, 'UTF8'::name) = public.current_tenant())))));
+
+CREATE POLICY own_tenant ON public.outcomes TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.provider_statuses TO quizstream_tenants USING ((EXISTS ( SELECT
+   FROM (public.delivery_attempts a
+     JOIN public.deliveries d ON ((d.delivery_id = a.delivery_id)))
+  WHERE ((a.attempt_id = provider_statuses.attempt_id) AND (d.tenant_id = public.current_tenant()))))) WITH CHECK ((EXISTS ( SELECT
+   FROM (public.delivery_attempts a
+     JOIN public.deliveries d ON ((d.delivery_id = a.delivery_id)))
+  WHERE ((a.attempt_id = provider_statuses.attempt_id) AND (d.tenant_id = public.current_tenant())))));
+
+CREATE POLICY own_tenant ON public.quizzes TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.sender_numbers TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.sending_releases TO quizstream_tenants USING (((scope = ('tenant:'::text || public.current_tenant())) OR ((scope ~~ 'campaign:%'::text) AND (EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = substr(sending_releases.scope, 10)) AND (c.tenant_id = public.current_tenant()))))) OR ((scope ~~ 'number:%'::text) AND (EXISTS ( SELECT
+   FROM public.sender_numbers n
+  WHERE ((n.number_id = substr(sending_releases.scope, 8)) AND (n.tenant_id = public.current_tenant()))))))) WITH CHECK (((scope = ('tenant:'::text || public.current_tenant())) OR ((scope ~~ 'campaign:%'::text) AND (EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = substr(sending_releases.scope, 10)) AND (c.tenant_id = public.current_tenant()))))) OR ((scope ~~ 'number:%'::text) AND (EXISTS ( SELECT
+   FROM public.sender_numbers n
+  WHERE ((n.number_id = substr(sending_releases.scope, 8)) AND (n.tenant_id = public.current_tenant())))))));
+
+CREATE POLICY own_tenant ON public.sending_stops TO quizstream_tenants USING (((scope = ('tenant:'::text || public.current_tenant())) OR ((scope ~~ 'campaign:%'::text) AND (EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = substr(sending_stops.scope, 10)) AND (c.tenant_id = public.current_tenant()))))) OR ((scope ~~ 'number:%'::text) AND (EXISTS ( SELECT
+   FROM public.sender_numbers n
+  WHERE ((n.number_id = substr(sending_stops.scope, 8)) AND (n.tenant_id = public.current_tenant()))))))) WITH CHECK (((scope = ('tenant:'::text || public.current_tenant())) OR ((scope ~~ 'campaign:%'::text) AND (EXISTS ( SELECT
+   FROM public.campaigns c
+  WHERE ((c.campaign_id = substr(sending_stops.scope, 10)) AND (c.tenant_id = public.current_tenant()))))) OR ((scope ~~ 'number:%'::text) AND (EXISTS ( SELECT
+   FROM public.sender_numbers n
+  WHERE ((n.number_id = substr(sending_stops.scope, 8)) AND (n.tenant_id = public.current_tenant())))))));
+
+CREATE POLICY own_tenant ON public.suppressions TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.tenants TO quizstream_tenants USING (((tenant_id = public.current_tenant()) OR (public.current_tenant() = '*'::text))) WITH CHECK (((tenant_id = public.current_tenant()) OR (public.current_tenant() = '*'::text)));
+
+CREATE POLICY own_tenant ON public.tokens TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.visits TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+ALTER TABLE public.provider_notices ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.provider_statuses ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.quizzes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.recovered_attempts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.recovered_deliveries ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.routed_pools ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.sender_numbers ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.sending_releases ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.sending_stops ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.suppressions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.tokens ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.visits ENABLE ROW LEVEL SECURITY;

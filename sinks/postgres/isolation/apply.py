@@ -1,0 +1,104 @@
+"""Puts the rules of `catalogue` on tables and partitions, and checks that a process is subject to them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from psycopg import sql
+
+from pipeline.errors import OperatorError
+from sinks.postgres.connect import Connection
+from sinks.postgres.isolation.catalogue import RULES, TENANTS_ROLE, Isolated, Rule, Shared
+from sinks.postgres.named_rows import fetch
+from sinks.postgres.queries import load_queries
+
+LOG = logging.getLogger(__name__)
+QUERIES = load_queries(Path(__file__).with_name("isolation.sql"))
+LOCK_TIMEOUT_MS = 5_000
+
+
+class NotIsolated(OperatorError):
+    """The database role of this process is not subject to row-level security."""
+
+
+class _Lacking(NamedTuple):
+    name: str
+    ruled_by: str
+
+
+class _Privileges(NamedTuple):
+    unbound: bool
+    owner: bool
+    unguarded: list[str]
+
+
+def apply(connection: Connection) -> list[str]:
+    """Isolate every table and partition that is not; return their names.
+
+    A transaction for each, whose lock lasts a moment: tables are in use meanwhile. A table has no grant
+    before it is isolated.
+    """
+    ruled = [table for table, rule in RULES.items() if not isinstance(rule, Shared)]
+    done = []
+    for lacking in fetch(connection, QUERIES["lacking"], _Lacking, {"tables": ruled}):
+        with connection.transaction():
+            connection.execute(QUERIES["limit_lock_wait"], [f"{LOCK_TIMEOUT_MS}ms"])
+            isolate(connection, lacking.name, lacking.ruled_by)
+        done.append(lacking.name)
+    return done
+
+
+def isolate(connection: Connection, name: str, ruled_by: str) -> None:
+    """Put the rule of the table `ruled_by` on the table or partition `name`, in the open transaction.
+
+    A partition gets no grant: it is reached through its table alone.
+    """
+    rule: Rule = RULES[ruled_by]
+    if isinstance(rule, Shared):
+        return
+    table, role = sql.Identifier(name), sql.Identifier(TENANTS_ROLE)
+    row = connection.execute(QUERIES["owner"], [name]).fetchone()
+    assert row is not None, name
+    owner = sql.Identifier(str(row[0]))
+    forced = not isinstance(rule, Isolated) or rule.forced
+    steps = [
+        sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table),
+        sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {}").format(table, role),
+    ]
+    if forced:
+        steps += [
+            sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(table),
+            sql.SQL("CREATE POLICY every_tenant ON {} TO {} USING (true) WITH CHECK (true)").format(
+                table, owner
+            ),
+        ]
+    if isinstance(rule, Isolated):
+        condition = sql.SQL(rule.condition)
+        if rule.grants == ("INSERT",):
+            text = "CREATE POLICY own_tenant ON {} FOR INSERT TO {} WITH CHECK ({})"
+            steps.append(sql.SQL(text).format(table, role, condition))
+        else:
+            text = "CREATE POLICY own_tenant ON {} TO {} USING ({}) WITH CHECK ({})"
+            steps.append(sql.SQL(text).format(table, role, condition, condition))
+        if name == ruled_by:
+            grants = sql.SQL(", ").join(sql.SQL(grant) for grant in rule.grants)
+            steps.append(sql.SQL("GRANT {} ON {} TO {}").format(grants, table, role))
+    for step in steps:
+        connection.execute(step)
+
+
+def require_subject(connection: Connection) -> None:
+    """Raise `NotIsolated` where the role of `connection` is not bound by every policy."""
+    (found,) = fetch(connection, QUERIES["privileges"], _Privileges)
+    if found.unbound or found.owner:
+        raise NotIsolated(
+            "the tenant API's database role is a superuser, an owner of tables or has BYPASSRLS: row-level "
+            f"security would not hold. Log in as {TENANTS_ROLE} (QUIZSTREAM_TENANTS_DATABASE_URL)."
+        )
+    if found.unguarded:
+        raise NotIsolated(
+            f"tables without row-level security are open to the tenant API: {', '.join(found.unguarded)}. "
+            "Run `python -m sinks.postgres.schema.migrate`."
+        )

@@ -1,0 +1,52 @@
+-- Isolates tenants in the database itself. Policies and grants of each table are in sinks/postgres/isolation: `migrate` applies
+-- them table by table after this migration, so that no transaction locks more than one table.
+SET LOCAL lock_timeout = '5s';  -- a migration that waits for a lock stops everything behind it: better run it again
+
+-- Of the whole server: a second database may have made it already. It cannot log in before `prepare` has given it a password.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'quizstream_tenants') THEN
+        CREATE ROLE quizstream_tenants NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;  -- made at the same moment
+END
+$$;
+
+-- The tenant of this transaction; without one no row is equal to it.
+CREATE FUNCTION current_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+RETURN nullif(current_setting('quizstream.tenant', true), '');
+
+-- Whose object an action changed; none for actions on the whole deployment.
+ALTER TABLE audit_log ADD COLUMN tenant_id text;
+UPDATE audit_log SET tenant_id = coalesce(detail ->> 'tenant', CASE WHEN action LIKE 'tenant.%' THEN subject END);
+CREATE INDEX audit_log_by_tenant ON ONLY audit_log (tenant_id, audit_id DESC) WHERE tenant_id IS NOT NULL;
+
+-- Whose change an event is; none for those of operators and of the stream. The publisher compares it with the event.
+ALTER TABLE outbox ADD COLUMN tenant_id text DEFAULT current_tenant();
+
+-- Gives a new partition the row-level security of its table, without grants: it is reached through its table alone.
+CREATE FUNCTION isolate_partition(partition regclass, parent regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    rule record;
+    table_is record;
+BEGIN
+    SELECT relrowsecurity, relforcerowsecurity INTO table_is FROM pg_class WHERE oid = parent;
+    IF NOT table_is.relrowsecurity THEN
+        RETURN;
+    END IF;
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', partition);
+    IF table_is.relforcerowsecurity THEN
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', partition);
+    END IF;
+    FOR rule IN
+        SELECT p.polname, ARRAY(SELECT quote_ident(rolname) FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles,
+               pg_get_expr(p.polqual, p.polrelid) AS seen, pg_get_expr(p.polwithcheck, p.polrelid) AS written
+        FROM pg_policy AS p
+        WHERE p.polrelid = parent
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON %s TO %s USING (%s) WITH CHECK (%s)', rule.polname, partition,
+                       array_to_string(rule.roles, ', '), rule.seen, rule.written);
+    END LOOP;
+END
+$$;
