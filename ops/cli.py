@@ -10,6 +10,7 @@ import typer
 from ops.commands.abuse import abuse
 from ops.commands.balancer import balancer
 from ops.commands.capacity import capacity
+from ops.commands.catalogue.api_key import api_key
 from ops.commands.catalogue.audit_log import audit_log
 from ops.commands.catalogue.campaign import campaign
 from ops.commands.catalogue.number import number
@@ -62,6 +63,7 @@ for group in (
     campaign,
     number,
     token,
+    api_key,
     suppression,
     deliveries,
     dead_letters,

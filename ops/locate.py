@@ -54,5 +54,8 @@ def as_env(settings: Settings) -> dict[str, str]:
         "QUIZSTREAM_SERVICE_TOKEN": settings.service_token,
         "WHATSAPP_ACCESS_TOKEN": settings.access_token,
         "QUIZSTREAM_REGION": settings.region,
+        "QUIZSTREAM_TENANTS_URL": settings.tenants_url,
+        "QUIZSTREAM_TENANTS_DATABASE_URL": settings.tenants_database_url,
+        "QUIZSTREAM_JWKS": settings.jwks,
         **{name: os.environ.get(name, value) for name, value in env_of(settings).items()},
     }

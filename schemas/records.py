@@ -238,11 +238,20 @@ class Campaign(msgspec.Struct, frozen=True):
 
 
 class Token(msgspec.Struct, frozen=True):
+    """A service token, an API key (it has a `role`), or the revocation of a signed token.
+
+    `scopes`: what an API key may do of what its role may; empty: all. `expires_at`: ms since the epoch.
+    """
+
     token_hash: str
     tenant_id: str
     version: Int32
     kind: Literal["service"] = "service"
     revoked: bool = False
+    role: str = ""
+    scopes: list[str] = []
+    expires_at: Int64 | None = None
+    key_id: str = ""
 
 
 class Tenant(msgspec.Struct, frozen=True):

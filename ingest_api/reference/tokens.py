@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -28,7 +30,8 @@ ANONYMOUS = Anonymous()
 class Tokens:
     """Written by the follower's thread and read by the event loop's: each change is one assignment."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.time) -> None:
+        self._now_s = now_s
         self._by_hash: dict[str, Token] = {}
 
     def on_event(self, key: bytes, token: Token | None) -> None:
@@ -61,7 +64,18 @@ class Tokens:
 
     def _service(self, secret: bytes) -> Service | None:
         token = self._by_hash.get(hashlib.sha256(secret.strip()).hexdigest())
-        return None if token is None or token.revoked else Service(token.tenant_id, token.token_hash)
+        if token is None or token.revoked or not _may_submit(token):
+            return None
+        if token.expires_at is not None and token.expires_at <= self._now_s() * 1000:
+            return None
+        return Service(token.tenant_id, token.token_hash)
+
+
+def _may_submit(token: Token) -> bool:
+    """A service token may; an API key, which has a role, where it may write."""
+    if not token.role:
+        return True
+    return token.role in ("editor", "owner") and (not token.scopes or "write" in token.scopes)
 
 
 def require_tenant(caller: Caller, tenant_id: str) -> None:

@@ -20,6 +20,7 @@ from ops.topics.command import apply
 from pipeline.errors import CannotStart
 from pipeline.runtime.backoff import Backoff
 from sinks.postgres.dead_letter_producer import producer
+from sinks.postgres.isolation.login import allow_login, tenants_url
 from sinks.postgres.outbox import Publisher
 from sinks.postgres.schema.migrate import connect_current, migrate
 
@@ -38,6 +39,7 @@ def prepare(found: Deployment, *, demo: bool = False) -> int:
     settings = found.settings
     apply(found.topology, settings.kafka_bootstrap_servers, settings.replication_factor)
     migrate(settings.database_url)
+    allow_login(settings.database_url, tenants_url(settings))
     effective_at_ms = seed(found) if demo else int(time.time() * 1000)
     publish(found)
     return effective_at_ms

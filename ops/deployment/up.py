@@ -88,6 +88,7 @@ def _supervised(
     for port, purpose in (
         (ports.edge, "edge"),
         *((ports.edge_own(number), f"edge {number}") for number in range(edges) if edges > 1),
+        (ports.tenants, "tenant API"),
         (ports.simulator, "simulator"),
         (ports.worker_metrics, "metrics of the worker"),
         (ports.sink_metrics, "metrics of the Postgres sink"),
@@ -160,6 +161,7 @@ def addresses(found: Deployment, edges: int = 1) -> list[tuple[str, str]]:
             for number in range(edges)
             if edges > 1
         ),
+        ("Tenant API", f"{settings.tenants_url}  (/v1, /openapi.json, /metrics)"),
         ("Provider simulator", f"{settings.simulator_url}  (/simulator/calls)"),
         ("Metrics", f"http://127.0.0.1:{ports.supervisor_metrics}/metrics  (lag, restarts)"),
         ("Prometheus targets", str(Home(settings.home).scrape_targets_file)),

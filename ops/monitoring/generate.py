@@ -25,6 +25,7 @@ def targets() -> dict[str, int]:
     ports = Ports.from_base(PORT_BASE_DEFAULT)
     return {
         "edge": ports.edge,
+        "tenants": ports.tenants,
         "worker": ports.worker_metrics,
         "postgres-sink": ports.sink_metrics,
         "whatsapp-sender": ports.sender_metrics,

@@ -17,6 +17,7 @@ from pipeline.errors import CannotStart, exit_with_one_line
 from pipeline.runtime.ports import EDGE_ID
 from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
+from sinks.postgres.isolation.login import tenants_url
 
 # Somebody waits for the edge; the others work through what lies in a log. Where all share two cores an answer
 # must not stand in line behind their batches.
@@ -27,6 +28,7 @@ BATCH_NICENESS = 10
 COLLECT_AFTER_OBJECTS = 50_000
 
 EDGE = "edge"
+TENANTS = "tenants"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Process:
 
 PROCESSES = (
     Process(EDGE, "ingest_api.server", "HTTP edge: completions and provider webhooks in", niceness=0),
+    Process(TENANTS, "ingest_api.tenants.server", "tenant API", niceness=0),
     Process("worker", "pipeline.worker", "the stream: limit, match, dedup"),
     Process("postgres-sink", "sinks.process", "topics into tables, and the outbox publisher"),
     Process("simulator", "ops.simulator.server", "a provider that records every call"),
@@ -58,11 +61,17 @@ def specs(settings: Settings, env: Mapping[str, str], edges: int = 1) -> list[Pr
     `edges`: the number of edge processes. Raises CannotStart where there are not so many on one host.
     """
     health = health_urls(settings, edges)
+    own_login = tenants_url(settings)
+    without_owner = {**env, "DATABASE_URL": own_login, "QUIZSTREAM_TENANTS_DATABASE_URL": own_login}
     return [
         ProcessSpec(
             name,
             [sys.executable, "-m", "ops.processes.table", process.name],
-            {**env, EDGE_ID: str(number)} if process.name == EDGE and edges > 1 else env,
+            {**env, EDGE_ID: str(number)}
+            if process.name == EDGE and edges > 1
+            else without_owner
+            if process.name == TENANTS
+            else env,
             health[name],
             niceness=process.niceness,
         )
@@ -91,6 +100,7 @@ def health_urls(settings: Settings, edges: int = 1) -> dict[str, str]:
     )
     return {
         **{name: f"{url}/health/ready" for name, url in zip(names, own, strict=True)},
+        "tenants": f"{settings.tenants_url}/health/ready",
         "worker": f"{local}:{ports.worker_metrics}/health/ready",
         "postgres-sink": f"{local}:{ports.sink_metrics}/health/ready",
         "simulator": f"{settings.simulator_url}/health/ready",

@@ -4,6 +4,7 @@
 |-------:|---------------------|------------------------------------------------------|
 |      0 | `edge`              | HTTP edge: completions, webhooks in, health, metrics |
 |      1 | `console`           | operator console                                     |
+|      2 | `tenants`           | tenant API                                           |
 |     10 | `simulator`         | provider simulator                                   |
 |     11 | `simulator_smtp`    | provider simulator, e-mail                           |
 |     20 | `worker_metrics`    | stream worker: /metrics and /health                  |
@@ -54,6 +55,7 @@ class BrokerPorts:
 class Ports:
     edge: int
     console: int
+    tenants: int
     simulator: int
     simulator_smtp: int
     worker_metrics: int
@@ -80,6 +82,7 @@ class Ports:
         return cls(
             edge=base,
             console=base + 1,
+            tenants=base + 2,
             simulator=base + 10,
             simulator_smtp=base + 11,
             worker_metrics=base + 20,

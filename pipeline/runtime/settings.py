@@ -19,6 +19,7 @@ BROKERS_CHOICES = (1, 3)  # of an embedded stack: two would stop at the loss of 
 DEVELOPMENT_CONTACT_KEY = "quizstream-development-contact-key"
 DEVELOPMENT_WEBHOOK_SECRET = "quizstream-development-webhook-secret"
 DEVELOPMENT_SERVICE_TOKEN = "quizstream-development-service-token"
+DEVELOPMENT_JWT_SECRET = "quizstream-development-jwt-secret-of-this-file"
 DEVELOPMENT_ACCESS_TOKEN = "quizstream-development-access-token"
 
 
@@ -42,6 +43,9 @@ class Settings:
     service_token: str = field(repr=False)  # of replay and benches
     access_token: str = field(repr=False)  # of the demo sending numbers
     region: str
+    tenants_url: str = ""  # of the tenant API
+    tenants_database_url: str = field(default="", repr=False)  # empty: sinks.postgres.isolation.login
+    jwks: str = ""  # file or address of the keys of signed tokens
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -74,6 +78,9 @@ class Settings:
             service_token=env.get("QUIZSTREAM_SERVICE_TOKEN", DEVELOPMENT_SERVICE_TOKEN),
             access_token=env.get("WHATSAPP_ACCESS_TOKEN", DEVELOPMENT_ACCESS_TOKEN),
             region=env.get("QUIZSTREAM_REGION", ""),
+            tenants_url=env.get("QUIZSTREAM_TENANTS_URL", f"http://{LOOPBACK}:{ports.tenants}"),
+            tenants_database_url=env.get("QUIZSTREAM_TENANTS_DATABASE_URL", ""),
+            jwks=env.get("QUIZSTREAM_JWKS", ""),
         )
 
     @property

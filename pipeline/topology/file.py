@@ -375,6 +375,29 @@ class Retention(Strict, frozen=True):
     provider_status_days: Positive
     contact_days: Positive
     revoked_token_days: Positive
+    idempotency_days: Positive
+
+
+class TenantPool(Strict, frozen=True):
+    connections_min: Positive
+    connections_max: Positive
+    lifetime_s: Seconds  # of one connection
+    wait_s: Seconds  # for a connection of the pool; then the request is answered with 503
+    statement_timeout_ms: Positive
+
+
+class SigningKeySet(Strict, frozen=True):
+    refresh_s: Seconds
+    unknown_refresh_s: Seconds  # at most so often for a key that is not known
+    timeout_s: Seconds  # of reading it
+
+
+class Tenants(Strict, frozen=True):
+    """The tenant API."""
+
+    body_bytes_max: Positive
+    pool: TenantPool
+    signing_keys: SigningKeySet
 
 
 class Visits(Strict, frozen=True):
@@ -396,6 +419,7 @@ class TopologyFile(Strict, frozen=True):
     windows: Windows
     campaigns: Campaigns
     edge: Edge
+    tenants: Tenants
     cache: Cache
     sinks: dict[Role, SinkFile]
     postgres: Postgres

@@ -82,6 +82,7 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
         windows=file.windows,
         campaigns=file.campaigns,
         edge=file.edge,
+        tenants=file.tenants,
         cache=file.cache,
         postgres=file.postgres,
         outbox=file.outbox,

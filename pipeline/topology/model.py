@@ -18,6 +18,7 @@ from pipeline.topology.file import (
     Retention,
     Sender,
     Stream,
+    Tenants,
     Visits,
     Window,
     Windows,
@@ -77,6 +78,7 @@ class Topology(msgspec.Struct, frozen=True):
     windows: Windows
     campaigns: Campaigns
     edge: Edge
+    tenants: Tenants
     cache: Cache
     postgres: Postgres
     outbox: Outbox

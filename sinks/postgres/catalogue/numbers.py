@@ -130,6 +130,10 @@ def number_exists(connection: Connection, number_id: str) -> bool:
     return connection.execute(QUERIES["number_exists"], [number_id]).fetchone() is not None
 
 
+def number_of_tenant(connection: Connection, number_id: str, tenant_id: str) -> bool:
+    return connection.execute(QUERIES["number_of_tenant"], [number_id, tenant_id]).fetchone() is not None
+
+
 def _problems(draft: NumberDraft) -> list[str]:
     problems = []
     if not ID.fullmatch(draft.number_id):

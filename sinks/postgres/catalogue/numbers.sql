@@ -25,6 +25,9 @@ WHERE (sender_numbers.tenant_id, sender_numbers.provider, sender_numbers.base_ur
 -- number_exists --
 SELECT 1 FROM sender_numbers WHERE number_id = %s;
 
+-- number_of_tenant --
+SELECT 1 FROM sender_numbers WHERE number_id = %s AND tenant_id = %s;
+
 -- list_numbers --
 SELECT n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s,
        n.messages_per_minute, n.state, n.reason,

@@ -101,6 +101,7 @@ RULES: Mapping[str, Rule] = {
         READ,
     ),
     "duplicates": _own(*READ),
+    "idempotent_requests": _own("SELECT", "INSERT", "UPDATE"),
     "inbound_events": Unseen("texts that contacts sent"),
     "inbound_people": Unseen("whose texts they are"),
     "outbox": Isolated(f"{_OWN} AND ({_EVENT})", ("INSERT",), forced=False),

@@ -7,12 +7,22 @@ import hmac
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pipeline.runtime.settings import Settings
 from sinks.postgres.connect import CONNECT_TIMEOUT_S, Connection, connect
 from sinks.postgres.isolation.catalogue import TENANTS_ROLE
 
 ATTEMPTS_MAX = 5
+
+
+def tenants_url(settings: Settings) -> str:
+    """The URL with which the tenant API logs in: QUIZSTREAM_TENANTS_DATABASE_URL, or one from the owner's."""
+    if settings.tenants_database_url:
+        return settings.tenants_database_url
+    owner = conninfo_to_dict(settings.database_url)
+    password = derived_password(str(owner["password"])) if owner.get("password") else None
+    return make_conninfo(settings.database_url, user=TENANTS_ROLE, password=password)
 
 
 def derived_password(owner_password: str) -> str:

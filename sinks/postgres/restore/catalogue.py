@@ -99,5 +99,8 @@ def _tenant(connection: Connection, tenant: Tenant) -> bool:
 
 
 def _token(connection: Connection, token: Token) -> bool:
-    values = [token.token_hash, token.tenant_id, token.kind, token.version, token.revoked]
+    values = [
+        *(token.token_hash, token.tenant_id, token.kind, token.version, token.revoked),
+        *(token.role, token.scopes, token.expires_at, token.key_id),
+    ]
     return bool(connection.execute(QUERIES["save_token"], values).rowcount)

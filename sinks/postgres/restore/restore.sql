@@ -196,9 +196,10 @@ ON CONFLICT (tenant_id) DO UPDATE SET version = excluded.version, limits = exclu
 WHERE tenants.version < excluded.version;
 
 -- save_token --
-INSERT INTO tokens (token_hash, tenant_id, kind, version, revoked_at)
-VALUES (%s, %s, %s, %s, CASE WHEN %s THEN clock_timestamp() END)
+INSERT INTO tokens (token_hash, tenant_id, kind, version, revoked_at, role, scopes, expires_at, key_id)
+VALUES (%s, %s, %s, %s, CASE WHEN %s THEN clock_timestamp() END, %s, %s, to_timestamp(%s / 1000.0), %s)
 ON CONFLICT (token_hash) DO UPDATE
 SET tenant_id = excluded.tenant_id, kind = excluded.kind, version = excluded.version,
-    revoked_at = excluded.revoked_at
+    revoked_at = excluded.revoked_at, role = excluded.role, scopes = excluded.scopes,
+    expires_at = excluded.expires_at, key_id = excluded.key_id
 WHERE tokens.version < excluded.version;

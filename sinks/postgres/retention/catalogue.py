@@ -50,6 +50,7 @@ RULES: Mapping[str, Rule] = {
     "deliveries": Deleted("retention.ended_campaign_days", "the campaign's end and the last change"),
     "delivery_attempts": Deleted("retention.ended_campaign_days", "with their delivery"),
     "duplicates": Deleted("retention.archive_days", "the completion's day; a whole partition"),
+    "idempotent_requests": Deleted("retention.idempotency_days", "the request"),
     "inbound_events": Deleted("postgres.inbound_days", "the arrival; an unresolved opt-out later"),
     "inbound_people": Deleted("postgres.inbound_days", "with their event"),
     "outbox": Bounded("a row is deleted once it is published"),
@@ -75,6 +76,6 @@ RULES: Mapping[str, Rule] = {
     "sink_offsets": Bounded("a row for each partition of a sink's topic"),
     "suppressions": Kept("a contact that opted out gets no message, without limit; keyed hashes only"),
     "tenants": Kept("small; made by operators"),
-    "tokens": Deleted("retention.revoked_token_days", "the revocation; hashes only, valid ones are kept"),
+    "tokens": Deleted("retention.revoked_token_days", "the revocation or expiry; hashes only"),
     "visits": Deleted("retention.visit_days", "the visit's day; a whole partition"),
 }

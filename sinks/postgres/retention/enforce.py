@@ -154,6 +154,7 @@ class TableRetention:
             "ended campaigns": self._begin_pruning,
             "deliveries": self._delete_deliveries,
             "tokens": self._delete_tokens,
+            "idempotent_requests": self._delete_answers,
             "completions_apart": self._sweep_completions_apart,
             "provider_statuses": self._sweep_statuses,
             "contacts": self._sweep_contacts,
@@ -265,6 +266,12 @@ class TableRetention:
                 enqueue(connection, TOKENS_ROLE, str(hashed).encode(), None)  # out of their topic, too
         metrics.TABLE_ROWS_DELETED.labels("tokens").inc(len(gone))
         return len(gone) == self._batch_rows
+
+    def _delete_answers(self, connection: Connection) -> bool:
+        parameters = {"age": timedelta(days=self._limits.idempotency_days), "rows": self._batch_rows}
+        gone = connection.execute(QUERIES["delete_answers"], parameters).rowcount
+        metrics.TABLE_ROWS_DELETED.labels("idempotent_requests").inc(gone)
+        return gone == self._batch_rows
 
     def _sweep_completions_apart(self, connection: Connection) -> bool:
         before = self._now - timedelta(days=self._limits.archive_days)

@@ -160,7 +160,15 @@ SELECT (SELECT count(*) FROM page) AS examined, (SELECT count(*) FROM deleted) A
 -- delete_tokens --
 DELETE FROM tokens
 WHERE token_hash IN (
-    SELECT token_hash FROM tokens WHERE revoked_at < now() - %(age)s
+    SELECT token_hash FROM tokens WHERE revoked_at < now() - %(age)s OR expires_at < now() - %(age)s
     ORDER BY revoked_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 )
 RETURNING token_hash;
+
+-- delete_answers --
+DELETE FROM idempotent_requests
+WHERE (tenant_id, idempotency_key) IN (
+    SELECT tenant_id, idempotency_key FROM idempotent_requests
+    WHERE created_at < now() - %(age)s
+    ORDER BY created_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
+);

@@ -355,6 +355,18 @@ PARTITION BY RANGE (day);
 
 ALTER TABLE ONLY public.duplicates FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.idempotent_requests (
+    tenant_id text NOT NULL,
+    idempotency_key text NOT NULL,
+    operation text NOT NULL,
+    content_hash text NOT NULL,
+    status integer DEFAULT 0 NOT NULL,
+    answer bytea,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY public.idempotent_requests FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.inbound_events (
     event_id uuid NOT NULL,
     provider text NOT NULL,
@@ -554,7 +566,12 @@ CREATE TABLE public.tokens (
     kind text NOT NULL,
     version integer DEFAULT 1 NOT NULL,
     revoked_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    key_id text DEFAULT ''::text NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    role text DEFAULT ''::text NOT NULL,
+    scopes text[] DEFAULT '{}'::text[] NOT NULL,
+    expires_at timestamp with time zone
 );
 
 ALTER TABLE ONLY public.tokens FORCE ROW LEVEL SECURITY;
@@ -624,6 +641,9 @@ ALTER TABLE ONLY public.delivery_attempts
 
 ALTER TABLE ONLY public.duplicates
     ADD CONSTRAINT duplicates_pkey PRIMARY KEY (day, completion_id, campaign_id);
+
+ALTER TABLE ONLY public.idempotent_requests
+    ADD CONSTRAINT idempotent_requests_pkey PRIMARY KEY (tenant_id, idempotency_key);
 
 ALTER TABLE ONLY public.inbound_events
     ADD CONSTRAINT inbound_events_pkey PRIMARY KEY (event_id);
@@ -726,6 +746,8 @@ CREATE INDEX deliveries_unsent ON ONLY public.deliveries USING btree (campaign_m
 
 CREATE INDEX delivery_attempts_by_delivery ON public.delivery_attempts USING btree (delivery_id);
 
+CREATE INDEX idempotent_requests_by_time ON public.idempotent_requests USING btree (created_at);
+
 CREATE INDEX inbound_events_by_time ON public.inbound_events USING btree (received_at);
 
 CREATE INDEX inbound_events_perhaps ON public.inbound_events USING btree (received_at) WHERE (consent = 'perhaps'::text);
@@ -743,6 +765,8 @@ CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (
 CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
 
 CREATE INDEX sender_numbers_by_tenant ON public.sender_numbers USING btree (tenant_id);
+
+CREATE INDEX tokens_by_key ON public.tokens USING btree (tenant_id, key_id) WHERE (key_id <> ''::text);
 
 ALTER TABLE ONLY public.campaign_versions
     ADD CONSTRAINT campaign_versions_campaign_id_fkey FOREIGN KEY (campaign_id) REFERENCES public.campaigns(campaign_id);
@@ -808,6 +832,8 @@ CREATE POLICY every_tenant ON public.delivery_attempts TO quizstream USING (true
 
 CREATE POLICY every_tenant ON public.duplicates TO quizstream USING (true) WITH CHECK (true);
 
+CREATE POLICY every_tenant ON public.idempotent_requests TO quizstream USING (true) WITH CHECK (true);
+
 CREATE POLICY every_tenant ON public.inbound_events TO quizstream USING (true) WITH CHECK (true);
 
 CREATE POLICY every_tenant ON public.inbound_people TO quizstream USING (true) WITH CHECK (true);
@@ -839,6 +865,8 @@ CREATE POLICY every_tenant ON public.tenants TO quizstream USING (true) WITH CHE
 CREATE POLICY every_tenant ON public.tokens TO quizstream USING (true) WITH CHECK (true);
 
 CREATE POLICY every_tenant ON public.visits TO quizstream USING (true) WITH CHECK (true);
+
+ALTER TABLE public.idempotent_requests ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.inbound_events ENABLE ROW LEVEL SECURITY;
 
@@ -881,6 +909,8 @@ CREATE POLICY own_tenant ON public.delivery_attempts TO quizstream_tenants USING
   WHERE ((d.delivery_id = delivery_attempts.delivery_id) AND (d.tenant_id = public.current_tenant())))));
 
 CREATE POLICY own_tenant ON public.duplicates TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.idempotent_requests TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
 
 CREATE POLICY own_tenant ON public.outbox FOR INSERT TO quizstream_tenants WITH CHECK (((tenant_id = public.current_tenant()) AND (((topic = 'quizzes'::text) AND (EXISTS ( SELECT
    FROM public.quizzes q

@@ -66,6 +66,7 @@ def test_prometheus_finds_each_edge_and_every_other_process(settings: Settings) 
     found = [(one["labels"]["process"], *one["targets"]) for one in json.loads(file.read_text())]
     assert found == [
         *(("edge", f"127.0.0.1:{port}") for port in (21060, 21061, 21062)),
+        ("tenants", "127.0.0.1:21002"),
         ("worker", "127.0.0.1:21020"),
         ("postgres-sink", "127.0.0.1:21021"),
         ("simulator", "127.0.0.1:21010"),

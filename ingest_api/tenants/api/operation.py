@@ -1,0 +1,115 @@
+"""What one operation of the tenant API is: its route, its permission, its types and its work.
+
+Routes and the OpenAPI document are both made from the list of operations, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ingest_api.http.problems import Rejection, rejection
+from ingest_api.tenants.access.roles import Permission, Principal
+from ingest_api.tenants.api.problems import CHANGED, MATCH_REQUIRED, UNKNOWN
+from pipeline.topology.model import Topology
+from sinks.postgres.connect import Connection
+
+PAGE_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, authenticated and decoded. `connection`: in the transaction of `tenant_id`.
+
+    `if_match`: the header, None without one. `random_text`: as `secrets.token_urlsafe`.
+    """
+
+    principal: Principal
+    tenant_id: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    if_match: str | None
+    now_ms: int
+    connection: Connection
+    topology: Topology
+    contact_key: bytes
+    random_text: Callable[[int], str]
+
+    @property
+    def actor(self) -> str:
+        """For the audit log."""
+        return self.principal.subject
+
+    @property
+    def id(self) -> str:
+        return self.path["id"]
+
+    @property
+    def after(self) -> str | None:
+        return self.query.get("after")
+
+    def require_unchanged(self, current: Any) -> None:
+        """Raise Rejection unless If-Match is the ETag of `current`, whose row is locked."""
+        if self.if_match is None:
+            raise rejection(MATCH_REQUIRED, "send If-Match with the ETag of the object as it was read")
+        if self.if_match not in ("*", etag(encoded(current))):
+            raise rejection(CHANGED, "its ETag is another one now")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`content`: of the answer's type; None has no body."""
+
+    content: Any
+    status: int = 200
+
+
+Work = Callable[[Call], Answer]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`body` and `answer` are types, None without one. `query`: names of parameters and what they are.
+
+    `conditional`: needs If-Match. `of_platform`: reads every tenant. `tenant_in_path`: acts on the named one.
+    """
+
+    name: str
+    method: str
+    path: str
+    permission: Permission
+    summary: str
+    work: Work
+    answer: Any = None
+    body: Any = None
+    status: int = 200
+    query: Mapping[str, str] = field(default_factory=dict)
+    conditional: bool = False
+    of_platform: bool = False
+    tenant_in_path: bool = False
+
+    @property
+    def paged(self) -> bool:
+        return "after" in self.query
+
+
+AFTER = {"after": "`next` of the page before; without it the first page"}
+
+
+def encoded(content: Any) -> bytes:
+    return msgspec.json.encode(content)
+
+
+def etag(body: bytes) -> str:
+    """Of the answer's bytes: the same object always has the same."""
+    return f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+
+
+def unknown(what: str) -> Rejection:
+    """Also for an object of another tenant: it does not exist for the caller."""
+    return rejection(UNKNOWN, f"there is no such {what}")

@@ -1,0 +1,198 @@
+"""Campaigns of the tenant: conditions, message, and whether they send."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
+from schemas.records import Campaign, Condition, Message
+from sinks.delivery.stop_switch import resume_sending, scope_of, stop_sending
+from sinks.postgres.catalogue.campaigns import CampaignDraft, newest_campaign
+from sinks.postgres.catalogue.operations import add_campaign, end_campaign
+from sinks.postgres.named_rows import fetch
+from sinks.postgres.page import Page, as_mappings, page_of
+from sinks.postgres.queries import load_queries
+
+QUERIES = load_queries(Path(__file__).with_name("campaigns.sql"))
+ID_BYTES = 12
+
+
+class CampaignContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tenant writes of a campaign. `ends_at`: ms since the epoch; `delay_s`: before each message."""
+
+    name: str
+    quiz_ids: list[str]
+    message: Message
+    conditions: list[Condition] = []
+    active: bool = True
+    ends_at: int | None = None
+    priority: int = 0
+    delay_s: int = 0
+
+
+class CampaignShown(msgspec.Struct, frozen=True):
+    """Its newest version, which applies to completions accepted from `effective_at` (ms since the epoch).
+
+    `state`: active, inactive, paused or cancelled.
+    """
+
+    campaign_id: str
+    version: int
+    state: str
+    name: str
+    quiz_ids: list[str]
+    message: Message
+    conditions: list[Condition]
+    ends_at: int | None
+    priority: int
+    delay_s: int
+    effective_at: int
+
+
+class ListedCampaign(NamedTuple):
+    campaign_id: str
+    version: int
+    name: str
+    state: str
+    created_at: datetime
+
+
+class _State(NamedTuple):
+    state: str
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why; without personal data, for the audit log."""
+
+    reason: str = ""
+
+
+def create(call: Call) -> Answer:
+    return Answer(_save(call, f"cp-{call.random_text(ID_BYTES)}"), 201)
+
+
+def read(call: Call) -> Answer:
+    return Answer(_current(call, call.id))
+
+
+def replace(call: Call) -> Answer:
+    call.require_unchanged(_lock(call))
+    return Answer(_save(call, call.id))
+
+
+def listed(call: Call) -> Answer:
+    parameters = {"tenant": call.tenant_id, "after": call.after or "", "limit": PAGE_ROWS + 1}
+    found = fetch(call.connection, QUERIES["list_campaigns"], ListedCampaign, parameters)
+    return Answer(as_mappings(page_of(found, PAGE_ROWS, lambda one: one.campaign_id)))
+
+
+def pause(call: Call) -> Answer:
+    """No call starts for the campaign any more; deliveries wait."""
+    _lock(call)
+    stop_sending(call.connection, scope_of("campaign", call.id), call.body.reason, call.actor)
+    return Answer(_current(call, call.id))
+
+
+def resume(call: Call) -> Answer:
+    _lock(call)
+    resume_sending(call.connection, scope_of("campaign", call.id), call.actor)
+    return Answer(_current(call, call.id))
+
+
+def cancel(call: Call) -> Answer:
+    """Permanently."""
+    _lock(call)
+    end_campaign(call.connection, call.actor, call.id, call.now_ms)
+    return Answer(_current(call, call.id))
+
+
+def _current(call: Call, campaign_id: str) -> CampaignShown:
+    given = {"id": campaign_id, "tenant": call.tenant_id}
+    states = fetch(call.connection, QUERIES["campaign_state"], _State, given)
+    newest = newest_campaign(call.connection, campaign_id)
+    if not states or newest is None:
+        raise unknown("campaign")
+    return _shown(newest, states[0].state)
+
+
+def _lock(call: Call) -> CampaignShown:
+    """Return it as it stays until the end of the transaction."""
+    call.connection.execute(QUERIES["lock_campaign"], {"id": call.id, "tenant": call.tenant_id})
+    return _current(call, call.id)
+
+
+def _save(call: Call, campaign_id: str) -> CampaignShown:
+    content: CampaignContent = call.body
+    draft = CampaignDraft(
+        campaign_id,
+        call.tenant_id,
+        content.name,
+        content.quiz_ids,
+        content.message,
+        content.conditions,
+        content.active,
+        content.ends_at,
+        content.priority,
+        content.delay_s,
+    )
+    limits = call.topology.campaigns
+    add_campaign(call.connection, call.actor, draft, limits, call.now_ms)
+    return _current(call, campaign_id)
+
+
+def _shown(campaign: Campaign, state: str) -> CampaignShown:
+    if state == "running":
+        state = "active" if campaign.active else "inactive"
+    return CampaignShown(
+        campaign.campaign_id,
+        campaign.version,
+        state,
+        campaign.name,
+        campaign.quiz_ids,
+        campaign.message,
+        campaign.conditions,
+        campaign.ends_at,
+        campaign.priority,
+        campaign.delay_s,
+        campaign.effective_at,
+    )
+
+
+PATH = "/v1/campaigns/{id}"
+OPERATIONS = (
+    Operation(
+        *("listCampaigns", "GET", "/v1/campaigns", "read", "List campaigns, by id", listed),
+        answer=Page[ListedCampaign],
+        query=AFTER,
+    ),
+    Operation(
+        *("createCampaign", "POST", "/v1/campaigns", "write", "Create a campaign", create),
+        answer=CampaignShown,
+        body=CampaignContent,
+        status=201,
+    ),
+    Operation(*("readCampaign", "GET", PATH, "read", "Read a campaign", read), answer=CampaignShown),
+    Operation(
+        *("replaceCampaign", "PUT", PATH, "write", "Replace a campaign: its next version", replace),
+        answer=CampaignShown,
+        body=CampaignContent,
+        conditional=True,
+    ),
+    Operation(
+        *("pauseCampaign", "POST", f"{PATH}/pause", "write", "Send nothing for a campaign", pause),
+        answer=CampaignShown,
+        body=Reason,
+    ),
+    Operation(
+        *("resumeCampaign", "POST", f"{PATH}/resume", "write", "Send for it again", resume),
+        answer=CampaignShown,
+    ),
+    Operation(
+        *("cancelCampaign", "POST", f"{PATH}/cancel", "write", "Cancel it permanently", cancel),
+        answer=CampaignShown,
+    ),
+)

@@ -1,0 +1,28 @@
+"""All operations of the tenant API, on one screen."""
+
+from __future__ import annotations
+
+from ingest_api.tenants.api.operation import Operation
+from ingest_api.tenants.resources import (
+    analytics,
+    api_keys,
+    campaigns,
+    contacts,
+    deliveries,
+    numbers,
+    quizzes,
+    suppressions,
+    tenants,
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    *quizzes.OPERATIONS,
+    *analytics.OPERATIONS,
+    *campaigns.OPERATIONS,
+    *numbers.OPERATIONS,
+    *suppressions.OPERATIONS,
+    *contacts.OPERATIONS,
+    *deliveries.OPERATIONS,
+    *api_keys.OPERATIONS,
+    *tenants.OPERATIONS,
+)

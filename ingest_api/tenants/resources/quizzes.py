@@ -1,0 +1,99 @@
+"""Quizzes of the tenant. The API makes the ids: so no id tells whether another tenant has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
+from schemas.quiz_page import QuizPage
+from schemas.records import Question, Quiz
+from sinks.postgres.catalogue.operations import add_quiz
+from sinks.postgres.catalogue.quizzes import ListedQuiz, QuizDraft, get_page, get_quiz, list_quizzes
+from sinks.postgres.page import Page, as_mappings
+from sinks.postgres.queries import load_queries
+
+QUERIES = load_queries(Path(__file__).with_name("quizzes.sql"))
+ID_BYTES = 12
+
+
+class QuizContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tenant writes of a quiz. `page`: texts, options and theme of its page."""
+
+    title: str
+    questions: list[Question]
+    open: bool = True
+    page: QuizPage | None = None
+
+
+class QuizShown(msgspec.Struct, frozen=True):
+    """A stored quiz. `version` counts its changes; `created_at`: ms since the epoch."""
+
+    quiz_id: str
+    version: int
+    title: str
+    questions: list[Question]
+    open: bool
+    created_at: int
+    page: QuizPage | None
+
+
+def create(call: Call) -> Answer:
+    return Answer(_save(call, f"qz-{call.random_text(ID_BYTES)}", call.body), 201)
+
+
+def read(call: Call) -> Answer:
+    return Answer(_current(call))
+
+
+def replace(call: Call) -> Answer:
+    call.connection.execute(QUERIES["lock_quiz"], {"id": call.id, "tenant": call.tenant_id})
+    call.require_unchanged(_current(call))
+    return Answer(_save(call, call.id, call.body))
+
+
+def listed(call: Call) -> Answer:
+    page = list_quizzes(call.connection, limit=PAGE_ROWS, after=call.after, tenant_id=call.tenant_id)
+    return Answer(as_mappings(page))
+
+
+def _current(call: Call) -> QuizShown:
+    found = get_quiz(call.connection, call.id)
+    if found is None or found.tenant_id != call.tenant_id:
+        raise unknown("quiz")
+    return _shown(found, get_page(call.connection, call.id))
+
+
+def _save(call: Call, quiz_id: str, content: QuizContent) -> QuizShown:
+    draft = QuizDraft(quiz_id, call.tenant_id, content.title, content.questions, content.open, content.page)
+    return _shown(add_quiz(call.connection, call.actor, draft, call.now_ms), content.page)
+
+
+def _shown(quiz: Quiz, page: QuizPage | None) -> QuizShown:
+    return QuizShown(quiz.quiz_id, quiz.version, quiz.title, quiz.questions, quiz.open, quiz.created_at, page)
+
+
+OPERATIONS = (
+    Operation(
+        *("listQuizzes", "GET", "/v1/quizzes", "read", "List quizzes, by id", listed),
+        answer=Page[ListedQuiz],
+        query=AFTER,
+    ),
+    Operation(
+        *("createQuiz", "POST", "/v1/quizzes", "write", "Create a quiz", create),
+        answer=QuizShown,
+        body=QuizContent,
+        status=201,
+    ),
+    Operation(
+        *("readQuiz", "GET", "/v1/quizzes/{id}", "read", "Read a quiz", read),
+        answer=QuizShown,
+    ),
+    Operation(
+        *("replaceQuiz", "PUT", "/v1/quizzes/{id}", "write", "Replace a quiz", replace),
+        answer=QuizShown,
+        body=QuizContent,
+        conditional=True,
+    ),
+)

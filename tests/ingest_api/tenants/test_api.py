@@ -1,0 +1,314 @@
+"""A tenant does its work through the API, and no request reaches another tenant's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import psycopg
+import pytest
+
+from ingest_api.tenants.access.roles import Principal, permissions_of
+from ingest_api.tenants.api.operation import PAGE_ROWS, Call, Operation
+from ingest_api.tenants.resources.every import OPERATIONS
+from ingest_api.tenants.server import make
+from schemas.codec import codec
+from sinks.postgres.catalogue.api_keys import revocation_of
+from sinks.postgres.connect import connect
+from sinks.postgres.isolation.apply import NotIsolated
+from sinks.postgres.isolation.login import tenants_url
+from tests.support.edge import records_of, wait_until
+from tests.support.tenant_api import TenantApi, signed
+
+QUIZ = {"title": "Feedback", "questions": [{"question_id": "q1", "text": "How was it?"}]}
+ACME, UMBRELLA = signed("acme"), signed("umbrella")
+PLATFORM = signed("*", "platform")
+
+
+def campaign_of(quiz_id: str) -> dict[str, Any]:
+    message = {"kind": "text", "text": "Hello"}
+    return {"name": "Club", "quiz_ids": [quiz_id], "message": message}
+
+
+def made(api: TenantApi, token: str, path: str, content: Any) -> dict[str, Any]:
+    answer = api.ask(token, "POST", path, content)
+    assert answer.status in (200, 201), answer.body
+    return dict(answer.json)
+
+
+@pytest.fixture(scope="module")
+def quiz_id(api: TenantApi) -> str:
+    return str(made(api, ACME, "/v1/quizzes", QUIZ)["quiz_id"])
+
+
+def test_a_quiz_is_made_changed_and_published(api: TenantApi) -> None:
+    created = made(api, ACME, "/v1/quizzes", QUIZ)
+    path = f"/v1/quizzes/{created['quiz_id']}"
+    read = api.ask(ACME, "GET", path)
+    assert read.json == created
+    assert api.ask(ACME, "GET", path, headers={"if-none-match": read.headers["etag"]}).status == 304
+    changed = QUIZ | {"title": "Feedback, again"}
+
+    assert api.ask(ACME, "PUT", path, changed).problem == "if-match-required"
+    assert api.ask(ACME, "PUT", path, changed, {"if-match": '"another"'}).problem == "changed"
+    saved = api.ask(ACME, "PUT", path, changed, {"if-match": read.headers["etag"]})
+    assert (saved.json["version"], saved.json["title"]) == (2, "Feedback, again")
+    assert api.ask(ACME, "PUT", path, changed, {"if-match": read.headers["etag"]}).problem == "changed"
+
+    def versions() -> list[int]:
+        events = records_of(api.settings, api.topology.topic("quizzes"))
+        of_it = [value for key, value in events if key.decode() == created["quiz_id"]]
+        return [codec("quiz").decode(value).version for value in of_it]
+
+    wait_until(lambda: versions() == [1, 2], "both versions in the topic")
+
+
+def test_a_campaign_is_paused_resumed_and_cancelled(api: TenantApi, quiz_id: str) -> None:
+    campaign = made(api, ACME, "/v1/campaigns", campaign_of(quiz_id))
+    path = f"/v1/campaigns/{campaign['campaign_id']}"
+    assert campaign["state"] == "active"
+    assert api.ask(ACME, "POST", f"{path}/pause", {"reason": "wrong text"}).json["state"] == "paused"
+    assert api.ask(ACME, "POST", f"{path}/resume").json["state"] == "active"
+    assert api.ask(ACME, "POST", f"{path}/cancel").json["state"] == "cancelled"
+    listed = api.ask(ACME, "GET", "/v1/campaigns").json["items"]
+    states = {one["campaign_id"]: one["state"] for one in listed}
+    assert states[campaign["campaign_id"]] == "cancelled"
+    log = api.ask(ACME, "GET", "/v1/audit-log").json["items"]
+    told = [one["action"] for one in log if campaign["campaign_id"] in one["subject"]]
+    assert told == ["campaign.cancel", "sending.resume", "sending.stop", "campaign.save"]
+    assert campaign["campaign_id"] not in api.ask(UMBRELLA, "GET", "/v1/audit-log").body.decode()
+
+
+def test_a_campaign_that_cannot_be_saved_states_why(api: TenantApi) -> None:
+    answer = api.ask(ACME, "POST", "/v1/campaigns", campaign_of("no-such-quiz"))
+    assert answer.problem == "rejected"
+    assert 'its tenant has no quiz "no-such-quiz"' in answer.json["detail"]
+
+
+def test_a_repeated_post_changes_nothing_and_is_answered_as_before(api: TenantApi) -> None:
+    once = {"idempotency-key": "one-quiz"}
+    first = api.ask(ACME, "POST", "/v1/quizzes", QUIZ, once)
+    again = api.ask(ACME, "POST", "/v1/quizzes", QUIZ, once)
+    assert (again.status, again.body) == (first.status, first.body)
+    assert api.ask(ACME, "POST", "/v1/quizzes", QUIZ | {"title": "x"}, once).problem == "key-reused"
+    other = api.ask(UMBRELLA, "POST", "/v1/quizzes", QUIZ, once)  # a key of another tenant is another key
+    assert other.json["quiz_id"] != first.json["quiz_id"]
+
+
+def test_contacts_are_suppressed_by_phone_and_allowed_again(api: TenantApi) -> None:
+    content = {"reason": "asked for it", "phones": ["+55 47 98921-1984"]}
+    assert made(api, ACME, "/v1/suppressions", content) == {"added": 1}
+    assert made(api, ACME, "/v1/suppressions", content) == {"added": 0}
+    (one,) = api.ask(ACME, "GET", "/v1/suppressions").json["items"]
+    path = f"/v1/suppressions/{one['contact_id']}"
+    assert api.ask(UMBRELLA, "DELETE", path).status == 404
+    assert api.ask(ACME, "DELETE", path).status == 204
+    assert api.ask(ACME, "GET", "/v1/suppressions").json["items"] == []
+    wrong = api.ask(ACME, "POST", "/v1/suppressions", {"reason": "", "phones": ["12"]})
+    assert (wrong.problem, wrong.json["pointer"]) == ("rejected", "#/phones/0")
+
+
+def test_an_api_key_is_made_rotated_and_revoked(api: TenantApi) -> None:
+    draft = {"name": "shop", "role": "editor", "scopes": ["read"]}
+    key = made(api, ACME, "/v1/api-keys", draft)
+
+    def status(secret: str, method: str = "GET", content: Any = None) -> int:
+        return api.ask(secret, method, "/v1/quizzes", content).status
+
+    wait_until(lambda: status(key["secret"]) == 200, "the key to be known")
+    assert status(key["secret"], "POST", QUIZ) == 403
+    rotated = made(api, ACME, f"/v1/api-keys/{key['key_id']}/rotate", {"overlap_s": 0})
+    wait_until(lambda: status(key["secret"]) == 401, "the old key to end")
+    wait_until(lambda: status(rotated["secret"]) == 200, "the new key to be known")
+    assert api.ask(UMBRELLA, "POST", f"/v1/api-keys/{rotated['key_id']}/revoke").status == 404
+    assert made(api, ACME, f"/v1/api-keys/{rotated['key_id']}/revoke", None) == {"changed": True}
+    wait_until(lambda: status(rotated["secret"]) == 401, "the key to be revoked")
+    listed = api.ask(ACME, "GET", "/v1/api-keys")
+    assert key["secret"] not in listed.body.decode()
+
+
+def test_a_key_never_may_more_than_its_maker(api: TenantApi) -> None:
+    assert api.ask(signed("acme", "editor"), "POST", "/v1/api-keys", {"name": "k"}).problem == "forbidden"
+    manager = made(api, ACME, "/v1/api-keys", {"name": "m", "role": "owner", "scopes": ["manage"]})
+    wait_until(lambda: api.ask(manager["secret"], "GET", "/v1/api-keys").status == 200, "the key")
+    more = api.ask(manager["secret"], "POST", "/v1/api-keys", {"name": "k", "role": "owner"})
+    assert more.problem == "forbidden"
+
+
+def test_a_signed_token_is_revoked_everywhere(api: TenantApi) -> None:
+    lost = signed("acme", "viewer", jti="lost")
+    assert api.ask(lost, "GET", "/v1/quizzes").status == 200
+    made(api, ACME, "/v1/tokens/revoke", {"token_id": "lost"})
+    wait_until(lambda: api.ask(lost, "GET", "/v1/quizzes").status == 401, "the revocation")
+    made(api, UMBRELLA, "/v1/tokens/revoke", {"token_id": "acme-owner"})  # another tenant's: no matter
+    hashed = revocation_of("umbrella", "acme-owner").encode()
+    wait_until(
+        lambda: hashed in dict(records_of(api.settings, api.topology.topic("tokens"))), "its revocation"
+    )
+    assert api.ask(ACME, "GET", "/v1/quizzes").status == 200
+
+
+def test_pages_of_a_list_have_each_object_once(api: TenantApi) -> None:
+    token = signed("hooli")
+    saved = api.ask(PLATFORM, "PUT", "/v1/tenants/hooli", {"name": "Hooli"})
+    assert saved.json == {"changed": True}
+    for number in range(PAGE_ROWS + 2):
+        made(api, token, "/v1/quizzes", QUIZ | {"title": str(number)})
+    first = api.ask(token, "GET", "/v1/quizzes").json
+    second = api.ask(token, "GET", f"/v1/quizzes?after={first['next']}").json
+    titles = [one["title"] for one in (*first["items"], *second["items"])]
+    assert (len(first["items"]), second["next"]) == (PAGE_ROWS, None)
+    assert sorted(titles, key=int) == [str(number) for number in range(PAGE_ROWS + 2)]
+
+
+def test_a_platform_token_acts_for_the_tenant_that_it_names(api: TenantApi) -> None:
+    assert api.ask(PLATFORM, "GET", "/v1/quizzes").problem == "no-tenant"
+    listed = api.ask(PLATFORM, "GET", "/v1/quizzes", headers={"quizstream-tenant": "umbrella"})
+    assert listed.status == 200
+    names = [one["tenant_id"] for one in api.ask(PLATFORM, "GET", "/v1/tenants").json["items"]]
+    assert {"acme", "umbrella"} <= {*names}
+    named = api.ask(ACME, "GET", "/v1/quizzes", headers={"quizstream-tenant": "umbrella"})
+    assert named.problem == "forbidden"
+    number = {
+        "number_id": "5511",
+        "tenant_id": "acme",
+        "provider": "meta-cloud",
+        "base_url": "https://graph.facebook.com",
+        "credential": "ACME_TOKEN",
+    }
+    as_acme = {"quizstream-tenant": "acme"}
+    assert api.ask(ACME, "PUT", "/v1/numbers/5511", number).problem == "forbidden"
+    assert api.ask(PLATFORM, "PUT", "/v1/numbers/5511", number, as_acme).status == 200
+    assert api.ask(ACME, "POST", "/v1/numbers/5511/pause", {"reason": "moved"}).status == 204
+    (shown,) = api.ask(ACME, "GET", "/v1/numbers").json["items"]
+    assert (shown["number_id"], shown["state"]) == ("5511", "stopped")
+    theirs = number | {"tenant_id": "umbrella"}
+    taken = api.ask(PLATFORM, "PUT", "/v1/numbers/5511", theirs, {"quizstream-tenant": "umbrella"})
+    assert taken.problem == "conflict"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+def test_every_route_with_another_tenants_ids_finds_nothing(
+    api: TenantApi, quiz_id: str, operation: Operation
+) -> None:
+    """The application compares no tenant here that the database would not: see the test of isolation."""
+    assert api.ask(None, operation.method, operation.path.replace("{id}", quiz_id)).status == 401
+    ids = {
+        "quizzes": quiz_id,
+        "campaigns": made(api, ACME, "/v1/campaigns", campaign_of(quiz_id))["campaign_id"]
+        if "campaigns" in operation.path and "{id}" in operation.path
+        else "",
+        "api-keys": made(api, ACME, "/v1/api-keys", {"name": "k"})["key_id"]
+        if "api-keys" in operation.path and "{id}" in operation.path
+        else "",
+        "tenants": "acme",
+        "contacts": "c1",
+        "deliveries": "0197d0f0-0000-7000-8000-000000000000",
+        "suppressions": "c1",
+        "numbers": "5511",
+    }
+    made(api, ACME, "/v1/suppressions", {"reason": "", "contact_ids": ["c1"]})
+    collection = operation.path.split("/")[2]
+    path = operation.path.replace("{id}", str(ids.get(collection, "")))
+    bodies: dict[str, Any] = {
+        "QuizContent": QUIZ,
+        "CampaignContent": campaign_of(quiz_id),
+        "Reason": {"reason": ""},
+        "Rotate": {},
+        "KeyDraft": {"name": "k"},
+        "RevokeSigned": {"token_id": "none"},
+        "Suppress": {"reason": "", "contact_ids": ["own"]},
+        "TenantContent": {"name": "Taken"},
+        "NumberDraft": {
+            "number_id": "5511",
+            "tenant_id": "acme",
+            "provider": "meta-cloud",
+            "base_url": "https://x.example",
+            "credential": "X",
+        },
+    }
+    body = None if operation.body is None else bodies[operation.body.__name__]
+    answer = api.ask(UMBRELLA, operation.method, path, body, {"if-match": "*"})
+    if re.search("{id}", operation.path) or operation.permission == "platform":
+        assert answer.status in (403, 404), answer.body
+    elif operation.name == "createCampaign":
+        assert answer.status == 422  # of another tenant's quiz
+    else:
+        assert answer.status in (200, 201, 204), answer.body
+        assert "acme" not in answer.body.decode()
+        assert quiz_id not in answer.body.decode()
+
+
+class Counting(psycopg.Cursor[Any]):
+    """Counts the statements of one test."""
+
+    statements: ClassVar[list[str]] = []
+
+    def execute(self, query: Any, *args: Any, **named: Any) -> Any:
+        self.statements.append(str(query))
+        return super().execute(query, *args, **named)
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.paged], ids=lambda one: one.name)
+def test_a_page_is_one_query(api: TenantApi, operation: Operation) -> None:
+    with psycopg.connect(tenants_url(api.settings), cursor_factory=Counting) as connection:
+        principal = Principal("ana", "acme", "owner", permissions_of("owner", []), "", 0.0)
+        call = Call(*(principal, "acme", {}, {}, None, None, 0, connection, api.topology, b"", lambda _: ""))
+        Counting.statements.clear()
+        operation.work(call)
+    assert len(Counting.statements) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "problem"),
+    [
+        ("GET", "/v1/quizzes?limit=1", None, "invalid-query"),
+        ("GET", "/v1/quizzes?after=%00", None, "invalid-query"),
+        ("GET", "/v1/quizzes?after=%ff", None, "invalid-query"),
+        ("GET", "/v1/deliveries?after=x", None, "invalid-query"),
+        ("GET", "/v1/deliveries?state=x", None, "invalid-query"),
+        ("GET", "/v1/deliveries/none", None, "unknown"),
+        ("GET", "/v1/audit-log?after=x", None, "invalid-query"),
+        ("GET", "/v1/audit-log?after=99999999999999999999", None, "invalid-query"),
+        ("GET", "/v1/quizzes/none/funnel?since=x", None, "invalid-query"),
+        ("GET", "/v1/quizzes/none/funnel", None, "unknown"),
+        ("GET", "/v1/quizzes/a%00b", None, "unknown"),
+        ("POST", "/v1/quizzes", b"{", "invalid-json"),
+        ("POST", "/v1/quizzes", b"{}", "invalid-body"),
+        ("POST", "/v1/quizzes", b'{"title":"a","title":"b","questions":[]}', "repeated-field"),
+        ("POST", "/v1/quizzes", {"title": "\x00", "questions": []}, "rejected"),
+        ("POST", "/v1/quizzes", b" " * 2_000_000, "body-too-large"),
+        ("GET", "/v2/quizzes", None, "not-found"),
+        ("DELETE", "/v1/quizzes", None, "method-not-allowed"),
+    ],
+    ids=str,
+)
+def test_bad_requests_are_rejected_with_their_problem(
+    api: TenantApi, method: str, path: str, content: Any, problem: str
+) -> None:
+    assert api.ask(ACME, method, path, content).problem == problem
+
+
+def test_a_quizs_funnel_and_drop_off_are_shown(api: TenantApi, quiz_id: str) -> None:
+    funnel = api.ask(ACME, "GET", f"/v1/quizzes/{quiz_id}/funnel").json
+    assert (funnel["started"], funnel["completed"], funnel["sent"]) == (0, 0, 0)
+    assert api.ask(ACME, "GET", f"/v1/quizzes/{quiz_id}/drop-off").json["visits"] == 0
+
+
+def test_the_process_logs_in_without_power_over_policies(api: TenantApi) -> None:
+    with connect(tenants_url(api.settings), "test") as connection:
+        shown = connection.execute("SELECT current_user, count(*) FROM quizzes").fetchone()
+        assert shown == ("quizstream_tenants", 0)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SET ROLE quizstream")
+
+
+def test_a_process_with_the_owners_login_is_not_ready(api: TenantApi) -> None:
+    wrong = make(replace(api.settings, tenants_database_url=api.settings.database_url), api.topology)
+    wrong._database.start()
+    try:
+        with pytest.raises(NotIsolated, match="QUIZSTREAM_TENANTS_DATABASE_URL"):
+            wrong._database.check()
+    finally:
+        wrong._database.close()
