@@ -130,6 +130,8 @@ def test_the_callers_own_result_does_not_lower_what_a_status_has_told(corner: Co
         "uncounted": [0],
         "message_ids": ["wamid.1"],
         "with_fallbacks": [False],
+        "channels": [None],
+        "refused": [None],
     }
 
     corner.connection.execute(statement("record_results"), result)
