@@ -1,4 +1,4 @@
-"""Quizzes of the tenant. The API makes the ids: so no id tells whether another tenant has it."""
+"""Quizzes of the tenant. The API makes the ids: so no id shows whether another tenant has it."""
 
 from __future__ import annotations
 
