@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ops.chaos import routes
 from ops.chaos.background import Background
 from ops.chaos.burst import Bursts
 from ops.chaos.clocks import Clocks, offset_s
 from ops.chaos.crew import Crew
 from ops.chaos.database import BACK_TIMEOUT_S, POLL_S, Database, DidNotHappen
+from ops.chaos.ledger import routes
 from ops.chaos.links import Links
 from ops.chaos.memory import out_of_memory
 from ops.chaos.midnight import HandIn, Midnights

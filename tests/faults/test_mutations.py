@@ -44,7 +44,7 @@ CAUGHT_BY = {
     ),
     "falls-back-from-doubt": (
         "tests/sinks/delivery/routing/test_elsewhere.py::"
-        "test_whatever_providers_answer_each_contact_has_one_message_at_most_on_one_channel",
+        "test_whatever_providers_answer_each_contact_has_one_message_at_most",
     ),
     "no-visit-merge": ("tests/sinks/visits/test_visit.py",),
 }

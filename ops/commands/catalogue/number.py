@@ -89,7 +89,7 @@ def list_all(
     """List numbers by id: provider, address, state, and whether a sender holds each now.
 
     `share_percent`: of the tenant's contacts, as `number weights` sets it. `active` sends. `paused` and
-    `quarantined` are holds of the provider, `stopped` is an operator's or the provider's: `reason` says why,
+    `quarantined` are holds of the provider, `stopped` is an operator's or the provider's: `reason` states it,
     `number release` ends them, and its contacts come back. `stopped yes`: `stop-sending --number` is in
     force. `paused_until`: the end of a limit of the provider, for every number of its account; it ends by
     itself. `provider_limit`: the provider's last report on limit and quality of the number.

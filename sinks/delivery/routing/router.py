@@ -1,9 +1,9 @@
 """Keeps the route of each waiting delivery right: the number from which it is to be sent.
 
-The sink of deliveries stores a route with the row, before anybody can claim it. What is left to do is here:
+The sink of deliveries stores a route with the row, before a sender can claim it. What is left to do is here:
 deliveries that wait again, and those whose number cannot send or is no longer the contact's, after an
 operator has changed weights.
-Only rows that wait are changed, so that no call of a delivery is under way when its number changes.
+Only rows that wait are changed, so that no call of a delivery is in flight when its number changes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from pipeline.runtime.crash_points import reach
-from sinks.delivery.pool import Pool
 from sinks.postgres.named_rows import named
 from sinks.postgres.queries import load_queries
 
@@ -30,6 +30,7 @@ BATCHES_MAX = 20  # of unrouted deliveries in one round
 
 Row = TypeVar("Row")
 Connection = AsyncConnection[tuple[Any, ...]]
+Pool = AsyncConnectionPool[Connection]
 
 
 class ChangedPool(NamedTuple):

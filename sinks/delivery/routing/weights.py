@@ -19,7 +19,7 @@ WEIGHT_OF_PERCENT = 1_000
 
 
 class WeightsRejected(Rejection):
-    """The weights cannot be set; the message says why."""
+    """The weights cannot be set; the message has the reasons."""
 
 
 class Weighted(NamedTuple):

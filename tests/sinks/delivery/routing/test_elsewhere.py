@@ -149,7 +149,7 @@ def test_another_provider_of_the_channel_is_tried_before_the_next_channel(world:
     story(world, tell, held=(OLD, NEW, SMS, MAIL))
 
 
-def test_what_is_ambiguous_goes_nowhere_until_its_own_late_result_proves_the_rejection(world: World) -> None:
+def test_what_is_ambiguous_goes_nowhere_until_its_own_result_proves_it(world: World) -> None:
     on_three_channels(world, 1)
 
     async def tell(office: Office) -> None:
@@ -177,7 +177,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 
 
-def test_whatever_providers_answer_each_contact_has_one_message_at_most_on_one_channel(world: World) -> None:
+def test_whatever_providers_answer_each_contact_has_one_message_at_most(world: World) -> None:
     """Given answers at random: a call that may have sent something is the last of its delivery."""
     contacts = on_three_channels(world, 60)
     world.number(NEW, provider="uazapi")

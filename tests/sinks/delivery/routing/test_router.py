@@ -22,7 +22,7 @@ def weigh(world: World, old: int, new: int) -> None:
     set_weights(world.db, "test", TENANT, {OLD: old, NEW: new})
 
 
-def test_weights_move_each_contact_once_at_most_and_shares_are_exact_within_two_points(world: World) -> None:
+def test_weights_move_each_contact_once_and_shares_are_exact_within_two_points(world: World) -> None:
     world.number(OLD)
     world.number(NEW)
     # Always the same, so that chance decides nothing: of 2,000 others the share may differ by three points.
@@ -67,9 +67,7 @@ def test_a_number_that_is_added_takes_no_contact_that_is_known_already(world: Wo
 
 
 @pytest.mark.parametrize("state", ["quarantined", "stopped", "paused"])
-def test_the_queue_of_a_number_that_cannot_send_moves_and_comes_back_after_its_release(
-    world: World, state: str
-) -> None:
+def test_the_queue_of_a_number_that_cannot_send_moves_and_comes_back(world: World, state: str) -> None:
     world.number(OLD)
     world.number(NEW)
     world.deliveries(world.campaign(), 60)

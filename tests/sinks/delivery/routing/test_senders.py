@@ -64,10 +64,7 @@ def test_a_number_that_is_banned_in_mid_campaign_gives_its_queue_to_another(worl
     assert by_number[OLD] + by_number[NEW] == 200
 
 
-@pytest.mark.parametrize(
-    "point",
-    ["routing", "routed", *(pytest.param(one, marks=pytest.mark.full) for one in ("claiming", "claimed"))],
-)
+@pytest.mark.parametrize("point", ["routing", "routed"])
 def test_killed_between_the_new_route_and_the_claim_nobody_gets_it_twice(world: World, point: str) -> None:
     """Given a number that is held with a queue: a sender is killed while it moves that, another goes on."""
     world.number(OLD, state="quarantined")
