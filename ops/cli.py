@@ -14,6 +14,7 @@ from ops.commands.catalogue.api_key import api_key
 from ops.commands.catalogue.audit_log import audit_log
 from ops.commands.catalogue.campaign import campaign
 from ops.commands.catalogue.number import number
+from ops.commands.catalogue.number_limit import limit, rotate_credential, show
 from ops.commands.catalogue.quiz import quiz
 from ops.commands.catalogue.suppression import suppression
 from ops.commands.catalogue.tenant import tenant
@@ -53,6 +54,9 @@ app = typer.Typer(
 )
 for command in (run, up, down, restart, doctor, process, topology, replay, reconcile, explain, lag):
     app.command()(command)
+number.command()(limit)
+number.command()(show)
+number.command("rotate-credential")(rotate_credential)
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command("audit-log")(audit_log)

@@ -19,6 +19,7 @@ from pipeline.runtime.settings import Settings
 from schemas.records import Condition, Message, Question
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
+from sinks.postgres.catalogue.numbers import MESSAGES_PER_DAY_MAX
 from sinks.postgres.connect import connect
 
 TENANT_ID = "faults"
@@ -107,6 +108,7 @@ def numbers(simulator_url: str) -> list[NumberDraft]:
                 simulator_url,
                 credential_of(number_id),
                 messages_per_s=SESSION_MESSAGES_PER_S,
+                messages_per_day=MESSAGES_PER_DAY_MAX,
             )
             for number_id in FAULT_RUN_NUMBERS
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ deliveries = typer.Typer(
 )
 
 ALL_STATES = "all"
+FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 
 class Answer(StrEnum):
@@ -30,6 +32,15 @@ class Answer(StrEnum):
 
 
 Id = Annotated[str, typer.Argument(help="Id of a delivery.")]
+Since = Annotated[
+    datetime | None, typer.Option(formats=FORMATS, help="Only those whose state changed then or later; UTC.")
+]
+Until = Annotated[
+    datetime | None, typer.Option(formats=FORMATS, help="Only those whose state changed before; UTC.")
+]
+Why = Annotated[
+    str | None, typer.Option(help="Only those with this text in their reason, such as a code: 131053.")
+]
 State = Annotated[
     list[str] | None,
     typer.Option(help="A state, or all; more than once for several. Default: ambiguous and dead."),
@@ -41,6 +52,12 @@ def list_rows(
     state: State = None,
     campaign: Annotated[str | None, typer.Option(help="Only this campaign's.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    since: Since = None,
+    until: Until = None,
+    why: Why = None,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Only those that failed after each allowed redrive.")
+    ] = False,
     after: After = None,
     limit: Limit = 50,
     json: Json = False,
@@ -56,9 +73,12 @@ def list_rows(
       quizstream deliveries list
 
       quizstream deliveries list --state failed --campaign may-2026 --json | jq '.items[].reason'
+
+      quizstream deliveries list --state failed --since 2026-05-01 --why 131053
     """
     from ops.locate import find
-    from sinks.delivery.operator.deliveries import NEEDS_AN_OPERATOR, list_deliveries
+    from sinks.delivery.operator.deliveries import NEEDS_AN_OPERATOR, Chosen, list_deliveries
+    from sinks.delivery.operator.redrive import REDRIVABLE
     from sinks.delivery.state import DeliveryState
     from sinks.postgres.connect import connect
     from sinks.postgres.page import as_mappings
@@ -70,11 +90,13 @@ def list_rows(
             typer.echo(f"There is no state {one!r}: choose one of {known}.", err=True)
             raise typer.Exit(CANNOT)
     everything = ALL_STATES in given
-    wanted = None if everything else [DeliveryState(one) for one in given] or NEEDS_AN_OPERATOR
-    with connect(find().settings.database_url, "deliveries") as connection:
-        page = list_deliveries(
-            connection, states=wanted, tenant_id=tenant, campaign_id=campaign, after=after, limit=limit
-        )
+    usual = REDRIVABLE if quarantined else NEEDS_AN_OPERATOR
+    wanted = None if everything else [DeliveryState(one) for one in given] or usual
+    found = find()
+    chosen = Chosen(wanted, tenant, campaign, _utc(since), _utc(until), why)
+    redrives_min = found.topology.sender.redrives_max if quarantined else None
+    with connect(found.settings.database_url, "deliveries") as connection:
+        page = list_deliveries(connection, chosen, redrives_min=redrives_min, after=after, limit=limit)
     columns = (
         "delivery_id",
         "state",
@@ -181,7 +203,15 @@ def resolve(
 def redrive(
     id: Annotated[str | None, typer.Argument(help="Id of a delivery.")] = None,
     campaign: Annotated[str | None, typer.Option(help="All dead and failed ones of this campaign.")] = None,
-    state: Annotated[str | None, typer.Option(help="Of --campaign: only dead, or only failed.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="All of this tenant.")] = None,
+    since: Since = None,
+    until: Until = None,
+    why: Why = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead and failed ones.")] = False,
+    state: Annotated[str | None, typer.Option(help="Of several: only dead, or only failed.")] = None,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Also those that failed after each allowed redrive.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="For the audit log; no personal data.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -191,6 +221,7 @@ def redrive(
     Only where it is certain that no call of it sent anything: every call was rejected, not written, or
     resolved as not-sent, and no status proves a message. Others are left, each with its reason. They wait
     with all their attempts again; stops, opt-outs and cancelled campaigns count as for every delivery.
+    One that was redriven sender.redrives_max times is quarantined: it is left without --quarantined.
 
     Exit codes: 0 all wait again, 1 some were left, 2 it could not be done.
 
@@ -199,28 +230,42 @@ def redrive(
       quizstream deliveries redrive 3f0c8f3e-6f3c-5c7e-9d6e-0a4f6c1b2d3e --reason "template approved"
 
       quizstream deliveries redrive --campaign may-2026 --state dead --dry-run
+
+      quizstream deliveries redrive --since 2026-05-01 --why 131053 --reason "image replaced" --dry-run
     """
     from ops.actor import actor
     from ops.locate import find
-    from sinks.delivery.operator.deliveries import delivery_uuid
-    from sinks.delivery.operator.redrive import REDRIVABLE, redrive_campaign, redrive_one
+    from sinks.delivery.operator.deliveries import Chosen, delivery_uuid
+    from sinks.delivery.operator.redrive import NO_LIMIT, REDRIVABLE, redrive_many, redrive_one
     from sinks.delivery.state import DeliveryState
     from sinks.postgres.connect import connect
 
-    if (id is None) == (campaign is None):
-        typer.echo("Name a delivery, or --campaign.", err=True)
+    several = everything or any(one is not None for one in (campaign, tenant, since, until, why))
+    if (id is None) != several:
+        typer.echo("Name a delivery, or choose several: --campaign, --since, --why, ... or --all.", err=True)
         raise typer.Exit(CANNOT)
-    if state is not None and (campaign is None or state not in REDRIVABLE):
-        typer.echo("--state is dead or failed, and goes with --campaign.", err=True)
+    if state is not None and (id is not None or state not in REDRIVABLE):
+        typer.echo("--state is dead or failed, of several deliveries.", err=True)
         raise typer.Exit(CANNOT)
-    with connect(find().settings.database_url, "deliveries") as connection:
-        if campaign is None:
-            report = redrive_one(connection, actor(), delivery_uuid(id or ""), reason, dry_run=dry_run)
+    found = find()
+    redrives_max = NO_LIMIT if quarantined else found.topology.sender.redrives_max
+    with connect(found.settings.database_url, "deliveries") as connection:
+        if id is not None:
+            report = redrive_one(
+                connection, actor(), delivery_uuid(id), reason, redrives_max=redrives_max, dry_run=dry_run
+            )
         else:
             states = REDRIVABLE if state is None else (DeliveryState(state),)
-            report = redrive_campaign(connection, actor(), campaign, reason, states=states, dry_run=dry_run)
+            chosen = Chosen(states, tenant, campaign, _utc(since), _utc(until), why)
+            report = redrive_many(
+                connection, actor(), chosen, reason, redrives_max=redrives_max, dry_run=dry_run
+            )
     _print_report(report, dry_run=dry_run, as_json=json)
     raise typer.Exit(NO if report.left else 0)
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.replace(tzinfo=UTC)
 
 
 def _print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:

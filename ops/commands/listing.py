@@ -26,7 +26,7 @@ def print_page(page: Page[dict[str, Any]], columns: Sequence[str], *, as_json: b
 
         print(msgspec.json.encode(page).decode())
         return
-    rows = [[_text(item[name]) for name in columns] for item in page.items]
+    rows = [[text_of(item[name]) for name in columns] for item in page.items]
     widths = [max(len(line[place]) for line in [list(columns), *rows]) for place in range(len(columns))]
     for line in [list(columns), *rows]:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
@@ -34,7 +34,7 @@ def print_page(page: Page[dict[str, Any]], columns: Sequence[str], *, as_json: b
         print(f"More follows: --after {page.next}")
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     from datetime import datetime
 
     if value is None or value == "":

@@ -40,6 +40,7 @@ class NumberSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provider: str
     credential: str
     messages_per_s: int | None = None
+    messages_per_day: int | None = None
 
 
 class SeedInvalid(OperatorError):

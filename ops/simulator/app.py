@@ -173,6 +173,7 @@ def _control(provider: Provider, instances: Mapping[str, Instances], mail: Liste
                 "taken": record.taken.total(),
                 "taken_by_number": dict(record.taken),
                 "by_answer": dict(record.by_answer),
+                "bans": {number: why for of in instances.values() for number, why in of.bans.banned.items()},
                 "webhooks": {
                     "pending": sum(one.pending for one in posters),
                     "posted": sum(one.posted for one in posters),

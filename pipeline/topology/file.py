@@ -340,6 +340,7 @@ class Outbox(Strict, frozen=True):
 
 class Sender(Strict, frozen=True):
     messages_per_s: Positive
+    coexistence_messages_per_s: Positive
     in_flight_max: Positive
     lease_s: Seconds
     number_lease_s: Seconds
@@ -352,10 +353,12 @@ class Sender(Strict, frozen=True):
     retry_base_s: Seconds
     retry_max_s: Seconds
     retry_jitter_ratio: Ratio
+    redrives_max: Positive
     rejected_alike_max: Positive
     poll_ms: Positive
     session_messages_per_minute: Positive
     session_jitter_ratio: Ratio
+    session_messages_per_day: dict[str, Annotated[list[Positive], msgspec.Meta(min_length=1)]]
     lookups_max: NotNegative
     lookup_after_s: Seconds
     lookup_timeout_s: Seconds

@@ -21,6 +21,10 @@ from pipeline.runtime.crash_points import reach
 from schemas.ids import contact_id, email_id
 from schemas.records import Campaign, Personal
 from sinks.actions import Elsewhere
+from sinks.delivery.budget.gate import Gate, Mark, Wanted
+from sinks.delivery.budget.policy import PORTFOLIOS_ONLY, BudgetPolicy
+from sinks.delivery.budget.standing import Standing as BudgetStanding
+from sinks.delivery.budget.waiting import Waiting
 from sinks.delivery.doubt.lookups import InDoubt
 from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
 from sinks.delivery.holds import Hold, Standing, holds_of
@@ -105,10 +109,12 @@ class _Count(NamedTuple):
 
 
 class Ledger:
-    def __init__(self, pool: Pool, contact_key: bytes = b"") -> None:
+    def __init__(self, pool: Pool, contact_key: bytes = b"", budgets: BudgetPolicy = PORTFOLIOS_ONLY) -> None:
         """`contact_key` is of the contact ids; without it, no alias is learned from answers."""
         self._pool = pool
         self._contact_key = contact_key
+        self._gate = Gate(budgets)
+        self._waiting = Waiting(pool, budgets)
         self._definitions: dict[tuple[str, int], Campaign | None] = {}
 
     async def claim(self, places: Mapping[str, int], *, lease_token: UUID, lease_s: float) -> list[Leased]:
@@ -158,8 +164,9 @@ class Ledger:
         """Marks each delivery that may be called now; one answer for each attempt, in order.
 
         A `Marked` delivery is `calling` until `lease_s` from now: longer than the call it allows may take.
+        One without a place in the budget of its number waits until there is one.
         """
-        parameters = {
+        parameters: dict[str, Any] = {
             **_keys([attempt.delivery.key for attempt in attempts]),
             "lease_tokens": [attempt.delivery.lease_token for attempt in attempts],
             "numbers": [attempt.number_id for attempt in attempts],
@@ -174,10 +181,14 @@ class Ledger:
         }
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(statement("hold_off_stops"))
+            plan = await self._gate.plan(connection, [_wanted(attempt) for attempt in attempts])
+            parameters |= {"budget_due_in_s": plan.due_in_s, "budget_reasons": plan.reasons}
             rows = await _fetch(connection, "mark_calling", DeliveryChange, parameters)
+            answers = {_key(row): row for row in rows}
+            found = [answers.get(attempt.delivery.key) for attempt in attempts]
+            await self._gate.settle(connection, plan, [_mark_of(row) for row in found])
             await _publish(connection, rows)
             reach("sender.marking")
-        answers = {_key(row): row for row in rows}
         out: list[Marked | NotMarked] = []
         for attempt in attempts:
             row = answers.get(attempt.delivery.key)
@@ -206,6 +217,9 @@ class Ledger:
             accepted = {one.key.campaign_id for one in results if one.state == DeliveryState.SENT}
             if accepted:
                 await connection.execute(statement("forget_rejections"), {"campaigns": sorted(accepted)})
+            rejected = [one.attempt_id for one in results if one.outcome == "rejected"]
+            not_called = [one.attempt_id for one in results if one.outcome == "not_sent"]
+            await self._gate.give_back(connection, rejected, not_called)
             effects = [effect for result in results for effect in result.effects]
             await _pause(connection, [effect for effect in effects if isinstance(effect, PauseNumbers)])
             late = [one for one in effects if isinstance(one, SuppressContact | LearnRecipient)]
@@ -295,6 +309,10 @@ class Ledger:
         given = {"numbers": list(numbers), "limit": limit, "lookups_max": lookups_max, "after_s": after_s}
         async with self._pool.connection() as connection, connection.transaction():
             return await _fetch(connection, "claim_lookups", InDoubt, given)
+
+    async def budgets(self) -> list[BudgetStanding]:
+        """Moves the queue of each budget up where it has places; returns what is left of each."""
+        return await self._waiting.round()
 
     async def unpublished(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
         """The ids within these ranges (both ends count) that are still in the outbox.
@@ -445,6 +463,20 @@ def _keys(keys: Sequence[Key]) -> dict[str, Any]:
         "campaigns": [key.campaign_id for key in keys],
         "contacts": [key.contact_id for key in keys],
     }
+
+
+def _mark_of(row: DeliveryChange | None) -> Mark:
+    if row is None:
+        return Mark.LOST
+    marks = {DeliveryState.CALLING: Mark.CALLED, DeliveryState.WAITING: Mark.WAITS}
+    return marks.get(DeliveryState(row.state), Mark.ENDED)
+
+
+def _wanted(attempt: Attempt) -> Wanted:
+    key = attempt.delivery.key
+    return Wanted(
+        *(key.campaign_month, key.campaign_id, key.contact_id), attempt.number_id, attempt.attempt_id
+    )
 
 
 def _key(row: DeliveryChange | ClaimedRow) -> Key:

@@ -110,6 +110,30 @@ class SenderMetrics:
             ["state"],
             registry=registry,
         )
+        self.budget_limit = Gauge(
+            "quizstream_sender_budget_limit",
+            "People of a portfolio, or messages of a session number, in any 24 h.",
+            ["budget"],
+            registry=registry,
+        )
+        self.budget_used = Gauge(
+            "quizstream_sender_budget_used",
+            "Of the limit of 24 h, what is counted now.",
+            ["budget"],
+            registry=registry,
+        )
+        self.budget_waiting = Gauge(
+            "quizstream_sender_budget_waiting",
+            "Deliveries that need a place in the budget.",
+            ["budget"],
+            registry=registry,
+        )
+        self.budget_ends_in_s = Gauge(
+            "quizstream_sender_budget_ends_in_seconds",
+            "Forecast: when the last delivery that waits will have its place.",
+            ["budget"],
+            registry=registry,
+        )
         self.database_errors = Counter(
             "quizstream_sender_database_errors", "Failed transactions.", ["step"], registry=registry
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from sinks.delivery.state import DeliveryState
 from sinks.outcomes import Sent
 from sinks.provider import Provider
 from sinks.providers import provider_named
+
+log = logging.getLogger(__name__)
 
 IDLE_MAX_S = 1.0  # of the loop: bounds how late a lease that ran out is seen
 LEASES_LEFT_MIN_RATIO = 0.5  # a queued delivery whose lease is past this is handed back: its mark might fail
@@ -52,6 +55,7 @@ class NumberWorker:
         self._calls = Calls(number, provider, client, self._lines, self._limiter, shared)
         self._hand_backs: list[Settled] = []
         self._closed = False
+        self._depleted = False
         self._loop: asyncio.Task[None] | None = None
         self.renew(number)
 
@@ -144,6 +148,12 @@ class NumberWorker:
         metrics.running.labels(number_id).set(self._limiter.running)
         metrics.queued.labels(number_id).set(self._limiter.queued)
         metrics.reservoir.labels(number_id).set(self._limiter.reservoir)
+        depleted = self._limiter.queued > 0 and self._limiter.reservoir <= 0
+        if depleted and not self._depleted:
+            pace = self._limiter.pace
+            log.info("number %s: sends at its full pace, %.2g messages a second", number_id, pace.per_s)
+        # Once until its queue has been empty: at full pace the reservoir is empty again and again.
+        self._depleted = depleted or (self._depleted and self._limiter.queued > 0)
 
     def _close(self, reason: str) -> None:
         self._closed = True
@@ -171,6 +181,7 @@ class NumberWorker:
 def _pace_of(number: Number, provider: Provider, settings: SenderSettings) -> Pace:
     """The number's own pace, else that of its kind of provider; a session never sends in a regular beat."""
     if not provider.is_session:
-        return number.pace or Pace(settings.messages_per_s)
+        usual = settings.coexistence_messages_per_s if number.coexistence else settings.messages_per_s
+        return number.pace or Pace(usual)
     pace = number.pace or Pace.per_minute(settings.session_messages_per_minute)
     return dataclasses.replace(pace, jitter_ratio=settings.session_jitter_ratio)

@@ -42,6 +42,7 @@ class Number:
     """None: the topology's."""
     fencing_token: int
     usable_until: float
+    coexistence: bool = False  # the WhatsApp Business app uses it too
     paused_s: float = 0.0  # for so long from the lease on, a limit of the provider forbids calls
 
 
@@ -53,6 +54,7 @@ class _LeasedNumber(NamedTuple):
     credential: str
     messages_per_s: int | None
     messages_per_minute: int | None
+    coexistence: bool
     fencing_token: int
     paused_s: float
 
@@ -145,6 +147,7 @@ def _number(row: _LeasedNumber, usable_until: float) -> Number:
         base_url=row.base_url,
         credential=row.credential,
         pace=row.pace,
+        coexistence=row.coexistence,
         fencing_token=row.fencing_token,
         usable_until=usable_until,
         paused_s=row.paused_s,

@@ -24,6 +24,7 @@ from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from sinks import providers
+from sinks.delivery.budget.policy import BudgetPolicy
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.numbers import Numbers
@@ -88,7 +89,7 @@ async def _run(settings: Settings, topology: Topology) -> None:
         return Callbacks(settings.edge_url.rstrip("/"), secret.encode())
 
     sender = Sender(
-        Ledger(pool, settings.contact_key),
+        Ledger(pool, settings.contact_key, BudgetPolicy(topology.sender.session_messages_per_day)),
         numbers,
         topology.sender,
         router=Router(pool, patience_s=topology.sender.route_patience_s),

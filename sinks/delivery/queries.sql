@@ -43,7 +43,7 @@ SET fencing_token = n.fencing_token
 FROM free
 WHERE n.number_id = free.number_id
 RETURNING n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s, n.messages_per_minute,
-          n.fencing_token,
+          n.coexistence, n.fencing_token,
           greatest(coalesce(extract(epoch FROM n.paused_until - clock_timestamp()), 0), 0)::double precision AS paused_s;
 
 -- release_numbers --
@@ -134,11 +134,13 @@ LOCK TABLE sending_stops IN ROW SHARE MODE;
 WITH asked AS (
     SELECT *
     FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(lease_tokens)s::uuid[],
-                %(numbers)s::text[], %(fencing_tokens)s::bigint[], %(attempt_ids)s::uuid[], %(emails)s::text[])
-        AS a (campaign_month, campaign_id, contact_id, lease_token, number_id, fencing_token, attempt_id, email)
+                %(numbers)s::text[], %(fencing_tokens)s::bigint[], %(attempt_ids)s::uuid[], %(emails)s::text[],
+                %(budget_due_in_s)s::double precision[], %(budget_reasons)s::text[])
+        AS a (campaign_month, campaign_id, contact_id, lease_token, number_id, fencing_token, attempt_id, email,
+              budget_due_in_s, budget_reason)
 ), held AS (
     SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.route, a.number_id, a.fencing_token,
-           a.attempt_id, a.email
+           a.attempt_id, a.email, a.budget_due_in_s, a.budget_reason
     FROM asked AS a
     JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
     WHERE d.state = 'leased' AND d.lease_token = a.lease_token AND d.leased_until > clock_timestamp()
@@ -197,6 +199,9 @@ WITH asked AS (
             WHEN EXISTS (SELECT FROM sender_numbers AS n
                          WHERE n.number_id = h.number_id AND n.paused_until > clock_timestamp())
                 THEN ARRAY['waiting', %(number_paused)s::text]
+            -- The number's budget of 24 h has no place for it: judged just before, under the budget's lock.
+            WHEN h.budget_reason IS NOT NULL
+                THEN ARRAY['waiting', h.budget_reason]
             ELSE ARRAY['calling', '']
         END AS verdict
     ) AS x
@@ -215,7 +220,9 @@ WITH asked AS (
         leased_until = CASE j.state
             WHEN 'calling' THEN clock_timestamp() + make_interval(secs => %(lease_s)s) END,
         due_at = CASE WHEN j.reason = %(other_first)s
-                      THEN clock_timestamp() + make_interval(secs => %(other_first_wait_s)s) ELSE d.due_at END,
+                      THEN clock_timestamp() + make_interval(secs => %(other_first_wait_s)s)
+                      WHEN j.reason = j.budget_reason
+                      THEN clock_timestamp() + make_interval(secs => j.budget_due_in_s) ELSE d.due_at END,
         sequence = d.sequence + 1,
         updated_at = clock_timestamp()
     FROM judged AS j

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +17,7 @@ from pipeline.campaigns.message import NotRenderable, Sizes, render
 from pipeline.runtime.crash_points import reach
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.actions import Elsewhere
+from sinks.delivery.budget.waiting import WAITING_EVERY_S
 from sinks.delivery.call import Sendable, Shared
 from sinks.delivery.doubt.lookups import AT_ONCE_MAX, FOUND, LOOKUPS_EVERY_S, InDoubt, Lookups
 from sinks.delivery.holds import DATABASE_UNAVAILABLE, HoldWatch
@@ -108,6 +110,7 @@ class Sender:
             asyncio.create_task(self._every(RECLAIM_EVERY_S, "reclaim", self._reclaim)),
             asyncio.create_task(self._every(GAUGES_EVERY_S, "gauges", self._count)),
             asyncio.create_task(self._every(HOLDS_EVERY_S, "holds", self._check_holds)),
+            asyncio.create_task(self._every(WAITING_EVERY_S, "budgets", self._budgets)),
             asyncio.create_task(self._every(LOOKUPS_EVERY_S, "lookups", self._look_up)),
         ]
         stopped = asyncio.create_task(stop.wait())
@@ -355,6 +358,18 @@ class Sender:
         except DATABASE_ERRORS:
             self._holds.observe([DATABASE_UNAVAILABLE])
             raise
+
+    async def _budgets(self) -> None:
+        metrics = self._metrics
+        for gauge in (metrics.budget_limit, metrics.budget_ends_in_s):
+            gauge.clear()  # of a budget that has no limit any more
+        for one in await self._ledger.budgets():
+            metrics.budget_used.labels(one.budget_id).set(one.used)
+            metrics.budget_waiting.labels(one.budget_id).set(one.waiting)
+            if one.limit is not None:
+                metrics.budget_limit.labels(one.budget_id).set(one.limit)
+                ends_in_s = math.inf if one.ends_in_s is None else one.ends_in_s
+                metrics.budget_ends_in_s.labels(one.budget_id).set(ends_in_s)
 
     async def _count(self) -> None:
         for state, count in (await self._ledger.open_counts()).items():

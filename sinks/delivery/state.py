@@ -133,7 +133,13 @@ RULES: tuple[Rule, ...] = (
         "cancel_ended",
         "its campaign ended `ended_campaign_days` ago",
     ),
-    Rule(Event.MARK_REFUSED, (LEASED,), WAITING, "mark_calling", "sending is stopped, or the number is lost"),
+    Rule(
+        Event.MARK_REFUSED,
+        (LEASED,),
+        WAITING,
+        "mark_calling",
+        "sending is stopped, the number is lost, or its budget of 24 h is used up",
+    ),
     Rule(Event.HANDED_BACK, (LEASED,), WAITING, "settle_leased", "its sender will not call in time"),
     Rule(Event.NOT_SENDABLE, (LEASED,), FAILED, "settle_leased", "no phone, or no whole message"),
     Rule(

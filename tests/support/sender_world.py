@@ -110,6 +110,8 @@ class World:
             "provider": "meta-cloud",
             "base_url": self.simulator_url,
             "credential": "WHATSAPP_ACCESS_TOKEN",
+            # A session number is not new here: what is tested is not its first day.
+            "messages_per_day": None if more.get("provider", "meta-cloud") == "meta-cloud" else 1_000_000,
             **more,
         }
         names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))

@@ -12,6 +12,7 @@ from ingest_api.tenants.api.problems import INVALID_QUERY
 from sinks.delivery.operator.deliveries import (
     BadCursor,
     BadDeliveryId,
+    Chosen,
     Delivery,
     UnknownDelivery,
     delivery_uuid,
@@ -34,17 +35,12 @@ class DeliveryHistory(msgspec.Struct, frozen=True):
 def listed(call: Call) -> Answer:
     try:
         state = call.query.get("state")
-        page = list_deliveries(
-            call.connection,
-            states=None if state is None else [DeliveryState(state)],
-            tenant_id=call.tenant_id,
-            campaign_id=call.query.get("campaign"),
-            after=call.after,
-            limit=PAGE_ROWS,
-        )
+        states = None if state is None else [DeliveryState(state)]
+        chosen = Chosen(states, call.tenant_id, call.query.get("campaign"))
+        page = list_deliveries(call.connection, chosen, after=call.after, limit=PAGE_ROWS)
     except ValueError:
-        states = ", ".join(DeliveryState)
-        raise rejection(INVALID_QUERY, f"a state is one of {states}") from None
+        known = ", ".join(DeliveryState)
+        raise rejection(INVALID_QUERY, f"a state is one of {known}") from None
     except BadCursor:
         raise rejection(INVALID_QUERY, "`after` is not a cursor: take `next` of a page") from None
     return Answer(as_mappings(page))

@@ -1,12 +1,15 @@
-"""`quizstream number add|list|weights|hold|release|notices`"""
+"""`quizstream number add|list|weights|hold|release|notices`; `number_limit.py` has the others."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ops.commands.listing import After, Json, Limit, print_page
+
+if TYPE_CHECKING:
+    from sinks.delivery.budget.standing import Standing
 
 number = typer.Typer(
     name="number", help="Make sender numbers, list, share out, hold and release them.", no_args_is_help=True
@@ -39,6 +42,12 @@ def add(
     messages_per_minute: Annotated[
         int | None, typer.Option(min=1, help="Its pace where it is slower than one a second; it wins.")
     ] = None,
+    messages_per_day: Annotated[
+        int | None, typer.Option(min=1, help="Of a session: its daily limit, instead of the growing one.")
+    ] = None,
+    coexistence: Annotated[
+        bool, typer.Option("--coexistence", help="The WhatsApp Business app uses it too: 20 a second.")
+    ] = False,
 ) -> None:
     """Make a sender number, or change it. Senders take it within seconds, where they have its credential.
 
@@ -69,7 +78,7 @@ def add(
     from sinks.postgres.catalogue.operations import add_number
     from sinks.postgres.connect import connect
 
-    pace = (messages_per_s, messages_per_minute)
+    pace = (messages_per_s, messages_per_minute, messages_per_day, coexistence)
     draft = NumberDraft(number_id, tenant, provider, base_url, credential, *pace)
     with connect(find().settings.database_url, "number") as connection:
         changed = add_number(connection, actor(), draft)
@@ -92,7 +101,9 @@ def list_all(
     `quarantined` are holds of the provider, `stopped` is an operator's or the provider's: `reason` states it,
     `number release` ends them, and its contacts come back. `stopped yes`: `stop-sending --number` is in
     force. `paused_until`: the end of a limit of the provider, for every number of its account; it ends by
-    itself. `provider_limit`: the provider's last report on limit and quality of the number.
+    itself. `provider_limit`: the provider's last report on limit and quality of the number. `budget`: of its
+    limit of 24 h (people of a portfolio, messages of a session number; `number limit`), what is counted, and
+    when the last delivery that waits for it goes.
 
     Exit codes: 0 listed, 2 something could not be read.
 
@@ -101,12 +112,19 @@ def list_all(
       quizstream number list --tenant acme
     """
     from ops.locate import find
+    from sinks.delivery.budget.policy import BudgetPolicy
+    from sinks.delivery.budget.standing import read_standings
     from sinks.postgres.catalogue.numbers import list_numbers
     from sinks.postgres.connect import connect
-    from sinks.postgres.page import as_mappings
+    from sinks.postgres.page import Page
 
-    with connect(find().settings.database_url, "number") as connection:
+    found = find()
+    policy = BudgetPolicy(found.topology.sender.session_messages_per_day)
+    with connect(found.settings.database_url, "number") as connection:
         page = list_numbers(connection, limit=limit, after=after, tenant_id=tenant)
+        standings = read_standings(connection, policy)
+    budgets = {number_id: one for one in standings for number_id in one.numbers}
+    rows = [row._asdict() | _budget_of(budgets.get(row.number_id)) for row in page.items]
     columns = (
         "number_id",
         "tenant_id",
@@ -119,10 +137,17 @@ def list_all(
         "stopped",
         "leased",
         "paused_until",
+        "budget",
         "provider_limit",
         "reason",
     )
-    print_page(as_mappings(page), columns, as_json=json)
+    print_page(Page(rows, page.next), columns, as_json=json)
+
+
+def _budget_of(standing: Standing | None) -> dict[str, Any]:
+    if standing is None:
+        return {"budget": None, "budget_standing": None}
+    return {"budget": str(standing), "budget_standing": standing._asdict()}
 
 
 @number.command()

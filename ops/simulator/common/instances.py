@@ -15,6 +15,7 @@ import msgspec
 
 from ops.audit.provider_record import Call
 from ops.simulated_instances import number_of
+from ops.simulator.common.bans import BanRules
 from ops.simulator.common.limits import NumberRate
 from ops.simulator.common.misbehaviour import Answer, answer_of
 from ops.simulator.common.rules import Rule
@@ -44,6 +45,7 @@ class Instances:
         self._now = now
         self._clock = clock
         self._rate = NumberRate(window_s=60.0)
+        self.bans = BanRules()
         self._lost: set[str] = set()  # numbers without a session
         self._messages: OrderedDict[str, list[tuple[float, Message]]] = OrderedDict()  # by attempt
         if webhooks is not None:
@@ -147,6 +149,9 @@ class Instances:
         self._write(number, request.to, attempt_id, message_id, status, code, name)
         message = self._words.message_of(number, request.to, message_id, attempt_id, request.content)
         self._keep(self._now(), message)
+        banned = self.bans.sent(number, self._clock(), self._shared.behaviour.ban_strictness)
+        if banned is not None and number not in self._lost:
+            self.set_session(number, False, f"403: banned for {banned}")
         self._shared.last_messages.append({"number": number, "wamid": message_id, "request": request.content})
         if self.webhooks is not None and self._reports():
             statuses = rule.statuses if rule is not None else None

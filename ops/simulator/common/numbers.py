@@ -48,5 +48,6 @@ class Behaviour(msgspec.Struct, frozen=True):
     pair_interval_s: float = PAIR_INTERVAL_S
     pair_burst: int = PAIR_BURST
     session_messages_per_minute: int | None = None  # of a number of UAZAPI; more are answered with 429
+    ban_strictness: float = 0.0  # of the rules of bans.py for sessions: 1.0 as they are, 2.0 twice as strict
     find_after_s: float = 0.0  # a message of UAZAPI is found from so long after it was sent
     portfolio_people_max: int | None = None  # 250, 2,000, 10,000 or 100,000; None: the unlimited tier

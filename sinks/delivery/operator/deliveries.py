@@ -55,6 +55,35 @@ class Delivery(NamedTuple):
     provider_message_id: str | None
     created_at: datetime
     updated_at: datetime
+    redrives: int
+
+
+class Chosen(NamedTuple):
+    """Which deliveries; None: all. `why` is a part of the reason, such as a code of the provider.
+
+    `since` and `until` are about the last change of state.
+    """
+
+    states: Sequence[DeliveryState] | None = None
+    tenant_id: str | None = None
+    campaign_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    why: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "states": None if self.states is None else [str(state) for state in self.states],
+            "tenant": self.tenant_id,
+            "campaign": self.campaign_id,
+            "since": self.since,
+            "until": self.until,
+            "why": self.why,
+        }
+
+
+UNDECIDED = Chosen(NEEDS_AN_OPERATOR)
 
 
 class AttemptRow(NamedTuple):
@@ -130,19 +159,20 @@ def delivery_uuid(text: str) -> UUID:
 
 def list_deliveries(
     connection: Connection,
+    chosen: Chosen = UNDECIDED,
     *,
-    states: Sequence[DeliveryState] | None = NEEDS_AN_OPERATOR,
-    tenant_id: str | None = None,
-    campaign_id: str | None = None,
+    redrives_min: int | None = None,
     after: str | None = None,
     limit: int,
 ) -> Page[Delivery]:
-    """One query. `states` None: all; `after` is the cursor of the page before. Raises BadCursor."""
+    """One query; `after` is the cursor of the page before. Raises BadCursor.
+
+    `redrives_min`: only those that were redriven so often.
+    """
     parameters = {
         **Place.parse(after).parameters,
-        "states": None if states is None else [str(state) for state in states],
-        "tenant": tenant_id,
-        "campaign": campaign_id,
+        **chosen.parameters,
+        "redrives_min": redrives_min,
         "limit": limit + 1,
     }
     found = fetch(connection, QUERIES["list_deliveries"], Delivery, parameters)

@@ -1,10 +1,15 @@
 -- list_deliveries --
 -- In the order of the ledger's key, the oldest campaign month first, so that pages are read by key in every state.
 SELECT d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text, d.state,
-       d.reason, d.attempts, d.channel, d.route, d.number_id, d.provider_message_id, d.created_at, d.updated_at
+       d.reason, d.attempts, d.channel, d.route, d.number_id, d.provider_message_id, d.created_at, d.updated_at,
+       d.redrives
 FROM deliveries AS d
 WHERE (%(states)s::text[] IS NULL OR d.state = ANY(%(states)s))
   AND (%(tenant)s::text IS NULL OR d.tenant_id = %(tenant)s)
+  AND (%(since)s::timestamptz IS NULL OR d.updated_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR d.updated_at < %(until)s)
+  AND (%(why)s::text IS NULL OR strpos(lower(d.reason), lower(%(why)s)) > 0)
+  AND (%(redrives_min)s::integer IS NULL OR d.redrives >= %(redrives_min)s)
   AND (%(campaign)s::text IS NULL
        OR (d.campaign_id = %(campaign)s
            AND d.campaign_month = (SELECT c.month FROM campaigns AS c WHERE c.campaign_id = %(campaign)s)))
@@ -16,7 +21,8 @@ LIMIT %(limit)s;
 
 -- get_delivery --
 SELECT d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.tenant_id, d.completion_id::text, d.state,
-       d.reason, d.attempts, d.channel, d.route, d.number_id, d.provider_message_id, d.created_at, d.updated_at
+       d.reason, d.attempts, d.channel, d.route, d.number_id, d.provider_message_id, d.created_at, d.updated_at,
+       d.redrives
 FROM deliveries AS d
 WHERE d.delivery_id = %(delivery_id)s;
 
@@ -73,10 +79,14 @@ RETURNING d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id::text, d.
 -- locked in the order of the key until the transaction ends. An attempt that is not listed here is not certain.
 WITH wanted AS (
     SELECT d.campaign_month, d.campaign_id, d.contact_id, d.delivery_id, d.tenant_id, d.state, d.attempts,
-           d.provider_message_id
+           d.provider_message_id, d.redrives
     FROM deliveries AS d
     WHERE (%(delivery_id)s::uuid IS NULL OR d.delivery_id = %(delivery_id)s)
       AND (%(states)s::text[] IS NULL OR d.state = ANY(%(states)s))
+      AND (%(tenant)s::text IS NULL OR d.tenant_id = %(tenant)s)
+      AND (%(since)s::timestamptz IS NULL OR d.updated_at >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR d.updated_at < %(until)s)
+      AND (%(why)s::text IS NULL OR strpos(lower(d.reason), lower(%(why)s)) > 0)
       AND (%(campaign)s::text IS NULL
            OR (d.campaign_id = %(campaign)s
                AND d.campaign_month = (SELECT c.month FROM campaigns AS c WHERE c.campaign_id = %(campaign)s)))
@@ -111,6 +121,8 @@ SELECT w.campaign_month, w.campaign_id, w.contact_id, w.delivery_id::text,
            WHEN EXISTS (SELECT FROM campaigns AS c
                         WHERE c.campaign_id = w.campaign_id AND c.cancelled_at IS NOT NULL)
                THEN 'the campaign was cancelled'
+           WHEN w.redrives >= %(redrives_max)s::integer
+               THEN 'it is quarantined: redriven ' || w.redrives || ' times already'
            ELSE ''
        END AS obstacle
 FROM wanted AS w
@@ -124,6 +136,7 @@ SET state = 'waiting',
     reason = %(reason)s,
     due_at = clock_timestamp(),
     attempts = 0,
+    redrives = least(d.redrives + 1, 32767),
     with_fallbacks = false,
     channel = coalesce((SELECT v.definition ->> 'channel' FROM campaign_versions AS v
                         WHERE v.campaign_id = d.campaign_id AND v.version = d.campaign_version), 'whatsapp'),

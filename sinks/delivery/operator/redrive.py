@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 
 from sinks.delivery.events import EVENTS_ROLE, DeliveryChange, event_of
-from sinks.delivery.operator.deliveries import QUERIES, Place, get_delivery
-from sinks.delivery.state import DEAD, FAILED, DeliveryState
+from sinks.delivery.operator.deliveries import QUERIES, Chosen, Place, get_delivery
+from sinks.delivery.state import DEAD, FAILED
 from sinks.postgres.audit_log import record
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
@@ -21,6 +21,7 @@ from sinks.postgres.outbox import enqueue_all
 REDRIVABLE = (DEAD, FAILED)
 BATCH_MAX = 500  # rows that one transaction locks
 REASON = "redriven by an operator"
+NO_LIMIT = 32_768  # of redrives: more than the ledger counts
 
 
 class Judged(NamedTuple):
@@ -41,11 +42,19 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def redrive_one(
-    connection: Connection, actor: str, delivery_id: UUID, reason: str, *, dry_run: bool = False
+    connection: Connection,
+    actor: str,
+    delivery_id: UUID,
+    reason: str,
+    *,
+    redrives_max: int = NO_LIMIT,
+    dry_run: bool = False,
 ) -> Report:
-    """Raises UnknownDelivery and PersonalReason."""
+    """One that was redriven `redrives_max` times is quarantined: it is left. Raises UnknownDelivery and
+    PersonalReason.
+    """
     get_delivery(connection, delivery_id)
-    chosen = {"delivery_id": delivery_id, "campaign": None, "states": None}
+    chosen = {**Chosen().parameters, "delivery_id": delivery_id, "redrives_max": redrives_max}
     with connection.transaction():
         judged, redriven = _step(connection, chosen, Place(), 1, dry_run)
         for one in redriven:
@@ -53,27 +62,31 @@ def redrive_one(
     return _report([judged])
 
 
-def redrive_campaign(
+def redrive_many(
     connection: Connection,
     actor: str,
-    campaign_id: str,
+    chosen: Chosen,
     reason: str,
     *,
-    states: Sequence[DeliveryState] = REDRIVABLE,
+    redrives_max: int = NO_LIMIT,
     dry_run: bool = False,
 ) -> Report:
-    """All of a campaign, in transactions of BATCH_MAX rows; broken off, the same call does the rest.
+    """The dead and failed of the chosen, in transactions of BATCH_MAX rows; broken off, the same call does
+    the rest, since what waits again is not chosen any more.
 
     Raises PersonalReason.
     """
-    chosen = {"delivery_id": None, "campaign": campaign_id, "states": [str(state) for state in states]}
+    if chosen.states is None:
+        chosen = chosen._replace(states=REDRIVABLE)
+    parameters = {**chosen.parameters, "delivery_id": None, "redrives_max": redrives_max}
     place, steps = Place(), []
     while True:
         with connection.transaction():
-            judged, redriven = _step(connection, chosen, place, BATCH_MAX, dry_run)
+            judged, redriven = _step(connection, parameters, place, BATCH_MAX, dry_run)
             if redriven:
-                detail = {"deliveries": len(redriven), "reason": reason}
-                record(connection, actor, "campaign.redrive", campaign_id, **detail)
+                action = "deliveries.redrive" if chosen.campaign_id is None else "campaign.redrive"
+                subject = chosen.campaign_id or chosen.tenant_id or "all"
+                record(connection, actor, action, subject, **_detail(chosen, len(redriven), reason))
         steps.append(judged)
         if len(judged) < BATCH_MAX:
             return _report(steps)
@@ -99,6 +112,19 @@ def _step(
     changed = fetch(connection, QUERIES["redrive_deliveries"], DeliveryChange, keys)
     enqueue_all(connection, EVENTS_ROLE, map(event_of, changed))
     return judged, [row.delivery_id for row in changed]
+
+
+def _detail(chosen: Chosen, deliveries: int, reason: str) -> dict[str, object]:
+    """For the audit log. What was searched for is text of the operator, as the reason is: checked with it."""
+    about = {
+        "states": [str(state) for state in chosen.states or ()],
+        "tenant": chosen.tenant_id,
+        "since": None if chosen.since is None else chosen.since.isoformat(),
+        "until": None if chosen.until is None else chosen.until.isoformat(),
+    }
+    told = reason if chosen.why is None else f"{reason} (those with {chosen.why!r})"
+    given = {name: value for name, value in about.items() if value}
+    return {"deliveries": deliveries, "reason": told, "chosen": given}
 
 
 def _report(steps: Sequence[Sequence[Judged]]) -> Report:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from schemas.ids import inbound_id
 from sinks.delivery.webhooks.consequences import Failure, apply
 from sinks.delivery.webhooks.failures import Limits
+from sinks.delivery.webhooks.people_limits import people_limit_of
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
@@ -180,7 +181,10 @@ def _outcome(connection: Connection, row: _Stored) -> str:
         # Of the number that the notice has; of every number of the account where it has none.
         numbers = [each.number_id for each in found if each.named] or numbers
         limit = f"{row.event} {row.detail}".strip()
-        connection.execute(QUERIES["set_limits"], {"numbers": numbers, "limit": limit, "at_ms": row.at_ms})
+        people = people_limit_of(row.detail)
+        stated = {"states_people": people is not None, "people_max": people.people_max if people else None}
+        given_limit = {"numbers": numbers, "limit": limit, "at_ms": row.at_ms}
+        connection.execute(QUERIES["set_limits"], given_limit | stated)
         return "limited"
     newer = connection.execute(QUERIES["newer_notices"], given).fetchone()
     if newer is not None and newer != (0,):

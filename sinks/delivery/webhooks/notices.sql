@@ -77,7 +77,8 @@ ON CONFLICT DO NOTHING;
 
 -- set_limits --
 UPDATE sender_numbers AS n
-SET provider_limit = %(limit)s, provider_limit_at = to_timestamp(%(at_ms)s / 1000.0)
+SET provider_limit = %(limit)s, people_max = CASE WHEN %(states_people)s THEN %(people_max)s ELSE n.people_max END,
+    provider_limit_at = to_timestamp(%(at_ms)s / 1000.0)
 WHERE n.number_id = ANY (%(numbers)s)
   AND (n.provider_limit_at IS NULL OR n.provider_limit_at < to_timestamp(%(at_ms)s / 1000.0));
 

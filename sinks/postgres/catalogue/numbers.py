@@ -24,11 +24,14 @@ QUERIES = load_queries(Path(__file__).with_name("numbers.sql"))
 ID = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._@+-]{0,127}")
 BAD_ID = "its id must be letters, digits, '.', '_', '-', '+' and '@', at most 128"
 CREDENTIAL = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
+# What was given is not shown: it may be the secret itself.
+BAD_CREDENTIAL = "its credential must be the NAME of an environment variable, such as ACME_TOKEN"
 MESSAGES_PER_S_MAX = 10_000
 # Weights of numbers without a pace of their own: about the messages a minute of their kind (topology.yaml).
 API_WEIGHT = 4_800
 SESSION_WEIGHT = 20
 MESSAGES_PER_MINUTE_MAX = 60 * MESSAGES_PER_S_MAX
+MESSAGES_PER_DAY_MAX = 1_000_000
 
 
 class NumberDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +44,8 @@ class NumberDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credential: str
     messages_per_s: int | None = None
     messages_per_minute: int | None = None  # for a slow number; it wins over messages_per_s
+    messages_per_day: int | None = None  # of a session, instead of the growing limit of topology.yaml
+    coexistence: bool = False  # the WhatsApp Business app uses the number too: another pace of topology.yaml
 
 
 class NumberRejected(Rejection):
@@ -58,7 +63,7 @@ class Number(NamedTuple):
     """`leased`: a sender process holds it now. `stopped`: a stop of this number's own is in force.
     `share_percent`: of the tenant's contacts on the channel, by its weight. `paused_until`: the end of a
     limit of the provider; None where there is none. `provider_limit`: what the provider reported last about
-    the number's limit and quality.
+    the number's limit and quality, `people_max` its limit of people in 24 h.
     """
 
     number_id: str
@@ -79,6 +84,10 @@ class Number(NamedTuple):
     channel: str
     weight: int
     share_percent: float
+    portfolio_id: str | None
+    people_max: int | None
+    messages_per_day: int | None
+    coexistence: bool
 
 
 def save_number(connection: Connection, draft: NumberDraft) -> bool:
@@ -101,6 +110,8 @@ def save_number(connection: Connection, draft: NumberDraft) -> bool:
         "credential": draft.credential,
         "messages_per_s": draft.messages_per_s,
         "messages_per_minute": draft.messages_per_minute,
+        "messages_per_day": draft.messages_per_day,
+        "coexistence": draft.coexistence,
         "channel": provider.channel,
         "kinds": [kind for kind in KINDS if provider.limits.carries(kind)],
         "weight": _weight(draft, provider),
@@ -126,6 +137,24 @@ def list_numbers(
     return page_of(found, limit, lambda number: number.number_id)
 
 
+def get_number(connection: Connection, number_id: str) -> Number:
+    """Raises `UnknownNumber`."""
+    found = fetch(connection, QUERIES["get_number"], Number, {"number_id": number_id})
+    if not found:
+        raise UnknownNumber(number_id)
+    return found[0]
+
+
+def save_credential(connection: Connection, number_id: str, credential: str) -> bool:
+    """Returns whether it changed. Raises `UnknownNumber` and `NumberRejected`."""
+    if not CREDENTIAL.fullmatch(credential):
+        raise NumberRejected(number_id, [BAD_CREDENTIAL])
+    if not number_exists(connection, number_id):
+        raise UnknownNumber(number_id)
+    given = {"number_id": number_id, "credential": credential}
+    return connection.execute(QUERIES["save_credential"], given).rowcount == 1
+
+
 def number_exists(connection: Connection, number_id: str) -> bool:
     return connection.execute(QUERIES["number_exists"], [number_id]).fetchone() is not None
 
@@ -143,13 +172,21 @@ def _problems(draft: NumberDraft) -> list[str]:
     elif problem := _url_problem(draft.base_url, providers.provider_named(draft.provider).url_schemes):
         problems.append(problem)
     if not CREDENTIAL.fullmatch(draft.credential):
-        # Not shown: what was given may be the secret itself.
-        problems.append("its credential must be the NAME of an environment variable, such as ACME_TOKEN")
+        problems.append(BAD_CREDENTIAL)
     if draft.messages_per_s is not None and not 1 <= draft.messages_per_s <= MESSAGES_PER_S_MAX:
         problems.append(f"its pace must lie between 1 and {MESSAGES_PER_S_MAX} messages a second")
     per_minute = draft.messages_per_minute
     if per_minute is not None and not 1 <= per_minute <= MESSAGES_PER_MINUTE_MAX:
         problems.append(f"its pace must lie between 1 and {MESSAGES_PER_MINUTE_MAX} messages a minute")
+    per_day = draft.messages_per_day
+    if per_day is not None and not 1 <= per_day <= MESSAGES_PER_DAY_MAX:
+        problems.append(f"its limit must lie between 1 and {MESSAGES_PER_DAY_MAX} messages a day")
+    if draft.provider in providers.names():
+        is_session = providers.provider_named(draft.provider).is_session
+        if per_day is not None and not is_session:
+            problems.append(f"{draft.provider} has no limit of messages a day: see `quizstream number limit`")
+        if draft.coexistence and is_session:
+            problems.append(f"coexistence is a property of Meta's numbers, not of {draft.provider}")
     return problems
 
 

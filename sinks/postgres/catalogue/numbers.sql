@@ -2,11 +2,11 @@
 -- What its sender keeps here (lease, state) is not the operator's to change by saving, nor is its weight. A new one has
 -- the weight of its pace; none where the tenant's numbers of the channel have weights that an operator gave them.
 INSERT INTO sender_numbers (
-    number_id, tenant_id, provider, base_url, credential, messages_per_s, messages_per_minute, channel, kinds,
-    weight, weighted, open_since
+    number_id, tenant_id, provider, base_url, credential, messages_per_s, messages_per_minute,
+    messages_per_day, coexistence, channel, kinds, weight, weighted, open_since
 )
 SELECT %(number)s, %(tenant)s, %(provider)s, %(base_url)s, %(credential)s, %(messages_per_s)s,
-       %(messages_per_minute)s, %(channel)s, %(kinds)s::text[],
+       %(messages_per_minute)s, %(messages_per_day)s, %(coexistence)s, %(channel)s, %(kinds)s::text[],
        CASE WHEN others.weighted THEN 0 ELSE %(weight)s END, others.weighted, clock_timestamp()
 FROM (SELECT coalesce(bool_or(n.weighted), false) AS weighted
       FROM sender_numbers AS n
@@ -14,13 +14,14 @@ FROM (SELECT coalesce(bool_or(n.weighted), false) AS weighted
 ON CONFLICT (number_id) DO UPDATE
 SET tenant_id = excluded.tenant_id, provider = excluded.provider, base_url = excluded.base_url,
     credential = excluded.credential, messages_per_s = excluded.messages_per_s,
-    messages_per_minute = excluded.messages_per_minute, channel = excluded.channel, kinds = excluded.kinds
+    messages_per_minute = excluded.messages_per_minute, messages_per_day = excluded.messages_per_day,
+    coexistence = excluded.coexistence, channel = excluded.channel, kinds = excluded.kinds
 WHERE (sender_numbers.tenant_id, sender_numbers.provider, sender_numbers.base_url,
        sender_numbers.credential, sender_numbers.messages_per_s, sender_numbers.messages_per_minute,
-       sender_numbers.channel, sender_numbers.kinds)
+       sender_numbers.messages_per_day, sender_numbers.coexistence, sender_numbers.channel, sender_numbers.kinds)
     IS DISTINCT FROM
       (excluded.tenant_id, excluded.provider, excluded.base_url, excluded.credential, excluded.messages_per_s,
-       excluded.messages_per_minute, excluded.channel, excluded.kinds);
+       excluded.messages_per_minute, excluded.messages_per_day, excluded.coexistence, excluded.channel, excluded.kinds);
 
 -- number_exists --
 SELECT 1 FROM sender_numbers WHERE number_id = %s;
@@ -37,8 +38,27 @@ SELECT n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.message
        n.account_id, n.provider_limit, n.channel, n.weight,
        coalesce(100.0 * n.weight / nullif((SELECT sum(o.weight) FROM sender_numbers AS o
                                            WHERE o.tenant_id = n.tenant_id AND o.channel = n.channel), 0), 0)
-           ::double precision AS share_percent
+           ::double precision AS share_percent,
+       n.portfolio_id, n.people_max, n.messages_per_day, n.coexistence
 FROM sender_numbers AS n
 WHERE n.number_id > %(after)s AND (%(tenant)s::text IS NULL OR n.tenant_id = %(tenant)s)
 ORDER BY n.number_id
 LIMIT %(limit)s;
+
+-- get_number --
+SELECT n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s,
+       n.messages_per_minute, n.state, n.reason,
+       EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'number:' || n.number_id) AS stopped,
+       coalesce(n.leased_until > clock_timestamp(), false) AS leased,
+       CASE WHEN n.paused_until > clock_timestamp() THEN n.paused_until END AS paused_until, n.created_at,
+       n.account_id, n.provider_limit, n.channel, n.weight,
+       coalesce(100.0 * n.weight / nullif((SELECT sum(o.weight) FROM sender_numbers AS o
+                                           WHERE o.tenant_id = n.tenant_id AND o.channel = n.channel), 0), 0)
+           ::double precision AS share_percent,
+       n.portfolio_id, n.people_max, n.messages_per_day, n.coexistence
+FROM sender_numbers AS n
+WHERE n.number_id = %(number_id)s;
+
+-- save_credential --
+UPDATE sender_numbers SET credential = %(credential)s
+WHERE number_id = %(number_id)s AND credential <> %(credential)s;

@@ -20,7 +20,7 @@ from sinks.postgres.catalogue.campaigns import (
     save_campaign,
 )
 from sinks.postgres.catalogue.catalogue import save_token, token_hash
-from sinks.postgres.catalogue.numbers import NumberDraft, save_number
+from sinks.postgres.catalogue.numbers import NumberDraft, save_credential, save_number
 from sinks.postgres.catalogue.quizzes import QuizDraft, get_quiz, save_quiz
 from sinks.postgres.catalogue.rejections import UnknownTenant
 from sinks.postgres.catalogue.suppressions import suppress, unsuppress
@@ -105,8 +105,22 @@ def add_number(connection: Connection, actor: str, draft: NumberDraft) -> bool:
                 "credential": draft.credential,
                 "messages_per_s": draft.messages_per_s,
                 "messages_per_minute": draft.messages_per_minute,
+                "messages_per_day": draft.messages_per_day,
+                "coexistence": draft.coexistence,
             }
             record(connection, actor, "number.add", draft.number_id, **detail)
+    return changed
+
+
+def change_credential(connection: Connection, actor: str, number_id: str, credential: str) -> bool:
+    """Another access token for a number, by the name of its variable; returns whether it changed.
+
+    Raises `NumberRejected` and `UnknownNumber`.
+    """
+    with connection.transaction():
+        changed = save_credential(connection, number_id, credential)
+        if changed:
+            record(connection, actor, "number.rotate-credential", number_id, credential=credential)
     return changed
 
 

@@ -85,6 +85,9 @@ _EVENT = (
 
 RULES: Mapping[str, Rule] = {
     "audit_log": _own(*READ_AND_ADD),
+    "budget_bookings": Unseen("which deliveries wait for a place in a budget, over all tenants"),
+    "budget_uses": Unseen("people and attempts that are counted, over all tenants of a portfolio"),
+    "budgets": Unseen("limits of portfolios and numbers, which several tenants may share"),
     "campaign_rejections": Isolated(_of_campaign("campaign_rejections.campaign_id"), ("SELECT", "DELETE")),
     "campaign_versions": Isolated(_of_campaign("campaign_versions.campaign_id"), READ_AND_ADD),
     "campaigns": _own(*WRITE),

@@ -1,4 +1,42 @@
 -- Made by `python -m sinks.postgres.schema.dump`; a test holds it against the migrations.
+CREATE TABLE public.sender_numbers (
+    number_id text NOT NULL,
+    tenant_id text NOT NULL,
+    provider text NOT NULL,
+    base_url text NOT NULL,
+    credential text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    messages_per_s integer,
+    lease_owner text,
+    fencing_token bigint DEFAULT 0 NOT NULL,
+    leased_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    messages_per_minute integer,
+    paused_until timestamp with time zone,
+    account_id text,
+    display_phone text,
+    provider_limit text,
+    provider_limit_at timestamp with time zone,
+    channel text DEFAULT 'whatsapp'::text NOT NULL,
+    kinds text[],
+    weight integer DEFAULT 100 NOT NULL,
+    weighted boolean DEFAULT false NOT NULL,
+    open_since timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    portfolio_id text,
+    people_max integer,
+    messages_per_day integer,
+    coexistence boolean DEFAULT false NOT NULL,
+    CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text]))),
+    CONSTRAINT sender_numbers_weight_check CHECK ((weight >= 0))
+);
+
+ALTER TABLE ONLY public.sender_numbers FORCE ROW LEVEL SECURITY;
+
+CREATE FUNCTION public.budget_of(number public.sender_numbers, sessions text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN ((number).provider = ANY (sessions)) THEN ('number:'::text || (number).number_id) ELSE ('portfolio:'::text || COALESCE((number).portfolio_id, (number).account_id)) END;
+
 CREATE FUNCTION public.current_tenant() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN NULLIF(current_setting('quizstream.tenant'::text, true), ''::text);
@@ -53,36 +91,6 @@ CREATE FUNCTION public.ledger_incarnation() RETURNS text
     LANGUAGE sql STABLE
     RETURN (((EXTRACT(epoch FROM pg_postmaster_start_time()))::text || ' '::text) || ((to_regclass('deliveries'::text))::oid)::text);
 
-CREATE TABLE public.sender_numbers (
-    number_id text NOT NULL,
-    tenant_id text NOT NULL,
-    provider text NOT NULL,
-    base_url text NOT NULL,
-    credential text NOT NULL,
-    state text DEFAULT 'active'::text NOT NULL,
-    reason text DEFAULT ''::text NOT NULL,
-    messages_per_s integer,
-    lease_owner text,
-    fencing_token bigint DEFAULT 0 NOT NULL,
-    leased_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    messages_per_minute integer,
-    paused_until timestamp with time zone,
-    account_id text,
-    display_phone text,
-    provider_limit text,
-    provider_limit_at timestamp with time zone,
-    channel text DEFAULT 'whatsapp'::text NOT NULL,
-    kinds text[],
-    weight integer DEFAULT 100 NOT NULL,
-    weighted boolean DEFAULT false NOT NULL,
-    open_since timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text]))),
-    CONSTRAINT sender_numbers_weight_check CHECK ((weight >= 0))
-);
-
-ALTER TABLE ONLY public.sender_numbers FORCE ROW LEVEL SECURITY;
-
 CREATE FUNCTION public.number_pool(tenant text) RETURNS text
     LANGUAGE sql STABLE
     RETURN CASE WHEN (EXISTS (SELECT FROM public.sender_numbers n WHERE (n.tenant_id = number_pool.tenant))) THEN tenant ELSE '*'::text END;
@@ -90,6 +98,10 @@ CREATE FUNCTION public.number_pool(tenant text) RETURNS text
 CREATE FUNCTION public.provider_name(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE COALESCE(stored, 'whatsapp'::text) WHEN 'whatsapp'::text THEN 'meta-cloud'::text ELSE stored END;
+
+CREATE FUNCTION public.reported_people_max(portfolio text, account text) RETURNS integer
+    LANGUAGE sql STABLE
+    RETURN (SELECT n.people_max FROM public.sender_numbers n WHERE (COALESCE(n.portfolio_id, n.account_id) = COALESCE(reported_people_max.portfolio, reported_people_max.account)) ORDER BY n.provider_limit_at DESC NULLS LAST, n.number_id LIMIT 1);
 
 CREATE TABLE public.sender_processes (
     owner text NOT NULL,
@@ -185,6 +197,39 @@ ALTER TABLE public.audit_log ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENT
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE public.budget_bookings (
+    campaign_month date NOT NULL,
+    campaign_id text NOT NULL,
+    contact_id text NOT NULL,
+    tenant_id text NOT NULL,
+    budget_id text NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.budget_bookings FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.budget_uses (
+    budget_id text NOT NULL,
+    subject text NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    attempt_id uuid,
+    previous_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.budget_uses FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.budgets (
+    budget_id text NOT NULL,
+    uses_max integer,
+    uses integer DEFAULT 0 NOT NULL,
+    booked integer DEFAULT 0 NOT NULL,
+    booked_priority integer DEFAULT 0 NOT NULL,
+    began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT budgets_uses_max_check CHECK ((uses_max >= 0))
+);
+
+ALTER TABLE ONLY public.budgets FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.campaign_rejections (
     campaign_id text NOT NULL,
@@ -315,6 +360,7 @@ CREATE TABLE public.deliveries (
     channel text DEFAULT 'whatsapp'::text NOT NULL,
     route text,
     refused_by text[] DEFAULT '{}'::text[] NOT NULL,
+    redrives smallint DEFAULT 0 NOT NULL,
     CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'leased'::text, 'calling'::text, 'sent'::text, 'delivered'::text, 'read'::text, 'failed'::text, 'suppressed'::text, 'cancelled'::text, 'ambiguous'::text, 'dead'::text])))
 )
 PARTITION BY RANGE (campaign_month);
@@ -606,6 +652,15 @@ ALTER TABLE ONLY public.visits FORCE ROW LEVEL SECURITY;
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
 
+ALTER TABLE ONLY public.budget_bookings
+    ADD CONSTRAINT budget_bookings_pkey PRIMARY KEY (campaign_month, campaign_id, contact_id);
+
+ALTER TABLE ONLY public.budget_uses
+    ADD CONSTRAINT budget_uses_pkey PRIMARY KEY (budget_id, subject);
+
+ALTER TABLE ONLY public.budgets
+    ADD CONSTRAINT budgets_pkey PRIMARY KEY (budget_id);
+
 ALTER TABLE ONLY public.campaign_rejections
     ADD CONSTRAINT campaign_rejections_pkey PRIMARY KEY (campaign_id, code, contact_id);
 
@@ -718,6 +773,12 @@ CREATE INDEX audit_log_by_tenant ON public.audit_log USING btree (tenant_id, aud
 
 CREATE INDEX audit_log_by_time ON public.audit_log USING btree (at);
 
+CREATE INDEX budget_bookings_by_due ON public.budget_bookings USING btree (budget_id, due_at);
+
+CREATE INDEX budget_uses_by_attempt ON public.budget_uses USING btree (attempt_id);
+
+CREATE INDEX budget_uses_by_time ON public.budget_uses USING btree (budget_id, used_at);
+
 CREATE INDEX completions_by_contact ON ONLY public.completions USING btree (tenant_id, contact_id);
 
 CREATE INDEX completions_by_quiz ON ONLY public.completions USING btree (tenant_id, quiz_id, accepted_at DESC);
@@ -782,6 +843,12 @@ ALTER TABLE ONLY public.quizzes
 
 ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.budget_bookings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.budget_uses ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.budgets ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.campaign_rejections ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.campaign_versions ENABLE ROW LEVEL SECURITY;
@@ -807,6 +874,12 @@ ALTER TABLE public.delivery_attempts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.duplicates ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY every_tenant ON public.audit_log TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.budget_bookings TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.budget_uses TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.budgets TO quizstream USING (true) WITH CHECK (true);
 
 CREATE POLICY every_tenant ON public.campaign_rejections TO quizstream USING (true) WITH CHECK (true);
 

@@ -104,6 +104,27 @@ def _fall_back_from_doubt(consequences: Any) -> None:
     consequences.consequence = mutated
 
 
+def _give_each_number_its_own_budget(gate: ModuleType) -> None:
+    find = gate.Gate._find
+
+    async def mutated(self: Any, connection: Any, numbers: Sequence[str]) -> Any:
+        found = []
+        for one in await find(self, connection, numbers):
+            own = f"portfolio:{one.number_id}"
+            await connection.execute(
+                "INSERT INTO budgets (budget_id, uses_max) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                [own, one.uses_max],
+            )
+            found.append(one._replace(budget_id=own))
+        return found
+
+    gate.Gate._find = mutated
+
+
+def _let_one_more_pass(budget: Any) -> None:
+    budget.Budget.free = property(lambda self: max(0, self.limit + 1 - self.used))
+
+
 # Name -> the module that is broken once it is imported, and how.
 MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-unique-key": ("sinks.postgres.tables.deliveries", _drop_the_unique_key),
@@ -117,6 +138,8 @@ MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "reroutes-a-calling-delivery": ("sinks.delivery.routing.router", _reroute_what_is_called),
     "falls-back-from-doubt": ("sinks.delivery.consequences", _fall_back_from_doubt),
     "no-visit-merge": ("sinks.visits.visit", _keep_the_last_report),
+    "budget-not-shared": ("sinks.delivery.budget.gate", _give_each_number_its_own_budget),
+    "budget-off-by-one": ("sinks.delivery.pacing.budget", _let_one_more_pass),
 }
 
 

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 from schemas.ids import alias_id, contact_id
 from sinks.delivery import stop_switch
-from sinks.delivery.operator.redrive import redrive_campaign
+from sinks.delivery.operator.deliveries import Chosen
+from sinks.delivery.operator.redrive import redrive_many
 from sinks.delivery.rows import (
     OTHER_FIRST,
     OTHER_FIRST_WAIT_S,
@@ -291,7 +292,8 @@ def test_after_a_rejected_text_attempts_have_the_fallbacks_until_a_redrive(
         await desk.ledger.record([rejected(again, attempt_id)])
         assert world.state(contact) == ("failed", "not valid")
 
-        report = redrive_campaign(world.db, "me", again.key.campaign_id, "the template was mended")
+        chosen = Chosen(campaign_id=again.key.campaign_id)
+        report = redrive_many(world.db, "me", chosen, "the template was mended")
         assert report.redriven == 1
         (redriven,) = await desk.claim()
         assert (redriven.with_fallbacks, redriven.attempts) == (False, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,14 +12,16 @@ import pytest
 from schemas.codec import codec
 from schemas.records import DeliveryEvent
 from sinks.delivery.operator.deliveries import (
+    UNDECIDED,
     BadCursor,
     BadDeliveryId,
+    Chosen,
     UnknownDelivery,
     delivery_uuid,
     known_of,
     list_deliveries,
 )
-from sinks.delivery.operator.redrive import redrive_campaign, redrive_one
+from sinks.delivery.operator.redrive import redrive_many, redrive_one
 from sinks.delivery.operator.resolve import NotAmbiguous, NotConfirmed, resolve
 from sinks.delivery.state import DeliveryState
 from sinks.postgres.audit_log import PersonalReason, entries
@@ -199,17 +202,43 @@ def test_a_campaign_is_redriven_in_steps_and_says_what_it_left(
     failed, doubtful = desk.delivery("failed", "rejected"), desk.delivery("failed", "sent")
     desk.delivery("ambiguous", "ambiguous")
 
-    dry = redrive_campaign(desk.db, ANA, desk.campaign, "", dry_run=True)
+    dry = redrive_many(desk.db, ANA, Chosen(campaign_id=desk.campaign), "", dry_run=True)
     assert (dry.redriven, sum(dry.left.values())) == (5, 1)
-    only_dead = redrive_campaign(desk.db, ANA, desk.campaign, "", states=(DeliveryState.DEAD,))
+    only_dead = redrive_many(desk.db, ANA, Chosen((DeliveryState.DEAD,), campaign_id=desk.campaign), "")
     assert (only_dead.redriven, only_dead.left) == (4, {})
-    rest = redrive_campaign(desk.db, ANA, desk.campaign, "")
+    rest = redrive_many(desk.db, ANA, Chosen(campaign_id=desk.campaign), "")
     assert (rest.redriven, rest.left) == (1, {"one of its calls may have been sent": 1})
 
     assert {desk.state(one) for one in (*dead, failed)} == {"waiting"}
     assert desk.state(doubtful) == "failed"
     assert len(desk.events()) == 5
     assert {action for action, _ in desk.entries()} == {"campaign.redrive"}
+
+
+def test_redriven_by_time_by_reason_and_all_and_quarantined_after_three(desk: Desk) -> None:
+    old = desk.delivery("dead", "rejected", reason="131057 number in maintenance")
+    desk.db.execute("UPDATE deliveries SET updated_at = '2026-05-01'")
+    media = desk.delivery("failed", "rejected", reason="131053 Media could not be used")
+    other = desk.delivery("failed", "rejected", reason="131026 undeliverable")
+
+    may = Chosen(since=datetime(2026, 5, 1, tzinfo=UTC), until=datetime(2026, 5, 2, tzinfo=UTC))
+    assert [row.delivery_id for row in list_deliveries(desk.db, may, limit=9).items] == [str(old)]
+    assert redrive_many(desk.db, ANA, may, "mended", dry_run=True).redriven == 1
+    assert redrive_many(desk.db, ANA, may, "mended").redriven == 1
+    assert redrive_many(desk.db, ANA, Chosen(why="media"), "", redrives_max=3).redriven == 1
+    assert [desk.state(one) for one in (old, media, other)] == ["waiting", "waiting", "failed"]
+    with pytest.raises(PersonalReason):
+        redrive_many(desk.db, ANA, Chosen(tenant_id=TENANT), "+55 47 98921-1984")
+
+    for _ in range(3):
+        assert redrive_many(desk.db, ANA, Chosen(), "", redrives_max=3).redriven == 1
+        desk.db.execute("UPDATE deliveries SET state = 'dead', attempts = 1 WHERE delivery_id = %s", [other])
+    left = redrive_many(desk.db, ANA, Chosen(), "", redrives_max=3).left
+    assert left == {"it is quarantined: redriven 3 times already": 1}
+    assert [row.delivery_id for row in list_deliveries(desk.db, redrives_min=3, limit=9).items] == [
+        str(other)
+    ]
+    assert redrive_one(desk.db, ANA, other, "sure").redriven == 1
 
 
 def test_deliveries_are_listed_by_key_a_page_at_a_time(desk: Desk) -> None:
@@ -226,10 +255,10 @@ def test_deliveries_are_listed_by_key_a_page_at_a_time(desk: Desk) -> None:
         after = page.next
     assert len(seen) == 5
     assert set(seen) == ids
-    assert len(list_deliveries(desk.db, limit=9, states=(DeliveryState.DEAD,)).items) == 2
-    assert len(list_deliveries(desk.db, limit=9, states=None, campaign_id=desk.campaign).items) == 6
-    assert len(list_deliveries(desk.db, limit=9, tenant_id=TENANT).items) == 5
-    assert list_deliveries(desk.db, limit=9, campaign_id="other").items == []
+    assert len(list_deliveries(desk.db, Chosen((DeliveryState.DEAD,)), limit=9).items) == 2
+    assert len(list_deliveries(desk.db, Chosen(campaign_id=desk.campaign), limit=9).items) == 6
+    assert len(list_deliveries(desk.db, UNDECIDED._replace(tenant_id=TENANT), limit=9).items) == 5
+    assert list_deliveries(desk.db, Chosen(campaign_id="other"), limit=9).items == []
     with pytest.raises(BadCursor):
         list_deliveries(desk.db, limit=9, after="nowhere")
 

@@ -271,12 +271,16 @@ def test_a_limit_is_shown_at_the_number_that_the_notice_has_or_at_all_of_the_acc
     corner.write(sink, [of_number(), of_number("1002", phone="15550001002")])
 
     corner.write(sink, [quality("DOWNGRADE", account=ACCOUNT, current_limit="TIER_1K")])
-    limits = "SELECT number_id, provider_limit FROM sender_numbers ORDER BY 1"
-    assert corner.rows(limits) == [("1001", "downgrade TIER_1K"), ("1002", None)]
+    limits = "SELECT number_id, provider_limit, people_max FROM sender_numbers ORDER BY 1"
+    assert corner.rows(limits) == [("1001", "downgrade TIER_1K", 1_000), ("1002", None, None)]
+    # It is of the portfolio, which the account's numbers share.
+    assert corner.rows("SELECT reported_people_max(NULL, '' || min(account_id)) FROM sender_numbers") == [
+        (1_000,)
+    ]
 
     capability = {"max_daily_conversations_per_business": 2000}
     corner.write(sink, [change("business_capability_update", capability, at_s=NOW_S + 60)])
-    assert corner.rows(limits) == [("1001", "2000"), ("1002", "2000")]
+    assert corner.rows(limits) == [("1001", "2000", 2_000), ("1002", "2000", 2_000)]
 
 
 @pytest.mark.parametrize(("late_s", "state"), [(-60, "active"), (60, "stopped")])

@@ -248,6 +248,29 @@ def test_the_provider_may_say_how_long_to_wait() -> None:
     assert odd.retry_after_s == 0
 
 
+@pytest.mark.parametrize(
+    ("regain", "wait_s"),
+    [
+        *((told, 0.0) for told in ("-5", "true", '"3"', "null", "NaN", "[9]", "{}")),
+        *((told, 86_400.0) for told in ("1e999", "99999999999999999999", "1441")),
+        ("0.5", 30.0),
+    ],
+)
+def test_an_odd_wait_is_none_and_a_long_one_is_a_day(regain: str, wait_s: float) -> None:
+    usage = '{"1": [{"estimated_time_to_regain_access": ' + regain + "}]}"
+    answer = outcome_of(refused(80007, headers={"x-business-use-case-usage": usage}))
+    assert isinstance(answer, Rejected)
+    assert answer.retry_after_s == wait_s
+
+
+@given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
+def test_no_header_breaks_the_reading(usage: str, retry_after: str) -> None:
+    headers = {"x-business-use-case-usage": usage, "retry-after": retry_after}
+    answer = outcome_of(refused(80007, headers=headers))
+    assert isinstance(answer, Rejected)
+    assert 0 <= answer.retry_after_s <= 86_400
+
+
 @pytest.mark.parametrize("token", ["", "a b", "secret\r\nX-Evil: 1", "señal"])
 def test_a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it(token: str) -> None:
     lines = Lines(Endpoint.parse("http://127.0.0.1:1"), lambda: 0.0, idle_max=1)
