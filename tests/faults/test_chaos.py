@@ -16,7 +16,7 @@ from tests.support.ports import free_ports
 
 FIXED_SEED = 15
 SEED_VARIABLE = "QUIZSTREAM_TEST_SEED"  # to have the random half again
-HALF_S = 8.0
+HALF_S = 13.0
 RATE_PER_S = 60.0
 
 
