@@ -23,8 +23,8 @@ from ops.simulator.common.record import Record
 from ops.simulator.common.session_answers import Words
 from ops.simulator.evolution import answers as evolution
 from ops.simulator.evolution.webhooks import EvolutionWebhooks
+from ops.simulator.mailbox import Mailbox
 from ops.simulator.send import Provider
-from ops.simulator.smtp.mailbox import Mailbox
 from ops.simulator.twilio.answers import TwilioWords
 from ops.simulator.twilio.webhooks import TwilioWebhooks
 from ops.simulator.uazapi import answers as uazapi

@@ -29,7 +29,6 @@ from sinks.delivery.doubt.lookups import InDoubt
 from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
 from sinks.delivery.holds import Hold, Standing, holds_of
 from sinks.delivery.people.aliases import people_of
-from sinks.delivery.pool import Pool
 from sinks.delivery.routing import elsewhere
 from sinks.delivery.rows import (
     LEASE_LOST,
@@ -56,6 +55,7 @@ from sinks.delivery.rows import (
 from sinks.delivery.state import AMBIGUOUS, DEAD, FAILED, OPEN, DeliveryState
 from sinks.delivery.statements import statement
 from sinks.postgres.named_rows import named
+from sinks.postgres.pool import Pool
 
 RECLAIM_BATCH_MAX = 500
 DEFINITIONS_MAX = 10_000  # campaign versions kept in memory

@@ -16,9 +16,9 @@ from psycopg import AsyncConnection
 from pipeline.runtime.crash_points import reach
 from sinks.delivery.pacing.limiter import Pace
 from sinks.delivery.pacing.shares import Candidate, Process, share_of
-from sinks.delivery.pool import Pool
 from sinks.delivery.statements import statement
 from sinks.postgres.named_rows import named
+from sinks.postgres.pool import Pool
 
 Row = TypeVar("Row")
 

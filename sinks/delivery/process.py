@@ -28,9 +28,9 @@ from sinks.delivery.budget.policy import BudgetPolicy
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.metrics import SenderMetrics
 from sinks.delivery.numbers import Numbers
-from sinks.delivery.pool import open_pool
 from sinks.delivery.routing.router import Router
 from sinks.delivery.sender import Sender
+from sinks.postgres.pool import open_pool
 from sinks.provider import Callbacks
 
 log = logging.getLogger(__name__)

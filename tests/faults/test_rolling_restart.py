@@ -56,9 +56,7 @@ def balancer(one: Deployed, folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/quiz/{QUIZ}/completions"
 
 
-def test_an_edge_that_is_killed_under_load_comes_back_and_nothing_is_lost(
-    one: Deployed, tmp_path: Path
-) -> None:
+def test_an_edge_killed_under_load_comes_back_and_nothing_is_lost(one: Deployed, tmp_path: Path) -> None:
     before = one.processes()[KILLED]
 
     accepted = killed_under_load(one)
@@ -138,7 +136,7 @@ def checks(one: Deployed) -> dict[str, dict[str, Any]]:
     return {finding["name"]: finding for finding in json.loads(one.quizstream("doctor", "--json").stdout)}
 
 
-def test_edges_restarted_and_one_killed_under_load_behind_nginx(one: Deployed, tmp_path: Path) -> None:
+def test_edges_restarted_and_killed_under_load_behind_nginx(one: Deployed, tmp_path: Path) -> None:
     nginx.require_nginx()
     with balancer(one, tmp_path) as balanced_url:
         balanced, shared, kept = restarted(one, balanced_url)

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 from sinks.delivery.ledger import Ledger
 from sinks.delivery.numbers import Number, Numbers
-from sinks.delivery.pool import Pool, open_pool
 from sinks.delivery.routing.router import Router
 from sinks.delivery.rows import (
     Attempt,
@@ -17,6 +16,7 @@ from sinks.delivery.rows import (
     Marked,
     NotMarked,
 )
+from sinks.postgres.pool import Pool, open_pool
 from tests.support.sender_world import NUMBER, World
 
 LEASE_S = 60.0

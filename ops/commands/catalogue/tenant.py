@@ -93,7 +93,7 @@ def limits(
       tenant      all completions of the tenant
 
       tenant_day  all accepted completions of the tenant in any 24 h, repeats not; without it there
-                  is no such limit
+                  is not a limit
 
     Exit codes: 0 shown or changed, 2 rejected (every reason is given) or not possible.
 

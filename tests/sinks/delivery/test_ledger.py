@@ -12,7 +12,6 @@ import pytest
 
 from schemas.codec import codec
 from sinks.delivery import stop_switch
-from sinks.delivery.pool import open_pool
 from sinks.delivery.rows import (
     NUMBER_LOST,
     Marked,
@@ -23,6 +22,7 @@ from sinks.delivery.rows import (
     SuppressContact,
 )
 from sinks.delivery.state import DeliveryState
+from sinks.postgres.pool import open_pool
 from tests.support.desk import Desk, desk_of, numbers_of, story
 from tests.support.sender_world import NUMBER, TENANT, World
 

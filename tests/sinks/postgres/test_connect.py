@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sinks.delivery.pool import open_pool
 from sinks.postgres.connect import connect
+from sinks.postgres.pool import open_pool
 
 ODD = {"TimeZone": "America/Sao_Paulo", "DateStyle": "SQL, DMY", "IntervalStyle": "iso_8601", "jit": "on"}
 

@@ -12,9 +12,9 @@ import msgspec
 
 from schemas.records import Campaign
 from sinks.delivery.ledger import Ledger
-from sinks.delivery.pool import open_pool
 from sinks.delivery.routing.router import Router
 from sinks.delivery.rows import Leased
+from sinks.postgres.pool import open_pool
 from tests.support.sender_world import World
 
 OLD, NEW, THIRD = "551100000001", "551100000002", "551100000003"
