@@ -22,7 +22,6 @@ SET weight = coalesce(messages_per_minute, messages_per_s * 60,
                       CASE WHEN provider IN ('uazapi', 'evolution') THEN 20 ELSE 4800 END),
     kinds = CASE WHEN provider IN ('uazapi', 'evolution')
                  THEN ARRAY['text', 'image', 'video', 'audio', 'document'] END;
-CREATE INDEX sender_numbers_by_tenant ON sender_numbers (tenant_id);
 
 -- A contact's number is one of those that were there when the contact came.
 ALTER TABLE contacts ADD COLUMN known_since timestamptz NOT NULL DEFAULT now();
