@@ -825,8 +825,6 @@ CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (
 
 CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
 
-CREATE INDEX sender_numbers_by_tenant ON public.sender_numbers USING btree (tenant_id);
-
 CREATE INDEX tokens_by_key ON public.tokens USING btree (tenant_id, key_id) WHERE (key_id <> ''::text);
 
 ALTER TABLE ONLY public.campaign_versions
