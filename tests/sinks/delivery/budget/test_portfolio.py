@@ -19,7 +19,7 @@ from sinks.delivery.budget.operator import LimitsChange, change_limits
 from sinks.delivery.budget.policy import PORTFOLIOS_ONLY, BudgetPolicy
 from sinks.delivery.budget.standing import read_standings
 from sinks.delivery.ledger import Ledger
-from sinks.delivery.pool import open_pool
+from sinks.postgres.pool import open_pool
 from sinks.delivery.rows import Attempt, Leased, Marked, NotMarked, Result
 from sinks.delivery.state import DeliveryState
 from sinks.postgres.catalogue.numbers import NumberRejected
