@@ -19,10 +19,10 @@ from sinks.delivery.budget.operator import LimitsChange, change_limits
 from sinks.delivery.budget.policy import PORTFOLIOS_ONLY, BudgetPolicy
 from sinks.delivery.budget.standing import read_standings
 from sinks.delivery.ledger import Ledger
-from sinks.postgres.pool import open_pool
 from sinks.delivery.rows import Attempt, Leased, Marked, NotMarked, Result
 from sinks.delivery.state import DeliveryState
 from sinks.postgres.catalogue.numbers import NumberRejected
+from sinks.postgres.pool import open_pool
 from tests.support.desk import KEY, LEASE_S
 from tests.support.sender_world import TENANT, World
 
