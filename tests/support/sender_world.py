@@ -167,7 +167,7 @@ class World:
             cursor.executemany(
                 "INSERT INTO contacts (tenant_id, contact_id, phone, name, email, seen_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                [(tenant_id, one, *_reached_at(rng, phone), now) for one in contacts],
+                [(tenant_id, one, *_reached_at(rng, phone, channel == "email"), now) for one in contacts],
             )
             cursor.executemany(
                 "INSERT INTO deliveries (campaign_month, campaign_id, contact_id, delivery_id, tenant_id,"
@@ -327,7 +327,7 @@ def email_of(phone: str) -> str:
     return f"{phone.removeprefix('+')}@person.example"
 
 
-def _reached_at(rng: random.Random, has_phone: bool) -> tuple[str | None, None, str | None]:
+def _reached_at(rng: random.Random, has_phone: bool, has_email: bool) -> tuple[str | None, None, str | None]:
     """Phone, name and e-mail address."""
     phone = f"+55119{rng.randrange(10**7, 10**8)}"
-    return (phone, None, email_of(phone)) if has_phone else (None, None, None)
+    return (phone if has_phone else None), None, (email_of(phone) if has_email else None)

@@ -70,7 +70,7 @@ BY_CODE: dict[str, Reply] = {
 # Every message of this sender would be rejected alike.
 SENDER_REJECTED = Reply(_PAUSED, "the sender, or its login, is rejected", "[I]")
 TEMPORARY = Reply(Retry(), "temporarily rejected", "[O]")
-UNLISTED = FailRecipient()
+UNLISTED = FailRecipient("nowhere")  # rejected, and nothing shows why
 
 
 def code_of(step: str, status: int, text: str) -> str:

@@ -14,7 +14,7 @@ from pipeline.campaigns.message import Rendered
 from sinks import actions
 from sinks.connection import CannotConnect, Reply
 from sinks.messaging.email.client import SmtpClient, outcome_of
-from sinks.messaging.email.codes import BY_CODE, BY_ENHANCED, action_of, code_of
+from sinks.messaging.email.codes import BY_CODE, BY_ENHANCED, UNLISTED, action_of, code_of
 from sinks.messaging.email.connections import Login, SmtpConnections
 from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent
 from sinks.provider import Callbacks, CredentialMissing
@@ -259,10 +259,10 @@ def test_a_sender_from_which_nobody_could_unsubscribe_cannot_be_used(
 def test_codes() -> None:
     assert code_of("DATA", 550, "5.7.1 no") == "DATA 550 5.7.1"
     assert code_of("", 550, "no 5.7.1") == "550"
-    assert action_of("599", 599) == actions.FailRecipient()
+    assert action_of("599", 599) == UNLISTED
     assert action_of("DATA 499", 499) == actions.Retry()
     assert action_of("250", 250) is None
     assert outcome_of(Reply(599, b"no ana@example.com", {})) == Rejected(
-        actions.FailRecipient(), "599", "599: no …", listed=False
+        UNLISTED, "599", "599: no …", listed=False
     )
     assert all(code[0] in "45" for code in (*BY_CODE, *BY_ENHANCED))

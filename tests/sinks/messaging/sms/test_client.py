@@ -15,7 +15,7 @@ from pipeline.campaigns.message import Rendered
 from sinks import actions
 from sinks.connection import Endpoint, Lines, Reply
 from sinks.messaging.sms.client import TwilioClient, outcome_of, sender_field
-from sinks.messaging.sms.codes import CODES
+from sinks.messaging.sms.codes import CODES, UNLISTED
 from sinks.messaging.sms.provider import PROVIDER
 from sinks.outcomes import Ambiguous, Rejected, Sent
 from sinks.provider import Callbacks, CredentialMissing
@@ -116,7 +116,7 @@ def test_a_listed_code_has_its_action(answer: Reply, action: actions.Action) -> 
 
 def test_an_unlisted_code_fails_with_4xx_and_proves_nothing_with_5xx() -> None:
     outcome = outcome_of(error(400, 21999, "no +5547989211984"))
-    assert outcome == Rejected(actions.FailRecipient(), "21999", "21999: no …", listed=False)
+    assert outcome == Rejected(UNLISTED, "21999", "21999: no …", listed=False)
     assert isinstance(outcome_of(error(500, 20500)), Ambiguous)
     assert isinstance(outcome_of(error(408, 21999)), Ambiguous)
 
