@@ -15,7 +15,7 @@ MINUTE_S = 60.0
 DAY_S = 86_400.0
 MESSAGES_PER_MINUTE_MAX = 40
 GAPS_JUDGED = 20
-GAP_VARIATION_MIN_RATIO = 0.05  # standard deviation to mean, of the last gaps: below it is a metronome
+GAP_VARIATION_MIN_RATIO = 0.03  # standard deviation to mean, of the last gaps: below it is a metronome
 MESSAGES_PER_DAY_MAX = (40, 40, 100, 100, 240, 240, 600, 600, 1_200, 1_200, 2_000)  # by day since the first
 
 
