@@ -94,6 +94,7 @@ def test_what_is_remembered_is_bounded(words: list[str]) -> None:
 
 def test_at_its_bound_all_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(completion_wire, "REMEMBERED_MAX", 5)
+    completion_wire._written_questions.clear()  # of other tests
     for number in range(20):
         event = msgspec.structs.replace(COMPLETION, answers={f"q{number}": f"a{number}"})
         assert completion_wire.read(completion_wire.write(HEAD, event), HEADER.size) == event
