@@ -153,7 +153,8 @@ def _become(request: dict[str, Any], output: int, errors: int) -> str:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    sys.argv = [request["module"], *request["arguments"]]
+    # As the interpreter reads them in this process's locale, which may be C.
+    sys.argv = [request["module"], *(os.fsdecode(one.encode()) for one in request["arguments"])]
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(output, 1)
