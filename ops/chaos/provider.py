@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+import urllib.error
 import urllib.request
 
 import msgspec
 
+from ops.chaos.database import BACK_TIMEOUT_S, POLL_S
 from ops.simulator.common.rules import Rule
 
 TIMEOUT_S = 5.0
@@ -35,7 +38,11 @@ def rules_of(kind: str, size: float) -> list[Rule]:
 
 
 class Provider:
-    """The simulator's control interface. Raises OSError while the simulator is unreachable."""
+    """The simulator's control interface.
+
+    Another fault may have ended the simulator: a change waits until it is back. Raises OSError where that
+    takes longer than BACK_TIMEOUT_S.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = f"{url.rstrip('/')}/simulator"
@@ -51,5 +58,16 @@ class Provider:
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> None:
         request = urllib.request.Request(f"{self._url}/{path}", data=body, method=method)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            response.read()
+        give_up_s = time.monotonic() + BACK_TIMEOUT_S
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+                    response.read()
+            except urllib.error.HTTPError:
+                raise
+            except OSError:
+                if time.monotonic() >= give_up_s:
+                    raise
+                time.sleep(POLL_S)
+            else:
+                return
