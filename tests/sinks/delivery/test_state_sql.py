@@ -44,6 +44,9 @@ def mark(world: World, contact: str) -> Iterator[list[Any]]:
         "numbers": [NUMBER],
         "fencing_tokens": [1],
         "attempt_ids": [ATTEMPT],
+        "emails": [None],
+        "budget_due_in_s": [None],
+        "budget_reasons": [None],
         "lease_s": 60,
         "number_lost": "lost",
         "number_paused": "paused",
@@ -61,6 +64,9 @@ def mark(world: World, contact: str) -> Iterator[list[Any]]:
         with world.db.transaction(force_rollback=True):
             world.db.execute(obstacle)
             yield fetch(world.db, statement("mark_calling"), DeliveryChange, parameters)
+    waiting = parameters | {"budget_due_in_s": [60.0], "budget_reasons": ["no place in the budget"]}
+    with world.db.transaction(force_rollback=True):
+        yield fetch(world.db, statement("mark_calling"), DeliveryChange, waiting)
 
 
 def settle_leased(world: World, contact: str) -> Iterator[list[Any]]:
