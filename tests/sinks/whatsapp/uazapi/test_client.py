@@ -87,7 +87,7 @@ def test_an_accepted_message(content: dict[str, object]) -> None:
             "session-lost",
             HoldNumber("paused"),
         ),
-        (400, {"error": "a text in no list"}, "http-400", FailRecipient()),
+        (400, {"error": "a text in no list"}, "http-400", FailRecipient("nowhere")),
     ],
 )
 def test_a_rejection_has_the_name_and_the_action_of_the_table(
