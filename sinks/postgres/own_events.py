@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pipeline.topology.model import Topology
 from schemas.codec import Undecodable, codec
 from schemas.ids import campaign_key
+from sinks.postgres.isolation.catalogue import EVERY_TENANT
 
 _KEYS: Mapping[str, Callable[[Any], bytes]] = {
     "quizzes": lambda quiz: bytes(quiz.quiz_id.encode()),
@@ -44,4 +45,6 @@ def not_of_tenant(row: _Row, topology: Topology) -> str | None:
         return "it cannot be decoded"
     if event.tenant_id != row.tenant_id:
         return "it names another tenant"
+    if row.topic == "tokens" and event.tenant_id == EVERY_TENANT and not event.revoked:
+        return "a token of every tenant can only be revoked"
     return None if key_of(event) == bytes(row.key) else "its key is that of another object"

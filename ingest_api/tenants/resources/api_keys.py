@@ -12,6 +12,7 @@ from sinks.postgres.catalogue.api_keys import (
     Key,
     KeyDraft,
     NewKey,
+    find_key,
     list_keys,
     make_key,
     revoke_key,
@@ -52,6 +53,10 @@ def create(call: Call) -> Answer:
 
 
 def rotate(call: Call) -> Answer:
+    """Its successor may what it may: so a caller who may less cannot make one."""
+    old = find_key(call.connection, call.tenant_id, call.id)
+    if not permissions_of(old.role, old.scopes) <= call.principal.permissions:
+        raise rejection(FORBIDDEN, "the key may do more than the token that rotates it")
     if not 0 <= call.body.overlap_s <= OVERLAP_S_MAX:
         raise rejection(REJECTED, f"overlap_s must lie between 0 and {OVERLAP_S_MAX}")
     made = rotate_key(
@@ -76,6 +81,7 @@ def listed(call: Call) -> Answer:
 
 
 def revoke_token(call: Call) -> Answer:
+    """Of the transaction's tenant, which is that of all tenants for a token of the platform."""
     if not 0 < len(call.body.token_id) <= TOKEN_ID_CHARS_MAX:
         raise rejection(REJECTED, f"token_id must have 1 to {TOKEN_ID_CHARS_MAX} characters")
     changed = revoke_signed(call.connection, call.actor, call.tenant_id, call.body.token_id)
@@ -108,5 +114,12 @@ OPERATIONS = (
         *("revokeToken", "POST", "/v1/tokens/revoke", "manage", "Revoke a signed token", revoke_token),
         answer=Revoked,
         body=RevokeSigned,
+    ),
+    Operation(
+        "revokePlatformToken",
+        *("POST", "/v1/platform-tokens/revoke", "platform", "Revoke a platform's signed token", revoke_token),
+        answer=Revoked,
+        body=RevokeSigned,
+        of_platform=True,
     ),
 )

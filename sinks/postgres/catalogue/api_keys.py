@@ -155,6 +155,14 @@ def rotate_key(
     return made
 
 
+def find_key(connection: Connection, tenant_id: str, key_id: str) -> Key:
+    """Raises `UnknownKey`."""
+    found = fetch(connection, QUERIES["find_key"], Key, {"tenant": tenant_id, "key": key_id})
+    if not found:
+        raise UnknownKey(key_id)
+    return found[0]
+
+
 def list_keys(connection: Connection, tenant_id: str, *, limit: int, after: str | None = None) -> Page[Key]:
     """By id; `after` is the cursor of the page before."""
     parameters = {"tenant": tenant_id, "after": after or "", "limit": limit + 1}
@@ -162,7 +170,10 @@ def list_keys(connection: Connection, tenant_id: str, *, limit: int, after: str 
 
 
 def revoke_signed(connection: Connection, actor: str, tenant_id: str, token_id: str) -> bool:
-    """Revoke the signed token with this `jti`; return whether it was in force."""
+    """Revoke the signed token with this `jti`; return whether it was in force.
+
+    `tenant_id` is "*" for a token of the platform.
+    """
     hashed = revocation_of(tenant_id, token_id)
     with connection.transaction():
         given = {"hash": hashed, "tenant": tenant_id}

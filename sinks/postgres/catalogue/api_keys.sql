@@ -16,6 +16,11 @@ SET version = %(version)s, expires_at = to_timestamp(%(expires_at)s::bigint / 10
     revoked_at = CASE WHEN %(revoked)s THEN coalesce(revoked_at, clock_timestamp()) END
 WHERE token_hash = %(hash)s;
 
+-- find_key --
+SELECT key_id, name, role, scopes, expires_at, revoked_at, created_at
+FROM tokens
+WHERE tenant_id = %(tenant)s AND key_id = %(key)s AND key_id <> '';
+
 -- list_keys --
 SELECT key_id, name, role, scopes, expires_at, revoked_at, created_at
 FROM tokens

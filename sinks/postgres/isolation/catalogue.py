@@ -131,6 +131,7 @@ RULES: Mapping[str, Rule] = {
     "sink_offsets": Shared("offsets"),
     "suppressions": _own(*WRITE),
     "tenants": Isolated(f"{_OWN} OR current_tenant() = '{EVERY_TENANT}'", WRITE),
-    "tokens": _own(*WRITE),
+    # The platform's own are revocations alone: none that would be in force can be added.
+    "tokens": Isolated(f"{_OWN} AND (tenant_id <> '{EVERY_TENANT}' OR revoked_at IS NOT NULL)", WRITE),
     "visits": _own(*READ),
 }

@@ -1029,7 +1029,7 @@ CREATE POLICY own_tenant ON public.suppressions TO quizstream_tenants USING ((te
 
 CREATE POLICY own_tenant ON public.tenants TO quizstream_tenants USING (((tenant_id = public.current_tenant()) OR (public.current_tenant() = '*'::text))) WITH CHECK (((tenant_id = public.current_tenant()) OR (public.current_tenant() = '*'::text)));
 
-CREATE POLICY own_tenant ON public.tokens TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+CREATE POLICY own_tenant ON public.tokens TO quizstream_tenants USING (((tenant_id = public.current_tenant()) AND ((tenant_id <> '*'::text) OR (revoked_at IS NOT NULL)))) WITH CHECK (((tenant_id = public.current_tenant()) AND ((tenant_id <> '*'::text) OR (revoked_at IS NOT NULL))));
 
 CREATE POLICY own_tenant ON public.visits TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
 

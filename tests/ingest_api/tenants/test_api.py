@@ -136,6 +136,30 @@ def test_a_key_never_may_more_than_its_maker(api: TenantApi) -> None:
     assert more.problem == "forbidden"
 
 
+def test_a_rotated_key_never_may_more_than_who_rotates_it(api: TenantApi) -> None:
+    """The first key may manage alone: by rotating another one it would get all of that one's permissions."""
+    manager = made(api, ACME, "/v1/api-keys", {"name": "m", "role": "owner", "scopes": ["manage"]})
+    full = made(api, ACME, "/v1/api-keys", {"name": "full", "role": "owner"})
+    wait_until(lambda: api.ask(manager["secret"], "GET", "/v1/api-keys").status == 200, "the key")
+    path = f"/v1/api-keys/{full['key_id']}/rotate"
+    assert api.ask(manager["secret"], "POST", path, {"overlap_s": 0}).problem == "forbidden"
+    own = made(api, manager["secret"], f"/v1/api-keys/{manager['key_id']}/rotate", {})
+    wait_until(lambda: api.ask(own["secret"], "GET", "/v1/api-keys").status == 200, "its successor")
+    assert api.ask(own["secret"], "GET", "/v1/quizzes").problem == "forbidden"
+    assert api.ask(ACME, "POST", path, {}).status == 201
+
+
+def test_a_platform_token_is_revoked_by_the_platform_alone(api: TenantApi) -> None:
+    lost = signed("*", "platform", jti="lost-platform")
+    path, content = "/v1/platform-tokens/revoke", {"token_id": "lost-platform"}
+    assert api.ask(lost, "GET", "/v1/tenants").status == 200
+    assert api.ask(ACME, "POST", path, content).problem == "forbidden"
+    made(api, ACME, "/v1/tokens/revoke", content)  # one of acme with this id, if there were one
+    assert api.ask(PLATFORM, "POST", path, content).json == {"changed": True}
+    wait_until(lambda: api.ask(lost, "GET", "/v1/tenants").status == 401, "the revocation")
+    assert api.ask(PLATFORM, "POST", path, content).json == {"changed": False}
+
+
 def test_a_signed_token_is_revoked_everywhere(api: TenantApi) -> None:
     lost = signed("acme", "viewer", jti="lost")
     assert api.ask(lost, "GET", "/v1/quizzes").status == 200
