@@ -57,5 +57,6 @@ def as_env(settings: Settings) -> dict[str, str]:
         "QUIZSTREAM_TENANTS_URL": settings.tenants_url,
         "QUIZSTREAM_TENANTS_DATABASE_URL": settings.tenants_database_url,
         "QUIZSTREAM_JWKS": settings.jwks,
+        "QUIZSTREAM_JWT_ISSUER": settings.jwt_issuer,
         **{name: os.environ.get(name, value) for name, value in env_of(settings).items()},
     }

@@ -198,7 +198,7 @@ OVERLOADED = Kind(
 NOT_READY = Kind(
     "not-ready",
     503,
-    "The edge has not read the quizzes yet",
+    "The process has not read its reference data yet",
     "Keep it and send it again after Retry-After, with the same key.",
     retry=True,
 )

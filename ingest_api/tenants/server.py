@@ -31,9 +31,10 @@ from ingest_api.tenants.access.signing_keys import Load, SigningKeys
 from ingest_api.tenants.api.serve import Parts
 from ingest_api.tenants.app import build
 from ingest_api.tenants.pool.database import Database
+from pipeline.errors import CannotStart
 from pipeline.runtime.reference_data import ReferenceDataFollower
 from pipeline.runtime.repeated_logs import suppress_repeats
-from pipeline.runtime.settings import DEVELOPMENT_JWT_SECRET, Settings
+from pipeline.runtime.settings import DEVELOPMENT_JWKS, DEVELOPMENT_JWT_SECRET, Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
@@ -85,7 +86,13 @@ class Running:
         self._stop: Callable[[], None] = lambda: None
         self.broken: NotIsolated | None = None
         parts = Parts(
-            Authenticate(signing_keys(settings, topology), keys, time.time),
+            Authenticate(
+                signing_keys(settings, topology),
+                keys,
+                time.time,
+                lambda: self._reference_data.problems,
+                issuer=settings.jwt_issuer,
+            ),
             self._database,
             topology,
             settings.contact_key,
@@ -133,21 +140,33 @@ def make(settings: Settings, topology: Topology) -> Running:
 
 
 def signing_keys(settings: Settings, topology: Topology) -> SigningKeys | None:
-    """The keys of QUIZSTREAM_JWKS. Without it a public development key, only where all is on loopback."""
+    """The keys of QUIZSTREAM_JWKS; the public one of development only where it is asked for, on loopback.
+
+    Raises `CannotStart` where it is asked for on another address.
+    """
     limits = topology.tenants.signing_keys
-    if settings.jwks:
-        load_set: Load = partial(_read, settings.jwks, limits.timeout_s)
-    elif _is_loopback(settings.tenants_url):
-        load_set = _development_set
-    else:
+    development = settings.jwks == DEVELOPMENT_JWKS
+    if not settings.jwks:
         log.warning("signed tokens are rejected: QUIZSTREAM_JWKS is not set; API keys are accepted")
         return None
+    if development and not _is_loopback(settings.tenants_url):
+        raise CannotStart(
+            f"QUIZSTREAM_JWKS={DEVELOPMENT_JWKS} accepts tokens that anyone can sign, and the tenant API "
+            "is not on loopback: set it to the key set of your identity provider."
+        )
+    if development:
+        log.warning(
+            "QUIZSTREAM_JWKS=%s: tokens signed with a public key are accepted, also those of the platform: "
+            "for development only",
+            DEVELOPMENT_JWKS,
+        )
+    load_set: Load = _development_set if development else partial(_read, settings.jwks, limits.timeout_s)
     return SigningKeys(
         load_set,
         time.monotonic,
         refresh_s=limits.refresh_s,
         unknown_refresh_s=limits.unknown_refresh_s,
-        development=not settings.jwks,
+        development=development,
     )
 
 

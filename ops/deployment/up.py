@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from logging.handlers import RotatingFileHandler
@@ -19,7 +19,7 @@ from ops.deployment.prepare import DEMO_OPTION, prepare
 from ops.deployment.view import View
 from ops.embedded.home import Home
 from ops.embedded.port_check import require_free
-from ops.embedded.stack import EmbeddedStack
+from ops.embedded.stack import SERVERS, EmbeddedStack
 from ops.locate import Deployment
 from ops.monitoring import lag_metrics, targets
 from ops.processes import table
@@ -30,6 +30,7 @@ from pipeline.runtime import health
 from pipeline.runtime.health import Readiness
 from pipeline.runtime.ports import Ports
 from pipeline.runtime.repeated_logs import suppress_repeats
+from pipeline.runtime.settings import DEVELOPMENT_CONTACT_KEY, DEVELOPMENT_JWKS, Settings
 
 PROCESSES_READY_TIMEOUT_S = 90.0
 SIGNAL_SEEN_WITHIN_S = 1.0  # a signal just before a sleep does not end that sleep
@@ -70,7 +71,13 @@ def running(
             # A new home has its brokers only from here on.
             replication_factor=max(found.settings.replication_factor, stack.brokers),
         )
+        if demo:
+            settings = with_development_key(settings, os.environ)
         found = replace(found, settings=settings)
+        if settings.jwks == DEVELOPMENT_JWKS:
+            view.say(
+                "The tenant API accepts tokens of a public development key (QUIZSTREAM_JWKS=development)"
+            )
         with view.doing("Topics, tables and the demo seeds" if demo else "Topics and tables"):
             effective_at_ms = prepare(found, demo=demo)
         stack.watch(view.say, ServerMetrics())
@@ -79,6 +86,15 @@ def running(
     finally:
         with _no_interrupts(), view.doing("Stopping servers"):
             stack.stop()
+
+
+def with_development_key(settings: Settings, env: Mapping[str, str]) -> Settings:
+    """For a demo on servers of its own, with the public secrets: its people sign tokens by hand."""
+    own_servers = not any(env.get(name) for name in SERVERS)
+    public = settings.contact_key == DEVELOPMENT_CONTACT_KEY.encode()
+    if settings.jwks or not own_servers or not public:
+        return settings
+    return replace(settings, jwks=DEVELOPMENT_JWKS)
 
 
 @contextmanager

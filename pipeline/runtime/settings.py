@@ -21,6 +21,7 @@ DEVELOPMENT_WEBHOOK_SECRET = "quizstream-development-webhook-secret"
 DEVELOPMENT_SERVICE_TOKEN = "quizstream-development-service-token"
 DEVELOPMENT_JWT_SECRET = "quizstream-development-jwt-secret-of-this-file"
 DEVELOPMENT_ACCESS_TOKEN = "quizstream-development-access-token"
+DEVELOPMENT_JWKS = "development"  # of QUIZSTREAM_JWKS: accept tokens that DEVELOPMENT_JWT_SECRET signs
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Settings:
     region: str
     tenants_url: str = ""  # of the tenant API
     tenants_database_url: str = field(default="", repr=False)  # empty: sinks.postgres.isolation.login
-    jwks: str = ""  # file or address of the keys of signed tokens
+    jwks: str = ""  # file or address of the keys of signed tokens, or DEVELOPMENT_JWKS
+    jwt_issuer: str = ""  # `iss` of signed tokens; empty: any
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -81,6 +83,7 @@ class Settings:
             tenants_url=env.get("QUIZSTREAM_TENANTS_URL", f"http://{LOOPBACK}:{ports.tenants}"),
             tenants_database_url=env.get("QUIZSTREAM_TENANTS_DATABASE_URL", ""),
             jwks=env.get("QUIZSTREAM_JWKS", ""),
+            jwt_issuer=env.get("QUIZSTREAM_JWT_ISSUER", ""),
         )
 
     @property

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jwt
@@ -19,7 +19,7 @@ from ingest_api.limits.connections import Connections, descriptors
 from ingest_api.server import BACKLOG, make_server, sources_of
 from ingest_api.tenants.server import DEVELOPMENT_KEY_ID, make
 from pipeline.runtime.backoff import Backoff
-from pipeline.runtime.settings import DEVELOPMENT_JWT_SECRET, Settings
+from pipeline.runtime.settings import DEVELOPMENT_JWKS, DEVELOPMENT_JWT_SECRET, Settings
 from pipeline.topology.model import Topology
 from sinks.postgres.catalogue.operations import add_tenant
 from sinks.postgres.connect import connect
@@ -81,6 +81,7 @@ def signed(tenant: str, role: str = "owner", **claims: Any) -> str:
 @contextmanager
 def running(settings: Settings, topology: Topology) -> Iterator[TenantApi]:
     """The API in a thread of this process, ready; its events are published meanwhile."""
+    settings = replace(settings, jwks=settings.jwks or DEVELOPMENT_JWKS)
     allow_login(settings.database_url, tenants_url(settings))
     with connect(settings.database_url, "test") as connection:
         for tenant in TENANTS:

@@ -3,7 +3,9 @@
 - A signed token (JWT) is verified with the key that its `kid` names, by that key's one algorithm.
 - An API key is found by its hash among those of the topic `tokens`.
 - Verified tokens are remembered by their hash, in a bounded cache; a rejected one takes no memory.
+- A remembered token counts for the key set that verified it: another set verifies it again.
 - A revocation is looked up for every request: it counts as soon as its event has arrived.
+- Before all revocations are read, no token is accepted: the caller is to send it again.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jwt
 
-from ingest_api.http.problems import INVALID_TOKEN, Rejection, rejection
+from ingest_api.http.problems import INVALID_TOKEN, NOT_READY, Rejection, rejection
 from ingest_api.tenants.access.api_keys import API_KEY_PREFIX, ApiKeys
 from ingest_api.tenants.access.metrics import REMEMBERED, TOKENS
 from ingest_api.tenants.access.roles import ROLES, Principal, permissions_of
@@ -30,20 +32,43 @@ LIFETIME_S_MAX = 24 * 3600.0
 REMEMBERED_S = 300.0
 REMEMBERED_MAX = 10_000
 CLAIM_CHARS_MAX = 200
+RETRY_AFTER_S = 1.0
 _REQUIRED = ["exp", "iat", "aud", "sub", "jti", "tenant", "role"]
+
+
+class _Remembered(NamedTuple):
+    """`version`: of the key set that verified the token."""
+
+    principal: Principal
+    until_s: float
+    version: int
 
 
 class Authenticate:
     """`now_s`: seconds since the epoch."""
 
-    def __init__(self, keys: SigningKeys | None, api_keys: ApiKeys, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        keys: SigningKeys | None,
+        api_keys: ApiKeys,
+        now_s: Callable[[], float],
+        not_caught_up: Callable[[], Sequence[str]],
+        *,
+        issuer: str = "",
+    ) -> None:
+        """`not_caught_up`: why keys and revocations are not all known. `issuer`: empty accepts any."""
         self._keys = keys
         self._api_keys = api_keys
         self._now_s = now_s
-        self._remembered: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._not_caught_up = not_caught_up
+        self._issuer = issuer
+        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
 
     async def caller(self, authorization: bytes | None) -> Principal:
-        """Return who calls. Raises Rejection for a header that is missing, or a token not in force."""
+        """Return who calls. Raises Rejection for a header that is missing, or a token not in force.
+
+        Also while it is not known which tokens are revoked.
+        """
         if authorization is None:
             raise _rejected("missing", "send Authorization: Bearer <token>")
         scheme, _, token = authorization.partition(b" ")
@@ -52,6 +77,11 @@ class Authenticate:
             raise _rejected("malformed", "the scheme must be Bearer")
         if len(token) > TOKEN_BYTES_MAX:
             raise _rejected("malformed", f"it is longer than {TOKEN_BYTES_MAX} bytes")
+        if self._not_caught_up():
+            TOKENS.labels("not_caught_up").inc()
+            raise rejection(
+                NOT_READY, "which tokens are revoked is not known yet", retry_after_s=RETRY_AFTER_S
+            )
         if token.startswith(API_KEY_PREFIX):
             return self._of_api_key(token)
         return await self._of_signed(token)
@@ -65,10 +95,11 @@ class Authenticate:
 
     async def _of_signed(self, token: bytes) -> Principal:
         digest = hashlib.sha256(token).digest()
-        principal = self._recall(digest)
+        version = 0 if self._keys is None else await self._keys.version()
+        principal = self._recall(digest, version)
         if principal is None:
             principal = await self._verified(token)
-            self._remember(digest, principal)
+            self._remember(digest, principal, version)
         if self._now_s() >= principal.expires_at_s + LEEWAY_S:
             raise _rejected("expired", "it has expired")
         if self._api_keys.is_revoked(principal.revocation):
@@ -76,15 +107,16 @@ class Authenticate:
         TOKENS.labels("accepted").inc()
         return principal
 
-    def _recall(self, digest: bytes) -> Principal | None:
+    def _recall(self, digest: bytes, version: int) -> Principal | None:
         found = self._remembered.get(digest)
-        if found is None or found[1] <= self._now_s():
+        if found is None or found.until_s <= self._now_s() or found.version != version:
             return None
         self._remembered.move_to_end(digest)
-        return found[0]
+        return found.principal
 
-    def _remember(self, digest: bytes, principal: Principal) -> None:
-        self._remembered[digest] = (principal, self._now_s() + REMEMBERED_S)
+    def _remember(self, digest: bytes, principal: Principal, version: int) -> None:
+        """`version`: as it was before the verification, which may have read the next one."""
+        self._remembered[digest] = _Remembered(principal, self._now_s() + REMEMBERED_S, version)
         self._remembered.move_to_end(digest)
         while len(self._remembered) > REMEMBERED_MAX:
             self._remembered.popitem(last=False)
@@ -113,6 +145,7 @@ class Authenticate:
                 key,
                 algorithms=[algorithm],
                 audience=AUDIENCE,
+                issuer=self._issuer or None,
                 # The clock is injected: exp and iat are compared below.
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )

@@ -100,6 +100,8 @@ class SigningKeys:
         self._unknown_refresh_s = unknown_refresh_s
         self._development = development
         self._keys: dict[str, SigningKey] = {}
+        self._text = ""
+        self._version = 0
         self._read_at_s = float("-inf")
         self._reading = asyncio.Lock()
         self.problem: str | None = "the signing keys were not read yet"
@@ -110,7 +112,16 @@ class SigningKeys:
         known = key_id in self._keys
         if age_s >= self._refresh_s or (not known and age_s >= self._unknown_refresh_s):
             await self._refresh(self._read_at_s)
+        elif not known and self._reading.locked():
+            async with self._reading:  # the set that is being read may have it
+                pass
         return self._keys.get(key_id)
+
+    async def version(self) -> int:
+        """Return how often the set has changed; what a token of an earlier one proved is outdated."""
+        if self._clock() - self._read_at_s >= self._refresh_s:
+            await self._refresh(self._read_at_s)
+        return self._version
 
     async def _refresh(self, seen_at_s: float) -> None:
         async with self._reading:
@@ -118,7 +129,10 @@ class SigningKeys:
                 return  # another request has read it meanwhile
             self._read_at_s = self._clock()
             try:
-                self._keys = parse(await self._load(), development=self._development)
+                text = await self._load()
+                self._keys = parse(text, development=self._development)
+                self._version += text != self._text
+                self._text = text
                 self.problem = None
             except (TimeoutError, OSError, BadKeySet) as error:
                 self.problem = f"cannot read the signing keys ({error}): those of before stay in force"

@@ -50,8 +50,12 @@ class World:
         self.text = key_set(jwk(ED, "ed"), jwk(RSA, "rsa"))
         self.reads = 0
         self.api_keys = ApiKeys()
-        keys = SigningKeys(self._load, lambda: self.now_s, refresh_s=300, unknown_refresh_s=10)
-        self.authenticate = Authenticate(keys, self.api_keys, lambda: self.now_s)
+        self.behind: tuple[str, ...] = ()
+        self._keys = SigningKeys(self._load, lambda: self.now_s, refresh_s=300, unknown_refresh_s=10)
+        self.authenticate = self.authenticating()
+
+    def authenticating(self, issuer: str = "") -> Authenticate:
+        return Authenticate(self._keys, self.api_keys, lambda: self.now_s, lambda: self.behind, issuer=issuer)
 
     async def _load(self) -> str:
         self.reads += 1
@@ -166,6 +170,52 @@ def test_keys_rotate() -> None:
     world.text = "not a set"
     world.now_s += 301
     assert not world.is_rejected(token(OTHER, "new", jti="t3", iat=world.now_s, exp=world.now_s + 60))
+
+
+def test_a_token_of_a_removed_key_ends_with_the_next_reading_of_the_set() -> None:
+    """However shortly before it was verified: what is remembered is of the set of then."""
+    world = World()
+    world.caller(token())
+    world.now_s += 299
+    world.caller(token(jti="t2", exp=NOW_S + 3600))
+    reads = world.reads
+    world.now_s += 2
+    world.caller(token(jti="t2", exp=NOW_S + 3600))  # of the same set: nothing is lost
+    assert world.reads == reads + 1
+    world.text = key_set(jwk(RSA, "rsa"))
+    world.now_s += 301
+    assert world.is_rejected(token(jti="t2", exp=NOW_S + 3600))
+
+
+def test_before_the_revocations_are_read_no_token_is_accepted() -> None:
+    world = World()
+    world.caller(token())
+    world.behind = ("reference data tokens: not read yet",)
+    for given in (token(), "qsk_pass"):
+        with pytest.raises(Rejection) as rejected:
+            world.caller(given)
+        assert rejected.value.problem.kind.slug == "not-ready"
+        assert b"retry-after" in dict(rejected.value.problem.reply().headers)
+    world.behind = ()
+    world.caller(token())
+
+
+def test_a_platform_token_is_revoked() -> None:
+    world = World()
+    given = token(tenant="*", role="platform")
+    world.caller(given)
+    world.api_keys.on_event(b"", Token(revocation_of("acme", "t1"), "acme", 1, revoked=True))
+    world.caller(given)  # a tenant cannot revoke it
+    world.api_keys.on_event(b"", Token(revocation_of("*", "t1"), "*", 1, revoked=True))
+    assert world.is_rejected(given)
+
+
+def test_only_tokens_of_the_issuer_are_accepted_where_one_is_set() -> None:
+    world = World()
+    world.authenticate = world.authenticating("https://id.example")
+    assert world.is_rejected(token())
+    assert world.is_rejected(token(iss="https://other.example"))
+    assert world.caller(token(iss="https://id.example")).tenant_id == "acme"
 
 
 def test_random_and_huge_tokens_take_no_memory_and_read_nothing_again() -> None:
