@@ -141,7 +141,7 @@ class Gate:
         self, connection: AsyncConnection[tuple[Any, ...]], plan: Plan, marks: Sequence[Mark]
     ) -> None:
         """Counts what was marked, and books what waits for a place. `marks`: in the order of the plan."""
-        used: dict[tuple[str, str], UUID] = {}
+        used: list[tuple[str, str, UUID]] = []
         waiting: list[tuple[Wanted, str, float, bool]] = []
         ended: list[Wanted] = []
         for position, asked in plan.asked.items():
@@ -149,7 +149,7 @@ class Gate:
             if budget_id is None or mark is Mark.LOST:
                 continue
             if mark is Mark.CALLED and not asked.answered:
-                used[budget_id, asked.subject] = one.attempt_id
+                used.append((budget_id, asked.subject, one.attempt_id))
             due_in_s = plan.due_in_s[position]
             if mark is Mark.WAITS and due_in_s is not None:
                 waiting.append((one, budget_id, due_in_s, not asked.booked))
@@ -157,9 +157,9 @@ class Gate:
                 ended.append(one)
         if used:
             columns = {
-                "budgets": [budget_id for budget_id, _ in used],
-                "subjects": [subject for _, subject in used],
-                "attempt_ids": list(used.values()),
+                "budgets": [budget_id for budget_id, _, _ in used],
+                "subjects": [subject for _, subject, _ in used],
+                "attempt_ids": [attempt_id for _, _, attempt_id in used],
             }
             await connection.execute(_query("count_uses"), columns)
         if ended:

@@ -39,12 +39,12 @@ FOR UPDATE;
 WITH gone AS (
     DELETE FROM budget_uses
     WHERE budget_id = ANY (%(budgets)s::text[])
-      AND used_at <= clock_timestamp() - make_interval(secs => %(window_s)s)
-    RETURNING budget_id
+      AND used_at <= statement_timestamp() - make_interval(secs => %(window_s)s)
+    RETURNING budget_id, counts
 )
 UPDATE budgets AS b
 SET uses = b.uses - g.uses
-FROM (SELECT budget_id, count(*) AS uses FROM gone GROUP BY budget_id) AS g
+FROM (SELECT budget_id, count(*) FILTER (WHERE counts) AS uses FROM gone GROUP BY budget_id) AS g
 WHERE b.budget_id = g.budget_id
 RETURNING b.budget_id, b.uses;
 
@@ -80,26 +80,36 @@ ORDER BY a.position;
 -- When some of the uses leave the window, the oldest first: seconds from now.
 SELECT greatest(extract(epoch FROM u.used_at - clock_timestamp()) + %(window_s)s, 0)::double precision AS in_s
 FROM budget_uses AS u
-WHERE u.budget_id = %(budget_id)s
+WHERE u.budget_id = %(budget_id)s AND u.counts
 ORDER BY u.used_at
 OFFSET %(first)s LIMIT %(count)s;
 
 -- count_uses --
--- A subject that is used again stays in the window from now on; the time before is kept for a call that sends nothing.
+-- A subject that is used again stays in the window from now on. Its older calls stay: this one may prove to have sent
+-- nothing. Of several calls to it in one mark one counts.
 WITH given AS (
-    SELECT * FROM unnest(%(budgets)s::text[], %(subjects)s::text[], %(attempt_ids)s::uuid[])
+    SELECT g.budget_id, g.subject, g.attempt_id,
+           row_number() OVER (PARTITION BY g.budget_id, g.subject ORDER BY g.attempt_id) = 1 AS counts
+    FROM unnest(%(budgets)s::text[], %(subjects)s::text[], %(attempt_ids)s::uuid[])
         AS g (budget_id, subject, attempt_id)
-), used AS (
-    INSERT INTO budget_uses AS u (budget_id, subject, used_at, attempt_id)
-    SELECT g.budget_id, g.subject, clock_timestamp(), g.attempt_id
+), older AS (
+    UPDATE budget_uses AS u
+    SET counts = false
     FROM given AS g
-    ON CONFLICT (budget_id, subject) DO UPDATE
-    SET previous_at = u.used_at, used_at = excluded.used_at, attempt_id = excluded.attempt_id
-    RETURNING u.budget_id, u.previous_at
+    WHERE g.counts AND u.budget_id = g.budget_id AND u.subject = g.subject AND u.counts
+    RETURNING u.budget_id, u.subject
+), used AS (
+    INSERT INTO budget_uses (attempt_id, budget_id, subject, used_at, counts)
+    SELECT g.attempt_id, g.budget_id, g.subject, statement_timestamp(), g.counts
+    FROM given AS g
 )
 UPDATE budgets AS b
 SET uses = b.uses + n.uses
-FROM (SELECT budget_id, count(*) AS uses FROM used WHERE previous_at IS NULL GROUP BY budget_id) AS n
+FROM (SELECT g.budget_id, count(*) AS uses
+      FROM given AS g
+      WHERE g.counts
+        AND NOT EXISTS (SELECT FROM older AS o WHERE o.budget_id = g.budget_id AND o.subject = g.subject)
+      GROUP BY g.budget_id) AS n
 WHERE b.budget_id = n.budget_id;
 
 -- book --
@@ -149,19 +159,30 @@ ORDER BY b.budget_id
 FOR UPDATE OF b;
 
 -- uncount_uses --
--- A person who got nothing does not count. A session's call counts though the provider rejected it: it saw the call.
-WITH back AS (
-    UPDATE budget_uses AS u
-    SET used_at = u.previous_at, previous_at = NULL, attempt_id = NULL
-    WHERE u.attempt_id = ANY (%(attempt_ids)s::uuid[]) AND u.previous_at IS NOT NULL
-      AND (u.budget_id LIKE 'portfolio:%%' OR u.attempt_id = ANY (%(not_called)s::uuid[]))
-), gone AS (
+-- A person who got nothing does not count, unless another call to them does. A session's call counts though the provider
+-- rejected it: it saw the call.
+WITH gone AS (
     DELETE FROM budget_uses AS u
-    WHERE u.attempt_id = ANY (%(attempt_ids)s::uuid[]) AND u.previous_at IS NULL
+    WHERE u.attempt_id = ANY (%(attempt_ids)s::uuid[])
       AND (u.budget_id LIKE 'portfolio:%%' OR u.attempt_id = ANY (%(not_called)s::uuid[]))
-    RETURNING u.budget_id
+    RETURNING u.budget_id, u.subject, u.counts
+), others AS (
+    SELECT DISTINCT ON (u.budget_id, u.subject) u.budget_id, u.subject, u.attempt_id
+    FROM gone AS g
+    JOIN budget_uses AS u ON u.budget_id = g.budget_id AND u.subject = g.subject
+    WHERE g.counts AND u.attempt_id <> ALL (%(attempt_ids)s::uuid[])
+    ORDER BY u.budget_id, u.subject, u.used_at DESC
+), counted AS (
+    UPDATE budget_uses AS u
+    SET counts = true
+    FROM others AS o
+    WHERE u.attempt_id = o.attempt_id AND u.budget_id = o.budget_id
 )
 UPDATE budgets AS b
 SET uses = b.uses - g.uses
-FROM (SELECT budget_id, count(*) AS uses FROM gone GROUP BY budget_id) AS g
+FROM (SELECT g.budget_id, count(*) AS uses
+      FROM gone AS g
+      WHERE g.counts
+        AND NOT EXISTS (SELECT FROM others AS o WHERE o.budget_id = g.budget_id AND o.subject = g.subject)
+      GROUP BY g.budget_id) AS g
 WHERE b.budget_id = g.budget_id;

@@ -109,4 +109,5 @@ def _problems(standing: _Standing, change: LimitsChange, policy: BudgetPolicy) -
 def _count_past(connection: Connection, budget_id: str, policy: BudgetPolicy) -> None:
     given = {"budget_id": budget_id, "window_s": policy.window_s, "sessions": policy.sessions}
     connection.execute(QUERIES["count_past"], given)
+    connection.execute(QUERIES["count_newest"], given)
     connection.execute(QUERIES["recount_uses"], given)

@@ -22,8 +22,8 @@ UPDATE sender_numbers SET portfolio_id = %(portfolio_id)s WHERE number_id = %(nu
 
 -- count_past --
 -- Of a portfolio that had no limit, nobody was counted: the calls of the window are. Free replies count too here.
-INSERT INTO budget_uses (budget_id, subject, used_at)
-SELECT %(budget_id)s, coalesce(o.contact_id, d.contact_id), max(a.called_at)
+INSERT INTO budget_uses (attempt_id, budget_id, subject, used_at, counts)
+SELECT a.attempt_id, %(budget_id)s, coalesce(o.contact_id, d.contact_id), a.called_at, false
 FROM delivery_attempts AS a
 JOIN deliveries AS d ON d.delivery_id = a.delivery_id
 LEFT JOIN contact_aliases AS o ON o.tenant_id = d.tenant_id AND o.alias = d.contact_id
@@ -31,9 +31,18 @@ WHERE a.called_at > clock_timestamp() - make_interval(secs => %(window_s)s)
   AND (a.outcome IS NULL OR a.outcome NOT IN ('rejected', 'not_sent', 'resolved_not_sent', 'taken_back'))
   AND a.number_id IN (SELECT n.number_id FROM sender_numbers AS n
                       WHERE budget_of(n, %(sessions)s::text[]) = %(budget_id)s)
-GROUP BY 2
 ON CONFLICT DO NOTHING;
 
+-- count_newest --
+-- Of each subject.
+UPDATE budget_uses AS u
+SET counts = n.counts
+FROM (SELECT attempt_id, row_number() OVER (PARTITION BY subject ORDER BY used_at DESC, attempt_id) = 1 AS counts
+      FROM budget_uses
+      WHERE budget_id = %(budget_id)s) AS n
+WHERE u.budget_id = %(budget_id)s AND u.attempt_id = n.attempt_id AND u.counts <> n.counts;
+
 -- recount_uses --
-UPDATE budgets AS b SET uses = (SELECT count(*) FROM budget_uses AS u WHERE u.budget_id = b.budget_id)
+UPDATE budgets AS b
+SET uses = (SELECT count(*) FROM budget_uses AS u WHERE u.budget_id = b.budget_id AND u.counts)
 WHERE b.budget_id = %(budget_id)s;

@@ -3,7 +3,7 @@
 SELECT b.budget_id, n.provider, n.numbers, n.messages_per_day, n.reported_max, b.uses_max,
        extract(epoch FROM clock_timestamp() - b.began_at)::double precision AS age_s,
        (SELECT count(*) FROM budget_uses AS u
-        WHERE u.budget_id = b.budget_id
+        WHERE u.budget_id = b.budget_id AND u.counts
           AND u.used_at > clock_timestamp() - make_interval(secs => %(window_s)s)) AS used
 FROM (
     SELECT budget_of(n, %(sessions)s::text[]) AS budget_id, min(n.provider) AS provider,
@@ -30,7 +30,7 @@ WHERE n.state = 'active';
 -- nth_expiry --
 SELECT greatest(extract(epoch FROM u.used_at - clock_timestamp()) + %(window_s)s, 0)::double precision AS in_s
 FROM budget_uses AS u
-WHERE u.budget_id = %(budget_id)s
+WHERE u.budget_id = %(budget_id)s AND u.counts
   AND u.used_at > clock_timestamp() - make_interval(secs => %(window_s)s)
 ORDER BY u.used_at
 OFFSET %(nth)s LIMIT 1;

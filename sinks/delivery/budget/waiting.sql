@@ -14,7 +14,7 @@ WHERE (o.campaign_month, o.campaign_id, o.contact_id) IN (
 -- recount --
 -- One that is due for long and was not called has no reservation any more: its campaign or its number is stopped.
 UPDATE budgets AS b
-SET uses = (SELECT count(*) FROM budget_uses AS u WHERE u.budget_id = b.budget_id),
+SET uses = (SELECT count(*) FROM budget_uses AS u WHERE u.budget_id = b.budget_id AND u.counts),
     booked = (SELECT count(*) FROM budget_bookings AS o
               WHERE o.budget_id = b.budget_id AND o.due_at > clock_timestamp() - make_interval(secs => %(claim_s)s))
 WHERE b.budget_id = %(budget_id)s

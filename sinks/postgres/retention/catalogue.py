@@ -36,9 +36,7 @@ Rule = Deleted | Bounded | Kept
 RULES: Mapping[str, Rule] = {
     "audit_log": Deleted("postgres.audit_log_days", "the action"),
     "budget_bookings": Bounded("deleted with the call, and soon after a delivery does not wait any more"),
-    "budget_uses": Bounded(
-        "those that left the 24 h go with the next mark; at most a budget's limit of rows"
-    ),
+    "budget_uses": Bounded("a row for each call of the last 24 h; older ones go with the next mark"),
     "budgets": Bounded("a row for each portfolio and each session number"),
     "campaign_rejections": Deleted(
         "retention.ended_campaign_days",

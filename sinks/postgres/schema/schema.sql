@@ -210,11 +210,11 @@ CREATE TABLE public.budget_bookings (
 ALTER TABLE ONLY public.budget_bookings FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.budget_uses (
+    attempt_id uuid NOT NULL,
     budget_id text NOT NULL,
     subject text NOT NULL,
     used_at timestamp with time zone NOT NULL,
-    attempt_id uuid,
-    previous_at timestamp with time zone
+    counts boolean NOT NULL
 );
 
 ALTER TABLE ONLY public.budget_uses FORCE ROW LEVEL SECURITY;
@@ -656,7 +656,7 @@ ALTER TABLE ONLY public.budget_bookings
     ADD CONSTRAINT budget_bookings_pkey PRIMARY KEY (campaign_month, campaign_id, contact_id);
 
 ALTER TABLE ONLY public.budget_uses
-    ADD CONSTRAINT budget_uses_pkey PRIMARY KEY (budget_id, subject);
+    ADD CONSTRAINT budget_uses_pkey PRIMARY KEY (attempt_id, budget_id);
 
 ALTER TABLE ONLY public.budgets
     ADD CONSTRAINT budgets_pkey PRIMARY KEY (budget_id);
@@ -775,7 +775,7 @@ CREATE INDEX audit_log_by_time ON public.audit_log USING btree (at);
 
 CREATE INDEX budget_bookings_by_due ON public.budget_bookings USING btree (budget_id, due_at);
 
-CREATE INDEX budget_uses_by_attempt ON public.budget_uses USING btree (attempt_id);
+CREATE INDEX budget_uses_by_subject ON public.budget_uses USING btree (budget_id, subject);
 
 CREATE INDEX budget_uses_by_time ON public.budget_uses USING btree (budget_id, used_at);
 

@@ -9,17 +9,18 @@ CREATE TABLE budgets (
     began_at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- A row for each call in the window. Of a subject's calls the newest `counts`: the subject is in the window until it leaves.
 CREATE TABLE budget_uses (
-    budget_id   text NOT NULL,
-    subject     text NOT NULL,  -- the person, or the attempt
-    used_at     timestamptz NOT NULL,
-    attempt_id  uuid,           -- the last one that counted
-    previous_at timestamptz,
-    PRIMARY KEY (budget_id, subject)
+    attempt_id uuid NOT NULL,
+    budget_id  text NOT NULL,
+    subject    text NOT NULL,  -- the person, or the attempt
+    used_at    timestamptz NOT NULL,
+    counts     boolean NOT NULL,
+    PRIMARY KEY (attempt_id, budget_id)
 );
 
 CREATE INDEX budget_uses_by_time ON budget_uses (budget_id, used_at);
-CREATE INDEX budget_uses_by_attempt ON budget_uses (attempt_id);
+CREATE INDEX budget_uses_by_subject ON budget_uses (budget_id, subject);
 
 -- Deliveries that wait for a place in a budget.
 CREATE TABLE budget_bookings (
