@@ -22,19 +22,19 @@ from ops.commands.catalogue.token import token
 from ops.commands.dead_letters import dead_letters
 from ops.commands.deliveries import deliveries
 from ops.commands.doctor import doctor
-from ops.commands.down import down
 from ops.commands.explain import explain
 from ops.commands.extensions import register_commands
 from ops.commands.lag import lag
-from ops.commands.process import process
+from ops.commands.processes.down import down
+from ops.commands.processes.process import process
+from ops.commands.processes.restart import restart
+from ops.commands.processes.run import run
+from ops.commands.processes.up import up
 from ops.commands.reconcile import reconcile
 from ops.commands.replay import replay
-from ops.commands.restart import restart
-from ops.commands.run import run
 from ops.commands.sending import resume_sending, stop_sending
 from ops.commands.state import state
 from ops.commands.topology import topology
-from ops.commands.up import up
 from ops.exits import CANNOT, INTERRUPTED
 
 app = typer.Typer(

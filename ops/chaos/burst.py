@@ -22,14 +22,15 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
-from ops.chaos.database import DidNotHappen
 from ops.chaos.load import REQUEST_TIMEOUT_S, LoadPlan, Receipt, request_of
+from ops.chaos.machine.database import DidNotHappen
 from ops.processes import tether
 
 AT_ONCE = 1000
 REQUESTS_MAX = 60_000
-WAIT_S_MAX = 20.0  # for the edge to shed: another fault may keep it from receiving anything
+WAIT_S_MAX = 90.0  # for the edge to shed: another fault, such as brokers that are gone, may outlast the burst
 PAUSE_S = 0.2  # of a client that received no answer
+REJECTED_PAUSE_S = 1.0  # of a client that was rejected for another reason than an overload
 ANSWERED_S_MAX = WAIT_S_MAX + REQUEST_TIMEOUT_S + 20.0
 SHED = b"/problems/overloaded"
 REJECTED = frozenset({b"429", b"503"})
@@ -159,7 +160,9 @@ class _Run:
                     if (number := next(self._numbers)) >= REQUESTS_MAX:
                         return
                     async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                        self._count(*await self._posted(reader, writer, number))
+                        answer = await self._posted(reader, writer, number)
+                    if not self._count(*answer):
+                        await asyncio.sleep(REJECTED_PAUSE_S)
             except (asyncio.IncompleteReadError, TimeoutError, OSError):
                 self._unanswered += 1
                 await asyncio.sleep(PAUSE_S)
@@ -185,7 +188,8 @@ class _Run:
         length = _LENGTH.search(answered)
         return answered, await reader.readexactly(int(length[1]) if length else 0)
 
-    def _count(self, head: bytes, body: bytes) -> None:
+    def _count(self, head: bytes, body: bytes) -> bool:
+        """False where the edge cannot take anything now, however little."""
         status = head[9:12]
         if status == b"202":
             self._accepted_ids.append(self._receipt.decode(body).completion_id)
@@ -194,8 +198,10 @@ class _Run:
             is_shed = SHED in body
             self._shed += is_shed
             self._rejected += not is_shed
+            return is_shed
         else:
             self._problems.append(f"HTTP {status.decode()} {body[:200]!r}")
+        return True
 
 
 async def _carry_out(order: Order, service_token: str) -> Burst:

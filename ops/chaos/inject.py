@@ -12,19 +12,19 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ops.chaos.background import Background
 from ops.chaos.burst import Bursts
-from ops.chaos.clocks import Clocks, offset_s
 from ops.chaos.crew import Crew
-from ops.chaos.database import BACK_TIMEOUT_S, POLL_S, Database, DidNotHappen
 from ops.chaos.ledger import routes
-from ops.chaos.links import Links
-from ops.chaos.memory import out_of_memory
-from ops.chaos.midnight import HandIn, Midnights
+from ops.chaos.machine.background import Background
+from ops.chaos.machine.clocks import Clocks, offset_s
+from ops.chaos.machine.database import BACK_TIMEOUT_S, POLL_S, Database, DidNotHappen
+from ops.chaos.machine.links import Links
+from ops.chaos.machine.memory import out_of_memory
+from ops.chaos.machine.midnight import HandIn, Midnights
+from ops.chaos.machine.proxy import Mode
+from ops.chaos.machine.servers import Servers
 from ops.chaos.provider import Provider, rules_of
-from ops.chaos.proxy import Mode
 from ops.chaos.schedule import Fault
-from ops.chaos.servers import Servers
 from ops.embedded.stack import broker_name
 from ops.locate import Deployment
 from ops.processes.process_state import State
@@ -130,9 +130,11 @@ class Injector:
         how = signal.SIGKILL if fault.kind == "process.kill" else signal.SIGTERM
         supervisor = self._subject.crew.supervisor
         restarts = supervisor.states()[fault.target].restarts
-        calls = self._calls_of(fault.target)
-        supervisor.kill(fault.target, how)
-        supervisor.kill(fault.target, signal.SIGCONT)
+        try:
+            calls = self._calls_of(fault.target)
+        finally:  # a sender that could not be looked at must not stand still
+            supervisor.kill(fault.target, how)
+            supervisor.kill(fault.target, signal.SIGCONT)
         deadline_s = time.monotonic() + BACK_TIMEOUT_S
         while time.monotonic() < deadline_s:
             now = supervisor.states()[fault.target]
@@ -154,9 +156,9 @@ class Injector:
         stand_in = STAND_INS.get(fault.target)
         if stand_in is not None:
             crew.join(stand_in)
-        calls = self._calls_of(fault.target)
-        crew.supervisor.kill(fault.target, signal.SIGSTOP)
         try:
+            calls = self._calls_of(fault.target)
+            crew.supervisor.kill(fault.target, signal.SIGSTOP)
             time.sleep(fault.duration_s)
         finally:
             crew.supervisor.kill(fault.target, signal.SIGCONT)

@@ -8,7 +8,7 @@ import urllib.request
 
 import msgspec
 
-from ops.chaos.database import BACK_TIMEOUT_S, POLL_S
+from ops.chaos.machine.database import BACK_TIMEOUT_S, POLL_S
 from ops.simulator.common.rules import Rule
 
 TIMEOUT_S = 5.0

@@ -24,19 +24,19 @@ from ops.audit.provider_record import Call, NoRecord, ProviderRecord
 from ops.audit.reconcile import reconcile
 from ops.audit.settle import settle
 from ops.chaos import scene
-from ops.chaos.background import Background
 from ops.chaos.burst import Burst, Bursts
 from ops.chaos.clients.attack import NETWORK as ATTACK_FREE
 from ops.chaos.clients.attack import Attacks, Siege
 from ops.chaos.clients.pages import Pages, missing
-from ops.chaos.clocks import Clocks
 from ops.chaos.crew import Crew
-from ops.chaos.database import DidNotHappen
 from ops.chaos.inject import Done, Injector, Subject
-from ops.chaos.links import kafka_listeners, open_links, overrides, through
 from ops.chaos.load import Load, LoadPlan
+from ops.chaos.machine.background import Background
+from ops.chaos.machine.clocks import Clocks
+from ops.chaos.machine.database import DidNotHappen
+from ops.chaos.machine.links import kafka_listeners, open_links, overrides, through
+from ops.chaos.machine.servers import Servers
 from ops.chaos.schedule import CLOCKS, EACH_PER_10_MINUTES, Fault, classes_for, schedule
-from ops.chaos.servers import Servers
 from ops.chaos.verdict import Attacked, Attempt, Event, Gate, Overload, Position, Seen, counts_by_class, gates
 from ops.chaos.watcher import Violation, Watcher, completion_ids
 from ops.chaos.webhooks.opt_outs import OptOuts

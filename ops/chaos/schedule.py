@@ -8,10 +8,9 @@ from typing import Literal
 
 import msgspec
 
+from ops.chaos.machine.links import LINKS
+
 PROCESSES = ("edge", "worker", "postgres-sink", "whatsapp-sender", "simulator")
-# Link -> the process whose Kafka clients use it.
-KAFKA_LINKS = {"edge-kafka": "edge", "worker-kafka": "worker", "sink-kafka": "postgres-sink"}
-LINKS = ("sink-postgres", "sender-postgres", "sender-provider", "clients-edge", "provider-edge", *KAFKA_LINKS)
 # Processes whose wall clock has an effect.
 CLOCKS = ("edge", "postgres-sink", "whatsapp-sender")
 POISONABLE = ("completions", "outcomes", "matches", "deliveries", "duplicates", "provider_webhooks")

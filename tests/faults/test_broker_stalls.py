@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from ops.chaos.servers import Servers
+from ops.chaos.machine.servers import Servers
 from ops.embedded.home import Home
 from tests.support.ports import free_ports
 from tests.support.processes import python, wait_until

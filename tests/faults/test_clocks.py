@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.chaos.clocks import AWAY_S, EDGE_AHEAD_S, Clocks, offset_s
+from ops.chaos.machine.clocks import AWAY_S, EDGE_AHEAD_S, Clocks, offset_s
 from ops.chaos.schedule import CLOCKS
 from pipeline.runtime.clock import clock_ns
 

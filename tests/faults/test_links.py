@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.chaos.background import Background
-from ops.chaos.links import kafka_listeners, open_links, overrides
-from ops.chaos.schedule import KAFKA_LINKS, LINKS
+from ops.chaos.machine.background import Background
+from ops.chaos.machine.links import KAFKA_LINKS, LINKS, kafka_listeners, open_links, overrides
 from ops.embedded.broker import Broker
 from ops.embedded.home import Home
 from ops.locate import find

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.chaos.midnight import AROUND, names_of, times_around
+from ops.chaos.machine.midnight import AROUND, names_of, times_around
 
 
 @given(st.dates(date(2000, 1, 1), date(2100, 1, 1)))

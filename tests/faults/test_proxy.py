@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ops.chaos.proxy import Link
+from ops.chaos.machine.proxy import Link
 
 Talk = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

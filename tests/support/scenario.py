@@ -16,9 +16,9 @@ from psycopg import sql
 
 from ops import locate
 from ops.chaos import scene
-from ops.chaos.background import Background
 from ops.chaos.crew import Crew
 from ops.chaos.load import Load, LoadPlan
+from ops.chaos.machine.background import Background
 from ops.deployment.prepare import prepare, publish
 from ops.embedded.stack import ServerUrls
 from ops.locate import Deployment

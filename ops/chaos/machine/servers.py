@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import psutil
 
-from ops.chaos.database import POLL_S, WAL_SEGMENT_MIB
+from ops.chaos.machine.database import POLL_S, WAL_SEGMENT_MIB
 from ops.embedded import postgres, valkey
 from ops.embedded.broker import Listener
 from ops.embedded.home import Home

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
-from ops.chaos.database import Connection, Database, DidNotHappen
+from ops.chaos.machine.database import Connection, Database, DidNotHappen
 from sinks.postgres.partitions import EPOCH, Partition, partition_name
 
 TABLES = ("completions", "outcomes")

@@ -10,13 +10,15 @@ import random
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from ops.chaos.background import Background
-from ops.chaos.proxy import Link
-from ops.chaos.schedule import KAFKA_LINKS, LINKS
+from ops.chaos.machine.background import Background
+from ops.chaos.machine.proxy import Link
 from ops.embedded.broker import Listener
 from ops.locate import Deployment
 from pipeline.runtime.ports import LOOPBACK, Ports
 
+# Link -> the process whose Kafka clients use it.
+KAFKA_LINKS = {"edge-kafka": "edge", "worker-kafka": "worker", "sink-kafka": "postgres-sink"}
+LINKS = ("sink-postgres", "sender-postgres", "sender-provider", "clients-edge", "provider-edge", *KAFKA_LINKS)
 # Above the table of a home's ports, and above those of further processes.
 KAFKA_LISTENERS_OFFSET = 140
 LISTENERS_PER_BROKER_MAX = 10

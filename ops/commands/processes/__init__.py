@@ -1,0 +1,1 @@
+"""Commands that start, restart and end processes."""
