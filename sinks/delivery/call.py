@@ -23,6 +23,7 @@ from uuid import UUID
 from pipeline.campaigns.message import Rendered, has_fallbacks
 from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
+from pipeline.runtime.ending import ended
 from pipeline.topology.file import Sender as SenderSettings
 from schemas.records import Message
 from sinks.actions import FailMessage, FailRecipient, HoldNumber, HoldTemplate, Throttle
@@ -134,9 +135,7 @@ class Calls:
         for task in self._at_provider:
             task.cancel()
         await self._wait(write_grace_s)
-        for task in self._tasks:
-            task.cancel()
-        await self._wait(write_grace_s)
+        await ended(self._tasks)
 
     async def _wait(self, timeout_s: float) -> None:
         if self._tasks:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from pipeline.campaigns.message import Sizes
+from pipeline.runtime.ending import ended, within
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.delivery.call import Calls, Sendable, Shared
 from sinks.delivery.numbers import Number
@@ -119,8 +120,8 @@ class NumberWorker:
         self._close(reason)
         await self._calls.finish(call_grace_s, write_grace_s)
         if self._loop is not None:
-            self._loop.cancel()
-        await self._hand_over(reason)
+            await ended([self._loop])
+        await within(write_grace_s, self._hand_over(reason))  # leases that are not handed back run out
 
     async def _run(self) -> None:
         while not self._closed:

@@ -15,6 +15,7 @@ from uuid import UUID
 from pipeline.campaigns.channels import message_on
 from pipeline.campaigns.message import NotRenderable, Sizes, render
 from pipeline.runtime.crash_points import reach
+from pipeline.runtime.ending import ended, within
 from pipeline.topology.file import Sender as SenderSettings
 from sinks.actions import Elsewhere
 from sinks.delivery.budget.waiting import WAITING_EVERY_S
@@ -121,9 +122,7 @@ class Sender:
             self._stopping = True
             # A claim that is cut off leaves its leases to run out.
             await asyncio.wait([feeding], timeout=STOP_WRITE_GRACE_S)
-            for task in (*loops, stopped):
-                task.cancel()
-            await asyncio.gather(*loops, stopped, return_exceptions=True)
+            await ended([*loops, stopped])
             await self._hand_over()
         for task in loops:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -148,14 +147,16 @@ class Sender:
             return_exceptions=True,
         )
         try:
-            async with asyncio.timeout(STOP_WRITE_GRACE_S):
-                await self._writes.settle(waiting)
-                await self._numbers.leave()
+            await within(STOP_WRITE_GRACE_S, self._leave(waiting))
         except (*DATABASE_ERRORS, TimeoutError) as error:
             log.warning("stop: numbers not released (%s): their leases run out", type(error).__name__)
 
+    async def _leave(self, waiting: Sequence[Settled]) -> None:
+        await self._writes.settle(waiting)
+        await self._numbers.leave()
+
     async def _every(self, interval_s: float, step: str, act: Callable[[], Awaitable[None]]) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await act()
                 self.database_ok = True
@@ -269,20 +270,20 @@ class Sender:
             )
 
     async def _offer(self, assigned: Sequence[Assigned]) -> None:
-        ended: list[Settled] = []
+        over: list[Settled] = []
         for number_id, delivery in assigned:
             worker = self._workers.get(number_id)
             if worker is None:
-                ended.append(self._handed_back(delivery, "the number was lost"))
+                over.append(self._handed_back(delivery, "the number was lost"))
                 continue
             ready = await self._prepare(delivery, worker.sizes)
             if isinstance(ready, Settled):
                 self._metrics.not_sendable.inc()
                 log.warning("delivery %s: %s", delivery.delivery_id, ready.reason)
-                ended.append(ready)
+                over.append(ready)
             else:
                 worker.offer(ready)
-        await self._ledger.settle(ended)
+        await self._ledger.settle(over)
 
     def _handed_back(self, delivery: Leased, reason: str) -> Settled:
         self._metrics.handed_back.inc()

@@ -1,0 +1,39 @@
+"""Tasks that end although a cancellation got lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+CANCEL_AGAIN_S = 1.0
+
+
+async def ended(tasks: Iterable[asyncio.Future[Any]], again_s: float = CANCEL_AGAIN_S) -> None:
+    """Cancel the tasks until each has ended, again every `again_s`; their results and errors stay in them.
+
+    One cancellation may not be enough: a client that cleans up while it is cancelled may raise the clean-up's
+    error instead, such as that of a connection that is gone, and a loop that retries after errors goes on.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=again_s)
+
+
+async def within(timeout_s: float, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`; raises TimeoutError where it takes longer, once it has ended.
+
+    `asyncio.timeout` cancels once, and work of several steps goes on where one of them swallows that.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait([task], timeout=timeout_s)
+    finally:
+        await ended([task])
+    if not done:
+        raise TimeoutError
+    return task.result()
