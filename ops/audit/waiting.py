@@ -107,6 +107,8 @@ def reasons_of(
 def _of_stop(stop: Stop) -> str:
     kind, _, name = stop.scope.partition(":")
     because = f": {stop.reason}" if stop.reason else ""
+    if stop.by_tenant:
+        return f"{kind} {name} is paused by its tenant{because} -> the tenant resumes it"
     return f"{kind} {name} is stopped{because} -> `quizstream resume-sending --{kind} {name}`"
 
 

@@ -52,6 +52,8 @@ def resume_sending(
 ) -> None:
     """Remove a stop of the same scope. Other stops remain; resuming a number also ends its quarantine.
 
+    A pause that a tenant made by the tenant API remains until the tenant ends it.
+
     What still stops or holds a part of the sending is printed.
 
     Exit codes: 0 this scope is not stopped any more, 2 not possible.
@@ -103,7 +105,8 @@ def _show(connection: Connection, as_json: bool) -> None:
         print("Stopped now:")
     for stop in stopped:
         why = f": {stop.reason}" if stop.reason else ""
-        print(f"  {stop.scope} since {stop.stopped_at:%Y-%m-%d %H:%M:%S} UTC{why}")
+        whose = " by its tenant" if stop.by_tenant else ""
+        print(f"  {stop.scope}{whose} since {stop.stopped_at:%Y-%m-%d %H:%M:%S} UTC{why}")
     if held:
         print("Held now, until `quizstream number release ID`:")
     for number in held:

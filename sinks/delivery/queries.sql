@@ -568,12 +568,28 @@ LOCK TABLE sending_stops IN EXCLUSIVE MODE;
 -- stop_scope --
 INSERT INTO sending_stops (scope, reason) VALUES (%(scope)s, %(reason)s) ON CONFLICT DO NOTHING;
 
+-- is_paused_by_tenant --
+SELECT 1 FROM sending_stops WHERE scope = %(scope)s AND by_tenant;
+
+-- pause_by_tenant --
+INSERT INTO sending_stops (scope, reason, by_tenant) VALUES (%(scope)s, %(reason)s, true) ON CONFLICT DO NOTHING;
+
+-- end_pause_of_tenant --
+DELETE FROM sending_stops WHERE scope = %(scope)s AND by_tenant;
+
+-- stopped_by_others --
+-- Why the scope does not send, its tenant's pause apart.
+SELECT reason FROM sending_stops WHERE scope = %(scope)s AND NOT by_tenant
+UNION ALL
+SELECT reason FROM sender_numbers WHERE 'number:' || number_id = %(scope)s AND state <> 'active'
+LIMIT 1;
+
 -- resume_scope --
--- A campaign's rejections are counted from the start again.
+-- A campaign's rejections are counted from the start again. A tenant's pause stays: the tenant ends it.
 WITH forgotten AS (
     DELETE FROM campaign_rejections WHERE 'campaign:' || campaign_id = %(scope)s
 )
-DELETE FROM sending_stops WHERE scope = %(scope)s;
+DELETE FROM sending_stops WHERE scope = %(scope)s AND NOT by_tenant;
 
 -- resume_number --
 UPDATE sender_numbers
@@ -590,7 +606,7 @@ INSERT INTO sending_releases (scope, released_at) VALUES (%(scope)s, clock_times
 ON CONFLICT (scope) DO UPDATE SET released_at = excluded.released_at;
 
 -- list_stops --
-SELECT scope, reason, stopped_at FROM sending_stops ORDER BY scope;
+SELECT scope, reason, stopped_at, by_tenant FROM sending_stops ORDER BY scope, by_tenant;
 
 -- list_held_numbers --
 SELECT number_id, tenant_id, state, reason FROM sender_numbers WHERE state <> 'active' ORDER BY number_id;

@@ -30,9 +30,12 @@ class BadScope(OperatorError):
 
 @dataclass(frozen=True)
 class Stop:
+    """`by_tenant`: a pause that the tenant made, and that only the tenant ends."""
+
     scope: str
     reason: str
     stopped_at: datetime
+    by_tenant: bool = False
 
 
 class HeldNumber(NamedTuple):
@@ -70,8 +73,9 @@ def stop_sending(connection: Connection, scope: str, reason: str = "", actor: st
 
 
 def resume_sending(connection: Connection, scope: str, actor: str | None = None) -> bool:
-    """True if something was stopped. Resuming a number also ends its hold, whoever made it.
+    """True if something was stopped. Resuming a number also ends its hold, by the provider or an operator.
 
+    A pause of the tenant stays in force.
     What a provider's webhook reports of the time before changes nothing any more.
     """
     with connection.transaction():
@@ -85,6 +89,37 @@ def resume_sending(connection: Connection, scope: str, actor: str | None = None)
         if resumed and actor is not None:
             record(connection, actor, "sending.resume", scope)
     return resumed
+
+
+def pause_by_tenant(connection: Connection, scope: str, reason: str, actor: str) -> bool:
+    """The tenant's own stop, beside those of operators and providers; False if it has paused already.
+
+    Returns as `stop_sending` does. A repetition takes no lock: the first one has waited for the marks.
+    """
+    with connection.transaction():
+        given = {"scope": scope, "reason": reason}
+        if connection.execute(statement("is_paused_by_tenant"), given).fetchone() is not None:
+            return False
+        connection.execute(statement("shut_out_marks"))
+        paused = connection.execute(statement("pause_by_tenant"), given).rowcount > 0
+        if paused:
+            record(connection, actor, "sending.stop", scope, reason=reason)
+    return paused
+
+
+def end_pause_of_tenant(connection: Connection, scope: str, actor: str) -> bool:
+    """Ends the tenant's own pause alone; False if there was none."""
+    with connection.transaction():
+        ended = connection.execute(statement("end_pause_of_tenant"), {"scope": scope}).rowcount > 0
+        if ended:
+            record(connection, actor, "sending.resume", scope)
+    return ended
+
+
+def stopped_by_others(connection: Connection, scope: str) -> str | None:
+    """The reason for which an operator or a provider has stopped the campaign or number; None if neither."""
+    row = connection.execute(statement("stopped_by_others"), {"scope": scope}).fetchone()
+    return None if row is None else str(row[0])
 
 
 def hold_number(connection: Connection, number_id: str, reason: str, actor: str | None = None) -> bool:
@@ -113,7 +148,11 @@ def release_number(connection: Connection, number_id: str, actor: str | None = N
 def stops(connection: Connection) -> list[Stop]:
     """Everything that is stopped, by scope."""
     rows = connection.execute(statement("list_stops")).fetchall()
-    return [Stop(str(scope), str(reason), at) for scope, reason, at in rows if isinstance(at, datetime)]
+    return [
+        Stop(str(scope), str(reason), at, bool(by_tenant))
+        for scope, reason, at, by_tenant in rows
+        if isinstance(at, datetime)
+    ]
 
 
 def held_numbers(connection: Connection) -> list[HeldNumber]:

@@ -35,6 +35,12 @@ INVALID_QUERY = Kind(
     "invalid-query", 422, "A query parameter cannot be used", "See /openapi.json for the parameters."
 )
 CONFLICT = Kind("conflict", 409, "The id is in use", "Use another id.")
+HELD = Kind(
+    "held",
+    409,
+    "The operator or the provider has stopped it",
+    "Ask the operator of the deployment: only a pause of the tenant's own can be ended here.",
+)
 CHANGED = Kind(
     "changed",
     412,
@@ -56,6 +62,6 @@ CATALOGUE: tuple[Kind, ...] = (
     *(INVALID_JSON, REPEATED_HEADER, INVALID_TOKEN, NOT_FOUND, METHOD_NOT_ALLOWED, BODY_TIMEOUT),
     *(BODY_TOO_LARGE, NOT_JSON, INVALID_BODY, REPEATED_FIELD, INVALID_KEY, KEY_REUSED, INTERNAL),
     *(FORBIDDEN, NO_TENANT, UNKNOWN, REJECTED, INVALID_QUERY, CONFLICT, CHANGED, MATCH_REQUIRED, UNAVAILABLE),
-    NOT_READY,
+    *(NOT_READY, HELD),
 )
 BY_SLUG = {kind.slug: kind for kind in CATALOGUE}

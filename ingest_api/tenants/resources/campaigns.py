@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from ingest_api.http.problems import rejection, shown
 from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
+from ingest_api.tenants.api.problems import HELD
 from schemas.records import Campaign, Condition, Message
-from sinks.delivery.stop_switch import resume_sending, scope_of, stop_sending
+from sinks.delivery.stop_switch import end_pause_of_tenant, pause_by_tenant, scope_of, stopped_by_others
 from sinks.postgres.catalogue.campaigns import CampaignDraft, newest_campaign
 from sinks.postgres.catalogue.operations import add_campaign, end_campaign
 from sinks.postgres.named_rows import fetch
@@ -37,7 +39,7 @@ class CampaignContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CampaignShown(msgspec.Struct, frozen=True):
     """Its newest version, which applies to completions accepted from `effective_at` (ms since the epoch).
 
-    `state`: active, inactive, paused or cancelled.
+    `state`: active, inactive, cancelled, paused (by the tenant) or stopped (by the operator or the provider).
     """
 
     campaign_id: str
@@ -93,14 +95,23 @@ def listed(call: Call) -> Answer:
 def pause(call: Call) -> Answer:
     """No call starts for the campaign any more; deliveries wait."""
     _lock(call)
-    stop_sending(call.connection, scope_of("campaign", call.id), call.body.reason, call.actor)
+    pause_by_tenant(call.connection, scope_of("campaign", call.id), call.body.reason, call.actor)
     return Answer(_current(call, call.id))
 
 
 def resume(call: Call) -> Answer:
     _lock(call)
-    resume_sending(call.connection, scope_of("campaign", call.id), call.actor)
+    end_pause(call, scope_of("campaign", call.id))
     return Answer(_current(call, call.id))
+
+
+def end_pause(call: Call, scope: str) -> None:
+    """End the tenant's own pause. Raises Rejection where there is none, and others have stopped the scope."""
+    if end_pause_of_tenant(call.connection, scope, call.actor):
+        return
+    why = stopped_by_others(call.connection, scope)
+    if why is not None:
+        raise rejection(HELD, f"it was stopped{f': {shown(why)}' if why else ''}")
 
 
 def cancel(call: Call) -> Answer:

@@ -3,6 +3,8 @@
 SELECT c.campaign_id, newest.version, newest.definition ->> 'name' AS name,
        CASE
            WHEN c.cancelled_at IS NOT NULL THEN 'cancelled'
+           WHEN EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'campaign:' || c.campaign_id AND NOT s.by_tenant)
+               THEN 'stopped'
            WHEN EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'campaign:' || c.campaign_id) THEN 'paused'
            WHEN (newest.definition ->> 'active')::boolean THEN 'active'
            ELSE 'inactive'
@@ -23,6 +25,8 @@ SELECT 1 FROM campaigns WHERE campaign_id = %(id)s AND tenant_id = %(tenant)s FO
 -- campaign_state --
 SELECT CASE
            WHEN cancelled_at IS NOT NULL THEN 'cancelled'
+           WHEN EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'campaign:' || campaign_id AND NOT s.by_tenant)
+               THEN 'stopped'
            WHEN EXISTS (SELECT FROM sending_stops AS s WHERE s.scope = 'campaign:' || campaign_id) THEN 'paused'
            ELSE 'running'
        END AS state

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
-from ingest_api.tenants.resources.campaigns import Reason
-from sinks.delivery.stop_switch import hold_number, release_number
+from ingest_api.tenants.resources.campaigns import Reason, end_pause
+from sinks.delivery.stop_switch import pause_by_tenant, scope_of
 from sinks.postgres.catalogue.numbers import Number, NumberDraft, list_numbers, number_of_tenant
 from sinks.postgres.catalogue.operations import add_number
 from sinks.postgres.page import Page, as_mappings
@@ -26,13 +26,13 @@ def save(call: Call) -> Answer:
 
 def pause(call: Call) -> Answer:
     _require(call)
-    hold_number(call.connection, call.id, call.body.reason, call.actor)
+    pause_by_tenant(call.connection, scope_of("number", call.id), call.body.reason, call.actor)
     return Answer(None, 204)
 
 
 def resume(call: Call) -> Answer:
     _require(call)
-    release_number(call.connection, call.id, call.actor)
+    end_pause(call, scope_of("number", call.id))
     return Answer(None, 204)
 
 

@@ -214,7 +214,7 @@ def hold(
 
 @number.command()
 def release(number_id: NumberId) -> None:
-    """End every hold and stop of this number: it sends again.
+    """End every hold and stop of this number: it sends again, unless its tenant has paused it.
 
     Exit codes: 0 it may send, 2 there is no such number, or it could not be done.
 

@@ -82,6 +82,12 @@ def isolate(connection: Connection, name: str, ruled_by: str) -> None:
         else:
             text = "CREATE POLICY own_tenant ON {} TO {} USING ({}) WITH CHECK ({})"
             steps.append(sql.SQL(text).format(table, role, condition, condition))
+        if rule.changeable:
+            changeable = sql.SQL(rule.changeable)
+            text = "CREATE POLICY own_additions ON {} AS RESTRICTIVE FOR INSERT TO {} WITH CHECK ({})"
+            steps.append(sql.SQL(text).format(table, role, changeable))
+            text = "CREATE POLICY own_deletions ON {} AS RESTRICTIVE FOR DELETE TO {} USING ({})"
+            steps.append(sql.SQL(text).format(table, role, changeable))
         if name == ruled_by:
             grants = sql.SQL(", ").join(sql.SQL(grant) for grant in rule.grants)
             steps.append(sql.SQL("GRANT {} ON {} TO {}").format(grants, table, role))

@@ -24,6 +24,7 @@ EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
 class Isolated:
     """Rows of a tenant: those of the current one fulfil `condition` (SQL). `grants`: of the tenant API.
 
+    `changeable`: a condition for rows that it adds or deletes; others of the tenant it only reads.
     `forced`: the owner needs a policy too. Without it `COPY` into the table is possible for an owner that is
     not a superuser.
     """
@@ -31,6 +32,7 @@ class Isolated:
     condition: str
     grants: tuple[str, ...] = ()
     forced: bool = True
+    changeable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ RULES: Mapping[str, Rule] = {
     "budget_bookings": Unseen("which deliveries wait for a place in a budget, over all tenants"),
     "budget_uses": Unseen("people and attempts that are counted, over all tenants of a portfolio"),
     "budgets": Unseen("limits of portfolios and numbers, which several tenants may share"),
-    "campaign_rejections": Isolated(_of_campaign("campaign_rejections.campaign_id"), ("SELECT", "DELETE")),
+    "campaign_rejections": Unseen("what providers rejected, which decides over a campaign's stop"),
     "campaign_versions": Isolated(_of_campaign("campaign_versions.campaign_id"), READ_AND_ADD),
     "campaigns": _own(*WRITE),
     "completions": _own(*READ),
@@ -126,8 +128,9 @@ RULES: Mapping[str, Rule] = {
     "sender_numbers": _own(*WRITE),
     "sender_processes": Shared("which processes send"),
     "sending_permit": Shared("one row of the deployment"),
-    "sending_releases": Isolated(_SCOPE, EVERYTHING),
-    "sending_stops": Isolated(_SCOPE, ("SELECT", "INSERT", "DELETE")),
+    "sending_releases": Unseen("when operators released what providers had stopped"),
+    # A tenant ends its own pauses, never the stop of an operator or of a provider.
+    "sending_stops": Isolated(_SCOPE, ("SELECT", "INSERT", "DELETE"), changeable="by_tenant"),
     "sink_offsets": Shared("offsets"),
     "suppressions": _own(*WRITE),
     "tenants": Isolated(f"{_OWN} OR current_tenant() = '{EVERY_TENANT}'", WRITE),

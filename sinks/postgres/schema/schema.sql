@@ -113,7 +113,8 @@ CREATE TABLE public.sender_processes (
 CREATE TABLE public.sending_stops (
     scope text NOT NULL,
     reason text DEFAULT ''::text NOT NULL,
-    stopped_at timestamp with time zone DEFAULT now() NOT NULL
+    stopped_at timestamp with time zone DEFAULT now() NOT NULL,
+    by_tenant boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE ONLY public.sending_stops FORCE ROW LEVEL SECURITY;
@@ -752,7 +753,7 @@ ALTER TABLE ONLY public.sending_releases
     ADD CONSTRAINT sending_releases_pkey PRIMARY KEY (scope);
 
 ALTER TABLE ONLY public.sending_stops
-    ADD CONSTRAINT sending_stops_pkey PRIMARY KEY (scope);
+    ADD CONSTRAINT sending_stops_pkey PRIMARY KEY (scope, by_tenant);
 
 ALTER TABLE ONLY public.sink_offsets
     ADD CONSTRAINT sink_offsets_pkey PRIMARY KEY (sink, topic, partition);
@@ -947,13 +948,11 @@ ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.outcomes ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY own_tenant ON public.audit_log TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+CREATE POLICY own_additions ON public.sending_stops AS RESTRICTIVE FOR INSERT TO quizstream_tenants WITH CHECK (by_tenant);
 
-CREATE POLICY own_tenant ON public.campaign_rejections TO quizstream_tenants USING ((EXISTS ( SELECT
-   FROM public.campaigns c
-  WHERE ((c.campaign_id = campaign_rejections.campaign_id) AND (c.tenant_id = public.current_tenant()))))) WITH CHECK ((EXISTS ( SELECT
-   FROM public.campaigns c
-  WHERE ((c.campaign_id = campaign_rejections.campaign_id) AND (c.tenant_id = public.current_tenant())))));
+CREATE POLICY own_deletions ON public.sending_stops AS RESTRICTIVE FOR DELETE TO quizstream_tenants USING (by_tenant);
+
+CREATE POLICY own_tenant ON public.audit_log TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
 
 CREATE POLICY own_tenant ON public.campaign_versions TO quizstream_tenants USING ((EXISTS ( SELECT
    FROM public.campaigns c
@@ -1004,16 +1003,6 @@ CREATE POLICY own_tenant ON public.provider_statuses TO quizstream_tenants USING
 CREATE POLICY own_tenant ON public.quizzes TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
 
 CREATE POLICY own_tenant ON public.sender_numbers TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
-
-CREATE POLICY own_tenant ON public.sending_releases TO quizstream_tenants USING (((scope = ('tenant:'::text || public.current_tenant())) OR ((scope ~~ 'campaign:%'::text) AND (EXISTS ( SELECT
-   FROM public.campaigns c
-  WHERE ((c.campaign_id = substr(sending_releases.scope, 10)) AND (c.tenant_id = public.current_tenant()))))) OR ((scope ~~ 'number:%'::text) AND (EXISTS ( SELECT
-   FROM public.sender_numbers n
-  WHERE ((n.number_id = substr(sending_releases.scope, 8)) AND (n.tenant_id = public.current_tenant()))))))) WITH CHECK (((scope = ('tenant:'::text || public.current_tenant())) OR ((scope ~~ 'campaign:%'::text) AND (EXISTS ( SELECT
-   FROM public.campaigns c
-  WHERE ((c.campaign_id = substr(sending_releases.scope, 10)) AND (c.tenant_id = public.current_tenant()))))) OR ((scope ~~ 'number:%'::text) AND (EXISTS ( SELECT
-   FROM public.sender_numbers n
-  WHERE ((n.number_id = substr(sending_releases.scope, 8)) AND (n.tenant_id = public.current_tenant())))))));
 
 CREATE POLICY own_tenant ON public.sending_stops TO quizstream_tenants USING (((scope = ('tenant:'::text || public.current_tenant())) OR ((scope ~~ 'campaign:%'::text) AND (EXISTS ( SELECT
    FROM public.campaigns c

@@ -14,6 +14,7 @@ from ingest_api.tenants.api.operation import PAGE_ROWS, Call, Operation
 from ingest_api.tenants.resources.every import OPERATIONS
 from ingest_api.tenants.server import make
 from schemas.codec import codec
+from sinks.delivery import stop_switch
 from sinks.postgres.catalogue.api_keys import revocation_of
 from sinks.postgres.connect import connect
 from sinks.postgres.isolation.apply import NotIsolated
@@ -78,6 +79,43 @@ def test_a_campaign_is_paused_resumed_and_cancelled(api: TenantApi, quiz_id: str
     told = [one["action"] for one in log if campaign["campaign_id"] in one["subject"]]
     assert told == ["campaign.cancel", "sending.resume", "sending.stop", "campaign.save"]
     assert campaign["campaign_id"] not in api.ask(UMBRELLA, "GET", "/v1/audit-log").body.decode()
+
+
+def test_a_tenant_ends_its_own_pause_and_not_the_stop_of_others(api: TenantApi, quiz_id: str) -> None:
+    """Nor does the operator end the tenant's: both must let a campaign or a number send again."""
+    campaign = made(api, ACME, "/v1/campaigns", campaign_of(quiz_id))["campaign_id"]
+    number = {"number_id": "5599", "tenant_id": "acme", "provider": "meta-cloud"}
+    number |= {"base_url": "https://graph.facebook.com", "credential": "ACME_TOKEN"}
+    as_acme = {"quizstream-tenant": "acme"}
+    assert api.ask(PLATFORM, "PUT", "/v1/numbers/5599", number, as_acme).status == 200
+    path = f"/v1/campaigns/{campaign}"
+    with connect(api.settings.database_url, "test") as operator:
+        stop_switch.stop_sending(operator, f"campaign:{campaign}", "rejected by the provider", "ana")
+        stop_switch.hold_number(operator, "5599", "unpaid", "ana")
+        assert api.ask(ACME, "GET", path).json["state"] == "stopped"
+        for one in (path, "/v1/numbers/5599"):
+            assert api.ask(ACME, "POST", f"{one}/resume").problem == "held"
+            assert api.ask(ACME, "POST", f"{one}/pause", {"reason": "ours"}).status in (200, 204)
+            assert api.ask(ACME, "POST", f"{one}/resume").status in (200, 204)
+            assert api.ask(ACME, "POST", f"{one}/pause", {"reason": "ours"}).status in (200, 204)
+        assert stop_switch.resume_sending(operator, f"campaign:{campaign}", "ana")
+        assert stop_switch.release_number(operator, "5599", "ana")
+        assert api.ask(ACME, "GET", path).json["state"] == "paused"
+        paused = {stop.scope for stop in stop_switch.stops(operator) if stop.by_tenant}
+        assert {f"campaign:{campaign}", "number:5599"} <= paused
+    for one in (path, "/v1/numbers/5599"):
+        assert api.ask(ACME, "POST", f"{one}/resume").status in (200, 204)
+    assert api.ask(ACME, "GET", path).json["state"] == "active"
+
+
+def test_a_repeated_pause_waits_for_nothing(api: TenantApi, quiz_id: str) -> None:
+    """Its lock would hold up the senders of all tenants, as often as one tenant repeats it."""
+    campaign = made(api, ACME, "/v1/campaigns", campaign_of(quiz_id))["campaign_id"]
+    path = f"/v1/campaigns/{campaign}"
+    assert api.ask(ACME, "POST", f"{path}/pause", {}).status == 200
+    with connect(api.settings.database_url, "test") as sender, sender.transaction():
+        sender.execute("LOCK TABLE sending_stops IN ROW SHARE MODE")  # a mark under way
+        assert api.ask(ACME, "POST", f"{path}/pause", {}).json["state"] == "paused"
 
 
 def test_a_campaign_that_cannot_be_saved_states_why(api: TenantApi) -> None:
@@ -205,8 +243,10 @@ def test_a_platform_token_acts_for_the_tenant_that_it_names(api: TenantApi) -> N
     assert api.ask(ACME, "PUT", "/v1/numbers/5511", number).problem == "forbidden"
     assert api.ask(PLATFORM, "PUT", "/v1/numbers/5511", number, as_acme).status == 200
     assert api.ask(ACME, "POST", "/v1/numbers/5511/pause", {"reason": "moved"}).status == 204
-    (shown,) = api.ask(ACME, "GET", "/v1/numbers").json["items"]
-    assert (shown["number_id"], shown["state"]) == ("5511", "stopped")
+    (shown,) = [
+        one for one in api.ask(ACME, "GET", "/v1/numbers").json["items"] if one["number_id"] == "5511"
+    ]
+    assert (shown["state"], shown["stopped"]) == ("active", True)
     theirs = number | {"tenant_id": "umbrella"}
     taken = api.ask(PLATFORM, "PUT", "/v1/numbers/5511", theirs, {"quizstream-tenant": "umbrella"})
     assert taken.problem == "conflict"

@@ -8,6 +8,12 @@ ALTER TABLE tokens ADD COLUMN scopes text[] NOT NULL DEFAULT '{}'; -- empty: all
 ALTER TABLE tokens ADD COLUMN expires_at timestamptz;
 CREATE INDEX tokens_by_key ON ONLY tokens (tenant_id, key_id) WHERE key_id <> '';
 
+-- A tenant's own pause is a row beside the stop of an operator or a provider: each ends its own alone.
+ALTER TABLE sending_stops
+    ADD COLUMN by_tenant boolean NOT NULL DEFAULT false,
+    DROP CONSTRAINT sending_stops_pkey,
+    ADD PRIMARY KEY (scope, by_tenant);
+
 -- Written in the transaction of the request's change: a repetition gets the same answer and changes nothing.
 CREATE TABLE idempotent_requests (
     tenant_id       text NOT NULL,
