@@ -2,7 +2,7 @@
 -- The budget on which calls of each number depend, without a lock: most numbers have none. `reported_max`: what the
 -- provider stated last for any number of the portfolio.
 SELECT n.number_id, n.provider, n.messages_per_day, budget_of(n, %(sessions)s::text[]) AS budget_id,
-       reported_people_max(n.portfolio_id, n.account_id) AS reported_max, b.uses_max, b.budget_id IS NOT NULL AS begun
+       reported_people_max(coalesce(n.portfolio_id, n.account_id)) AS reported_max, b.uses_max, b.budget_id IS NOT NULL AS begun
 FROM sender_numbers AS n
 LEFT JOIN budgets AS b ON b.budget_id = budget_of(n, %(sessions)s::text[])
 WHERE n.number_id = ANY (%(numbers)s::text[])
@@ -11,7 +11,7 @@ ORDER BY n.number_id;
 -- number_of_budget --
 -- Any of its numbers: they have the budget in common.
 SELECT n.number_id, n.provider, n.messages_per_day, b.budget_id,
-       reported_people_max(n.portfolio_id, n.account_id) AS reported_max, b.uses_max, true AS begun
+       reported_people_max(coalesce(n.portfolio_id, n.account_id)) AS reported_max, b.uses_max, true AS begun
 FROM budgets AS b
 JOIN sender_numbers AS n ON budget_of(n, %(sessions)s::text[]) = b.budget_id
 WHERE b.budget_id = %(budget_id)s

@@ -1,6 +1,6 @@
 -- number_standing --
 SELECT n.number_id, n.provider, budget_of(n, %(sessions)s::text[]) AS budget_id, n.portfolio_id, n.account_id,
-       reported_people_max(n.portfolio_id, n.account_id) AS reported_max, b.uses_max
+       reported_people_max(coalesce(n.portfolio_id, n.account_id)) AS reported_max, b.uses_max
 FROM sender_numbers AS n
 LEFT JOIN budgets AS b ON b.budget_id = budget_of(n, %(sessions)s::text[])
 WHERE n.number_id = %(number_id)s;

@@ -8,7 +8,7 @@ SELECT b.budget_id, n.provider, n.numbers, n.messages_per_day, n.reported_max, b
 FROM (
     SELECT budget_of(n, %(sessions)s::text[]) AS budget_id, min(n.provider) AS provider,
            array_agg(n.number_id ORDER BY n.number_id) AS numbers, min(n.messages_per_day) AS messages_per_day,
-           (array_agg(n.people_max ORDER BY n.provider_limit_at DESC NULLS LAST, n.number_id))[1] AS reported_max
+           reported_people_max(min(coalesce(n.portfolio_id, n.account_id))) AS reported_max
     FROM sender_numbers AS n
     GROUP BY 1
 ) AS n

@@ -76,11 +76,22 @@ WHERE c.cancelled_at IS NULL
 ON CONFLICT DO NOTHING;
 
 -- set_limits --
+-- A notice without a limit of people leaves that as it is; one with it counts though a newer one without it came before.
 UPDATE sender_numbers AS n
-SET provider_limit = %(limit)s, people_max = CASE WHEN %(states_people)s THEN %(people_max)s ELSE n.people_max END,
-    provider_limit_at = to_timestamp(%(at_ms)s / 1000.0)
-WHERE n.number_id = ANY (%(numbers)s)
-  AND (n.provider_limit_at IS NULL OR n.provider_limit_at < to_timestamp(%(at_ms)s / 1000.0));
+SET provider_limit = CASE WHEN c.newest THEN %(limit)s ELSE n.provider_limit END,
+    provider_limit_at = CASE WHEN c.newest THEN c.at ELSE n.provider_limit_at END,
+    people_max = CASE WHEN c.newest_people THEN %(people_max)s ELSE n.people_max END,
+    people_max_at = CASE WHEN c.newest_people THEN c.at ELSE n.people_max_at END
+FROM (
+    SELECT o.number_id, g.at, coalesce(o.provider_limit_at < g.at, true) AS newest,
+           %(states_people)s AND coalesce(o.people_max_at < g.at, true) AS newest_people
+    FROM sender_numbers AS o
+    CROSS JOIN (SELECT to_timestamp(%(at_ms)s / 1000.0) AS at) AS g
+    WHERE o.number_id = ANY (%(numbers)s)
+    ORDER BY o.number_id
+    FOR UPDATE OF o
+) AS c
+WHERE n.number_id = c.number_id AND (c.newest OR c.newest_people);
 
 -- learn_accounts --
 WITH told AS (

@@ -25,6 +25,7 @@ CREATE TABLE public.sender_numbers (
     open_since timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     portfolio_id text,
     people_max integer,
+    people_max_at timestamp with time zone,
     messages_per_day integer,
     coexistence boolean DEFAULT false NOT NULL,
     CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text]))),
@@ -99,9 +100,9 @@ CREATE FUNCTION public.provider_name(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE COALESCE(stored, 'whatsapp'::text) WHEN 'whatsapp'::text THEN 'meta-cloud'::text ELSE stored END;
 
-CREATE FUNCTION public.reported_people_max(portfolio text, account text) RETURNS integer
+CREATE FUNCTION public.reported_people_max(portfolio text) RETURNS integer
     LANGUAGE sql STABLE
-    RETURN (SELECT n.people_max FROM public.sender_numbers n WHERE (COALESCE(n.portfolio_id, n.account_id) = COALESCE(reported_people_max.portfolio, reported_people_max.account)) ORDER BY n.provider_limit_at DESC NULLS LAST, n.number_id LIMIT 1);
+    RETURN (SELECT n.people_max FROM public.sender_numbers n WHERE ((COALESCE(n.portfolio_id, n.account_id) = reported_people_max.portfolio) AND (n.people_max_at IS NOT NULL)) ORDER BY n.people_max_at DESC, n.number_id LIMIT 1);
 
 CREATE TABLE public.sender_processes (
     owner text NOT NULL,

@@ -38,10 +38,11 @@ CREATE INDEX budget_bookings_by_due ON budget_bookings (budget_id, due_at);
 SET LOCAL lock_timeout = '5s';  -- a migration that waits for a lock stops everything behind it: better run it again
 
 -- The portfolio of a number where its account does not say it, what the provider stated last about its limit of people
--- (NULL: none), and a session number's own daily limit.
+-- (NULL: unlimited) and when (NULL: never), and a session number's own daily limit.
 ALTER TABLE sender_numbers
     ADD COLUMN portfolio_id text,
     ADD COLUMN people_max integer,
+    ADD COLUMN people_max_at timestamptz,
     ADD COLUMN messages_per_day integer,
     ADD COLUMN coexistence boolean NOT NULL DEFAULT false;
 
@@ -51,12 +52,13 @@ CREATE FUNCTION budget_of(number sender_numbers, sessions text[]) RETURNS text
     RETURN CASE WHEN (number).provider = ANY (sessions) THEN 'number:' || (number).number_id
                 ELSE 'portfolio:' || coalesce((number).portfolio_id, (number).account_id) END;
 
--- What the provider stated last for any number of the portfolio.
-CREATE FUNCTION reported_people_max(portfolio text, account text) RETURNS integer
+-- What the provider stated last for any number of the portfolio; NULL: unlimited, or nothing. A notice without a limit of
+-- people states nothing about it.
+CREATE FUNCTION reported_people_max(portfolio text) RETURNS integer
     LANGUAGE sql STABLE
     RETURN (SELECT n.people_max FROM sender_numbers AS n
-            WHERE coalesce(n.portfolio_id, n.account_id) = coalesce(portfolio, account)
-            ORDER BY n.provider_limit_at DESC NULLS LAST, n.number_id
+            WHERE coalesce(n.portfolio_id, n.account_id) = portfolio AND n.people_max_at IS NOT NULL
+            ORDER BY n.people_max_at DESC, n.number_id
             LIMIT 1);
 
 -- Session numbers that are in use already are as old as their row.

@@ -16,7 +16,8 @@ def test_two_senders_keep_a_portfolio_limit_that_the_provider_enforces_and_expla
     world.simulator()
     world.command("PATCH", "behaviour", {"portfolio_people_max": PEOPLE_MAX})
     for number_id in ("551100000001", "551100000002"):
-        world.number(number_id, account_id="1042", people_max=PEOPLE_MAX)  # as a webhook stated both
+        stated = {"account_id": "1042", "people_max": PEOPLE_MAX, "people_max_at": "now"}  # by webhooks
+        world.number(number_id, **stated)
     world.deliveries(world.campaign(), 9)
     for _ in range(2):
         world.sender()

@@ -274,13 +274,40 @@ def test_a_limit_is_shown_at_the_number_that_the_notice_has_or_at_all_of_the_acc
     limits = "SELECT number_id, provider_limit, people_max FROM sender_numbers ORDER BY 1"
     assert corner.rows(limits) == [("1001", "downgrade TIER_1K", 1_000), ("1002", None, None)]
     # It is of the portfolio, which the account's numbers share.
-    assert corner.rows("SELECT reported_people_max(NULL, '' || min(account_id)) FROM sender_numbers") == [
-        (1_000,)
-    ]
+    reported = "SELECT reported_people_max(min(account_id)) FROM sender_numbers"
+    assert corner.rows(reported) == [(1_000,)]
 
     capability = {"max_daily_conversations_per_business": 2000}
     corner.write(sink, [change("business_capability_update", capability, at_s=NOW_S + 60)])
     assert corner.rows(limits) == [("1001", "2000", 2_000), ("1002", "2000", 2_000)]
+
+
+def test_a_notice_without_a_limit_of_people_leaves_that_of_the_portfolio(corner: Corner) -> None:
+    number(corner)
+    number(corner, "1002")
+    sink = ProviderStatuses(b"key")
+    corner.write(sink, [of_number(), of_number("1002", phone="15550001002")])
+    reported = "SELECT reported_people_max(min(account_id)) FROM sender_numbers"
+
+    corner.write(sink, [quality("DOWNGRADE", account=ACCOUNT, current_limit="TIER_1K", at_s=NOW_S - 90)])
+    for at_s, phone in enumerate(("15550001001", "15550001002"), NOW_S - 30):
+        corner.write(sink, [quality("FLAGGED", account=ACCOUNT, display_phone_number=phone, at_s=at_s)])
+    assert corner.rows(reported) == [(1_000,)]
+
+    # One that comes late is older than those without a limit, and newer than that limit.
+    corner.write(sink, [quality("UPGRADE", account=ACCOUNT, current_limit="TIER_10K", at_s=NOW_S - 60)])
+    assert corner.rows(reported) == [(10_000,)]
+    assert corner.rows("SELECT provider_limit FROM sender_numbers ORDER BY 1") == [("flagged",)] * 2
+
+    unlimited = quality(
+        "UPGRADE",
+        account=ACCOUNT,
+        display_phone_number="15550001002",
+        current_limit="TIER_UNLIMITED",
+        at_s=NOW_S,
+    )
+    corner.write(sink, [unlimited])
+    assert corner.rows(reported) == [(None,)]
 
 
 @pytest.mark.parametrize(("late_s", "state"), [(-60, "active"), (60, "stopped")])
