@@ -16,6 +16,7 @@ from ingest_api.abuse.table import Table
 from ingest_api.abuse.tally import points_of
 from pipeline.abuse.states import judged, merged
 from pipeline.abuse.verdicts import Unavailable
+from pipeline.runtime.ending import ended
 from pipeline.topology.file import Abuse
 
 STORED_AT_ONCE_MAX = 200  # verdicts of one look, after Valkey was away; more follow with the next one
@@ -54,8 +55,7 @@ class Detector:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended([self._task])
 
     async def look(self) -> None:
         """One interval: report, receive, decide."""

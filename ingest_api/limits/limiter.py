@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ingest_api.http.metrics import EDGES, LIMIT_DECISIONS, LIMITS_LOCAL
 from ingest_api.limits.shared_windows import EDGE_EXPIRES_S, SharedWindows, Unavailable
 from ingest_api.limits.windows import Decision, Keys, LocalWindows, Rule
+from pipeline.runtime.ending import ended
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Limiter:
         self._reporting = asyncio.create_task(self._keep_reporting())
 
     async def close(self) -> None:
-        self._reporting.cancel()
+        await ended([self._reporting])
         await self._shared.close()
 
     async def decide(self, keys: Keys) -> Decision:

@@ -26,6 +26,7 @@ from pipeline.cache.metrics import (
 )
 from pipeline.cache.shared import Envelope, SharedLevel, Unavailable
 from pipeline.runtime.backoff import Backoff
+from pipeline.runtime.ending import ended
 from pipeline.topology.file import Cache as Limits
 from pipeline.topology.file import CacheNamespace
 
@@ -345,9 +346,7 @@ class Namespace(Generic[V]):
             self.expire_here(stored_key.removeprefix(self._version))
 
     async def close(self) -> None:
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await ended(self._running)
 
     def _key(self, key: str) -> Key:
         return (self._name, key)

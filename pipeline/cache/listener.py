@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.cache.metrics import LISTENING
 from pipeline.runtime.backoff import Backoff
+from pipeline.runtime.ending import ended
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,7 @@ class Listener:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended([self._task])
 
     async def _keep_listening(self) -> None:
         while True:

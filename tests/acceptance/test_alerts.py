@@ -40,7 +40,7 @@ from pipeline.topology.model import Topology
 from sinks.delivery.stop_switch import scope_of, stop_sending
 from tests.support import edge as edges
 from tests.support.ports import free_ports
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.promtool import NAME, Expected, Run, evaluate
 from tests.support.quizzes import Make
 from tests.support.running_pipeline import Pipeline, until
@@ -199,7 +199,7 @@ def produce(bootstrap: str, topic: str, partitions: int, values: list[bytes], at
     producer = make_producer(bootstrap)
     for position, value in enumerate(values):
         producer.produce(topic, value, b"key", position % partitions, timestamp=at_ms)
-    assert producer.flush(60) == 0
+    delivered(producer)
 
 
 def lagging(stack: ServerUrls, namespace: str, folder: Path) -> dict[str, Run]:

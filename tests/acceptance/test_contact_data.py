@@ -14,7 +14,7 @@ import pytest
 from schemas import ids
 from schemas.codec import codec
 from schemas.records import Completion, Personal
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.quizzes import TENANT, make_quiz_of
 from tests.support.running_pipeline import Pipeline
 
@@ -114,7 +114,7 @@ def produce(pipeline: Pipeline, phone: str, **told: Any) -> None:
     value = codec("completion").encode(Completion(**made | told))
     producer = make_producer(settings.kafka_bootstrap_servers)
     producer.produce(topology.topic("completions").name, value, contact_id.encode())
-    assert producer.flush(30) == 0
+    delivered(producer)
 
 
 def test_messages_have_what_the_newest_completion_states(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from schemas import ids
 from schemas.codec import codec
 from schemas.records import Completion, Personal
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.quizzes import Make
 from tests.support.running_pipeline import Pipeline
 
@@ -84,7 +84,7 @@ def test_the_same_completion_retried_across_midnight_is_still_one(
     for completion in (before, after):
         topic = topology.topic("completions").name
         producer.produce(topic, codec("completion").encode(completion), contact_id.encode())
-    assert producer.flush(30) == 0
+    delivered(producer)
     report = pipeline.settled()
 
     assert report.ok, report.breaches

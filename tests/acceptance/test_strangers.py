@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.running_pipeline import Pipeline
 
 pytestmark = pytest.mark.xdist_group("acceptance")
@@ -62,7 +62,7 @@ def test_what_cannot_be_decoded_becomes_a_dead_letter_and_the_rest_goes_on(
     producer = make_producer(settings.kafka_bootstrap_servers)
     for partition in range(topic.partitions):
         producer.produce(topic.name, b"by hand, no Avro", b"somebody", partition)
-    assert producer.flush(30) == 0
+    delivered(producer)
     path = tmp_path / "depois.csv"
     path.write_text("cor\n" + "azul\n" * 50)
     assert pipeline.quizstream("replay", str(path), "--quiz", "depois-do-lixo").returncode == 0

@@ -29,7 +29,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.support.feed_worker import HURRY
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.shared_stack import shared_stack, wait_until_gone
 
 PARTITIONS = 6
@@ -123,7 +123,7 @@ class Feed:
         """Stop, once everything is acknowledged."""
         self._stop.set()
         self._thread.join()
-        assert self._producer.flush(30) == 0
+        delivered(self._producer)
 
 
 class Watcher:

@@ -11,7 +11,7 @@ import pytest
 from ops.audit.reconcile import reconcile
 from ops.embedded.stack import ServerUrls
 from pipeline.runtime.crash_points import POINTS
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.scenario import Scenario, a_scenario, until
 
 RATE_PER_S = 60
@@ -103,5 +103,5 @@ class Poison:
         if time.monotonic() >= self._next_at_s:
             self._next_at_s = time.monotonic() + POISON_EVERY_S
             self._producer.produce(self._topic, b"no completion", key=f"poison {self.sent}".encode())
-            assert self._producer.flush(10) == 0
+            delivered(self._producer)
             self.sent += 1

@@ -17,7 +17,7 @@ from ops.topics.command import apply
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 
 
 @given(st.lists(st.booleans(), min_size=1), st.data())
@@ -56,7 +56,7 @@ def test_a_commit_past_a_record_without_a_verdict_is_told(found: Deployment) -> 
     raw = found.topology.topic("completions")
     producer = make_producer(found.settings.kafka_bootstrap_servers)
     producer.produce(raw.name, b"no completion", b"key", partition=0)
-    assert producer.flush(10) == 0
+    delivered(producer)
     watcher = Watcher(found)
     watcher.look()
     assert watcher.violations == []

@@ -27,7 +27,7 @@ from schemas.ids import campaign_key, completion_id
 from schemas.records import Campaign, Completion, Condition, Question, Quiz, Variable
 from tests.support.forked import PROCESSES, Forked, start
 from tests.support.ports import free_ports
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.quick_topology import quick_topology
 from tests.support.stage_events import NOON_MS, campaign, completion
 
@@ -81,7 +81,7 @@ class Cluster:
                 self._put("campaigns", key, codec("campaign").encode(event))
             else:
                 self._put("quizzes", event.quiz_id.encode(), codec("quiz").encode(event))
-        assert self._producer.flush(30) == 0
+        delivered(self._producer)
 
     def complete(self, *events: Completion | bytes) -> None:
         """Bytes are put as they are, as by hand."""
@@ -90,7 +90,7 @@ class Cluster:
                 self._put("completions", b"by hand", event)
             else:
                 self._put("completions", event.contact_id.encode(), codec("completion").encode(event))
-        assert self._producer.flush(30) == 0
+        delivered(self._producer)
 
     def _put(self, role: str, key: bytes, value: bytes) -> None:
         self._producer.produce(self.topology.topic(role).name, key=key, value=value)

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from confluent_kafka import Producer
 
+DELIVERED_WITHIN_S = 120.0  # a bound on a hang, not a promise
+
 
 def make_producer(bootstrap: str, **settings: str | int) -> Producer:
     """Keys go where those of the product go, and partitions keep the order in which records were produced.
@@ -31,3 +33,9 @@ def _new(bootstrap: str, **settings: str | int) -> Producer:
             **settings,
         }
     )
+
+
+def delivered(producer: Producer) -> None:
+    """Until the brokers have acknowledged everything that was produced."""
+    left = producer.flush(DELIVERED_WITHIN_S)
+    assert left == 0, f"{left} records were not acknowledged"

@@ -31,6 +31,7 @@ from sinks.postgres.runner import Runner
 from sinks.postgres.sink import Arrival, Sink, WriteReport
 from sinks.postgres.topic_reader import LogReader
 from tests.support.ports import free_ports
+from tests.support.producer import delivered
 
 DEADLINE_S = 150.0
 TOPOLOGY_FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
@@ -80,7 +81,7 @@ class Corner:
         for event in events:
             value = event if event is None or isinstance(event, bytes) else encode(event)
             self.producer.produce(topic.name, value, key, partition=0)
-        assert self.producer.flush(DEADLINE_S) == 0
+        delivered(self.producer)
 
     def consume(self, role: str) -> list[Any]:
         """Everything that the topic holds now, decoded."""

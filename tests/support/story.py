@@ -33,7 +33,7 @@ from schemas.records import (
     Personal,
 )
 from sinks.postgres.schema.migrate import migrate
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 
 TOPOLOGY_FILE = Path(__file__).resolve().parents[2] / "topology.yaml"
 CAMPAIGN = "boas-vindas"
@@ -83,7 +83,7 @@ class Story:
         producer = make_producer(self.found.settings.kafka_bootstrap_servers)
         value = event if isinstance(event, bytes) else codec(topic.schema or "").encode(event)
         producer.produce(topic.name, value, key)
-        assert producer.flush(30) == 0
+        delivered(producer)
 
     def record(self, call: Call) -> None:
         path = self.found.settings.home / "simulator" / "calls.jsonl"

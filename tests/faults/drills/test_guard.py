@@ -20,7 +20,7 @@ from sinks.postgres.connect import Connection, connect
 from sinks.postgres.dead_letter_producer import producer
 from sinks.postgres.outbox import Publisher, enqueue
 from sinks.postgres.restore.guard import RestoreGuard
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.running_pipeline import until
 from tests.support.story import deployed
 
@@ -57,7 +57,7 @@ class Ledger:
         )
         value = codec("delivery_event").encode(event)
         self._producer.produce(self.topic.name, value, delivery_id.encode())
-        assert self._producer.flush(30) == 0
+        delivered(self._producer)
 
     def verified(self) -> None:
         """As the publisher does: a topic that was made a moment ago may have no leader yet."""
@@ -162,7 +162,7 @@ def test_nothing_is_sent_until_the_sinks_have_opened_again_what_was_open(ledger:
     topology = ledger.found.topology
     producer_ = make_producer(ledger.found.settings.kafka_bootstrap_servers)
     producer_.produce(topology.topic("deliveries").name, b"a match", b"k", 0)
-    assert producer_.flush(30) == 0
+    delivered(producer_)
     forgotten = str(uuid4())
     ledger.told(forgotten, "sent", 4)
 

@@ -18,7 +18,7 @@ from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.loader import load
 from schemas.codec import codec
 from tests.support.killing_worker import KILLER
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.running_pipeline import until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900), pytest.mark.xdist_group("drills-replay")]
@@ -38,7 +38,7 @@ def test_a_record_that_kills_the_worker_is_a_dead_letter_the_third_time(
     producer = make_producer(stack.kafka_bootstrap)
     for value in log:
         producer.produce(topology.topic("matches").name, value, b"k", 0)
-    assert producer.flush(30) == 0
+    delivered(producer)
 
     def values(role: str) -> list[bytes]:
         while True:

@@ -29,7 +29,7 @@ from tests.support.edge import (
     wait_ready,
     wait_until,
 )
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.sinks import counted
 
 NOBODY = "redis://127.0.0.1:9/0"
@@ -177,7 +177,7 @@ def tell(edge: Edge, tenant: Tenant) -> None:
     producer = make_producer(edge.settings.kafka_bootstrap_servers)
     topic = edge.topology.topic("tenants").name
     producer.produce(topic, codec("tenant").encode(tenant), tenant.tenant_id)
-    assert producer.flush(60) == 0
+    delivered(producer)
 
 
 def follows(edge: Edge, policy: str, quiz_id: str = "survey") -> int:

@@ -19,7 +19,7 @@ from ops.embedded.stack import ServerUrls
 from pipeline.runtime.topic_reader import TopicScan
 from sinks.postgres.connect import connect
 from sinks.postgres.tables.dead_letter_retention import DeadLetterRetention
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.quick_topology import quick_text
 from tests.support.running_pipeline import Pipeline, running_pipeline, until
 
@@ -92,7 +92,7 @@ def by_hand(pipeline: Pipeline, role: str, key: bytes | None, *values: bytes | N
     producer = make_producer(pipeline.found.settings.kafka_bootstrap_servers)
     for value in values:
         producer.produce(topic.name, value, key, topic.partitions - 1)
-    assert producer.flush(30) == 0
+    delivered(producer)
 
 
 def execute(pipeline: Pipeline, statement: str) -> None:

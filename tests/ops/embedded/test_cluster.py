@@ -28,7 +28,7 @@ from pipeline.runtime.ports import Ports
 from pipeline.runtime.settings import Settings
 from tests.support.ports import free_ports
 from tests.support.processes import descendants, still_there, wait_until
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 
 HEAP_MIB = 384
 ONLY_KAFKA = {DATABASE_ENV: "not started", REDIS_ENV: "not started"}
@@ -67,7 +67,7 @@ class Writer:
             producer.produce(TOPIC, str(number), str(number % 10), on_delivery=self._reported)
             producer.poll(0)
             number += 1
-        assert producer.flush(60) == 0
+        delivered(producer)
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:
         if error is None:

@@ -21,7 +21,7 @@ from pipeline.errors import CannotStart
 from pipeline.runtime.ports import Ports
 from tests.support.ports import free_ports
 from tests.support.processes import descendants, still_there
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 
 HEAP_MIB = 256
 
@@ -41,7 +41,7 @@ def write_everywhere(urls: ServerUrls) -> None:
     admin.create_topics([NewTopic("notes", 1, 1)])["notes"].result(60)
     producer = make_producer(urls.kafka_bootstrap)
     producer.produce("notes", b"kept")
-    assert producer.flush(60) == 0
+    delivered(producer)
     with psycopg.connect(urls.database_url) as connection:
         connection.execute("CREATE TABLE notes AS SELECT 'kept' AS note")
     redis.Redis.from_url(urls.redis_url).set("note", "kept")

@@ -24,7 +24,7 @@ from schemas.records import Question, Quiz
 from sinks.postgres.connect import connect
 from sinks.postgres.tables.deliveries import Deliveries
 from tests.pipeline.test_worker import EVERYBODY, TITLE, Cluster, Worker, made, wait_until
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.sinks import Corner
 
 BROKEN = b"\xff\xff"
@@ -48,7 +48,7 @@ class World(NamedTuple):
     def put(self, role: str, key: bytes, value: bytes, partition: int) -> Record:
         producer = make_producer(self.cluster.bootstrap)
         producer.produce(self.cluster.topology.topic(role).name, value, key, partition)
-        assert producer.flush(30) == 0
+        delivered(producer)
         return self.newest(role, key)
 
     def audited(self) -> list[tuple[object, ...]]:

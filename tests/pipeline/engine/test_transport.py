@@ -19,7 +19,7 @@ from ops.embedded.stack import ServerUrls
 from pipeline.engine.app import EXIT_UNRECOVERABLE
 from pipeline.engine.envelope import payload, seal, source_offset
 from tests.support.counting_worker import COUNT
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PARTITIONS = 4
@@ -52,7 +52,7 @@ class Counting:
             key = b"key-%d" % (number % KEYS)
             producer.produce(self.source, value, key)
             self.sent[key] += value == b"v"
-        assert producer.flush(30) == 0
+        delivered(producer)
 
     def start(self, name: str = "a", crash_points: str = "", *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.support.counting_worker", f"--bootstrap={self._bootstrap}"]
@@ -253,7 +253,7 @@ def test_a_changelog_record_that_cannot_be_read_stops_the_process_until_its_key_
     offset = counting.ends(counting.changelog)[2]
     producer.produce(counting.changelog, b"\xff\xff", b"a key of its own", partition=2)
     producer.produce(counting.changelog, seal(0, COUNT.pack(0, -1)), b"another key", partition=2)
-    assert producer.flush(30) == 0
+    delivered(producer)
 
     for name in ("a", "fresh"):  # with and without the table's files; twice, so that nothing is passed over
         for _ in range(2):
@@ -265,7 +265,7 @@ def test_a_changelog_record_that_cannot_be_read_stops_the_process_until_its_key_
         assert "quizstream state repair --topic" in said[0]
 
     producer.produce(counting.changelog, None, b"a key of its own", partition=2)
-    assert producer.flush(30) == 0
+    delivered(producer)
     counting.send(500)
     counting.start("fresh")
     counting.wait_until_committed()

@@ -16,7 +16,7 @@ from pipeline.topology.loader import load
 from pipeline.topology.model import Topic
 from schemas.codec import codec
 from schemas.records import Token
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 
 FILE = Path(__file__).resolve().parents[3] / "topology.yaml"
 READ_TIMEOUT_S = 30.0
@@ -69,7 +69,7 @@ def publish(stack: ServerUrls, topic: Topic, *records: tuple[bytes, int | bytes 
     for key, record in records:
         value = codec("token").encode(Token("h", "acme", record)) if isinstance(record, int) else record
         producer.produce(topic.name, key=key, value=value)
-    assert producer.flush(30) == 0
+    delivered(producer)
 
 
 def count(name: str) -> float:

@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 from ops.embedded.stack import ServerUrls
 from pipeline.runtime.redrive_headers import headers_of
 from pipeline.runtime.topic_reader import Batch, ReadTimedOut, RecordLookup, TopicReader
-from tests.support.producer import make_producer
+from tests.support.producer import delivered, make_producer
 from tests.support.sinks import until
 
 RECORDS = 30  # of each partition
@@ -27,7 +27,7 @@ def topic(stack: ServerUrls, namespace: str) -> str:
     for number in range(RECORDS):
         for partition in (0, 1):
             producer.produce(name, b"%d" % number, b"key", partition)
-    assert producer.flush(30) == 0
+    delivered(producer)
     return name
 
 
@@ -140,7 +140,7 @@ def test_single_records_are_looked_up_by_place(stack: ServerUrls, topic: str) ->
 def test_a_redriven_record_is_recognised(stack: ServerUrls, topic: str) -> None:
     producer = make_producer(stack.kafka_bootstrap)
     producer.produce(topic, b"again", b"key", 0, headers=headers_of("letter", 2, "reason"))  # type: ignore[arg-type]
-    assert producer.flush(30) == 0
+    delivered(producer)
 
     with RecordLookup(stack.kafka_bootstrap, "test") as lookup:
         found = lookup.record(topic, 0, RECORDS)
