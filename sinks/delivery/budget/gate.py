@@ -10,8 +10,9 @@ Locks are taken in one order: budgets, then numbers, then deliveries.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
 
-from sinks.delivery.budget.policy import DAY_S, SERVICE_WINDOW_S, BudgetPolicy, lower_of
+from sinks.delivery.budget.policy import CLAIM_MAX_S, DAY_S, SERVICE_WINDOW_S, BudgetPolicy, lower_of
 from sinks.delivery.pacing.budget import Ask, Budget, cycle_of, judge
 from sinks.postgres.named_rows import named
 from sinks.postgres.queries import load_queries
@@ -67,8 +69,7 @@ class _Standing(NamedTuple):
     uses_max: int | None
     age_s: float
     uses: int
-    booked: int
-    booked_priority: int
+    booked: dict[str, int]
 
 
 class _Uses(NamedTuple):
@@ -83,6 +84,7 @@ class _Asked(NamedTuple):
     counted: bool
     answered: bool
     booked: bool
+    before: int
 
 
 class _Expiry(NamedTuple):
@@ -114,6 +116,7 @@ class Plan:
     reasons: list[str | None]
     budgets: list[str | None]
     asked: Mapping[int, _Asked]
+    limited: Mapping[str, Limited] = field(default_factory=dict)
 
 
 class Gate:
@@ -135,15 +138,16 @@ class Gate:
         asked = await self._read(connection, plan)
         for one_of in limited.values():
             await self._judge(connection, one_of, plan, asked)
-        return dataclasses.replace(plan, asked=asked)
+        return dataclasses.replace(plan, asked=asked, limited=limited)
 
     async def settle(
         self, connection: AsyncConnection[tuple[Any, ...]], plan: Plan, marks: Sequence[Mark]
     ) -> None:
         """Counts what was marked, and books what waits for a place. `marks`: in the order of the plan."""
         used: list[tuple[str, str, UUID]] = []
-        waiting: list[tuple[Wanted, str, float, bool]] = []
+        waiting: list[tuple[Wanted, str, float]] = []
         ended: list[Wanted] = []
+        booked: defaultdict[str, Counter[int]] = defaultdict(Counter)
         for position, asked in plan.asked.items():
             one, budget_id, mark = plan.wanted[position], plan.budgets[position], marks[position]
             if budget_id is None or mark is Mark.LOST:
@@ -152,9 +156,11 @@ class Gate:
                 used.append((budget_id, asked.subject, one.attempt_id))
             due_in_s = plan.due_in_s[position]
             if mark is Mark.WAITS and due_in_s is not None:
-                waiting.append((one, budget_id, due_in_s, not asked.booked))
+                waiting.append((one, budget_id, due_in_s))
+                booked[budget_id][asked.priority] += not asked.booked
             elif mark is not Mark.WAITS and asked.booked:
                 ended.append(one)
+                booked[budget_id][asked.priority] -= 1
         if used:
             columns = {
                 "budgets": [budget_id for budget_id, _, _ in used],
@@ -166,11 +172,16 @@ class Gate:
             await connection.execute(_query("end_bookings"), _keys(ended))
         if waiting:
             more = {
-                "budgets": [budget_id for _, budget_id, _, _ in waiting],
-                "due_in_s": [due_in_s for _, _, due_in_s, _ in waiting],
-                "fresh": [fresh for _, _, _, fresh in waiting],
+                "budgets": [budget_id for _, budget_id, _ in waiting],
+                "due_in_s": [due_in_s for _, _, due_in_s in waiting],
             }
             await connection.execute(_query("book"), _keys([one for one, *_ in waiting]) | more)
+        if any(change for changes in booked.values() for change in changes.values()):
+            counts = {
+                budget_id: _sum(plan.limited[budget_id], changes) for budget_id, changes in booked.items()
+            }
+            columns = {"budgets": list(counts), "booked": [Jsonb(each) for each in counts.values()]}
+            await connection.execute(_query("count_booked"), columns)
 
     async def give_back(
         self,
@@ -215,6 +226,7 @@ class Gate:
             "attempt_ids": [one.attempt_id for one in some],
             "opening": OPENING_KINDS,
             "service_window_s": SERVICE_WINDOW_S,
+            "claim_s": CLAIM_MAX_S,
         }
         return {row.position: row for row in await _fetch(connection, "read_asks", _Asked, parameters)}
 
@@ -227,7 +239,7 @@ class Gate:
     ) -> None:
         mine = [position for position in asked if plan.budgets[position] == one_of.budget_id]
         asks = [
-            Ask(row.subject, row.priority, not (row.counted or row.answered), row.booked)
+            Ask(row.subject, row.priority, not (row.counted or row.answered), row.booked, row.before)
             for row in (asked[position] for position in mine)
         ]
         places = judge(one_of.budget, asks)
@@ -283,9 +295,17 @@ async def _lock(
         limit_in = policy.limit_of(one.provider, row.age_s, one.messages_per_day, people_max)
         if limit_in is not None:
             uses = left.get(row.budget_id, row.uses)
-            budget = Budget(limit_in(0), uses, row.booked, row.booked_priority)
+            booked = {int(priority): count for priority, count in row.booked.items()}
+            budget = Budget(limit_in(0), uses, booked)
             limited[row.budget_id] = Limited(row.budget_id, budget, limit_in)
     return limited
+
+
+def _sum(limited: Limited, changes: Mapping[int, int]) -> dict[int, int]:
+    """How many wait for this budget now, by priority."""
+    counts = Counter(limited.budget.booked)
+    counts.update(changes)
+    return {priority: count for priority, count in sorted(counts.items()) if count > 0}
 
 
 def _query(name: str) -> Any:

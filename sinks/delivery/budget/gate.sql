@@ -28,7 +28,7 @@ ON CONFLICT DO NOTHING;
 -- In the order of their ids until the transaction ends: whoever counts in one waits for whoever counts in it, in any
 -- process.
 SELECT b.budget_id, b.uses_max, extract(epoch FROM clock_timestamp() - b.began_at)::double precision AS age_s, b.uses,
-       b.booked, b.booked_priority
+       b.booked
 FROM budgets AS b
 WHERE b.budget_id = ANY (%(budgets)s::text[])
 ORDER BY b.budget_id
@@ -50,7 +50,8 @@ RETURNING b.budget_id, b.uses;
 
 -- read_asks --
 -- A person counts once, under whichever of their ids; not at all while they may be answered: they have written to this
--- number within 24 h. `counted`: in the window already.
+-- number within 24 h. `counted`: in the window already. `before`: so many are before it in the queue; few where it is due
+-- at the right time.
 SELECT a.position::integer, s.subject, d.priority,
        EXISTS (SELECT FROM budget_uses AS u WHERE u.budget_id = a.budget_id AND u.subject = s.subject) AS counted,
        a.by_person AND EXISTS (
@@ -61,13 +62,19 @@ SELECT a.position::integer, s.subject, d.priority,
            WHERE e.number_id = a.number_id AND e.kind = ANY (%(opening)s::text[])
              AND least(e.at, e.received_at) > clock_timestamp() - make_interval(secs => %(service_window_s)s)
        ) AS answered,
-       EXISTS (SELECT FROM budget_bookings AS b
-               WHERE b.campaign_month = a.campaign_month AND b.campaign_id = a.campaign_id
-                 AND b.contact_id = a.contact_id AND b.budget_id = a.budget_id) AS booked
+       b.position IS NOT NULL AS booked,
+       CASE WHEN b.position IS NULL THEN 0
+            ELSE (SELECT count(*)
+                  FROM budget_bookings AS o
+                  WHERE o.budget_id = a.budget_id AND (-o.priority, o.position) < (-b.priority, b.position)
+                    AND o.due_at > clock_timestamp() - make_interval(secs => %(claim_s)s)) END AS before
 FROM unnest(%(positions)s::integer[], %(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[],
             %(numbers)s::text[], %(budgets)s::text[], %(by_person)s::boolean[], %(attempt_ids)s::uuid[])
     AS a (position, campaign_month, campaign_id, contact_id, number_id, budget_id, by_person, attempt_id)
 JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
+LEFT JOIN budget_bookings AS b
+  ON b.campaign_month = a.campaign_month AND b.campaign_id = a.campaign_id AND b.contact_id = a.contact_id
+     AND b.budget_id = a.budget_id
 CROSS JOIN LATERAL (
     SELECT CASE WHEN a.by_person
                 THEN coalesce((SELECT o.contact_id FROM contact_aliases AS o
@@ -113,42 +120,31 @@ FROM (SELECT g.budget_id, count(*) AS uses
 WHERE b.budget_id = n.budget_id;
 
 -- book --
--- Deliveries that wait for a place in a budget, with the time for which they are due. `fresh`: not in the queue before.
-WITH given AS (
-    SELECT *
-    FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(budgets)s::text[],
-                %(due_in_s)s::double precision[], %(fresh)s::boolean[])
-        AS g (campaign_month, campaign_id, contact_id, budget_id, due_in_s, fresh)
-), booked AS (
-    INSERT INTO budget_bookings AS o (campaign_month, campaign_id, contact_id, tenant_id, budget_id, due_at)
-    SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, g.budget_id,
-           clock_timestamp() + make_interval(secs => g.due_in_s)
-    FROM given AS g
-    JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
-    ON CONFLICT (campaign_month, campaign_id, contact_id) DO UPDATE
-    SET budget_id = excluded.budget_id, due_at = excluded.due_at
-)
-UPDATE budgets AS b
-SET booked = b.booked + f.fresh,
-    booked_priority = CASE WHEN b.booked = 0 THEN f.priority ELSE greatest(b.booked_priority, f.priority) END
-FROM (SELECT g.budget_id, count(*) FILTER (WHERE g.fresh) AS fresh, max(d.priority) AS priority
-      FROM given AS g
-      JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
-      GROUP BY g.budget_id) AS f
-WHERE b.budget_id = f.budget_id;
+-- Deliveries that wait for a place in a budget, with the time for which they are due.
+INSERT INTO budget_bookings AS o (campaign_month, campaign_id, contact_id, tenant_id, budget_id, priority, due_at)
+SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, g.budget_id, d.priority,
+       clock_timestamp() + make_interval(secs => g.due_in_s)
+FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[], %(budgets)s::text[],
+            %(due_in_s)s::double precision[])
+    WITH ORDINALITY AS g (campaign_month, campaign_id, contact_id, budget_id, due_in_s, place)
+JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
+ORDER BY g.place
+ON CONFLICT (campaign_month, campaign_id, contact_id) DO UPDATE
+SET budget_id = excluded.budget_id, due_at = excluded.due_at,
+    position = CASE WHEN o.budget_id = excluded.budget_id THEN o.position ELSE excluded.position END;
 
 -- end_bookings --
-WITH ended AS (
-    DELETE FROM budget_bookings AS o
-    USING unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[])
-        AS g (campaign_month, campaign_id, contact_id)
-    WHERE o.campaign_month = g.campaign_month AND o.campaign_id = g.campaign_id AND o.contact_id = g.contact_id
-    RETURNING o.budget_id
-)
+DELETE FROM budget_bookings AS o
+USING unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[])
+    AS g (campaign_month, campaign_id, contact_id)
+WHERE o.campaign_month = g.campaign_month AND o.campaign_id = g.campaign_id AND o.contact_id = g.contact_id;
+
+-- count_booked --
+-- Only with budgets that are locked: since their counts were read.
 UPDATE budgets AS b
-SET booked = greatest(b.booked - e.booked, 0)
-FROM (SELECT budget_id, count(*) AS booked FROM ended GROUP BY budget_id) AS e
-WHERE b.budget_id = e.budget_id;
+SET booked = g.booked
+FROM unnest(%(budgets)s::text[], %(booked)s::jsonb[]) AS g (budget_id, booked)
+WHERE b.budget_id = g.budget_id;
 
 -- budgets_of_attempts --
 -- Where calls were counted that sent nothing; locked in the order of their ids, as for a mark.

@@ -13,6 +13,8 @@ DAY_S = 86_400.0
 WINDOW_MARGIN_S = 60.0
 # A window of free replies is over a little earlier here, for the same reason.
 SERVICE_WINDOW_S = DAY_S - 600.0
+# A delivery that is due for longer has no reservation: what else keeps it from being called may take days.
+CLAIM_MAX_S = 600.0
 
 
 @dataclass(frozen=True)

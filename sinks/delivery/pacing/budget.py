@@ -1,26 +1,26 @@
 """A budget: so many uses in any moving window, shared by all who spend it; who goes now, and who waits. Pure.
 
 A use is a person (of a Meta portfolio) or a message (of a session number). A delivery without a place gets
-a place in a queue: the number of uses that have to leave the window before it. First in first out, except
-that a higher priority than that of all in the queue takes a free place at once.
+a place in a queue: the number of uses that have to leave the window before it. The higher priority first,
+then first in first out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 CYCLES_MAX = 36_500  # windows that a forecast looks ahead: a hundred years of days
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`used` leave the window by time; `booked` deliveries wait, with `booked_priority` at most."""
+    """`used` leave the window by time; `booked` deliveries wait, by priority."""
 
     limit: int
     used: int
-    booked: int = 0
-    booked_priority: int = 0
+    booked: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def free(self) -> int:
@@ -35,36 +35,37 @@ class Budget:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A delivery that is about to be called. `costs` False: its use is in the window already, or none is
-    counted. `booked`: it was in the queue before.
+    counted. `booked`: it was in the queue already, with so many `before` it.
     """
 
     subject: str
     priority: int
     costs: bool
     booked: bool
+    before: int = 0
 
 
 def judge(budget: Budget, asks: Sequence[Ask]) -> list[int | None]:
     """For each, in order: None, it may be called now; else its place in the queue, 0 being the next."""
-    free, booked, highest, displaced = budget.free, budget.booked, budget.booked_priority, 0
+    free, booked, gone = budget.free, Counter(budget.booked), 0
     going: set[str] = set()
     answers: list[int | None] = []
     for ask in asks:
-        if not ask.costs or ask.subject in going:
-            booked -= ask.booked
-            answers.append(None)
-        elif free > 0 and (ask.booked or free > booked or ask.priority > highest):
+        ahead = sum(count for priority, count in booked.items() if priority >= ask.priority)
+        goes = not ask.costs or ask.subject in going
+        if not goes and free > 0 and (ask.booked or free > ahead):
+            goes = True
             free -= 1
-            booked -= ask.booked
             going.add(ask.subject)
+        if goes:
             answers.append(None)
+            booked[ask.priority] -= ask.booked
+            gone += ask.booked
         elif ask.booked:  # a more urgent one took its place
-            answers.append(budget.too_many + displaced)
-            displaced += 1
+            answers.append(budget.too_many + max(0, ask.before - gone))
         else:
-            highest = ask.priority if booked <= 0 else max(highest, ask.priority)
-            answers.append(budget.too_many + max(0, booked - free))
-            booked += 1
+            answers.append(budget.too_many + max(0, ahead - free))
+            booked[ask.priority] += 1
     return answers
 
 

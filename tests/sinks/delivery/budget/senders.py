@@ -50,6 +50,7 @@ class Clock:
             ("budget_uses", "used_at"),
             ("budget_bookings", "due_at"),
             ("budgets", "began_at"),
+            ("budgets", "looked_at"),
             ("inbound_events", "at"),
             ("inbound_events", "received_at"),
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from ops.audit.waiting import why_waiting
@@ -16,7 +17,11 @@ def test_two_senders_keep_a_portfolio_limit_that_the_provider_enforces_and_expla
     world.simulator()
     world.command("PATCH", "behaviour", {"portfolio_people_max": PEOPLE_MAX})
     for number_id in ("551100000001", "551100000002"):
-        stated = {"account_id": "1042", "people_max": PEOPLE_MAX, "people_max_at": "now"}  # by webhooks
+        stated: dict[str, Any] = {
+            "account_id": "1042",
+            "people_max": PEOPLE_MAX,
+            "people_max_at": "now",
+        }  # by webhooks
         world.number(number_id, **stated)
     world.deliveries(world.campaign(), 9)
     for _ in range(2):

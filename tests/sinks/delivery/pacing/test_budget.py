@@ -5,7 +5,8 @@ waits for ever. The forecast is what happens.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,12 +18,13 @@ WINDOW_S = 100.0
 
 @dataclass(order=True)
 class Waiter:
-    """A delivery, in the order in which a claim returns those that are due."""
+    """A delivery."""
 
     due_at: float
     arrived: int
     subject: str = field(compare=False)
     booked: bool = field(default=False, compare=False)
+    priority: int = field(default=0, compare=False)
 
 
 class Ledger:
@@ -36,22 +38,38 @@ class Ledger:
         self.called: list[tuple[float, int, str]] = []
         self.judged = 0
 
-    def arrives(self, subject: str) -> None:
-        heapq.heappush(self.waiting, Waiter(self.now, len(self.called) + len(self.waiting), subject))
+    def arrives(self, subject: str, priority: int = 0) -> None:
+        arrived = len(self.called) + len(self.waiting)
+        heapq.heappush(self.waiting, Waiter(self.now, arrived, subject, priority=priority))
 
     @property
     def budget(self) -> Budget:
         self.used_at = {who: at for who, at in self.used_at.items() if at + WINDOW_S > self.now}
-        return Budget(self.limit, len(self.used_at), sum(one.booked for one in self.waiting))
+        booked = Counter(one.priority for one in self.waiting if one.booked)
+        return Budget(self.limit, len(self.used_at), booked)
+
+    def before(self, one: Waiter, queue: list[Waiter]) -> int:
+        return sum(o.booked and (-o.priority, o.arrived) < (-one.priority, one.arrived) for o in queue)
 
     def works(self, batch_max: int) -> None:
         """Judges what is due, in batches as the sender makes them, until nothing is due."""
         while self.waiting and self.waiting[0].due_at <= self.now:
-            budget = self.budget
-            batch: list[Waiter] = []
-            while self.waiting and self.waiting[0].due_at <= self.now and len(batch) < batch_max:
-                batch.append(heapq.heappop(self.waiting))
-            asks = [Ask(one.subject, 0, one.subject not in self.used_at, one.booked) for one in batch]
+            budget, queue = self.budget, list(self.waiting)
+            due: list[Waiter] = []
+            while self.waiting and self.waiting[0].due_at <= self.now:
+                due.append(heapq.heappop(self.waiting))
+            # In the order in which a claim returns those that are due.
+            due.sort(key=lambda one: (-one.priority, one.due_at, one.arrived))
+            batch = due[:batch_max]
+            for one in due[batch_max:]:
+                heapq.heappush(self.waiting, one)
+            asks = [
+                Ask(
+                    *(one.subject, one.priority, one.subject not in self.used_at),
+                    *(one.booked, self.before(one, queue) if one.booked else 0),
+                )
+                for one in batch
+            ]
             expiries = sorted(at + WINDOW_S for at in self.used_at.values())
             for one, place in zip(batch, judge(budget, asks), strict=True):
                 self.judged += 1
@@ -63,8 +81,8 @@ class Ledger:
                 assert found is not None
                 cycle, nth = found
                 first = expiries[nth] if nth < len(expiries) else self.now + WINDOW_S
-                again = Waiter(max(first + cycle * WINDOW_S, self.now), one.arrived, one.subject, booked=True)
-                heapq.heappush(self.waiting, again)
+                due_at = max(first + cycle * WINDOW_S, self.now)
+                heapq.heappush(self.waiting, replace(one, due_at=due_at, booked=True))
 
     def runs_to_the_end(self, batch_max: int = 20) -> None:
         for _ in range(10_000):
@@ -139,10 +157,40 @@ def test_who_is_in_the_window_already_costs_nothing_and_one_person_one_place() -
     assert judge(Budget(limit=10, used=9), asks) == [None, None, None, 0]
 
 
+@given(
+    limit=st.integers(1, 12),
+    batch_max=st.integers(1, 25),
+    waiting=st.integers(0, 60),
+    urgent=st.integers(1, 40),
+)
+def test_an_urgent_campaign_takes_the_next_places_of_a_budget_that_is_used_up(
+    limit: int, batch_max: int, waiting: int, urgent: int
+) -> None:
+    ledger = Ledger(limit)
+    for person in range(limit + waiting):
+        ledger.arrives(f"person {person}")
+    ledger.works(batch_max)
+    ledger.now += WINDOW_S / 2
+    for person in range(urgent):
+        ledger.arrives(f"urgent {person}", priority=5)
+    ledger.runs_to_the_end(batch_max)
+    order = [who.split()[0] for _, _, who in ledger.called]
+    assert order == ["person"] * limit + ["urgent"] * urgent + ["person"] * waiting
+    assert ledger.judged <= 3 * len(order)
+
+
 def test_a_higher_priority_takes_the_free_place_and_who_lost_it_is_the_next() -> None:
-    urgent, first = Ask("urgent", 5, costs=True, booked=False), Ask("first", 0, costs=True, booked=True)
-    assert judge(Budget(10, 9, booked=3), [urgent, first]) == [None, 0]
-    assert judge(Budget(10, 9, booked=3, booked_priority=5), [urgent, first]) == [2, None]
+    urgent = Ask("urgent", 5, costs=True, booked=False)
+    first = Ask("first", 0, costs=True, booked=True)
+    assert judge(Budget(10, 9, booked={0: 3}), [urgent, first]) == [None, 0]
+    assert judge(Budget(10, 9, booked={0: 1, 5: 2}), [urgent, first]) == [1, None]
+
+
+def test_without_a_free_place_a_higher_priority_is_before_the_lower_ones_of_the_queue() -> None:
+    urgent = Ask("urgent", 5, costs=True, booked=False)
+    first = Ask("first", 0, costs=True, booked=True, before=4)
+    assert judge(Budget(10, 10, booked={0: 700}), [urgent]) == [0]
+    assert judge(Budget(10, 10, booked={0: 700, 5: 3, 9: 1}), [urgent, first]) == [4, 4]
 
 
 def test_a_lowered_limit_lets_the_surplus_leave_first() -> None:
