@@ -15,6 +15,8 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 Answer = str | Int64 | float | bool | list[str]
 
+EVERY_TENANT = "*"  # in the place of a tenant's id: of a number or a token that serves all
+
 
 class Personal(msgspec.Struct, frozen=True, omit_defaults=True):
     """All personal data of an event: no field outside this sub-record identifies a person."""

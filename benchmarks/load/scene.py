@@ -8,9 +8,8 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.load.questionnaire import CHOSEN, YES, Questionnaire
-from ops.deployment.seed import ANY_TENANT
 from ops.locate import Deployment
-from schemas.records import Condition, Message, Question
+from schemas.records import EVERY_TENANT, Condition, Message, Question
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.connect import connect
@@ -70,7 +69,7 @@ def plant(found: Deployment, scene: Scene) -> None:
                 credential="WHATSAPP_ACCESS_TOKEN",
             )
             catalogue.save_number(connection, number)
-        catalogue.save_token(connection, catalogue.token_hash(found.settings.service_token), ANY_TENANT)
+        catalogue.save_token(connection, catalogue.token_hash(found.settings.service_token), EVERY_TENANT)
         campaign = CampaignDraft(
             campaign_id=scene.campaign_id,
             tenant_id=scene.tenant_id,

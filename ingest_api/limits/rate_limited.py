@@ -19,8 +19,9 @@ from ingest_api.limits.sources import Source, Sources
 from ingest_api.limits.tenant_rules import NONE, TenantRules
 from ingest_api.limits.windows import REGION, Keys, Rule
 from ingest_api.reference.quizzes import Quizzes
-from ingest_api.reference.tokens import ANY_TENANT, Tokens
+from ingest_api.reference.tokens import Tokens
 from pipeline.topology.file import RateLimits, Window
+from schemas.records import EVERY_TENANT
 from schemas.tenant_limits import TENANT_DAY
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
@@ -113,7 +114,7 @@ class Callers:
                 scope[SOURCE] = source
             if not source.trusted:
                 keys.append(_at(own.get("address"), tenant_id, rules.address, source))
-        elif service.tenant_id == ANY_TENANT:
+        elif service.tenant_id == EVERY_TENANT:
             keys.append((rules.service, service.token_hash))
         else:
             keys.append((self._own.of(service.tenant_id).get("token", rules.token), service.token_hash))

@@ -9,9 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from ingest_api.http.problems import INVALID_TOKEN, WRONG_TENANT, Rejection, rejection
-from schemas.records import Token
-
-ANY_TENANT = "*"
+from schemas.records import EVERY_TENANT, Token
 
 
 class Anonymous(msgspec.Struct, frozen=True):
@@ -19,7 +17,7 @@ class Anonymous(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    tenant_id: str  # or ANY_TENANT
+    tenant_id: str  # or EVERY_TENANT
     token_hash: str = ""
 
 
@@ -80,7 +78,7 @@ def _may_submit(token: Token) -> bool:
 
 def require_tenant(caller: Caller, tenant_id: str) -> None:
     """Raise Rejection for a service token of another tenant."""
-    if isinstance(caller, Service) and caller.tenant_id not in (tenant_id, ANY_TENANT):
+    if isinstance(caller, Service) and caller.tenant_id not in (tenant_id, EVERY_TENANT):
         raise rejection(WRONG_TENANT, "the quiz belongs to another tenant than the token")
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from ops.deployment.seed import ANY_TENANT
 from ops.locate import Deployment
 from ops.simulated_instances import FAULT_RUN_NUMBERS, credential_of
 from pipeline.runtime.settings import Settings
-from schemas.records import Condition, Message, Question
+from schemas.records import EVERY_TENANT, Condition, Message, Question
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.catalogue.numbers import MESSAGES_PER_DAY_MAX
@@ -62,7 +61,7 @@ def plant(found: Deployment) -> int:
             catalogue.save_quiz(connection, draft, now_ms)
         for number in numbers(found.settings.simulator_url):
             catalogue.save_number(connection, number)
-        catalogue.save_token(connection, catalogue.token_hash(found.settings.service_token), ANY_TENANT)
+        catalogue.save_token(connection, catalogue.token_hash(found.settings.service_token), EVERY_TENANT)
         saved = [
             catalogue.save_campaign(connection, campaign, found.topology.campaigns, now_ms)
             for campaign in (

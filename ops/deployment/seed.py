@@ -16,12 +16,12 @@ import yaml
 from ops.locate import Deployment
 from pipeline.errors import OperatorError
 from schemas.quiz_page import Language
+from schemas.records import EVERY_TENANT
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.connect import connect
 
 SEEDS = Path(__file__).resolve().parents[1] / "demo" / "seeds"
-ANY_TENANT = "*"
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def seed(found: Deployment, folder: Path = SEEDS) -> int:
             base_url = settings.simulator_smtp_url if is_mail else settings.simulator_url
             draft = NumberDraft(**msgspec.structs.asdict(number), base_url=base_url)
             catalogue.save_number(connection, draft)
-        catalogue.save_token(connection, catalogue.token_hash(settings.service_token), ANY_TENANT)
+        catalogue.save_token(connection, catalogue.token_hash(settings.service_token), EVERY_TENANT)
         saved = [
             catalogue.save_campaign(connection, campaign, found.topology.campaigns, now_ms)
             for campaign in campaigns

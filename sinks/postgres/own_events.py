@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pipeline.topology.model import Topology
 from schemas.codec import Undecodable, codec
 from schemas.ids import campaign_key
-from sinks.postgres.isolation.catalogue import EVERY_TENANT
+from schemas.records import EVERY_TENANT
 
 _KEYS: Mapping[str, Callable[[Any], bytes]] = {
     "quizzes": lambda quiz: bytes(quiz.quiz_id.encode()),

@@ -23,6 +23,7 @@ from ingest_api.tenants.access.api_keys import API_KEY_PREFIX, ApiKeys
 from ingest_api.tenants.access.metrics import REMEMBERED, TOKENS
 from ingest_api.tenants.access.roles import ROLES, Principal, permissions_of
 from ingest_api.tenants.access.signing_keys import SigningKeys
+from schemas.records import EVERY_TENANT
 from sinks.postgres.catalogue.api_keys import revocation_of
 
 AUDIENCE = "quizstream"
@@ -171,7 +172,7 @@ def _principal(claims: dict[str, Any]) -> Principal | None:
     texts = (subject, tenant_id, role, token_id)
     if not all(isinstance(text, str) and 0 < len(text) <= CLAIM_CHARS_MAX for text in texts):
         return None
-    if role not in ROLES or (tenant_id == "*") != (role == "platform"):
+    if role not in ROLES or (tenant_id == EVERY_TENANT) != (role == "platform"):
         return None
     permissions = permissions_of(role, [])
     return Principal(

@@ -30,10 +30,10 @@ from ingest_api.tenants.api.problems import (
 from ingest_api.tenants.pool.database import Database
 from pipeline.errors import OperatorError
 from pipeline.topology.model import Topology
+from schemas.records import EVERY_TENANT
 from sinks.postgres.catalogue import rejections
 from sinks.postgres.catalogue.quizzes import ID
 from sinks.postgres.connect import Connection
-from sinks.postgres.isolation.catalogue import EVERY_TENANT
 from sinks.postgres.poison import describe
 
 log = logging.getLogger(__name__)

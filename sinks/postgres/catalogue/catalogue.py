@@ -30,13 +30,12 @@ from sinks.postgres.catalogue.numbers import (
 from sinks.postgres.catalogue.quizzes import QuizDraft, QuizRejected, get_quiz, list_quizzes, save_quiz
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.catalogue.suppressions import list_suppressions, suppress, unsuppress
-from sinks.postgres.catalogue.tenants import EVERY_TENANT, TenantRejected, list_tenants, save_tenant
+from sinks.postgres.catalogue.tenants import TenantRejected, list_tenants, save_tenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
 from sinks.postgres.queries import load_queries
 
 __all__ = [
-    "EVERY_TENANT",
     "CampaignDraft",
     "CampaignRejected",
     "NumberDraft",

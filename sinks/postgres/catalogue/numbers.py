@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from schemas.records import EVERY_TENANT
 from sinks import providers
 from sinks.postgres.catalogue.rejections import Rejection
-from sinks.postgres.catalogue.tenants import EVERY_TENANT, tenant_exists
+from sinks.postgres.catalogue.tenants import tenant_exists
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.page import Page, page_of

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipeline.topology.file import Campaigns as Limits
 from schemas.quiz_page import Language
-from schemas.records import Campaign, Quiz, Token
+from schemas.records import EVERY_TENANT, Campaign, Quiz, Token
 from sinks.postgres.audit_log import record, record_of
 from sinks.postgres.catalogue.campaigns import (
     CampaignDraft,
@@ -24,7 +24,7 @@ from sinks.postgres.catalogue.numbers import NumberDraft, save_credential, save_
 from sinks.postgres.catalogue.quizzes import QuizDraft, get_quiz, save_quiz
 from sinks.postgres.catalogue.rejections import UnknownTenant
 from sinks.postgres.catalogue.suppressions import suppress, unsuppress
-from sinks.postgres.catalogue.tenants import EVERY_TENANT, save_limits, save_tenant, tenant_exists
+from sinks.postgres.catalogue.tenants import save_limits, save_tenant, tenant_exists
 from sinks.postgres.connect import Connection
 
 IMPORT_BATCH_MAX = 1_000

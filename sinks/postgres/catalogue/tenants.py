@@ -22,7 +22,6 @@ from sinks.postgres.page import Page, page_of
 from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("catalogue.sql"))
-EVERY_TENANT = "*"  # in the place of a tenant's id: of a number or a token that serves all
 NAME_CHARS_MAX = 200
 TENANTS_ROLE = "tenants"
 

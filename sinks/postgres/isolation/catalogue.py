@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from schemas.records import EVERY_TENANT
+
 TENANTS_ROLE = "quizstream_tenants"
 TENANT_SETTING = "quizstream.tenant"
-EVERY_TENANT = "*"  # in the setting, not a tenant's id: the platform lists and makes tenants
 
 READ = ("SELECT",)
 READ_AND_ADD = ("SELECT", "INSERT")
