@@ -13,8 +13,9 @@ from sinks.messaging.email.codes import UNLISTED, action_of, code_of, listed
 from sinks.messaging.email.connections import Login, Replied, SmtpConnection, SmtpConnections
 from sinks.messaging.email.letters import address_of, letter, message_id_of
 from sinks.messaging.email.unsubscribe import is_usable, url_of
-from sinks.outcomes import Ambiguous, NotCalled, NotWritten, Outcome, Rejected, Sent, without_personal
+from sinks.outcomes import Ambiguous, Outcome, Rejected, Sent, without_personal
 from sinks.provider import Answer, Callbacks, CredentialMissing
+from sinks.unanswered import without_reply
 
 DETAIL_CHARS_MAX = 200
 MESSAGE_ID, STEP = "message-id", "step"  # of an answer: what the reply itself does not say
@@ -82,20 +83,16 @@ def _answer(told: Replied | NothingWritten | NoReply, message_id: str) -> Answer
 
 def outcome_of(answer: Answer) -> Outcome:
     """Not sent: nothing of the message was written, or the server replied 4xx or 5xx. Else ambiguous."""
-    match answer:
-        case NothingWritten(detail, too_late=True):
-            return NotCalled(detail)
-        case NothingWritten(detail):
-            return NotWritten(detail)
-        case NoReply(detail):
-            return Ambiguous(detail)
-    text = answer.body.decode("utf-8", "replace")
-    message_id = answer.headers.get(MESSAGE_ID)
-    if answer.status == 250 and message_id:
+    reply = without_reply(answer)
+    if not isinstance(reply, Reply):
+        return reply
+    text = reply.body.decode("utf-8", "replace")
+    message_id = reply.headers.get(MESSAGE_ID)
+    if reply.status == 250 and message_id:
         return Sent(message_id)
-    code = code_of(answer.headers.get(STEP, ""), answer.status, text)
-    if action_of(code, answer.status) is None:
-        return Ambiguous(f"the server replied {answer.status}")
+    code = code_of(reply.headers.get(STEP, ""), reply.status, text)
+    if action_of(code, reply.status) is None:
+        return Ambiguous(f"the server replied {reply.status}")
     known = listed(code)
     shown = without_personal(text[:DETAIL_CHARS_MAX])
     if known is None:

@@ -13,14 +13,12 @@ from urllib.parse import urlencode
 
 from pipeline.campaigns.message import Rendered
 from sinks.actions import Throttle
-from sinks.connection import Line, Lines, NoReply, NothingWritten, Reply
+from sinks.connection import Line, Lines, Reply
 from sinks.http_api import REJECTED_UNREAD, host_of, is_header_token, retry_after_s
 from sinks.messaging.sms.codes import CODES, UNLISTED, action_of, is_rejection
 from sinks.messaging.sms.webhook import ATTEMPT_PARAMETER, WEBHOOK_PATH
 from sinks.outcomes import (
     Ambiguous,
-    NotCalled,
-    NotWritten,
     Outcome,
     Rejected,
     Sent,
@@ -29,6 +27,7 @@ from sinks.outcomes import (
 )
 from sinks.provider import Answer, Callbacks, CredentialMissing
 from sinks.tolerant_json import decoded_object
+from sinks.unanswered import without_reply
 
 VERSION = "2010-04-01"
 DETAIL_CHARS_MAX = 200
@@ -94,20 +93,16 @@ def outcome_of(answer: Answer) -> Outcome:
     """Not sent: no byte written; an error with a listed code; any other error with a 4xx status; a status
     of `REJECTED_UNREAD`, with any body. All else proves nothing.
     """
-    match answer:
-        case NothingWritten(detail, too_late=True):
-            return NotCalled(detail)
-        case NothingWritten(detail):
-            return NotWritten(detail)
-        case NoReply(detail):
-            return Ambiguous(detail)
-    content = decoded_object(answer.body)
-    if answer.status in (200, 201):
+    reply = without_reply(answer)
+    if not isinstance(reply, Reply):
+        return reply
+    content = decoded_object(reply.body)
+    if reply.status in (200, 201):
         accepted = _accepted(content)
-        return accepted or Ambiguous(f"HTTP {answer.status} without a message that left")
-    if answer.status >= 300 and (rejection := _rejection(answer, content)) is not None:
+        return accepted or Ambiguous(f"HTTP {reply.status} without a message that left")
+    if reply.status >= 300 and (rejection := _rejection(reply, content)) is not None:
         return rejection
-    return Ambiguous(f"HTTP {answer.status}: {_shown(content.get('message'))}")
+    return Ambiguous(f"HTTP {reply.status}: {_shown(content.get('message'))}")
 
 
 def _accepted(content: dict[str, Any]) -> Sent | None:

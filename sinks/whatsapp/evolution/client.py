@@ -14,12 +14,10 @@ import msgspec
 
 from pipeline.campaigns.message import Rendered
 from sinks.actions import Throttle
-from sinks.connection import Line, Lines, NoReply, NothingWritten, Reply
+from sinks.connection import Line, Lines, Reply
 from sinks.http_api import REJECTED_UNREAD, host_of, is_header_token, retry_after_s
 from sinks.outcomes import (
     Ambiguous,
-    NotCalled,
-    NotWritten,
     Outcome,
     Rejected,
     Sent,
@@ -28,6 +26,7 @@ from sinks.outcomes import (
 )
 from sinks.provider import Answer, CredentialMissing
 from sinks.tolerant_json import decoded_object
+from sinks.unanswered import without_reply
 from sinks.whatsapp.evolution.errors import NOT_ON_WHATSAPP, TABLE
 from sinks.whatsapp.jids import people
 from sinks.whatsapp.loose_values import text_at
@@ -84,20 +83,16 @@ def outcome_of(answer: Answer) -> Outcome:
     """Not sent: no byte written; an error of the table; a status of `REJECTED_UNREAD`, with any body. All
     else proves nothing.
     """
-    match answer:
-        case NothingWritten(detail, too_late=True):
-            return NotCalled(detail)
-        case NothingWritten(detail):
-            return NotWritten(detail)
-        case NoReply(detail):
-            return Ambiguous(detail)
-    content = decoded_object(answer.body)
-    if answer.status in (200, 201):
-        return _accepted(content) or Ambiguous(f"HTTP {answer.status} without a message that left")
+    reply = without_reply(answer)
+    if not isinstance(reply, Reply):
+        return reply
+    content = decoded_object(reply.body)
+    if reply.status in (200, 201):
+        return _accepted(content) or Ambiguous(f"HTTP {reply.status} without a message that left")
     texts = list(error_texts(content))
-    if answer.status >= 300 and (rejection := _rejection(answer, texts)) is not None:
+    if reply.status >= 300 and (rejection := _rejection(reply, texts)) is not None:
         return rejection
-    return Ambiguous(f"HTTP {answer.status}: {_shown(texts[0] if texts else 'no error text')}")
+    return Ambiguous(f"HTTP {reply.status}: {_shown(texts[0] if texts else 'no error text')}")
 
 
 def error_texts(content: dict[str, Any]) -> Iterator[str]:

@@ -11,13 +11,11 @@ import msgspec
 
 from pipeline.campaigns.message import Rendered
 from sinks.actions import Throttle
-from sinks.connection import Line, Lines, NoReply, NothingWritten, Reply
+from sinks.connection import Line, Lines, Reply
 from sinks.http_api import REJECTED_UNREAD, RETRY_AFTER_MAX_S, host_of, is_header_token, retry_after_s
 from sinks.outcomes import (
     CODE_CHARS_MAX,
     Ambiguous,
-    NotCalled,
-    NotWritten,
     Outcome,
     Rejected,
     Sent,
@@ -27,6 +25,7 @@ from sinks.outcomes import (
 )
 from sinks.provider import Answer, CredentialMissing
 from sinks.tolerant_json import decoded_object
+from sinks.unanswered import without_reply
 from sinks.whatsapp.meta_cloud.code_forms import code_of
 from sinks.whatsapp.meta_cloud.codes import action_of, is_listed, meaning_of
 
@@ -97,28 +96,24 @@ def outcome_of(answer: Answer) -> Outcome:
     """Not sent: no byte written; a code that is listed as a rejection; any code with a 4xx status and the
     whole error envelope; a status of `REJECTED_UNREAD`, with any body. All else proves nothing.
     """
-    match answer:
-        case NothingWritten(detail, too_late=True):
-            return NotCalled(detail)
-        case NothingWritten(detail):
-            return NotWritten(detail)
-        case NoReply(detail):
-            return Ambiguous(detail)
-    content = decoded_object(answer.body)
+    reply = without_reply(answer)
+    if not isinstance(reply, Reply):
+        return reply
+    content = decoded_object(reply.body)
     error = content.get("error")
-    if isinstance(error, dict) and (rejection := _rejection(answer, error)) is not None:
+    if isinstance(error, dict) and (rejection := _rejection(reply, error)) is not None:
         return rejection
-    if answer.status in REJECTED_UNREAD:
-        detail = f"HTTP {answer.status} without an error code: the call was rejected before it was read"
-        return Rejected(Throttle("number"), "", detail, retry_after_s(answer.headers))
+    if reply.status in REJECTED_UNREAD:
+        detail = f"HTTP {reply.status} without an error code: the call was rejected before it was read"
+        return Rejected(Throttle("number"), "", detail, retry_after_s(reply.headers))
     if isinstance(error, dict):
-        return _ambiguous(answer, error)
+        return _ambiguous(reply, error)
     messages = content.get("messages")
-    if answer.status == 200 and isinstance(messages, list) and messages and isinstance(messages[0], dict):
+    if reply.status == 200 and isinstance(messages, list) and messages and isinstance(messages[0], dict):
         message_id = messages[0].get("id")
         if isinstance(message_id, str) and (stored := message_id_of(message_id)):
             return Sent(stored, _recipients(content.get("contacts")))
-    return Ambiguous(f"HTTP {answer.status} with neither a message id nor an error code")
+    return Ambiguous(f"HTTP {reply.status} with neither a message id nor an error code")
 
 
 def _recipients(contacts: object) -> tuple[str, ...]:

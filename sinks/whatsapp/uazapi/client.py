@@ -14,12 +14,10 @@ import msgspec
 
 from pipeline.campaigns.message import Rendered
 from sinks.actions import Throttle
-from sinks.connection import CannotConnect, Line, Lines, NoReply, NothingWritten, Reply
+from sinks.connection import CannotConnect, Line, Lines, Reply
 from sinks.http_api import REJECTED_UNREAD, host_of, is_header_token, retry_after_s
 from sinks.outcomes import (
     Ambiguous,
-    NotCalled,
-    NotWritten,
     Outcome,
     Rejected,
     Sent,
@@ -28,6 +26,7 @@ from sinks.outcomes import (
 )
 from sinks.provider import Answer, CredentialMissing
 from sinks.tolerant_json import decoded, decoded_object
+from sinks.unanswered import without_reply
 from sinks.whatsapp.jids import people
 from sinks.whatsapp.uazapi.errors import TABLE, UNLISTED, is_rejection
 from sinks.whatsapp.uazapi.message_ids import message_id
@@ -97,21 +96,17 @@ def outcome_of(answer: Answer) -> Outcome:
     """Not sent: no byte written; an error of the table; any other `error` with a 4xx status; a status of
     `REJECTED_UNREAD`, with any body. All else proves nothing.
     """
-    match answer:
-        case NothingWritten(detail, too_late=True):
-            return NotCalled(detail)
-        case NothingWritten(detail):
-            return NotWritten(detail)
-        case NoReply(detail):
-            return Ambiguous(detail)
-    content = decoded_object(answer.body)
+    reply = without_reply(answer)
+    if not isinstance(reply, Reply):
+        return reply
+    content = decoded_object(reply.body)
     text = error_text(content)
-    if answer.status in (200, 201):
+    if reply.status in (200, 201):
         accepted = _accepted(content) if text is None else None
-        return accepted or Ambiguous(f"HTTP {answer.status} without a message that left")
-    if answer.status >= 300 and (rejection := _rejection(answer, text)) is not None:
+        return accepted or Ambiguous(f"HTTP {reply.status} without a message that left")
+    if reply.status >= 300 and (rejection := _rejection(reply, text)) is not None:
         return rejection
-    return Ambiguous(f"HTTP {answer.status}: {_shown(text or 'no error text')}")
+    return Ambiguous(f"HTTP {reply.status}: {_shown(text or 'no error text')}")
 
 
 def found_in(answer: Answer, attempt_id: str) -> Sent | None:
