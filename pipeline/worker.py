@@ -18,12 +18,13 @@ from typing import IO
 
 from pipeline.campaigns.registry import CampaignBook, Campaigns
 from pipeline.engine.app import Deliveries, StageAgent, StreamApp, StreamSettings, build_app, run_app
-from pipeline.engine.batch_producer import RECORD_OVERHEAD_BYTES, BatchProducer
+from pipeline.engine.batch_producer import BatchProducer
 from pipeline.engine.chunk import ChunkLimits
 from pipeline.errors import CannotStart, OperatorError
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.dead_letters import dead_letter, dead_letter_output
 from pipeline.runtime.health import Observed, Readiness, serve
+from pipeline.runtime.kafka_clients import RECORD_OVERHEAD_BYTES
 from pipeline.runtime.record import Output, Poison
 from pipeline.runtime.reference_data import ReferenceDataFollower
 from pipeline.runtime.settings import Settings

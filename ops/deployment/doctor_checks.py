@@ -97,6 +97,14 @@ def _tenants(settings: Settings) -> str:
     return "each that sends has a sender number"
 
 
+def _outbox(settings: Settings) -> str:
+    with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
+        rows = connection.execute(STANDSTILL["set_aside_events"], {"limit": COUNTED_MAX}).fetchall()
+    if rows:
+        raise Warned(f"larger than their topic takes: {_first([f'{key} ({topic})' for topic, key in rows])}")
+    return "no event is set aside"
+
+
 def _webhooks(settings: Settings) -> str:
     parameters = {"counted_max": COUNTED_MAX, "late_s": STATUS_LATE_S}
     with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
@@ -156,6 +164,12 @@ CHECKS = (
     Check("sending", _sending, "see `quizstream number list`", "tables"),
     Check("numbers", _numbers, "remove the cause, then `quizstream number release ID`", "tables"),
     Check("tenants", _tenants, "`quizstream number add`: their deliveries wait", "tables"),
+    Check(
+        "outbox",
+        _outbox,
+        "save them smaller, or raise topics.*.record_bytes_max, apply the topology and restart the sink",
+        "tables",
+    ),
     Check("webhooks", _webhooks, "see `quizstream suppression inbound --unresolved`", "tables"),
     Check("clients", _clients, "see `quizstream topology plan`"),
     Check("abuse", _abuse, "see `quizstream abuse list`; `quizstream abuse release WHO`", "valkey"),

@@ -36,3 +36,7 @@ SELECT (SELECT count(*) FROM inbound_events WHERE NOT resolved AND consent IN ('
         FROM (SELECT FROM provider_statuses
               WHERE NOT merged AND at < now() - make_interval(secs => %(late_s)s)
               LIMIT %(counted_max)s) AS s) AS statuses;
+
+-- set_aside_events --
+-- Events that Kafka did not take for their size; keys are ids of quizzes and campaigns.
+SELECT topic, encode(key, 'escape') FROM outbox WHERE set_aside_at IS NOT NULL ORDER BY id LIMIT %(limit)s;

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, Message
 
 from pipeline.runtime.crash_points import reach
-from pipeline.runtime.kafka_clients import idempotent_producer
+from pipeline.runtime.kafka_clients import RECORD_OVERHEAD_BYTES, idempotent_producer
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ QUEUE_RECORDS_MAX = 200_000
 QUEUE_KBYTES_MAX = 128 << 10
 POLL_S = 0.5  # without reports; bounds how long closing takes
 FULL_QUEUE_WAIT_S = 0.01
-RECORD_OVERHEAD_BYTES = 512  # upper bound of what Kafka adds to a record's key and value
 
 PERMANENT = frozenset(
     {

@@ -36,6 +36,7 @@ RECONNECT_MS_MIN = 50
 RECONNECT_MS_MAX = 500
 PARTITIONER = "murmur2_random"
 SESSION_TIMEOUT_MS = 10_000  # after a kill the next member of the group waits this long for the partitions
+RECORD_OVERHEAD_BYTES = 512  # upper bound of what Kafka adds to a record's key and value
 POLL_INTERVAL_MS_MAX = 300_000  # far above a statement's time-out: a slow batch does not lose its partitions
 QUEUED_KBYTES_MAX = 16_384  # fetched ahead by one consumer, over all its partitions
 STATISTICS_INTERVAL_MS = 2_000

@@ -121,6 +121,10 @@ OUTBOX_REJECTED = Counter(
 OUTBOX_PUBLISHED = Counter("quizstream_outbox_published_total", "Outbox rows delivered to Kafka.", ["topic"])
 OUTBOX_DEPTH = Gauge("quizstream_outbox_depth", "Outbox rows not published yet; counted up to a limit.")
 OUTBOX_AGE_S = Gauge("quizstream_outbox_age_seconds", "Age of the oldest outbox row that is not published.")
+OUTBOX_SET_ASIDE = Gauge(
+    "quizstream_outbox_set_aside",
+    "Outbox rows that are larger than their topic takes, and wait for an operator.",
+)
 OUTBOX_LEADER = Gauge("quizstream_outbox_leader", "1 in the one process that publishes the outbox.")
 OUTBOX_SETBACKS = Counter(
     "quizstream_outbox_setbacks_total",

@@ -6,7 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.crash_points import reach
+from pipeline.runtime.kafka_clients import RECORD_OVERHEAD_BYTES
 from pipeline.topology.model import Topology
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
@@ -35,6 +37,7 @@ DEPTH_COUNTED_MAX = 100_000
 
 ASIDE_S = 30.0  # how long an event that Kafka does not take is left out, so that others are published
 
+TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 GUARDED_ROLE = "delivery_events"  # the topic whose end the guard watches
 
 
@@ -58,9 +61,19 @@ Ranges = dict[int, tuple[int, int]]
 
 
 class _Report(NamedTuple):
-    """`failures`: id of a row and the cause; every other row was acknowledged."""
+    """`failures`: id of a row and the cause; `too_large`: for its topic; every other row was acknowledged."""
 
     failures: Mapping[int, str]
+    too_large: frozenset[int]
+    ranges: Ranges
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What becomes of rows while they are delivered. `too_large`: some of `failures`."""
+
+    failures: dict[int, str]
+    too_large: set[int]
     ranges: Ranges
 
 
@@ -92,7 +105,8 @@ class Publisher:
 
     A row is deleted only after its delivery report. A row that fails is sent again, with every later row of
     its key: a key's events may repeat but never end in another order, and consumers ignore older versions.
-    It does not hold up the rows of other keys.
+    It does not hold up the rows of other keys. One that is larger than its topic takes is set aside until
+    another publisher leads, and goes when a later one of its key is published.
     """
 
     def __init__(
@@ -117,6 +131,7 @@ class Publisher:
         self._measured_at = float("-inf")
         self._verified = False
         self._aside: dict[Row, float] = {}
+        self._too_large: set[int] = set()  # ids of rows that are set aside
         self.leading = False
         self.holding = True
 
@@ -150,10 +165,11 @@ class Publisher:
             return len(read)
         reach("outbox.read")
         report = self._deliver(rows)
-        done = _in_order(rows, report.failures)
+        done = _in_order([row for row in rows if row.id not in report.too_large], report.failures)
         reach("outbox.delivered")
         # Not earlier: a crash before this line publishes the rows again.
         with connection.transaction():
+            self._keep_apart(connection, rows, report.too_large, done)
             connection.execute(QUERIES["delete_rows"], [[row.id for row in done]])
             if self._guard is not None and report.ranges:
                 self._verified = self._guard.published(connection, report.ranges) and self._verified
@@ -161,7 +177,7 @@ class Publisher:
         for row in done:
             metrics.OUTBOX_PUBLISHED.labels(row.topic).inc()
         if report.failures:
-            self._set_aside(rows, report.failures if done else {})
+            self._set_aside(rows, report.failures if done or report.too_large else {})
             raise NotDelivered(f"outbox: {next(iter(report.failures.values()))}")
         return len(read)
 
@@ -190,6 +206,25 @@ class Publisher:
         connection.execute(QUERIES["delete_rows"], [[*rejected]])
         return [row for row in rows if row.id not in rejected]
 
+    def _keep_apart(
+        self, connection: Connection, rows: Sequence[Row], too_large: frozenset[int], done: Sequence[Row]
+    ) -> None:
+        """Set aside for the operator what Kafka never takes; forget it where `done` has a later event."""
+        if too_large:
+            connection.execute(QUERIES["set_aside"], [[*too_large]])
+            self._too_large |= too_large
+        for row in rows:
+            if row.id in too_large:
+                LOG.error(
+                    "set aside event %d of tenant %s for %s: it is larger than the topic takes (%d bytes); "
+                    "save its object smaller, or raise record_bytes_max and restart the sink",
+                    *(row.id, row.tenant_id, row.topic, _bytes(row)),
+                )
+        if self._too_large and done:
+            given = {"aside": [*self._too_large], "done": [row.id for row in done]}
+            self._too_large -= {int(str(one)) for (one,) in connection.execute(QUERIES["supersede"], given)}
+        metrics.OUTBOX_SET_ASIDE.set(len(self._too_large))
+
     def _set_aside(self, rows: Sequence[Row], failures: Mapping[int, str]) -> None:
         """Kafka took others of the batch: these would hold up everything behind them for a time-out each."""
         until = self._clock() + ASIDE_S
@@ -211,38 +246,64 @@ class Publisher:
         if not self.leading:
             self.leading = connection.execute(QUERIES["try_lead"], [LEADER_LOCK_ID]).fetchone() == (True,)
             metrics.OUTBOX_LEADER.set(self.leading)
+            if self.leading:
+                connection.execute(QUERIES["try_set_aside_again"])
+                self._too_large.clear()
         return self.leading
 
     def _deliver(self, rows: Sequence[Row]) -> _Report:
-        failures: dict[int, str] = {}
+        """What may be too large goes alone: the broker rejects all records of a request that has it."""
+        found = _Found({}, set(), {})
+        together: list[Row] = []
+        for row in rows:
+            if _bytes(row) <= self._topology.topic(row.topic).record_bytes_max:
+                together.append(row)
+                continue
+            self._deliver_together(together, found)
+            self._deliver_together([row], found)
+            together = []
+        self._deliver_together(together, found)
+        for row in _again_alone(rows, found.too_large):  # the topic takes less than the topology has it
+            found.failures.pop(row.id, None)
+            found.too_large.discard(row.id)
+            self._deliver_together([row], found)
+        failures = {one: cause for one, cause in found.failures.items() if one not in found.too_large}
+        if any(row.topic == GUARDED_ROLE for row in rows if row.id in failures):
+            self._verified = False  # some may lie in the topic, and will lie there twice
+        return _Report(failures, frozenset(found.too_large), found.ranges)
+
+    def _deliver_together(self, rows: Sequence[Row], found: _Found) -> None:
+        if not rows:
+            return
         pending = {row.id for row in rows}
-        ranges: Ranges = {}
         guarded = self._topology.topic(GUARDED_ROLE).name
+
+        def failed(row: Row, error: KafkaError) -> None:
+            pending.discard(row.id)
+            found.failures[row.id] = error.str()
+            if error.code() in TOO_LARGE:
+                found.too_large.add(row.id)
 
         def reported(row: Row, error: KafkaError | None, message: Message) -> None:
             pending.discard(row.id)
             if error is not None:
-                failures[row.id] = error.str()
+                failed(row, error)
             elif message.topic() == guarded:
                 partition, offset = message.partition() or 0, message.offset() or 0
-                first, after = ranges.get(partition, (offset, offset))
-                ranges[partition] = (min(first, offset), max(after, offset + 1))
+                first, after = found.ranges.get(partition, (offset, offset))
+                found.ranges[partition] = (min(first, offset), max(after, offset + 1))
 
         for row in rows:
             topic = self._topology.topic(row.topic).name
             try:
                 self._producer.produce(topic, row.value, row.key, on_delivery=partial(reported, row))
-            except KafkaException as error:  # of this record alone, as one that is too large
-                pending.discard(row.id)
-                failures[row.id] = error.args[0].str()
+            except KafkaException as error:  # of this record alone
+                failed(row, error.args[0])
         reach("outbox.produced")
         deadline = self._clock() + DELIVERY_TIMEOUT_MS / 1000 + 1
         while pending and self._clock() < deadline:
             self._producer.poll(0.1)
-        failures |= dict.fromkeys(pending, "no answer in time")
-        if any(row.topic == GUARDED_ROLE for row in rows if row.id in failures):
-            self._verified = False  # some may lie in the topic, and will lie there twice
-        return _Report(failures, ranges)
+        found.failures.update(dict.fromkeys(pending, "no answer in time"))
 
     def _measure(self) -> None:
         if not self.leading or self._clock() - self._measured_at < MEASURE_EVERY_S:
@@ -279,7 +340,25 @@ class Publisher:
         # A missing value is better than an outdated one, which would raise its alert for ever.
         metrics.OUTBOX_DEPTH.set(math.nan)
         metrics.OUTBOX_AGE_S.set(math.nan)
+        metrics.OUTBOX_SET_ASIDE.set(math.nan)
         self._measured_at = float("-inf")
+
+
+def _again_alone(rows: Sequence[Row], too_large: Set[int]) -> list[Row]:
+    """Those that were too large, perhaps with others, and the later ones of their keys. Pure."""
+    keys: set[tuple[str, bytes]] = set()
+    again = []
+    for row in rows:
+        if row.id in too_large:
+            keys.add((row.topic, row.key))
+        if (row.topic, row.key) in keys:
+            again.append(row)
+    return again
+
+
+def _bytes(row: Row) -> int:
+    """Of its record at most, before compression."""
+    return len(row.key) + len(row.value or b"") + RECORD_OVERHEAD_BYTES
 
 
 def _in_order(rows: Sequence[Row], failures: Mapping[int, str]) -> list[Row]:

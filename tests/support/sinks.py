@@ -59,11 +59,12 @@ class Corner:
         self.producer = kept_producer(self.bootstrap, self.topology.record_bytes_max)
         self.connection = connect(self.database_url, "test")
 
-    def make_topics(self, *roles: str) -> None:
+    def make_topics(self, *roles: str, record_bytes_max: int | None = None) -> None:
         """With one partition each, so that a test can speak of offsets."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         names = [self.topology.topic(role).name for role in roles]
-        for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+        config = {} if record_bytes_max is None else {"max.message.bytes": str(record_bytes_max)}
+        for made in admin.create_topics([NewTopic(name, 1, 1, config=config) for name in names]).values():
             made.result(DEADLINE_S)
 
     def make_all_topics(self) -> None:

@@ -39,7 +39,7 @@ HELD = Kind(
     "held",
     409,
     "The operator or the provider has stopped it",
-    "Ask the operator of the deployment: only a pause of the tenant's own can be ended here.",
+    "The operator can let it send again; here only a pause of the tenant's own is ended.",
 )
 CHANGED = Kind(
     "changed",

@@ -14,6 +14,7 @@ from ingest_api.tenants.api.problems import HELD
 from schemas.records import Campaign, Condition, Message
 from sinks.delivery.stop_switch import end_pause_of_tenant, pause_by_tenant, scope_of, stopped_by_others
 from sinks.postgres.catalogue.campaigns import CampaignDraft, newest_campaign
+from sinks.postgres.catalogue.event_size import event_bytes_max
 from sinks.postgres.catalogue.operations import add_campaign, end_campaign
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.page import Page, as_mappings, page_of
@@ -151,7 +152,8 @@ def _save(call: Call, campaign_id: str) -> CampaignShown:
         content.delay_s,
     )
     limits = call.topology.campaigns
-    add_campaign(call.connection, call.actor, draft, limits, call.now_ms)
+    bytes_max = event_bytes_max(call.topology.topic("campaigns"))
+    add_campaign(call.connection, call.actor, draft, limits, call.now_ms, bytes_max)
     return _current(call, campaign_id)
 
 

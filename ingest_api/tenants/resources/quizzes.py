@@ -9,6 +9,7 @@ import msgspec
 from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
 from schemas.quiz_page import QuizPage
 from schemas.records import Question, Quiz
+from sinks.postgres.catalogue.event_size import event_bytes_max
 from sinks.postgres.catalogue.operations import add_quiz
 from sinks.postgres.catalogue.quizzes import ListedQuiz, QuizDraft, get_page, get_quiz, list_quizzes
 from sinks.postgres.page import Page, as_mappings
@@ -67,7 +68,8 @@ def _current(call: Call) -> QuizShown:
 
 def _save(call: Call, quiz_id: str, content: QuizContent) -> QuizShown:
     draft = QuizDraft(quiz_id, call.tenant_id, content.title, content.questions, content.open, content.page)
-    return _shown(add_quiz(call.connection, call.actor, draft, call.now_ms), content.page)
+    bytes_max = event_bytes_max(call.topology.topic("quizzes"))
+    return _shown(add_quiz(call.connection, call.actor, draft, call.now_ms, bytes_max), content.page)
 
 
 def _shown(quiz: Quiz, page: QuizPage | None) -> QuizShown:

@@ -38,6 +38,7 @@ def save(
     from ops.deployment.seed import read
     from ops.locate import find
     from sinks.postgres.catalogue.campaigns import CampaignDraft
+    from sinks.postgres.catalogue.event_size import event_bytes_max
     from sinks.postgres.catalogue.operations import add_campaign
     from sinks.postgres.connect import connect
 
@@ -47,7 +48,8 @@ def save(
     listed = [drafts] if isinstance(drafts, CampaignDraft) else drafts
     with connect(found.settings.database_url, "campaign") as connection:
         limits, who = found.topology.campaigns, actor()
-        saved = [add_campaign(connection, who, one, limits, now_ms) for one in listed]
+        bytes_max = event_bytes_max(found.topology.topic("campaigns"))
+        saved = [add_campaign(connection, who, one, limits, now_ms, bytes_max) for one in listed]
     if json:
         print(msgspec.json.encode(saved).decode())
         return

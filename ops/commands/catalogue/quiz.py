@@ -51,6 +51,7 @@ def add(
     from ops.actor import actor
     from ops.deployment.seed import read
     from ops.locate import find
+    from sinks.postgres.catalogue.event_size import event_bytes_max
     from sinks.postgres.catalogue.operations import add_quiz
     from sinks.postgres.catalogue.quizzes import QuizDraft
     from sinks.postgres.connect import connect
@@ -58,8 +59,10 @@ def add(
     drafts = read(file, list[QuizDraft] | QuizDraft)  # type: ignore[arg-type]
     now_ms = int(time.time() * 1000)
     listed = [drafts] if isinstance(drafts, QuizDraft) else drafts
-    with connect(find().settings.database_url, "quiz") as connection:
-        saved = [add_quiz(connection, actor(), one, now_ms) for one in listed]
+    found = find()
+    bytes_max = event_bytes_max(found.topology.topic("quizzes"))
+    with connect(found.settings.database_url, "quiz") as connection:
+        saved = [add_quiz(connection, actor(), one, now_ms, bytes_max) for one in listed]
     if json:
         print(msgspec.json.encode(saved).decode())
         return

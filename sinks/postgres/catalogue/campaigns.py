@@ -12,6 +12,7 @@ from pipeline.topology.file import Campaigns as Limits
 from schemas.codec import codec
 from schemas.ids import campaign_key, campaign_month
 from schemas.records import Campaign, Channel, ChannelText, Condition, Message
+from sinks.postgres.catalogue.event_size import EVENT_BYTES_MAX, too_large
 from sinks.postgres.catalogue.quizzes import BAD_ID, ID, quizzes_unchanged
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
@@ -56,14 +57,21 @@ class UnknownCampaign(Rejection):
         super().__init__(campaign_id, ["there is no such campaign"])
 
 
-def save_campaign(connection: Connection, draft: CampaignDraft, limits: Limits, now_ms: int) -> Campaign:
+def save_campaign(
+    connection: Connection,
+    draft: CampaignDraft,
+    limits: Limits,
+    now_ms: int,
+    bytes_max: int = EVENT_BYTES_MAX,
+) -> Campaign:
     """Save a draft; return the new version, or the newest one if `draft` does not change it.
 
     - A new version applies to completions accepted from `limits.activation_delay_ms` after `now_ms`, and
       after its predecessor came into force.
     - A cancelled campaign stays cancelled.
     - Raises `CampaignRejected` with every problem: unknown quiz, conditions that can never be evaluated, a
-      message that could be empty or incomplete, a limit; and `UnknownTenant`.
+      message that could be empty or incomplete, a limit, an event of more than `bytes_max`; and
+      `UnknownTenant`.
     """
     with connection.transaction():
         if connection.execute(QUERIES["tenant_exists"], [draft.tenant_id]).fetchone() is None:
@@ -81,7 +89,11 @@ def save_campaign(connection: Connection, draft: CampaignDraft, limits: Limits, 
             return newest
         if cancelled:
             raise CampaignRejected(draft.campaign_id, ["it was cancelled: save it under another id"])
-        return _append(connection, _next(draft, newest, month, limits, now_ms))
+        after = _next(draft, newest, month, limits, now_ms)
+        problems = too_large(*_event(after), bytes_max)
+        if problems:
+            raise CampaignRejected(draft.campaign_id, problems)
+        return _append(connection, after)
 
 
 def cancel_campaign(connection: Connection, campaign_id: str, now_ms: int) -> Campaign:
@@ -142,9 +154,13 @@ def _append(connection: Connection, campaign: Campaign) -> Campaign:
         QUERIES["insert_version"],
         [campaign.campaign_id, campaign.version, definition, campaign.effective_at],
     )
-    key = campaign_key(campaign.campaign_id, campaign.version)
-    enqueue(connection, CAMPAIGNS_ROLE, key, codec("campaign").encode(campaign))
+    enqueue(connection, CAMPAIGNS_ROLE, *_event(campaign))
     return campaign
+
+
+def _event(campaign: Campaign) -> tuple[bytes, bytes]:
+    """Its key and value."""
+    return campaign_key(campaign.campaign_id, campaign.version), codec("campaign").encode(campaign)
 
 
 def _problems(connection: Connection, draft: CampaignDraft, limits: Limits) -> list[str]:

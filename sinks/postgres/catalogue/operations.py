@@ -20,6 +20,7 @@ from sinks.postgres.catalogue.campaigns import (
     save_campaign,
 )
 from sinks.postgres.catalogue.catalogue import save_token, token_hash
+from sinks.postgres.catalogue.event_size import EVENT_BYTES_MAX
 from sinks.postgres.catalogue.numbers import NumberDraft, save_credential, save_number
 from sinks.postgres.catalogue.quizzes import QuizDraft, get_quiz, save_quiz
 from sinks.postgres.catalogue.rejections import UnknownTenant
@@ -60,23 +61,30 @@ def change_limits(
     return limits, changed
 
 
-def add_quiz(connection: Connection, actor: str, draft: QuizDraft, now_ms: int) -> Quiz:
+def add_quiz(
+    connection: Connection, actor: str, draft: QuizDraft, now_ms: int, bytes_max: int = EVENT_BYTES_MAX
+) -> Quiz:
     """The quiz as stored. Raises `QuizRejected` and `UnknownTenant`."""
     with connection.transaction():
         before = get_quiz(connection, draft.quiz_id)
-        quiz = save_quiz(connection, draft, now_ms)
+        quiz = save_quiz(connection, draft, now_ms, bytes_max)
         if _is_new(quiz, before):
             record(connection, actor, "quiz.add", quiz.quiz_id, tenant=quiz.tenant_id, version=quiz.version)
     return quiz
 
 
 def add_campaign(
-    connection: Connection, actor: str, draft: CampaignDraft, limits: Limits, now_ms: int
+    connection: Connection,
+    actor: str,
+    draft: CampaignDraft,
+    limits: Limits,
+    now_ms: int,
+    bytes_max: int = EVENT_BYTES_MAX,
 ) -> Campaign:
     """The campaign's newest version. Raises `CampaignRejected` and `UnknownTenant`."""
     with connection.transaction():
         before = newest_campaign(connection, draft.campaign_id)
-        campaign = save_campaign(connection, draft, limits, now_ms)
+        campaign = save_campaign(connection, draft, limits, now_ms, bytes_max)
         if _is_new(campaign, before):
             detail = {"tenant": campaign.tenant_id, "version": campaign.version}
             record(connection, actor, "campaign.save", campaign.campaign_id, **detail)

@@ -15,6 +15,7 @@ from schemas import quiz_page
 from schemas.codec import codec
 from schemas.quiz_page import QuizPage
 from schemas.records import Campaign, Question, Quiz
+from sinks.postgres.catalogue.event_size import EVENT_BYTES_MAX, too_large
 from sinks.postgres.catalogue.rejections import Rejection, UnknownTenant
 from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
@@ -75,12 +76,15 @@ def list_quizzes(
     return page_of(found, limit, lambda quiz: quiz.quiz_id)
 
 
-def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
+def save_quiz(
+    connection: Connection, draft: QuizDraft, now_ms: int, bytes_max: int = EVENT_BYTES_MAX
+) -> Quiz:
     """Save a draft; return the stored quiz, with the next version if `draft` changes it.
 
     Questions that it no longer has stay in `former_questions`: pages that are still open answer them.
     Raises `QuizRejected`: bad id, question without or with another's id, a quiz of another tenant, a change
-    after which a running campaign could not be saved, with each campaign; and `UnknownTenant`.
+    after which a running campaign could not be saved, with each campaign, an event of more than `bytes_max`;
+    and `UnknownTenant`.
     """
     problems = _quiz_problems(draft)
     if problems:
@@ -110,6 +114,10 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
         if broken:
             raise QuizRejected(draft.quiz_id, broken)
         after = msgspec.structs.replace(after, version=before.version + 1)
+        key, event = after.quiz_id.encode(), codec("quiz").encode(after)
+        problems = too_large(key, event, bytes_max)
+        if problems:
+            raise QuizRejected(draft.quiz_id, problems)
         connection.execute(
             QUERIES["update_quiz"],
             {
@@ -122,7 +130,7 @@ def save_quiz(connection: Connection, draft: QuizDraft, now_ms: int) -> Quiz:
                 "page": None if draft.page is None else msgspec.json.encode(draft.page).decode(),
             },
         )
-        enqueue(connection, QUIZZES_ROLE, after.quiz_id.encode(), codec("quiz").encode(after))
+        enqueue(connection, QUIZZES_ROLE, key, event)
         return after
 
 

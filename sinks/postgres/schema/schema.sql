@@ -458,7 +458,8 @@ CREATE TABLE public.outbox (
     key bytea NOT NULL,
     value bytea,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    tenant_id text DEFAULT public.current_tenant()
+    tenant_id text DEFAULT public.current_tenant(),
+    set_aside_at timestamp with time zone
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='20000');
 

@@ -124,6 +124,20 @@ def test_a_campaign_that_cannot_be_saved_states_why(api: TenantApi) -> None:
     assert 'its tenant has no quiz "no-such-quiz"' in answer.json["detail"]
 
 
+def test_a_quiz_that_its_topic_does_not_take_is_rejected(api: TenantApi) -> None:
+    """Within the bound of a body, but with the ids of the questions that it had before."""
+
+    def with_ids(letter: str) -> dict[str, Any]:
+        ids = [f"{letter}{number}".ljust(2000, letter) for number in range(400)]
+        return {"title": "Long", "questions": [{"question_id": one} for one in ids]}
+
+    path = f"/v1/quizzes/{made(api, ACME, '/v1/quizzes', with_ids('a'))['quiz_id']}"
+    answer = api.ask(ACME, "PUT", path, with_ids("b"), {"if-match": "*"})
+    assert answer.problem == "rejected"
+    assert "bytes" in answer.json["detail"]
+    assert api.ask(ACME, "GET", path).json["version"] == 1
+
+
 def test_a_repeated_post_changes_nothing_and_is_answered_as_before(api: TenantApi) -> None:
     once = {"idempotency-key": "one-quiz"}
     first = api.ask(ACME, "POST", "/v1/quizzes", QUIZ, once)

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from pipeline.runtime.backoff import Backoff
+from sinks.postgres import metrics
 from sinks.postgres.connect import connect
 from sinks.postgres.dead_letter_producer import NotDelivered, producer
 from sinks.postgres.outbox import Publisher, Row, enqueue, enqueue_all
@@ -136,17 +137,16 @@ def test_what_kafka_does_not_take_stays(corner: Corner) -> None:
 
 
 def test_what_kafka_does_not_take_holds_up_its_own_key_alone(corner: Corner) -> None:
-    """An event of a topic that does not exist, and one that is too large; later ones of other keys go out."""
+    """An event of a topic that does not exist; later ones of other keys go out."""
     corner.make_topics(ROLE)
-    limits = {"delivery.timeout.ms": 500, "message.max.bytes": 2000}
-    mine = publisher(corner, make_producer(corner.bootstrap, **limits))
+    mine = publisher(corner, make_producer(corner.bootstrap, **{"delivery.timeout.ms": 500}))
     with corner.connection.transaction():
         enqueue(corner.connection, "campaigns", b"spring", b"first")
-        enqueue(corner.connection, ROLE, b"large", bytes(5000))
-        enqueue_all(corner.connection, ROLE, [(b"key", b"1"), (b"large", b"after it"), (b"key", b"2")])
+        enqueue_all(corner.connection, ROLE, [(b"key", b"1"), (b"key", b"2")])
+        enqueue(corner.connection, "campaigns", b"spring", b"after it")
     with pytest.raises(NotDelivered):
-        published(mine, 5)
-    enqueue_all(corner.connection, ROLE, [(b"key", b"3"), (b"large", b"last")])
+        published(mine, 4)
+    enqueue_all(corner.connection, ROLE, [(b"key", b"3")])
 
     published(mine, 1)
 
@@ -155,13 +155,64 @@ def test_what_kafka_does_not_take_holds_up_its_own_key_alone(corner: Corner) -> 
         b"2",
         b"3",
     ]
-    assert corner.rows("SELECT key FROM outbox ORDER BY id") == [
-        (b"spring",),
-        (b"large",),
-        (b"large",),
-        (b"large",),
-    ]
+    assert corner.rows("SELECT value FROM outbox ORDER BY id") == [(b"first",), (b"after it",)]
     assert mine.publish_once() == 0
+
+
+# Of random bytes: no compression makes them smaller. The topics take 1 MiB.
+LARGE = random.Random(7).randbytes(1_100_000)
+
+
+def test_an_event_that_its_topic_never_takes_is_set_aside_and_others_go_out(corner: Corner) -> None:
+    """One tenant's object must not stop the events of all. A later event of its key replaces it."""
+    corner.make_topics(ROLE)
+    mine = publisher(corner)
+    with corner.connection.transaction():
+        enqueue(corner.connection, ROLE, b"small", b"1")
+        enqueue(corner.connection, ROLE, b"large", LARGE)
+        enqueue_all(corner.connection, ROLE, [(b"small", b"2"), (b"other", b"3")])
+
+    published(mine, 4)
+
+    assert values(corner) == [b"1", b"2", b"3"]
+    assert corner.rows("SELECT key FROM outbox WHERE set_aside_at IS NOT NULL") == [(b"large",)]
+    assert not mine.held_up()
+    assert metrics.OUTBOX_SET_ASIDE._value.get() == 1
+    enqueue(corner.connection, ROLE, b"large", b"smaller")
+    published(mine, 1)
+    assert values(corner)[-1] == b"smaller"
+    assert corner.rows("SELECT 1 FROM outbox") == []
+    assert metrics.OUTBOX_SET_ASIDE._value.get() == 0
+
+
+def test_the_next_publisher_tries_what_was_set_aside_again(corner: Corner) -> None:
+    """As after the topic's limit was raised, and the sink was restarted."""
+    corner.make_topics(ROLE)
+    limited = make_producer(corner.bootstrap, **{"message.max.bytes": 2000})
+    mine = publisher(corner, limited)
+    enqueue(corner.connection, ROLE, b"large", bytes(5000))
+    published(mine, 1)
+    assert values(corner) == []
+    mine._release()
+
+    published(publisher(corner), 1)
+
+    assert values(corner) == [bytes(5000)]
+
+
+def test_what_one_event_too_large_takes_with_it_is_published_alone(corner: Corner) -> None:
+    """Given a topic that takes less than the topology has it: its broker rejects the whole request."""
+    corner.make_topics(ROLE, record_bytes_max=3000)
+    mine = publisher(corner)
+    with corner.connection.transaction():
+        enqueue(corner.connection, ROLE, b"key", b"1")
+        enqueue(corner.connection, ROLE, b"key", LARGE[:5000])
+        enqueue_all(corner.connection, ROLE, [(b"key", b"2"), (b"large", LARGE[:5000]), (b"key", b"3")])
+
+    published(mine, 5)
+
+    assert [value for value in values(corner) if value != b"1"][-2:] == [b"2", b"3"]
+    assert corner.rows("SELECT key FROM outbox") == [(b"large",)]
 
 
 def test_postgres_away_is_waited_for(corner: Corner) -> None:

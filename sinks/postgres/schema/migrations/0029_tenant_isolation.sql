@@ -23,7 +23,8 @@ UPDATE audit_log SET tenant_id = coalesce(detail ->> 'tenant', CASE WHEN action 
 CREATE INDEX audit_log_by_tenant ON ONLY audit_log (tenant_id, audit_id DESC) WHERE tenant_id IS NOT NULL;
 
 -- Whose change an event is; none for those of operators and of the stream. The publisher compares it with the event.
-ALTER TABLE outbox ADD COLUMN tenant_id text DEFAULT current_tenant();
+-- `set_aside_at`: since when it waits for an operator, as an event that is larger than its topic takes.
+ALTER TABLE outbox ADD COLUMN tenant_id text DEFAULT current_tenant(), ADD COLUMN set_aside_at timestamptz;
 
 -- Gives a new partition the row-level security of its table, without grants: it is reached through its table alone.
 CREATE FUNCTION isolate_partition(partition regclass, parent regclass) RETURNS void LANGUAGE plpgsql AS $$

@@ -187,3 +187,17 @@ def test_what_it_uses_is_checked_all_the_same(shop: Corner, changes: dict[str, A
 
     with pytest.raises(CampaignRejected, match=problem):
         saved(shop, changed(PLAIN, quiz_ids=["any"], **changes))
+
+
+def test_what_no_topic_takes_is_not_saved(shop: Corner) -> None:
+    """Its event would wait in the outbox for ever."""
+    long = changed(QUIZ, questions=[Question("q1", text="?" * 2000)])
+    with pytest.raises(QuizRejected, match="at most 1,000 are possible"):
+        save_quiz(shop.connection, long, NOW_MS, 1_000)
+    save_quiz(shop.connection, long, NOW_MS, 3_000)
+    draft = changed(PLAIN, message=Message("text", text="!" * 2000))
+    limits = shop.topology.campaigns
+    with pytest.raises(CampaignRejected, match="at most 1,000 are possible"):
+        save_campaign(shop.connection, draft, limits, NOW_MS, 1_000)
+    save_campaign(shop.connection, draft, limits, NOW_MS, 3_000)
+    assert cancel_campaign(shop.connection, "plain", NOW_MS).version == 2
