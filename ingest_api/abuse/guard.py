@@ -17,6 +17,7 @@ from ingest_api.limits.sources import Source, Sources
 from ingest_api.reference.tokens import Tokens
 from pipeline.abuse.states import Kind, State, Verdict, subject
 from pipeline.topology.file import Abuse
+from schemas.records import EVERY_TENANT
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 Sleep = Callable[[float], Awaitable[None]]
@@ -30,7 +31,7 @@ _BLOCKED = ANSWERS.labels("blocked")
 
 
 class Guard:
-    """A request with a token in force is not judged: its token has limits, and can be revoked."""
+    """At the quizzes of its tenant a token in force passes: it has limits, and can be revoked."""
 
     def __init__(
         self,
@@ -39,16 +40,19 @@ class Guard:
         sources: Sources,
         network_key: Callable[[bytes], str],
         tokens: Tokens,
+        tenant_of: Callable[[str], str | None],
         tickets: Tickets,
         limits: Abuse,
         now_ms: Callable[[], int],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        """`tenant_of` a quiz, None where there is no such quiz."""
         self._table = table
         self._observations = observations
         self._sources = sources
         self._network_key = network_key
         self._tokens = tokens
+        self._tenant_of = tenant_of
         self._tickets = tickets
         self._limits = limits
         self._now_ms = now_ms
@@ -150,14 +154,20 @@ class Guard:
     def _verdict(self, scope: Scope, source: Source, headers: dict[bytes, bytes]) -> Verdict | None:
         if self._table.is_empty:
             return None
+        quiz_id = scope["path_params"].get("quiz_id", "")
         verdict = self._table.strictest(
             subject(Kind.ADDRESS, source.key),
             subject(Kind.NETWORK, self._network_key(source.part)),
-            subject(Kind.QUIZ, scope["path_params"].get("quiz_id", "")),
+            subject(Kind.QUIZ, quiz_id),
         )
-        if verdict is None or self._tokens.find(headers.get(b"authorization")) is not None:
+        if verdict is None or self._is_of_quizs_tenant(headers.get(b"authorization"), quiz_id):
             return None
         return verdict
+
+    def _is_of_quizs_tenant(self, authorization: bytes | None, quiz_id: str) -> bool:
+        """Another tenant's token does not help: every tenant can make itself one."""
+        service = self._tokens.find(authorization)
+        return service is not None and service.tenant_id in (EVERY_TENANT, self._tenant_of(quiz_id))
 
     def _rejected(self, verdict: Verdict) -> Reply:
         _BLOCKED.inc()

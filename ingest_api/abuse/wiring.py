@@ -58,6 +58,7 @@ class AbuseDetection:
             sources,
             examiner.network_key,
             tokens,
+            partial(_tenant_of, quizzes),
             Tickets(settings.contact_key, limits, now_ms, UsedTickets(limits, now_ms, verdicts.run)),
             limits,
             now_ms,
@@ -69,3 +70,8 @@ class AbuseDetection:
     async def close(self) -> None:
         await self._detector.close()
         await self._store.close()
+
+
+def _tenant_of(quizzes: Quizzes, quiz_id: str) -> str | None:
+    found = quizzes.find(quiz_id)
+    return None if found is None else found.quiz.tenant_id

@@ -101,7 +101,8 @@ class Process:
             self.observations,
             world.sources,
             self.examiner.network_key,
-            Tokens(),
+            world.tokens,
+            {QUIZ.quiz_id: QUIZ.tenant_id}.get,
             Tickets(KEY, limits, clock.now_ms, world.used_tickets),
             limits,
             clock.now_ms,
@@ -121,6 +122,7 @@ class World:
     def __post_init__(self) -> None:
         self.sources = Sources(Configured(trusted=(TRUSTED,)), KEY)
         self.quizzes = Quizzes()
+        self.tokens = Tokens(self.clock.now_s)
         self.used_tickets = UsedTickets(self.limits, self.clock.now_ms, nowhere)  # of all processes
         self.publish(QUIZ)
         self._rule = Rule("address", self.address_limit, 60)
@@ -160,6 +162,7 @@ class World:
         quiz_id: str = QUIZ.quiz_id,
         ticket: str = "",
         key: str = "",
+        token: str = "",
     ) -> Sent:
         """One request, at the next process. `answers` None: a body that is not valid."""
         self._requests += 1
@@ -167,7 +170,7 @@ class World:
         scope: dict[str, Any] = {
             "method": "POST",
             "client": (address, 1),
-            "headers": [],
+            "headers": [(b"authorization", f"Bearer {token}".encode())] if token else [],
             "query_string": f"ticket={ticket}".encode() if ticket else b"",
             "path_params": {"quiz_id": quiz_id},
             "test.content": (answers, phone, key or str(self._requests)),
