@@ -1,5 +1,6 @@
 -- funnel --
--- One query over the days asked for. A delivery is counted in every step that it has reached.
+-- One query over the days asked for. A delivery is counted in every step that it has reached; a campaign may be that of
+-- several quizzes, so its completion decides.
 SELECT
     (SELECT count(*) FROM visits AS v
      WHERE v.tenant_id = %(tenant)s AND v.quiz_id = %(quiz)s AND v.day BETWEEN %(since)s AND %(until)s) AS started,
@@ -14,7 +15,7 @@ SELECT
 FROM deliveries AS d
 WHERE d.tenant_id = %(tenant)s AND d.completion_day BETWEEN %(since)s AND %(until)s
   AND EXISTS (
-      SELECT FROM campaign_versions AS v
-      WHERE v.campaign_id = d.campaign_id AND v.version = d.campaign_version
-        AND v.definition -> 'quiz_ids' @> to_jsonb(%(quiz)s::text)
+      SELECT FROM completions AS c
+      WHERE c.day = d.completion_day AND c.completion_id = d.completion_id AND c.quiz_id = %(quiz)s
+        AND c.tenant_id = %(tenant)s
   );
