@@ -20,6 +20,14 @@ Encoded = tuple[int, bytes]
 """Status and body of an answer."""
 
 
+class Done(NamedTuple):
+    """`repeated`: the body of the answer to a repetition, which is what is stored."""
+
+    status: int
+    body: bytes
+    repeated: bytes
+
+
 class _Before(NamedTuple):
     operation: str
     content_hash: str
@@ -43,7 +51,7 @@ def once(
     key: str,
     operation: str,
     content: bytes,
-    work: Callable[[], Encoded],
+    work: Callable[[], Done],
 ) -> Encoded:
     """Run `work` unless a request with this key was answered; then return its answer.
 
@@ -53,9 +61,9 @@ def once(
     given = {"tenant": tenant_id, "key": key, "operation": operation}
     hashed = hashlib.sha256(content).hexdigest()
     if connection.execute(QUERIES["begin"], given | {"content": hashed}).rowcount == 1:
-        status, body = work()
-        connection.execute(QUERIES["finish"], given | {"status": status, "answer": body})
-        return status, body
+        done = work()
+        connection.execute(QUERIES["finish"], given | {"status": done.status, "answer": done.repeated})
+        return done.status, done.body
     (before,) = fetch(connection, QUERIES["answered"], _Before, given)
     if (before.operation, before.content_hash) != (operation, hashed):
         raise rejection(KEY_REUSED, "the key was used for another request")

@@ -63,10 +63,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """`content`: of the answer's type; None has no body."""
+    """`content`: of the answer's type; None has no body.
+
+    `repeated`: what a repetition by idempotency key is answered instead, where `content` must not be stored.
+    """
 
     content: Any
     status: int = 200
+    repeated: Any = None
 
 
 Work = Callable[[Call], Answer]

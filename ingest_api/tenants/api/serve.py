@@ -95,12 +95,16 @@ class Serve:
                 parts.random_text,
             )
 
-            def run() -> idempotency.Encoded:
+            def run() -> idempotency.Done:
                 answer = operation.work(call)
-                return answer.status, b"" if answer.content is None else encoded(answer.content)
+                body = b"" if answer.content is None else encoded(answer.content)
+                return idempotency.Done(
+                    answer.status, body, body if answer.repeated is None else encoded(answer.repeated)
+                )
 
             if key is None:
-                return run()
+                done = run()
+                return done.status, done.body
             named = f"{operation.name} {scope['path']}"
             return idempotency.once(connection, tenant_id, key, named, raw, run)
 

@@ -37,6 +37,13 @@ class RevokeSigned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_id: str
 
 
+class MadeKey(msgspec.Struct, frozen=True):
+    """`secret` is shown once: null in the answer to a repetition, which shows only that the key was made."""
+
+    key_id: str
+    secret: str | None
+
+
 class Revoked(msgspec.Struct, frozen=True):
     """Whether it was in force."""
 
@@ -49,7 +56,7 @@ def create(call: Call) -> Answer:
     if not permissions_of(draft.role, draft.scopes) <= call.principal.permissions:
         raise rejection(FORBIDDEN, "the key would be allowed more than the token that makes it")
     made = make_key(call.connection, call.actor, call.tenant_id, draft, call.now_ms, call.random_text)
-    return Answer(made, 201)
+    return _shown_once(made)
 
 
 def rotate(call: Call) -> Answer:
@@ -68,7 +75,12 @@ def rotate(call: Call) -> Answer:
         now_ms=call.now_ms,
         random_text=call.random_text,
     )
-    return Answer(made, 201)
+    return _shown_once(made)
+
+
+def _shown_once(made: NewKey) -> Answer:
+    """A stored answer would be a secret at rest."""
+    return Answer(MadeKey(made.key_id, made.secret), 201, repeated=MadeKey(made.key_id, None))
 
 
 def revoke(call: Call) -> Answer:
@@ -97,13 +109,13 @@ OPERATIONS = (
     ),
     Operation(
         *("createApiKey", "POST", "/v1/api-keys", "manage", "Create an API key", create),
-        answer=NewKey,
+        answer=MadeKey,
         body=KeyDraft,
         status=201,
     ),
     Operation(
         *("rotateApiKey", "POST", f"{PATH}/rotate", "manage", "Replace an API key by a new one", rotate),
-        answer=NewKey,
+        answer=MadeKey,
         body=Rotate,
         status=201,
     ),

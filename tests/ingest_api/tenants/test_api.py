@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import date
 from typing import Any, ClassVar
 
 import psycopg
@@ -19,6 +20,7 @@ from sinks.postgres.catalogue.api_keys import revocation_of
 from sinks.postgres.connect import connect
 from sinks.postgres.isolation.apply import NotIsolated
 from sinks.postgres.isolation.login import tenants_url
+from sinks.postgres.partitions import Partition, create
 from tests.support.edge import records_of, wait_until
 from tests.support.tenant_api import TenantApi, signed
 
@@ -186,6 +188,23 @@ def test_a_key_never_may_more_than_its_maker(api: TenantApi) -> None:
     wait_until(lambda: api.ask(manager["secret"], "GET", "/v1/api-keys").status == 200, "the key")
     more = api.ask(manager["secret"], "POST", "/v1/api-keys", {"name": "k", "role": "owner"})
     assert more.problem == "forbidden"
+
+
+def test_no_secret_is_stored_for_a_repetition(api: TenantApi) -> None:
+    once = {"idempotency-key": "one-key"}
+    first = api.ask(ACME, "POST", "/v1/api-keys", {"name": "once", "role": "owner"}, once)
+    again = api.ask(ACME, "POST", "/v1/api-keys", {"name": "once", "role": "owner"}, once)
+    path = f"/v1/api-keys/{first.json['key_id']}/rotate"
+    rotated = api.ask(ACME, "POST", path, {}, once | {"idempotency-key": "one-rotation"})
+    assert again.json == {"key_id": first.json["key_id"], "secret": None}
+    with connect(api.settings.database_url, "test") as connection:
+        stored = connection.execute("SELECT string_agg(t::text, '') FROM idempotent_requests AS t").fetchone()
+    for answer in (first, rotated):
+        secret = answer.json["secret"]
+        assert secret.startswith("qsk_")
+        assert stored is not None
+        assert secret not in str(stored[0])
+        assert secret.encode().hex() not in str(stored[0])
 
 
 def test_a_rotated_key_never_may_more_than_who_rotates_it(api: TenantApi) -> None:
@@ -372,6 +391,31 @@ def test_a_quizs_funnel_and_drop_off_are_shown(api: TenantApi, quiz_id: str) -> 
     funnel = api.ask(ACME, "GET", f"/v1/quizzes/{quiz_id}/funnel").json
     assert (funnel["started"], funnel["completed"], funnel["sent"]) == (0, 0, 0)
     assert api.ask(ACME, "GET", f"/v1/quizzes/{quiz_id}/drop-off").json["visits"] == 0
+
+
+def test_a_funnel_counts_the_messages_of_its_own_completions(api: TenantApi, quiz_id: str) -> None:
+    """Of a campaign of two quizzes, the other quiz's are not among them."""
+    other = made(api, ACME, "/v1/quizzes", QUIZ)["quiz_id"]
+    campaign = made(api, ACME, "/v1/campaigns", campaign_of(quiz_id) | {"quiz_ids": [quiz_id, other]})
+    day = date(2026, 11, 30)
+    with connect(api.settings.database_url, "test") as connection:
+        create(connection, Partition("completions", (day - date(1970, 1, 1)).days))
+        create(connection, Partition("deliveries", (day - date(1970, 1, 1)).days))
+        for contact, quiz in (("f1", quiz_id), ("f2", other), ("f3", other)):
+            connection.execute(
+                "WITH made AS (INSERT INTO completions (day, completion_id, tenant_id, quiz_id, quiz_version,"
+                " contact_id, submitted_at, accepted_at, answers)"
+                " VALUES (%(day)s, gen_random_uuid(), 'acme', %(quiz)s, 1, %(contact)s, now(), now(), '{}')"
+                " RETURNING completion_id)"
+                " INSERT INTO deliveries (campaign_month, campaign_id, contact_id, delivery_id, tenant_id,"
+                " campaign_version, completion_id, completion_day, due_at, state)"
+                " SELECT %(day)s, %(campaign)s, %(contact)s, gen_random_uuid(), 'acme', 1, completion_id,"
+                " %(day)s, now(), 'sent' FROM made",
+                {"day": day, "quiz": quiz, "contact": contact, "campaign": campaign["campaign_id"]},
+            )
+    for one, completed in ((quiz_id, 1), (other, 2)):
+        shown = api.ask(ACME, "GET", f"/v1/quizzes/{one}/funnel?since=2026-11-29&until=2026-11-30").json
+        assert (shown["completed"], shown["matched"], shown["sent"]) == (completed, completed, completed)
 
 
 def test_the_process_logs_in_without_power_over_policies(api: TenantApi) -> None:
