@@ -88,11 +88,12 @@ async def _run(settings: Settings, topology: Topology) -> None:
         secret = os.environ.get(providers.webhooks_of(provider).signing_variable, "")
         return Callbacks(settings.edge_url.rstrip("/"), secret.encode())
 
+    budgets = BudgetPolicy(topology.sender.session_messages_per_day)
     sender = Sender(
-        Ledger(pool, settings.contact_key, BudgetPolicy(topology.sender.session_messages_per_day)),
+        Ledger(pool, settings.contact_key, budgets),
         numbers,
         topology.sender,
-        router=Router(pool, patience_s=topology.sender.route_patience_s),
+        router=Router(pool, patience_s=topology.sender.route_patience_s, sessions=budgets.sessions),
         token_of=token_of,
         clock=clock_s,
         rng=random.Random(),

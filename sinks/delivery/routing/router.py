@@ -9,7 +9,8 @@ Only rows that wait are changed, so that no call of a delivery is in flight when
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -49,24 +50,28 @@ class _Waiting(NamedTuple):
 
 
 class _Moved(NamedTuple):
-    """`before` is None of a delivery that had no route."""
+    """`before` is None of a delivery that had no route or keeps it, `number_id` of one without a number."""
 
     before: str | None
-    number_id: str
+    number_id: str | None
 
 
 class Router:
-    def __init__(self, pool: Pool, *, patience_s: float, batch_max: int = BATCH_MAX) -> None:
-        """`patience_s`: for so long a number that does not send keeps its deliveries."""
+    def __init__(
+        self, pool: Pool, *, patience_s: float, sessions: Sequence[str] = (), batch_max: int = BATCH_MAX
+    ) -> None:
+        """`patience_s`: for so long a number that does not send keeps its deliveries. `sessions`: the
+        providers whose numbers have budgets of their own.
+        """
         self._pool = pool
-        self._patience = {"patience_s": patience_s}
+        self._numbers = {"patience_s": patience_s, "sessions": list(sessions)}
         self._batch_max = batch_max
 
     async def route_unrouted(self) -> int:
         """Gives deliveries that wait without a route one; returns how many, at most `BATCHES_MAX` batches."""
         routed = 0
         for _ in range(BATCHES_MAX):
-            parameters = {**self._patience, "limit": self._batch_max}
+            parameters = {**self._numbers, "limit": self._batch_max}
             async with self._pool.connection() as connection, connection.transaction():
                 found = await _fetch(connection, "route_unrouted", _Moved, parameters)
                 reach("sender.routing")
@@ -89,7 +94,7 @@ class Router:
 
     async def _changed(self) -> list[ChangedPool]:
         async with self._pool.connection() as connection:
-            return await _fetch(connection, "changed_pools", ChangedPool, self._patience)
+            return await _fetch(connection, "changed_pools", ChangedPool, self._numbers)
 
     async def _route_again(self, pool: ChangedPool, moved: Counter[str]) -> None:
         async with self._pool.connection() as connection, connection.transaction():
@@ -98,17 +103,19 @@ class Router:
             if taken != (True,):
                 return  # another process does it
             for on_usable in (False, True) if pool.is_new else (False,):
-                async for batch in self._waiting(connection, pool, on_usable=on_usable):
-                    moved.update(await self._move(batch))
-                    # A number that fails meanwhile must not wait until the deliveries of the others are done.
-                    if on_usable and pool not in await self._changed():
-                        return
+                # Closed here, also where this returns: its cursor is of this transaction.
+                async with aclosing(self._waiting(connection, pool, on_usable=on_usable)) as batches:
+                    async for batch in batches:
+                        moved.update(await self._move(batch))
+                        # A number that fails meanwhile must not wait until those of the others are done.
+                        if on_usable and pool not in await self._changed():
+                            return
             kept = {"pool": pool.tenant_id, "under": pool.under, "looks_after_s": list(LOOKS_AFTER_S)}
             await connection.execute(QUERIES["keep_pool"], kept)
 
     async def _waiting(
         self, connection: Connection, pool: ChangedPool, *, on_usable: bool
-    ) -> AsyncIterator[Sequence[_Waiting]]:
+    ) -> AsyncGenerator[Sequence[_Waiting], None]:
         given = {"pool": pool.tenant_id, "usable": pool.usable, "on_usable": on_usable}
         async with connection.cursor(name="waiting", row_factory=named(_Waiting)) as cursor:
             await cursor.execute(QUERIES["waiting_of_pool"], given)
@@ -117,7 +124,7 @@ class Router:
 
     async def _move(self, batch: Sequence[_Waiting]) -> Counter[str]:
         parameters = {
-            **self._patience,
+            **self._numbers,
             "months": [row.campaign_month for row in batch],
             "campaigns": [row.campaign_id for row in batch],
             "contacts": [row.contact_id for row in batch],

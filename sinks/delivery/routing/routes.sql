@@ -1,23 +1,44 @@
 -- route_unrouted --
 -- Deliveries that wait and have no route: the sink found no number for them, or they wait again after a lease or a call.
--- Only of tenants that have a number for them, so that those without one are in nobody's way.
-WITH numbers AS MATERIALIZED (
+-- `kinds`: a probe of the index for each combination that occurs, however many deliveries have it. Only those for which
+-- there is a number are read, so that the others are in nobody's way. One that waits for a place in the budget of another
+-- number waits for it no more.
+WITH RECURSIVE kinds AS (
+    (SELECT d.tenant_id, d.channel, d.refused_by
+     FROM deliveries AS d
+     WHERE d.route IS NULL AND d.state = 'waiting'
+     ORDER BY d.tenant_id, d.channel, d.refused_by
+     LIMIT 1)
+    UNION ALL
+    SELECT n.tenant_id, n.channel, n.refused_by
+    FROM kinds AS k
+    CROSS JOIN LATERAL (
+        SELECT d.tenant_id, d.channel, d.refused_by
+        FROM deliveries AS d
+        WHERE d.route IS NULL AND d.state = 'waiting'
+          AND (d.tenant_id, d.channel, d.refused_by) > (k.tenant_id, k.channel, k.refused_by)
+        ORDER BY d.tenant_id, d.channel, d.refused_by
+        LIMIT 1
+    ) AS n
+), numbers AS MATERIALIZED (
     SELECT t.tenant_id AS for_tenant, n.*
-    FROM tenants AS t
+    FROM (SELECT DISTINCT tenant_id FROM kinds) AS t
     JOIN routable_numbers(%(patience_s)s) AS n ON n.tenant_id = number_pool(t.tenant_id)
 ), held AS (
     SELECT d.*
-    FROM (SELECT DISTINCT for_tenant FROM numbers) AS t
+    FROM kinds AS k
     CROSS JOIN LATERAL (
         SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.campaign_version, d.channel, d.refused_by
         FROM deliveries AS d
-        WHERE d.tenant_id = t.for_tenant AND d.route IS NULL AND d.state = 'waiting'
-          AND EXISTS (SELECT FROM numbers AS n
-                      WHERE n.for_tenant = t.for_tenant AND n.channel = d.channel
-                        AND n.provider <> ALL (d.refused_by))
+        WHERE d.tenant_id = k.tenant_id AND d.channel = k.channel AND d.refused_by = k.refused_by
+          AND d.route IS NULL AND d.state = 'waiting'
+        ORDER BY d.created_at
         LIMIT %(limit)s
         FOR UPDATE OF d SKIP LOCKED
     ) AS d
+    WHERE EXISTS (SELECT FROM numbers AS n
+                  WHERE n.for_tenant = k.tenant_id AND n.channel = k.channel AND n.provider <> ALL (k.refused_by))
+    LIMIT %(limit)s
 ), chosen AS (
     SELECT h.campaign_month, h.campaign_id, h.contact_id, r.number_id
     FROM held AS h
@@ -27,28 +48,43 @@ WITH numbers AS MATERIALIZED (
         SELECT n.number_id
         FROM numbers AS n
         WHERE n.for_tenant = h.tenant_id AND n.channel = h.channel AND n.provider <> ALL (h.refused_by)
-        ORDER BY coalesce(v.definition -> 'message' ->> 'kind' = ANY (n.kinds), true) DESC, n.usable DESC,
-                 n.open_since <= coalesce(c.known_since, 'infinity') DESC,
-                 route_rank(h.contact_id, n.number_id, n.weight), n.number_id
+        ORDER BY route_order(v.definition -> 'message' ->> 'kind', h.contact_id, c.known_since, n.number_id, n.weight,
+                             n.kinds, n.usable, n.open_since), n.number_id
         LIMIT 1
     ) AS r
+), freed AS (
+    DELETE FROM budget_bookings AS b
+    USING chosen AS c
+    LEFT JOIN sender_numbers AS n ON n.number_id = c.number_id
+    WHERE b.campaign_month = c.campaign_month AND b.campaign_id = c.campaign_id AND b.contact_id = c.contact_id
+      AND b.budget_id IS DISTINCT FROM budget_of(n, %(sessions)s::text[])
+    RETURNING b.campaign_month, b.campaign_id, b.contact_id
 )
 UPDATE deliveries AS d
-SET route = c.number_id
+SET route = c.number_id,
+    due_at = CASE WHEN f.contact_id IS NULL THEN d.due_at ELSE least(d.due_at, clock_timestamp()) END
 FROM chosen AS c
+LEFT JOIN freed AS f USING (campaign_month, campaign_id, contact_id)
 WHERE d.campaign_month = c.campaign_month AND d.campaign_id = c.campaign_id AND d.contact_id = c.contact_id
 RETURNING NULL::text AS before, d.route AS number_id;
 
 -- changed_pools --
 -- Pools of numbers that differ from what their waiting deliveries were routed under, and (not `is_new`) those of which
--- the deliveries of numbers that cannot send are to be looked at once more.
+-- the deliveries of numbers that cannot send are to be looked at once more. That of '*' changes with the tenants that have
+-- numbers of their own: all others send from it.
 SELECT p.tenant_id, p.under, p.usable, r.routed_under IS DISTINCT FROM p.under AS is_new
 FROM (
     SELECT n.tenant_id,
            md5(string_agg(concat_ws(' ', n.number_id, n.provider, n.channel, n.kinds::text, n.weight,
-                                    extract(epoch FROM n.open_since), n.usable), ',' ORDER BY n.number_id)) AS under,
+                                    extract(epoch FROM n.open_since), n.usable, budget_of(s, %(sessions)s::text[])),
+                          ',' ORDER BY n.number_id)
+               || CASE WHEN n.tenant_id = '*'
+                       THEN (SELECT coalesce(string_agg(DISTINCT o.tenant_id, ','), '')
+                             FROM sender_numbers AS o WHERE o.tenant_id <> '*')
+                       ELSE '' END) AS under,
            coalesce(array_agg(n.number_id ORDER BY n.number_id) FILTER (WHERE n.usable), '{}') AS usable
     FROM routable_numbers(%(patience_s)s) AS n
+    JOIN sender_numbers AS s ON s.number_id = n.number_id
     GROUP BY n.tenant_id
 ) AS p
 LEFT JOIN routed_pools AS r USING (tenant_id)
@@ -69,8 +105,9 @@ WHERE d.tenant_id = ANY (ARRAY(SELECT t.tenant_id FROM tenants AS t WHERE number
   AND (d.route = ANY (%(usable)s::text[])) = %(on_usable)s;
 
 -- route_again --
--- Of these deliveries those that wait and have another number by now. One that is leased or called keeps its own: this
--- statement looks at its state again once it holds the row.
+-- Of these deliveries those that wait and have another number by now, or none any more. One that is leased or called keeps
+-- its own, and so does one that has changed in the meantime: the row is compared again once it is held. A delivery whose
+-- number has another budget by now waits for the former one no more.
 WITH asked AS (
     SELECT d.campaign_month, d.campaign_id, d.contact_id, d.tenant_id, d.campaign_version, d.channel, d.refused_by, d.route
     FROM unnest(%(months)s::date[], %(campaigns)s::text[], %(contacts)s::text[])
@@ -86,33 +123,42 @@ WITH asked AS (
     FROM (SELECT DISTINCT campaign_id, campaign_version FROM asked) AS a
     JOIN campaign_versions AS v ON v.campaign_id = a.campaign_id AND v.version = a.campaign_version
 ), chosen AS MATERIALIZED (
-    SELECT a.campaign_month, a.campaign_id, a.contact_id, r.number_id
+    SELECT a.campaign_month, a.campaign_id, a.contact_id, a.channel, a.refused_by, a.route, r.number_id,
+           b.budget_id IS NOT NULL AND b.budget_id IS DISTINCT FROM budget_of(s, %(sessions)s::text[]) AS freed
     FROM asked AS a
     LEFT JOIN campaign AS v ON v.campaign_id = a.campaign_id AND v.version = a.campaign_version
     LEFT JOIN contacts AS c ON c.tenant_id = a.tenant_id AND c.contact_id = a.contact_id
-    CROSS JOIN LATERAL (
+    LEFT JOIN budget_bookings AS b
+      ON b.campaign_month = a.campaign_month AND b.campaign_id = a.campaign_id AND b.contact_id = a.contact_id
+    LEFT JOIN LATERAL (
         SELECT n.number_id
         FROM numbers AS n
         WHERE n.for_tenant = a.tenant_id AND n.channel = a.channel AND n.provider <> ALL (a.refused_by)
-        ORDER BY coalesce(v.kind = ANY (n.kinds), true) DESC, n.usable DESC,
-                 n.open_since <= coalesce(c.known_since, 'infinity') DESC,
-                 route_rank(a.contact_id, n.number_id, n.weight), n.number_id
+        ORDER BY route_order(v.kind, a.contact_id, c.known_since, n.number_id, n.weight, n.kinds, n.usable,
+                             n.open_since), n.number_id
         LIMIT 1
-    ) AS r
-    WHERE r.number_id IS DISTINCT FROM a.route
+    ) AS r ON true
+    LEFT JOIN sender_numbers AS s ON s.number_id = r.number_id
 ), held AS (
-    SELECT d.campaign_month, d.campaign_id, d.contact_id, c.number_id, d.route AS before
+    SELECT d.campaign_month, d.campaign_id, d.contact_id, c.number_id, c.freed, d.route AS before
     FROM chosen AS c
     JOIN deliveries AS d USING (campaign_month, campaign_id, contact_id)
     WHERE d.state = 'waiting'
+      AND (c.number_id IS DISTINCT FROM c.route OR c.freed)
+      AND d.route IS NOT DISTINCT FROM c.route AND d.channel = c.channel AND d.refused_by = c.refused_by
     ORDER BY d.campaign_month, d.campaign_id, d.contact_id
     FOR UPDATE OF d SKIP LOCKED
+), ended AS (
+    DELETE FROM budget_bookings AS b
+    USING held AS h
+    WHERE h.freed
+      AND b.campaign_month = h.campaign_month AND b.campaign_id = h.campaign_id AND b.contact_id = h.contact_id
 )
 UPDATE deliveries AS d
-SET route = h.number_id
+SET route = h.number_id, due_at = CASE WHEN h.freed THEN least(d.due_at, clock_timestamp()) ELSE d.due_at END
 FROM held AS h
 WHERE d.campaign_month = h.campaign_month AND d.campaign_id = h.campaign_id AND d.contact_id = h.contact_id
-RETURNING h.before, d.route AS number_id;
+RETURNING CASE WHEN d.route IS DISTINCT FROM h.before THEN h.before END AS before, d.route AS number_id;
 
 -- keep_pool --
 INSERT INTO routed_pools AS r (tenant_id, routed_under, look_at)

@@ -1,6 +1,7 @@
 -- save_number --
 -- What its sender keeps here (lease, state) is not the operator's to change by saving, nor is its weight. A new one has
--- the weight of its pace; none where the tenant's numbers of the channel have weights that an operator gave them.
+-- the weight of its pace; none where the tenant's numbers of the channel have weights that an operator gave them. One that
+-- moves to another tenant or channel is a new one there, and its lease ends: what was leased for it is not sent from it.
 INSERT INTO sender_numbers (
     number_id, tenant_id, provider, base_url, credential, messages_per_s, messages_per_minute,
     messages_per_day, coexistence, channel, kinds, weight, weighted, open_since
@@ -15,7 +16,16 @@ ON CONFLICT (number_id) DO UPDATE
 SET tenant_id = excluded.tenant_id, provider = excluded.provider, base_url = excluded.base_url,
     credential = excluded.credential, messages_per_s = excluded.messages_per_s,
     messages_per_minute = excluded.messages_per_minute, messages_per_day = excluded.messages_per_day,
-    coexistence = excluded.coexistence, channel = excluded.channel, kinds = excluded.kinds
+    coexistence = excluded.coexistence, channel = excluded.channel, kinds = excluded.kinds,
+    (weight, weighted, open_since, leased_until) = (
+        SELECT m.weight, m.weighted, m.open_since, m.leased_until
+        FROM (VALUES (true, excluded.weight, excluded.weighted, excluded.open_since,
+                      least(sender_numbers.leased_until, clock_timestamp())),
+                     (false, sender_numbers.weight, sender_numbers.weighted, sender_numbers.open_since,
+                      sender_numbers.leased_until))
+            AS m (moves, weight, weighted, open_since, leased_until)
+        WHERE m.moves = ((sender_numbers.tenant_id, sender_numbers.channel)
+                         IS DISTINCT FROM (excluded.tenant_id, excluded.channel)))
 WHERE (sender_numbers.tenant_id, sender_numbers.provider, sender_numbers.base_url,
        sender_numbers.credential, sender_numbers.messages_per_s, sender_numbers.messages_per_minute,
        sender_numbers.messages_per_day, sender_numbers.coexistence, sender_numbers.channel, sender_numbers.kinds)

@@ -143,6 +143,10 @@ CREATE FUNCTION public.route_rank(contact text, number_id text, weight integer) 
     LANGUAGE sql IMMUTABLE
     RETURN ((- ln(((((((('x'::text || substr(md5(((contact || '/'::text) || number_id)), 1, 12)))::bit(48))::bigint)::numeric + 0.5))::double precision / (281474976710656.0)::double precision))) / (weight)::double precision);
 
+CREATE FUNCTION public.route_order(kind text, contact text, known_since timestamp with time zone, number_id text, weight integer, kinds text[], usable boolean, open_since timestamp with time zone) RETURNS double precision[]
+    LANGUAGE sql IMMUTABLE
+    RETURN ARRAY[(CASE WHEN COALESCE((kind = ANY (kinds)), true) THEN 0 ELSE 1 END)::double precision, (CASE WHEN usable THEN 0 ELSE 1 END)::double precision, (CASE WHEN (open_since <= COALESCE(known_since, 'infinity'::timestamp with time zone)) THEN 0 ELSE 1 END)::double precision, public.route_rank(contact, number_id, weight)];
+
 CREATE TABLE public.contact_aliases (
     tenant_id text NOT NULL,
     alias text NOT NULL,
@@ -818,6 +822,8 @@ CREATE INDEX deliveries_held ON ONLY public.deliveries USING btree (leased_until
 CREATE INDEX deliveries_in_doubt ON ONLY public.deliveries USING btree (state) WHERE (state = 'ambiguous'::text);
 
 CREATE INDEX deliveries_routed ON ONLY public.deliveries USING btree (tenant_id, route, priority DESC, due_at, created_at) WHERE (state = 'waiting'::text);
+
+CREATE INDEX deliveries_unrouted ON ONLY public.deliveries USING btree (tenant_id, channel, refused_by, created_at) WHERE ((state = 'waiting'::text) AND (route IS NULL));
 
 CREATE INDEX deliveries_unsent ON ONLY public.deliveries USING btree (campaign_month, campaign_id, contact_id, state) WHERE (state = ANY (ARRAY['failed'::text, 'suppressed'::text, 'cancelled'::text, 'ambiguous'::text, 'dead'::text]));
 

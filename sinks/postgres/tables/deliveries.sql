@@ -23,8 +23,7 @@ COPY deliveries_batch FROM STDIN (FORMAT binary);
 
 -- insert_deliveries --
 -- The ledger's key decides: one delivery for a campaign and a contact, the first that comes. Due in event time, so
--- that a replay does not put it off. Each with its route, as in `route_again` of `sinks/delivery/routing`: nothing else has to touch
--- it before its claim.
+-- that a replay does not put it off. Each with its route (`sinks/delivery/routing`): nothing else has to touch it before its claim.
 WITH batch AS MATERIALIZED (
     SELECT DISTINCT ON (campaign_month, campaign_id, contact_id) *
     FROM deliveries_batch
@@ -54,9 +53,8 @@ LEFT JOIN LATERAL (
     SELECT n.number_id
     FROM numbers AS n
     WHERE n.for_tenant = b.tenant_id AND n.channel = coalesce(v.channel, 'whatsapp')
-    ORDER BY coalesce(v.kind = ANY (n.kinds), true) DESC, n.usable DESC,
-             n.open_since <= coalesce(c.known_since, 'infinity') DESC,
-             route_rank(b.contact_id, n.number_id, n.weight), n.number_id
+    ORDER BY route_order(v.kind, b.contact_id, c.known_since, n.number_id, n.weight, n.kinds, n.usable, n.open_since),
+             n.number_id
     LIMIT 1
 ) AS r ON true
 ORDER BY b.campaign_month, b.campaign_id, b.contact_id

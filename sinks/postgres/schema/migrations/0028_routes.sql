@@ -42,6 +42,10 @@ CREATE INDEX deliveries_routed ON ONLY deliveries (tenant_id, route, priority DE
     WHERE state = 'waiting';
 DROP INDEX deliveries_due;
 
+-- Few at any time, except those for which there is no number: which combinations there are is read without reading them.
+CREATE INDEX deliveries_unrouted ON ONLY deliveries (tenant_id, channel, refused_by, created_at)
+    WHERE state = 'waiting' AND route IS NULL;
+
 -- Numbers to which deliveries may be routed. `usable` is not so for one that is held, stopped, limited by its provider
 -- for longer than `patience_s`, or without a process that has its secret for so long.
 CREATE FUNCTION routable_numbers(patience_s double precision)
@@ -73,3 +77,15 @@ CREATE FUNCTION route_rank(contact text, number_id text, weight integer) RETURNS
 LANGUAGE sql IMMUTABLE
 RETURN -ln((('x' || substr(md5(contact || '/' || number_id), 1, 12))::bit(48)::bigint + 0.5)::double precision
            / 281474976710656.0) / weight;
+
+-- The order in which numbers are preferred for a contact; the first of them that may be used is the route. Numbers that
+-- carry the kind of message; that can send; that were there when the contact came; the contact's own.
+CREATE FUNCTION route_order(kind text, contact text, known_since timestamptz, number_id text, weight integer,
+                            kinds text[], usable boolean, open_since timestamptz) RETURNS double precision[]
+LANGUAGE sql IMMUTABLE
+RETURN ARRAY[
+    CASE WHEN coalesce(kind = ANY (kinds), true) THEN 0 ELSE 1 END,
+    CASE WHEN usable THEN 0 ELSE 1 END,
+    CASE WHEN open_since <= coalesce(known_since, 'infinity') THEN 0 ELSE 1 END,
+    route_rank(contact, number_id, weight)
+]::double precision[];

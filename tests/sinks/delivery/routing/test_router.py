@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.records import Message
 from sinks.delivery import stop_switch
+from sinks.delivery.routing import router
 from sinks.delivery.routing.weights import WeightsRejected, parse_shares, set_weights
 from sinks.delivery.rows import Leased
+from sinks.postgres.catalogue.numbers import NumberDraft, save_number
 from tests.sinks.delivery.routing.office import NEW, OLD, THIRD, Office, story
 from tests.support.sender_world import HELLO, TENANT, World
 
@@ -225,6 +231,176 @@ def test_a_tenant_that_gets_its_own_number_leaves_those_of_all_tenants(world: Wo
         world.number(NEW)
         await office.rounds()
         assert office.shares() == {NEW: 10}
+
+    story(world, tell)
+
+
+def test_the_last_number_of_a_tenant_goes_to_another_and_comes_back(world: World) -> None:
+    """Deliveries follow to the numbers of all tenants and back; the number is a new one to each tenant."""
+    world.tenant("other")
+    world.number(NEW, tenant_id="*")
+    draft = NumberDraft(OLD, TENANT, "meta-cloud", "https://graph.test", "ACME_TOKEN")
+    save_number(world.db, draft)
+    world.db.execute("UPDATE sender_numbers SET open_since = '2026-01-01' WHERE number_id = %s", [OLD])
+    world.deliveries(world.campaign(), 10)
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        assert office.shares() == {OLD: 10}
+        before = world.db.execute("SELECT leased_until > now() FROM sender_numbers").fetchall()
+        assert (True,) in before
+        save_number(world.db, msgspec.structs.replace(draft, tenant_id="other"))
+        ended = "SELECT leased_until <= clock_timestamp() FROM sender_numbers WHERE number_id = %s"
+        assert world.db.execute(ended, [OLD]).fetchone() == (True,)
+        await office.rounds()
+        assert office.shares() == {NEW: 10}
+        save_number(world.db, draft)
+        await office.rounds()
+        assert office.shares() == {OLD: 10}
+        assert len(await office.claim({OLD: 20})) == 10
+
+    story(world, tell, held=(OLD,))
+
+
+def test_a_number_without_weight_sends_nothing_that_was_its_own_before(world: World) -> None:
+    """Given deliveries that only one provider may still serve: without its numbers they wait for others."""
+    world.number(OLD)
+    world.number(NEW, provider="uazapi")
+    world.deliveries(world.campaign(), 5, refused_by=["meta-cloud"])
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        assert office.shares() == {NEW: 5}
+        weigh(world, 100, 0)
+        await office.rounds()
+        assert office.shares() == {None: 5}
+        assert await office.claim({OLD: 9, NEW: 9}) == []
+        weigh(world, 90, 10)
+        await office.rounds()
+        assert office.shares() == {NEW: 5}
+
+    story(world, tell)
+
+
+def test_a_delivery_that_changes_while_it_is_routed_again_keeps_what_it_is(world: World) -> None:
+    """Given a delivery that goes to another channel after it was read, and before its row is held."""
+    world.number(OLD)
+    world.number(NEW)
+    (contact,) = world.deliveries(world.campaign(), contacts=["contact-1"])
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        (home,) = office.routes().values()
+        weigh(world, *((0, 100) if home == OLD else (100, 0)))
+        # The statement waits in the middle, with its snapshot, until the test lets it go on.
+        world.db.execute(
+            "CREATE OR REPLACE FUNCTION route_rank(contact text, number_id text, weight integer)"
+            " RETURNS double precision LANGUAGE plpgsql IMMUTABLE AS"
+            " 'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN 1; END'"
+        )
+        world.db.execute("SELECT pg_advisory_lock(42)")
+        moving = asyncio.create_task(office.router.follow_changes())
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+        await asyncio.to_thread(world.wait_until, lambda: world.db.execute(waits).fetchone() == (1,))
+        world.db.execute("UPDATE deliveries SET channel = 'sms', route = 'sms-1'")
+        world.db.execute("SELECT pg_advisory_unlock(42)")
+        assert not await moving
+        assert office.routes() == {contact: "sms-1"}
+
+    story(world, tell)
+
+
+def test_routing_that_stops_for_a_number_that_fails_leaves_no_cursor_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.number(OLD)
+    world.number(NEW)
+    world.deliveries(world.campaign(), 40)
+
+    async def tell(office: Office) -> None:
+        await office.rounds()
+        weigh(world, 90, 10)
+        changed = office.router._changed
+
+        async def fails_meanwhile() -> list[router.ChangedPool]:
+            found = await changed()
+            world.db.execute("UPDATE sender_numbers SET state = 'stopped' WHERE number_id = %s", [OLD])
+            return found
+
+        monkeypatch.setattr(office.router, "_changed", fails_meanwhile)
+        unclosed: list[Any] = []
+        before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(finalizer=unclosed.append)
+        try:
+            await office.router.follow_changes()
+        finally:
+            sys.set_asyncgen_hooks(*before)
+        assert unclosed == []
+        await office.rounds()
+        assert office.shares() == {NEW: 40}
+
+    story(world, tell, batch_max=7)
+
+
+def test_deliveries_without_a_number_cost_nothing_while_others_are_routed(world: World) -> None:
+    """Given many that no number may serve: an entry of the index is read for each kind of them."""
+    world.number(OLD)
+    campaign = world.campaign()
+    world.deliveries(campaign, 4_000, channel="sms")
+    world.deliveries(campaign, 4_000, refused_by=["meta-cloud"])
+    ready = world.deliveries(campaign, 3)
+    world.db.execute("ANALYZE deliveries_of_test")
+
+    async def tell(office: Office) -> None:
+        parameters = {"patience_s": 60.0, "sessions": [], "limit": 10}
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {router.QUERIES['route_unrouted']}"
+        row = world.db.execute(explain, parameters).fetchone()
+        assert row is not None
+        scans = [
+            node for node in nodes(row[0][0]["Plan"]) if node.get("Relation Name") == "deliveries_of_test"
+        ]
+        assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan", "ModifyTable"}
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 20
+        assert {office.routes()[contact] for contact in ready} == {OLD}
+
+    story(world, tell)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of a plan of PostgreSQL, with those below."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def test_a_delivery_that_waits_for_a_budget_is_due_at_once_with_a_number_of_another(world: World) -> None:
+    world.number(OLD, portfolio_id="loja")
+    world.number(NEW, portfolio_id="other")
+    campaign = world.campaign()
+    moved = world.deliveries(campaign, 3, route=OLD, due_at="2999-01-01")
+    stays = world.deliveries(campaign, 2, route=NEW, due_at="2999-01-01")
+    back = world.deliveries(campaign, 1, due_at="2999-01-01")  # its number is to be chosen
+    for contacts, budget in ((moved, "loja"), (stays, "other"), (back, "loja")):
+        world.db.execute(
+            "INSERT INTO budget_bookings"
+            " (campaign_month, campaign_id, contact_id, tenant_id, budget_id, priority, due_at)"
+            " SELECT campaign_month, campaign_id, contact_id, tenant_id, %s, 0, due_at"
+            " FROM deliveries WHERE contact_id = ANY (%s)",
+            [f"portfolio:{budget}", contacts],
+        )
+
+    async def tell(office: Office) -> None:
+        weigh(world, 0, 100)
+        await office.rounds()
+        due = "SELECT contact_id FROM deliveries WHERE due_at <= now()"
+        assert {one for (one,) in world.db.execute(due)} == {*moved, *back}
+        booked = "SELECT contact_id FROM budget_bookings"
+        assert {one for (one,) in world.db.execute(booked)} == set(stays)
+        # The same, where the number goes to another portfolio.
+        world.db.execute("UPDATE sender_numbers SET portfolio_id = 'third' WHERE number_id = %s", [NEW])
+        await office.rounds()
+        assert world.db.execute(booked).fetchall() == []
+        assert len(await office.claim({NEW: 9})) == 6
 
     story(world, tell)
 
