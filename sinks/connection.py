@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from pipeline.runtime.crash_points import reach
+from sinks.connection_pool import ConnectionPool
 
 REPLY_BYTES_MAX = 262_144  # a provider's answer has a few hundred bytes
 CONNECT_TIMEOUT_S = 5.0
@@ -224,31 +225,14 @@ class Line:
         return bool(poll.poll(0))
 
 
-class Lines:
-    """The idle connections to one endpoint; the most recently used first."""
+class Lines(ConnectionPool[Line]):
+    """The connections to one endpoint."""
 
     def __init__(self, endpoint: Endpoint, clock: Callable[[], float], *, idle_max: int) -> None:
+        super().__init__(idle_max)
         self.endpoint = endpoint
         self._clock = clock
-        self._idle_max = idle_max
-        self._idle: list[Line] = []
         self._tls = ssl.create_default_context() if endpoint.tls else None
 
-    async def take(self) -> Line:
-        """An open connection; raises CannotConnect."""
-        while self._idle:
-            line = self._idle.pop()
-            if line.usable:
-                return line
-            line.close()
+    async def _open(self) -> Line:
         return await Line.open(self.endpoint, self._tls, self._clock)
-
-    def give(self, line: Line) -> None:
-        if line.usable and len(self._idle) < self._idle_max:
-            self._idle.append(line)
-        else:
-            line.close()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()

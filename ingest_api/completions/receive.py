@@ -203,7 +203,8 @@ def personal_of(contact: parse.Contact | None) -> Personal:
 
 def _is_address(email: str) -> bool:
     local, at, domain = email.rpartition("@")
-    plain = email.isprintable() and " " not in email
+    # An encoded word of e-mail headers: mail programs show another address.
+    plain = email.isprintable() and " " not in email and "=?" not in email
     return bool(len(email) <= EMAIL_CHARS_MAX and plain and at and local and "@" not in local and domain)
 
 

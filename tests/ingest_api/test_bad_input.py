@@ -34,6 +34,12 @@ def _nothing_is_accepted(edge: Edge) -> Iterator[None]:
         ({"answers": {}, "contact": {"name": "x" * 201}}, 422, "text-too-long", "#/contact/name"),
         ({"answers": {}, "contact": {"email": "no address"}}, 422, "invalid-email", "#/contact/email"),
         (
+            {"answers": {}, "contact": {"email": "=?utf-8?q?eve=40evil.example?=@example.com"}},
+            422,
+            "invalid-email",
+            "#/contact/email",
+        ),
+        (
             {"answers": {}, "contact": {"email": "a" * 250 + "@x.com"}},
             422,
             "invalid-email",

@@ -67,7 +67,10 @@ BY_CODE: dict[str, Reply] = {
     "553": Reply(_RECIPIENT, "the mailbox's name is not allowed", "[O]"),
     "554": Reply(_MESSAGE, "the transaction failed", "[O]"),
 }
-# Every message of this sender would be rejected alike.
+# At these steps, and with these codes, every message of this sender would be rejected alike: whatever the
+# enhanced code, no recipient and no message is known yet.
+SENDER_STEPS = ("MAIL", "AUTH")
+LOGIN_CODES = ("530", "534", "535", "538")
 SENDER_REJECTED = Reply(_PAUSED, "the sender, or its login, is rejected", "[I]")
 TEMPORARY = Reply(Retry(), "temporarily rejected", "[O]")
 UNLISTED = FailRecipient("nowhere")  # rejected, and nothing shows why
@@ -86,10 +89,13 @@ def listed(code: str) -> Reply | None:
     if found is None:
         return None
     step, status, enhanced = found.groups()
-    if enhanced in BY_ENHANCED:
-        return BY_ENHANCED[enhanced]
-    if step in ("MAIL", "AUTH") and status.startswith("5"):
-        return SENDER_REJECTED
+    found_enhanced = BY_ENHANCED.get(enhanced)
+    if (step in SENDER_STEPS and status.startswith("5")) or status in LOGIN_CODES:
+        if found_enhanced is not None and isinstance(found_enhanced.action, HoldNumber | Throttle):
+            return found_enhanced
+        return BY_CODE[status] if status in LOGIN_CODES else SENDER_REJECTED
+    if found_enhanced is not None:
+        return found_enhanced
     if step == "DATA" and status in ("550", "553"):
         return BY_CODE["554"]  # the content: the recipient was accepted before
     return BY_CODE.get(status) or (TEMPORARY if status.startswith("4") else None)

@@ -17,13 +17,14 @@ from aiosmtplib import SMTP
 from aiosmtplib.errors import SMTPAuthenticationError, SMTPException, SMTPResponseException
 from aiosmtplib.protocol import SMTPProtocol, normalize_message_line_endings
 
+from pipeline.campaigns.message import LOOPBACK_HOSTS
 from pipeline.runtime.crash_points import reach
 from sinks.connection import CONNECT_TIMEOUT_S, CannotConnect, NoReply, NothingWritten
+from sinks.connection_pool import ConnectionPool
 from sinks.provider import CredentialMissing
 
 IDLE_MAX_S = 20.0  # servers wait minutes; to sign in again costs several round trips
 PORTS = {"smtp": 587, "smtps": 465}
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HELLO_NAME = "[127.0.0.1]"  # not the machine's own name, which servers write into the message
 RESET_TIMEOUT_S = 2.0
 
@@ -153,43 +154,24 @@ class SmtpConnection:
         return bool(poll.poll(0))
 
 
-class SmtpConnections:
+class SmtpConnections(ConnectionPool[SmtpConnection]):
     """`smtp://` requires STARTTLS, except on the own machine; `smtps://` is encrypted from the start."""
 
     def __init__(self, base_url: str, login: Login, clock: Callable[[], float], *, idle_max: int) -> None:
         """Raises ValueError for what is not an address of a server."""
+        super().__init__(idle_max)
         parts = urlsplit(base_url)
         if parts.scheme not in PORTS or not parts.hostname:
             raise ValueError(f"not an smtp(s) URL: {base_url!r}")
         self._host = parts.hostname
         self._port = parts.port or PORTS[parts.scheme]
         self._use_tls = parts.scheme == "smtps"
-        self._start_tls = not self._use_tls and self._host not in LOOPBACK
+        self._start_tls = not self._use_tls and self._host not in LOOPBACK_HOSTS
         self._login = login
         self._clock = clock
-        self._idle_max = idle_max
-        self._idle: list[SmtpConnection] = []
-
-    async def take(self) -> SmtpConnection:
-        """A session that is signed in, or whose login was rejected; raises CannotConnect."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                return connection
-            connection.close()
-        return await self._open()
-
-    def give(self, connection: SmtpConnection) -> None:
-        if connection.usable and len(self._idle) < self._idle_max:
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
 
     async def _open(self) -> SmtpConnection:
+        """A session that is signed in, or whose login was rejected."""
         smtp = SMTP(
             hostname=self._host,
             port=self._port,

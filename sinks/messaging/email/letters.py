@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -13,8 +14,8 @@ from pipeline.campaigns.message import Rendered
 ADDRESS_CHARS_MAX = 254  # RFC 5321, of a path without its brackets
 LOCAL_CHARS_MAX = 64
 SUBJECT_CHARS_MAX = 150
-# Of RFC 5322 with room to spare: a shorter limit would encode the address with which people unsubscribe.
-_POLICY = SMTP.clone(max_line_length=900)
+# Of RFC 2047: mail programs decode it where it is not allowed, too, and show another address.
+_ENCODED_WORD = "=?"
 _ADDRESS = re.compile(
     r"(?P<local>[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
     r"@(?P<domain>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63})",
@@ -24,7 +25,9 @@ _ADDRESS = re.compile(
 
 def address_of(written: str) -> str | None:
     """The address, in lower case; None for what no server takes without SMTPUTF8, or is no address."""
-    found = _ADDRESS.fullmatch(written.strip()) if len(written) <= ADDRESS_CHARS_MAX else None
+    if len(written) > ADDRESS_CHARS_MAX or _ENCODED_WORD in written:
+        return None
+    found = _ADDRESS.fullmatch(written.strip())
     return None if found is None or len(found["local"]) > LOCAL_CHARS_MAX else found[0].lower()
 
 
@@ -47,16 +50,31 @@ def subject_of(message: Rendered) -> str:
 def letter(
     sender: str, to: str, message: Rendered, attempt_id: str, unsubscribe_url: str, now: datetime
 ) -> bytes:
-    """The whole message, with CRLF. `sender` and `to` are addresses as `address_of` returns them."""
-    mail = EmailMessage(policy=_POLICY)
-    mail["From"] = sender
-    mail["To"] = to
-    mail["Subject"] = subject_of(message)
-    mail["Date"] = format_datetime(now)
-    mail["Message-ID"] = f"<{message_id_of(attempt_id, sender)}>"
-    # RFC 8058: one click in the mail program, without a page.
-    mail["List-Unsubscribe"] = f"<{unsubscribe_url}>"
-    mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(message.text or "", charset="utf-8", cte="quoted-printable")
-    return mail.as_bytes()
+    """The whole message, with CRLF. `sender` and `to` are addresses as `address_of` returns them.
+
+    Each header is written as it is: `EmailMessage` decodes encoded words in what it is given, and writes
+    what they hide.
+    """
+    headers = {
+        "From": sender,
+        "To": to,
+        "Subject": _encoded(subject_of(message)),
+        "Date": format_datetime(now),
+        "Message-ID": f"<{message_id_of(attempt_id, sender)}>",
+        # RFC 8058: one click in the mail program, without a page.
+        "List-Unsubscribe": f"<{unsubscribe_url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "Auto-Submitted": "auto-generated",
+    }
+    body = EmailMessage(policy=SMTP)
+    body.set_content(message.text or "", charset="utf-8", cte="quoted-printable")
+    return (
+        "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("ascii") + body.as_bytes()
+    )
+
+
+def _encoded(text: str) -> str:
+    """Of a header: as it is, or in encoded words, so that it is shown as it is."""
+    if text.isascii() and _ENCODED_WORD not in text:
+        return text
+    return Header(text, "utf-8", header_name="Subject").encode(linesep="\r\n")

@@ -7,9 +7,10 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
+from pipeline.campaigns.message import LOOPBACK_HOSTS
+
 WEBHOOK_PATH = "/webhooks/smtp"
 SENDER, ATTEMPT, SIGNATURE = "n", "a", "s"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def signature_of(secret: bytes, sender: str, attempt_id: str) -> str:
@@ -31,6 +32,7 @@ def is_signed(query: Mapping[str, str], secret: bytes) -> bool:
 
 
 def is_usable(edge_url: str) -> bool:
-    """RFC 8058 requires https; a test on one machine has none."""
+    """RFC 8058 requires https; a test on one machine has none. It is a part of a header."""
     parts = urlsplit(edge_url)
-    return bool(parts.hostname) and (parts.scheme == "https" or parts.hostname in LOOPBACK)
+    plain = edge_url.isascii() and edge_url.isprintable() and not set(edge_url) & set(' <>"')
+    return plain and bool(parts.hostname) and (parts.scheme == "https" or parts.hostname in LOOPBACK_HOSTS)

@@ -256,6 +256,34 @@ def test_a_sender_from_which_nobody_could_unsubscribe_cannot_be_used(
     assert credential not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("AUTH 535 5.7.1", "AUTH 550 5.1.1", "AUTH 554 5.2.2", "AUTH 535", "AUTH 550 5.7.0"),
+        *("MAIL 550 5.7.1", "MAIL 553 5.1.3", "MAIL 552 5.3.4", "MAIL 530 5.7.0", "MAIL 501"),
+        *("535 5.7.1", "DATA 530 5.7.1"),
+    ],
+)
+def test_what_is_rejected_before_a_recipient_is_known_pauses_the_sender_and_fails_nothing(code: str) -> None:
+    status = int(code.split()[-2 if "." in code else -1])
+    assert action_of(code, status) == actions.HoldNumber("paused")
+
+
+@pytest.mark.parametrize(
+    ("code", "action"),
+    [
+        ("MAIL 550 5.7.28", actions.HoldNumber("quarantined")),
+        ("MAIL 550 5.4.5", actions.Throttle("number")),
+        ("MAIL 550 5.1.8", actions.HoldNumber("stopped")),
+        ("550 5.7.1", actions.FailMessage()),
+        ("DATA 550 5.7.1", actions.FailMessage()),
+        ("550 5.1.1", actions.FailRecipient()),
+    ],
+)
+def test_an_enhanced_code_decides_where_it_can(code: str, action: actions.Action) -> None:
+    assert action_of(code, 550) == action
+
+
 def test_codes() -> None:
     assert code_of("DATA", 550, "5.7.1 no") == "DATA 550 5.7.1"
     assert code_of("", 550, "no 5.7.1") == "550"

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from email.policy import default
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.campaigns.message import Rendered
@@ -57,6 +57,53 @@ def test_no_text_adds_a_header_or_a_line_of_the_protocol(text: str, subject: str
     assert b"\r" not in sent.replace(b"\r\n", b"")
 
 
+HOSTILE = st.one_of(
+    st.text(alphabet='ab.@=?"<>\r\n\t\0 ,;:()[]\\\\é😀_-{|}', max_size=60),
+    st.text(max_size=300),
+    st.builds(
+        "{}=?{}?{}?{}?={}@{}".format,
+        st.sampled_from(["", "a", '"']),
+        st.sampled_from(["utf-8", "UTF-8*en", "unknown-8bit", "x"]),
+        st.sampled_from("qbQB"),
+        st.text(alphabet="=0AD2C40aZ_+/", max_size=40),
+        st.sampled_from(["", "b", "\r\nBcc: eve@evil.example"]),
+        st.sampled_from(["example.com", "x" * 250 + ".com", "é.com"]),
+    ),
+    st.from_regex(r"[a-z=?!#$%&'*+/^_`{|}~.-]{1,70}@[a-z-]{1,20}\.(com|example)", fullmatch=True),
+)
+
+
+@given(HOSTILE)
+@example("=?utf-8?q?eve=40evil.example?=@example.com")
+@example("=?utf-8?q?a=2C?=@example.com")
+@settings(max_examples=400)
+def test_a_letter_goes_to_the_address_that_was_written_or_to_none(written: str) -> None:
+    address = address_of(written)
+    if address is None:
+        return
+    raw = letter("news@acme.example", address, Rendered("text", text="t"), ATTEMPT, URL, NOW)
+    assert address == written.strip().lower()
+    assert raw.split(b"\r\n")[:2] == [b"From: news@acme.example", f"To: {address}".encode()]
+    mail = message_from_bytes(raw, policy=default)
+    assert [each.addr_spec for each in mail["To"].addresses] == [address]
+    assert set(mail.keys()) == HEADERS
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?x=0D=0ABcc:_eve=40evil.example?=",
+        "=?utf-8?q?=00?=",
+        "win =?utf-8?b?cHJpemU=?= now",
+        "=?utf-8?q?a?= " + "é" * 120,
+    ],
+)
+def test_a_subject_is_shown_as_it_was_written(subject: str) -> None:
+    assert read(Rendered("text", text="t", subject=subject))["Subject"] == subject_of(
+        Rendered("text", subject=subject)
+    )
+
+
 def test_the_subject_is_the_messages_own_or_the_first_line_of_its_text() -> None:
     assert subject_of(Rendered("text", text="a\nb", subject="s")) == "s"
     assert subject_of(Rendered("text", text=" first \nsecond")) == "first"
@@ -78,6 +125,7 @@ def test_the_subject_is_the_messages_own_or_the_first_line_of_its_text() -> None
         (".a@example.com", None),
         ("a" * 65 + "@example.com", None),
         ("a@" + "b" * 250 + ".com", None),
+        ("=?utf-8?q?eve=40evil.example?=@example.com", None),
     ],
 )
 def test_an_address(written: str, address: str | None) -> None:
