@@ -50,7 +50,8 @@ class Rejected:
     """The provider refused the message: it was not sent.
 
     `code` is the provider's own, as text, for operators only: `action` is what the sender works on. `listed`
-    is False for a code that the provider's package does not know.
+    is False for a code that the provider's package does not know, `written` where this side rejected the
+    message and the provider never saw it.
     """
 
     action: Action
@@ -58,6 +59,7 @@ class Rejected:
     detail: str
     retry_after_s: float = 0.0  # what the provider asked for; 0 where it did not
     listed: bool = True
+    written: bool = True
 
 
 @dataclass(frozen=True)

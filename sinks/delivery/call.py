@@ -259,7 +259,8 @@ class Calls:
             self._lines.give(line)
             # A kind that the provider lacks is not due to the recipient: the campaign stops, nothing fails.
             carried = limits.carries(sendable.message.kind)
-            return Rejected(FailRecipient("provider") if carried else HoldTemplate(), "", problem)
+            action = FailRecipient("provider") if carried else HoldTemplate()
+            return Rejected(action, "", problem, written=False)
         outcome = await self._client.send(
             line,
             sendable.to,

@@ -84,6 +84,7 @@ def _rejected(
         code=refusal.code or None,
         action=refusal.action.name,
         elsewhere=refusal.action.elsewhere,
+        written=refusal.written,
     )
 
 

@@ -214,13 +214,15 @@ class Ledger:
         """
         stopped: list[str] = []
         async with self._pool.connection() as connection, connection.transaction():
+            effects = [effect for result in results for effect in result.effects]
+            if any(isinstance(effect, StopScope | StopTemplate | RejectedAlike) for effect in effects):
+                await connection.execute(statement("announce_stops"))
             accepted = {one.key.campaign_id for one in results if one.state == DeliveryState.SENT}
             if accepted:
                 await connection.execute(statement("forget_rejections"), {"campaigns": sorted(accepted)})
             rejected = [one.attempt_id for one in results if one.outcome == "rejected"]
-            not_called = [one.attempt_id for one in results if one.outcome == "not_sent"]
+            not_called = [one.attempt_id for one in results if one.outcome == "not_sent" or not one.written]
             await self._gate.give_back(connection, rejected, not_called)
-            effects = [effect for result in results for effect in result.effects]
             await _pause(connection, [effect for effect in effects if isinstance(effect, PauseNumbers)])
             late = [one for one in effects if isinstance(one, SuppressContact | LearnRecipient)]
             for effect in [one for one in effects if one not in late]:

@@ -128,6 +128,10 @@ SELECT definition FROM campaign_versions WHERE campaign_id = %(campaign_id)s AND
 -- A stop takes this table in a mode that conflicts: once `stop-sending` has returned, no older mark is under way.
 LOCK TABLE sending_stops IN ROW SHARE MODE;
 
+-- announce_stops --
+-- Before anything else is locked: who shuts out marks locks budgets afterwards.
+LOCK TABLE sending_stops IN ROW EXCLUSIVE MODE;
+
 -- mark_calling --
 -- The one gate before a call. Everything that forbids it is asked here, in the statement that lets it pass, with the
 -- rows locked in key order. A row that another lease holds by now is not returned at all.

@@ -167,6 +167,7 @@ class Result:
     action: str | None = None  # the name of a rejection's action
     with_fallbacks: bool = False  # from the next attempt on
     elsewhere: Elsewhere = "nowhere"  # of one that ends: where it may go instead
+    written: bool = True  # False: the provider has seen nothing of a call that was rejected here
 
 
 @dataclass(frozen=True, slots=True)

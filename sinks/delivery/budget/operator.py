@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sinks.delivery.budget.policy import BudgetPolicy, lower_of
+from sinks.delivery.statements import statement
 from sinks.postgres.audit_log import record
 from sinks.postgres.catalogue.numbers import NumberRejected, UnknownNumber
 from sinks.postgres.connect import Connection
@@ -50,9 +51,11 @@ def change_limits(
 ) -> None:
     """In force with the next mark, in every process. Raises `UnknownNumber` and `NumberRejected`.
 
-    Where a portfolio had no limit before, the people to whom its numbers wrote in the last 24 h are counted.
+    Where a portfolio had no limit before, the people to whom its numbers wrote in the last 24 h are counted,
+    also those of marks that are not committed yet: it waits for them.
     """
     with connection.transaction():
+        connection.execute(statement("shut_out_marks"))
         before = _standing(connection, number_id, policy)
         if problems := _problems(before, change, policy):
             raise NumberRejected(number_id, problems)

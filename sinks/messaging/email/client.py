@@ -61,7 +61,7 @@ class SmtpClient:
         recipient = address_of(to)
         if recipient is None:
             self._connections.give(line)
-            return Rejected(FailRecipient(), "", "the contact's e-mail address cannot be used")
+            return Rejected(FailRecipient(), "", "the contact's e-mail address cannot be used", written=False)
         url = url_of(self._callbacks.edge_url, self._callbacks.secret, self._sender, attempt_id)
         now = datetime.fromtimestamp(self._now() / 1000, UTC)
         content = letter(self._sender, recipient, message, attempt_id, url, now)
