@@ -7,7 +7,7 @@ fails, and that deliveries without a route will be spread equally over the tenan
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -72,13 +72,8 @@ class _Share(NamedTuple):
 
 
 class _Expiry(NamedTuple):
+    budget_id: str
     in_s: float
-
-
-class _Query(NamedTuple):
-    name: str
-    row_type: type[Any]
-    parameters: dict[str, Any]
 
 
 def ends_text(ends_in_s: float | None) -> str:
@@ -94,62 +89,102 @@ def ends_text(ends_in_s: float | None) -> str:
 
 def read_standings(connection: Connection, policy: BudgetPolicy) -> list[Standing]:
     """By id of the budget."""
-    steps = _standings(policy)
-    try:
-        query = next(steps)
-        while True:
-            rows = fetch(connection, QUERIES[query.name], query.row_type, query.parameters)
-            query = steps.send(rows)
-    except StopIteration as end:
-        return list(end.value)
+    given = _given(policy)
+    forecast = _Forecast(
+        policy,
+        fetch(connection, QUERIES["list_budgets"], _Listed, given),
+        fetch(connection, QUERIES["waiting_by_route"], _Waiting),
+        fetch(connection, QUERIES["numbers_of_tenants"], _Share, given),
+    )
+    return forecast.standings(fetch(connection, QUERIES["nth_expiries"], _Expiry, given | forecast.asked))
 
 
 async def fetch_standings(
     connection: AsyncConnection[tuple[Any, ...]], policy: BudgetPolicy
 ) -> list[Standing]:
     """As `read_standings`, in a sender."""
-    steps = _standings(policy)
-    try:
-        query = next(steps)
-        while True:
-            async with connection.cursor(row_factory=named(query.row_type)) as cursor:
-                found = await cursor.execute(QUERIES[query.name], query.parameters)
-                rows = await found.fetchall()
-            query = steps.send(rows)
-    except StopIteration as end:
-        return list(end.value)
+    given = _given(policy)
+    forecast = _Forecast(
+        policy,
+        await _fetch(connection, "list_budgets", _Listed, given),
+        await _fetch(connection, "waiting_by_route", _Waiting, {}),
+        await _fetch(connection, "numbers_of_tenants", _Share, given),
+    )
+    return forecast.standings(await _fetch(connection, "nth_expiries", _Expiry, given | forecast.asked))
 
 
-def _standings(policy: BudgetPolicy) -> Generator[_Query, list[Any], list[Standing]]:
-    given = {"sessions": policy.sessions, "window_s": policy.window_s}
-    listed: list[_Listed] = yield _Query("list_budgets", _Listed, given)
-    waiting: list[_Waiting] = yield _Query("waiting_by_route", _Waiting, {})
-    shares: list[_Share] = yield _Query("numbers_of_tenants", _Share, given)
-    unrouted = _spread({row.tenant_id: row.waiting for row in waiting if row.route is None}, shares)
-    routed: Counter[str] = Counter()
-    for each in waiting:
-        routed[each.route or ""] += each.waiting
-    standings = []
-    for row in listed:
-        people_max = lower_of(row.uses_max, row.reported_max)
-        limit_in = policy.limit_of(row.provider, row.age_s, row.messages_per_day, people_max)
-        needed = sum(routed[number_id] for number_id in row.numbers) + round(unrouted[row.budget_id])
-        if limit_in is None:
-            standings.append(Standing(row.budget_id, row.numbers, None, row.used, needed, 0.0))
-            continue
-        budget = Budget(limit_in(0), row.used)
-        place = last_place(budget, needed)
-        ends_in_s: float | None = 0.0
-        if place is not None:
-            found = cycle_of(place, limit_in)
-            ends_in_s = None
-            if found is not None:
-                about = {"budget_id": row.budget_id, "window_s": policy.window_s, "nth": found[1]}
-                expiries: list[_Expiry] = yield _Query("nth_expiry", _Expiry, about)
-                first_s = expiries[0].in_s if expiries else policy.window_s
-                ends_in_s = first_s + found[0] * policy.window_s
-        standings.append(Standing(row.budget_id, row.numbers, budget.limit, row.used, needed, ends_in_s))
-    return standings
+class _Last(NamedTuple):
+    """The use for which the last delivery of a budget waits, so many whole windows ahead."""
+
+    cycle: int
+    nth: int
+
+
+class _Forecast:
+    """What the rows say; only when uses leave the window is still to be read: those in `asked`. Pure."""
+
+    def __init__(
+        self,
+        policy: BudgetPolicy,
+        listed: Sequence[_Listed],
+        waiting: Sequence[_Waiting],
+        shares: Sequence[_Share],
+    ) -> None:
+        self._window_s = policy.window_s
+        self._listed = listed
+        unrouted = _spread({row.tenant_id: row.waiting for row in waiting if row.route is None}, shares)
+        routed: Counter[str] = Counter()
+        for each in waiting:
+            routed[each.route or ""] += each.waiting
+        self._needed: dict[str, int] = {}
+        self._limits: dict[str, int] = {}
+        self._last: dict[str, _Last | None] = {}  # None: never; without an entry all may go now
+        for row in listed:
+            needed = sum(routed[number_id] for number_id in row.numbers) + round(unrouted[row.budget_id])
+            self._needed[row.budget_id] = needed
+            people_max = lower_of(row.uses_max, row.reported_max)
+            limit_in = policy.limit_of(row.provider, row.age_s, row.messages_per_day, people_max)
+            if limit_in is None:
+                continue
+            self._limits[row.budget_id] = limit_in(0)
+            place = last_place(Budget(limit_in(0), row.used), needed)
+            if place is not None:
+                found = cycle_of(place, limit_in)
+                self._last[row.budget_id] = None if found is None else _Last(*found)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        last = {budget_id: one.nth for budget_id, one in self._last.items() if one is not None}
+        return {"budgets": list(last), "nths": list(last.values())}
+
+    def standings(self, expiries: Sequence[_Expiry]) -> list[Standing]:
+        in_s = {row.budget_id: row.in_s for row in expiries}
+        return [
+            Standing(
+                *(row.budget_id, row.numbers, self._limits.get(row.budget_id), row.used),
+                *(self._needed[row.budget_id], self._ends_in_s(row.budget_id, in_s)),
+            )
+            for row in self._listed
+        ]
+
+    def _ends_in_s(self, budget_id: str, in_s: Mapping[str, float]) -> float | None:
+        if budget_id not in self._last:
+            return 0.0
+        last = self._last[budget_id]
+        # A use that is still to come leaves the window a whole window later.
+        first_s = in_s.get(budget_id, self._window_s)
+        return None if last is None else first_s + last.cycle * self._window_s
+
+
+def _given(policy: BudgetPolicy) -> dict[str, Any]:
+    return {"sessions": policy.sessions, "window_s": policy.window_s}
+
+
+async def _fetch(
+    connection: AsyncConnection[tuple[Any, ...]], name: str, row_type: type[Found], parameters: dict[str, Any]
+) -> list[Found]:
+    async with connection.cursor(row_factory=named(row_type)) as cursor:
+        return await (await cursor.execute(QUERIES[name], parameters)).fetchall()
 
 
 def _spread(waiting: dict[str, int], shares: Sequence[_Share]) -> defaultdict[str, float]:

@@ -27,10 +27,14 @@ JOIN sender_numbers AS n
      OR (n.tenant_id = '*' AND NOT EXISTS (SELECT FROM sender_numbers AS o WHERE o.tenant_id = t.tenant_id))
 WHERE n.state = 'active';
 
--- nth_expiry --
-SELECT greatest(extract(epoch FROM u.used_at - clock_timestamp()) + %(window_s)s, 0)::double precision AS in_s
-FROM budget_uses AS u
-WHERE u.budget_id = %(budget_id)s AND u.counts
-  AND u.used_at > clock_timestamp() - make_interval(secs => %(window_s)s)
-ORDER BY u.used_at
-OFFSET %(nth)s LIMIT 1;
+-- nth_expiries --
+-- When one use of each budget leaves the window, counted from the oldest: seconds from now.
+SELECT u.budget_id,
+       greatest(extract(epoch FROM u.used_at - clock_timestamp()) + %(window_s)s, 0)::double precision AS in_s
+FROM (
+    SELECT o.budget_id, o.used_at, row_number() OVER (PARTITION BY o.budget_id ORDER BY o.used_at) - 1 AS nth
+    FROM budget_uses AS o
+    WHERE o.budget_id = ANY (%(budgets)s::text[]) AND o.counts
+      AND o.used_at > clock_timestamp() - make_interval(secs => %(window_s)s)
+) AS u
+JOIN unnest(%(budgets)s::text[], %(nths)s::integer[]) AS a (budget_id, nth) USING (budget_id, nth);
