@@ -37,7 +37,7 @@ class Parts:
     completions: Handler
     progress: Handler
     page: Callable[[Handler], Handler]  # limits the handler of a public page
-    webhooks: Mapping[str, Handler]  # by the name in the route: a provider's, or one it had before
+    webhooks: Mapping[str, Handler]  # by the rest of the route: a name that a provider has or had, its number
     registry: Registry
     health: Health
     ping: Ping

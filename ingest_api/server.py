@@ -51,7 +51,9 @@ from ingest_api.quiz_pages.wiring import NAMESPACE, QuizPages
 from ingest_api.reference.loader import ReferenceData
 from ingest_api.reference.quizzes import Quizzes
 from ingest_api.reference.tokens import Tokens
-from ingest_api.webhooks.receive import ReceiveWebhook
+from ingest_api.reference.webhook_keys import WebhookKeys
+from ingest_api.webhooks.of_number import ReceiveNumberWebhook
+from ingest_api.webhooks.receive import Accepted, ReceiveWebhook
 from ingest_api.webhooks.secrets import secrets_of
 from pipeline.cache.cache import CacheService
 from pipeline.errors import CannotStart
@@ -64,6 +66,7 @@ from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
 from schemas.codec import codec
 from sinks import providers
+from sinks.webhook import NumberWebhookSource
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +157,7 @@ def make_app(
     edge = topology.edge
     completions, webhooks = topology.topic("completions"), topology.topic("provider_webhooks")
     progress = topology.topic("progress")
-    quizzes, tokens = Quizzes(), Tokens()
+    quizzes, tokens, webhook_keys = Quizzes(), Tokens(), WebhookKeys()
     rules = Rules(edge.limits, settings.region)
     own_rules = TenantRules(rules.of_tenants)
     bootstrap = settings.kafka_bootstrap_servers
@@ -175,6 +178,9 @@ def make_app(
             ),
             "tenants": lambda: ReferenceDataFollower(
                 bootstrap, topology.topic("tenants"), codec("tenant"), own_rules.on_event
+            ),
+            "webhook_keys": lambda: ReferenceDataFollower(
+                bootstrap, topology.topic("webhook_keys"), codec("webhook_key"), webhook_keys.on_event
             ),
         },
         reached=lambda: publisher.problem is None,
@@ -253,7 +259,9 @@ def make_app(
         progress=abuse.guard.reports(progressed),
         quiz_pages=pages.handlers(limited_page, completions_guarded, abuse.guard.forms),
         page=lambda handle: RateLimited(handle, limiter, callers.of_page),
-        webhooks=_webhooks(settings, webhooks, publisher, edge.webhook_bytes_max),
+        webhooks=_webhooks(
+            settings, webhooks, publisher, edge.webhook_bytes_max, webhook_keys, reference_data
+        ),
         registry=Registry(topology),
         health=health,
         ping=Ping(
@@ -270,19 +278,31 @@ def make_app(
 
 
 def _webhooks(
-    settings: Settings, topic: Topic, publisher: Publisher, bytes_max: int
-) -> dict[str, ReceiveWebhook]:
-    """By each name that a provider has or had; a provider whose secret is not set has no route."""
-    receivers: dict[str, ReceiveWebhook] = {}
+    settings: Settings,
+    topic: Topic,
+    publisher: Publisher,
+    bytes_max: int,
+    keys: WebhookKeys,
+    reference_data: ReferenceData,
+) -> dict[str, Handler]:
+    """By each name that a provider has or had; a provider whose secret is not set has no route.
+
+    One whose numbers have keys of their own has a route of each number.
+    """
+    receivers: dict[str, Handler] = {}
     for name in providers.names():
         source = providers.webhooks_of(name)
+        accepted = Accepted(source, topic, codec("provider_webhook"), publisher)
+        if isinstance(source, NumberWebhookSource):
+            receivers[f"{name}/{{number_id}}"] = ReceiveNumberWebhook(
+                source, keys.hashes, lambda: reference_data.caught_up, accepted, bytes_max
+            )
+            continue
         agreed = secrets_of(source, settings, os.environ)
         if agreed is None:
             log.warning("no webhooks of provider %s: %s is not set", name, source.signing_variable)
             continue
-        receivers[name] = ReceiveWebhook(
-            source, agreed, topic, codec("provider_webhook"), publisher, bytes_max, settings.edge_url
-        )
+        receivers[name] = ReceiveWebhook(source, agreed, accepted, bytes_max, settings.edge_url)
     former = {before: receivers[now] for before, now in providers.FORMER_NAMES.items() if now in receivers}
     return receivers | former
 

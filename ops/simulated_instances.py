@@ -5,6 +5,8 @@ An instance is selected by its token, so each number has a credential of its own
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Iterable
 
 from pipeline.runtime.settings import DEVELOPMENT_WEBHOOK_SECRET, Settings
@@ -12,7 +14,6 @@ from pipeline.runtime.settings import DEVELOPMENT_WEBHOOK_SECRET, Settings
 DEMO_NUMBERS = ("551150010007", "551150010008")
 FAULT_RUN_NUMBERS = ("551150019005", "551150019006")
 NUMBERS = (*DEMO_NUMBERS, *FAULT_RUN_NUMBERS)
-PROVIDERS = ("evolution", "uazapi")
 TWILIO_ACCOUNT = "AC" + "5" * 32
 TWILIO_CREDENTIAL = "TWILIO_CREDENTIAL"
 SMTP_CREDENTIAL = "SMTP_CREDENTIAL"
@@ -25,9 +26,9 @@ def credential_of(number: str) -> str:
     return f"INSTANCE_TOKEN_{number}"
 
 
-def secret_variable(provider: str) -> str:
-    """Name of the environment variable with the secret of the provider's webhooks."""
-    return f"{provider.upper()}_WEBHOOK_SECRET"
+def webhook_key_of(webhook_secret: bytes, number: str) -> str:
+    """The key in the webhook address of a number at the simulator."""
+    return hmac.new(webhook_secret, f"webhooks of number {number}".encode(), hashlib.sha256).hexdigest()
 
 
 def token_of(access_token: str, number: str) -> str:
@@ -62,7 +63,6 @@ def env_of(settings: Settings, numbers: Iterable[str] = NUMBERS) -> dict[str, st
         SMTP_CREDENTIAL: smtp_credential(settings.access_token),
     }
     return {
-        **{secret_variable(name): DEVELOPMENT_WEBHOOK_SECRET for name in PROVIDERS},
         **tokens,
         **sms,
         **mail,

@@ -35,6 +35,7 @@ EVENT_TYPES: Mapping[str, type] = {
     "quiz": records.Quiz,
     "tenant": records.Tenant,
     "token": records.Token,
+    "webhook_key": records.WebhookKey,
 }
 
 

@@ -264,6 +264,17 @@ class Tenant(msgspec.Struct, frozen=True):
     limits: dict[str, Int64] = {}
 
 
+class WebhookKey(msgspec.Struct, frozen=True):
+    """Of the webhook address of one number. `former_hash`: accepted too, until `former_until` (epoch ms)."""
+
+    number_id: str
+    provider: str
+    version: Int32
+    key_hash: str
+    former_hash: str = ""
+    former_until: Int64 = 0
+
+
 Event = (
     Completion
     | Outcome
@@ -276,5 +287,6 @@ Event = (
     | Quiz
     | Campaign
     | Token
+    | WebhookKey
     | Tenant
 )

@@ -6,16 +6,19 @@ imports no client, no connection and no database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What is agreed with a provider: the key of its signatures, and the token of its handshake."""
+    """What is agreed with a provider: the key of its signatures, and the token of its handshake.
+
+    `signing`: of a number with a key of its own, the key's SHA-256 (hex).
+    """
 
     signing: bytes = field(repr=False)
     verify_token: str = field(repr=False)
@@ -115,6 +118,7 @@ class Webhook(msgspec.Struct, frozen=True):
     """All that matters in one body.
 
     `odd` counts the parts that could not be read, `notices_over` the notices beyond what one body may have.
+    `of_number`: it may speak of this number's messages and people alone; empty: of every number's.
     """
 
     provider: str
@@ -124,6 +128,7 @@ class Webhook(msgspec.Struct, frozen=True):
     notices: tuple[Notice, ...] = ()
     accounts: tuple[AccountOfNumber, ...] = ()
     notices_over: int = 0
+    of_number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +161,11 @@ class WebhookSource(Protocol):
         ...
 
     @property
-    def signing_variable(self) -> str:
-        """Name of the environment variable with `Secrets.signing`. Without it there is no route."""
+    def signing_variable(self) -> str | None:
+        """Name of the environment variable with `Secrets.signing`. Without it there is no route.
+
+        None: each number has an address and a key of its own (`NumberWebhookSource`).
+        """
         ...
 
     @property
@@ -188,10 +196,22 @@ class WebhookSource(Protocol):
         """The account that the body is about, None where it cannot be read: it decides the partition only."""
         ...
 
-    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
-        """Raises `NotAWebhook`, and nothing else."""
+    def parse(self, body: bytes, received_at_ms: int, account: str = "") -> Webhook:
+        """`account`: as the record of the body has it. Raises `NotAWebhook`, and nothing else."""
         ...
 
     def is_opt_out(self, code: str) -> bool:
         """True where a status that failed with this code means that the recipient opted out."""
+        ...
+
+
+@runtime_checkable
+class NumberWebhookSource(WebhookSource, Protocol):
+    """A provider that signs nothing: the address of each number's webhooks has a key of its own.
+
+    The key proves the number and nothing else. The number of the address is the account of the record.
+    """
+
+    def stated_numbers(self, body: bytes) -> Collection[str]:
+        """Every number of ours that the body states to be about; empty where it states or is none."""
         ...

@@ -62,6 +62,12 @@ INVALID_SIGNATURE = Kind(
     "The signature does not match the body",
     "Sign the raw bytes with the app secret.",
 )
+WRONG_NUMBER = Kind(
+    "wrong-number",
+    403,
+    "The body is about another number than the address",
+    "Register at each instance the address of its own number: `quizstream number webhook`.",
+)
 WRONG_TENANT = Kind(
     "wrong-tenant", 403, "The token belongs to another tenant", "Use a token of the quiz's tenant."
 )

@@ -19,6 +19,30 @@ ACCOUNT_UNKNOWN = "unknown"
 PARAMETERS_MAX = 16
 
 
+class Accepted:
+    """Publishes a verified body; the answer is that of the provider once it is durable."""
+
+    def __init__(
+        self,
+        source: WebhookSource,
+        topic: Topic,
+        codec: Codec[ProviderWebhook],
+        publisher: Publisher,
+        now: Callable[[], int] = now_ms,
+    ) -> None:
+        self._provider = source.provider
+        self._topic = topic.name
+        self._codec = codec
+        self._publisher = publisher
+        self._received = Reply(200, source.acknowledgement.body, source.acknowledgement.content_type)
+        self._now = now
+
+    async def __call__(self, stored: bytes, account: str) -> Reply:
+        webhook = ProviderWebhook(self._provider, account, self._now(), WebhookBody(stored))
+        await self._publisher.publish(self._topic, account.encode(), self._codec.encode(webhook))
+        return self._received
+
+
 class ReceiveWebhook:
     """`GET` is the provider's handshake. `POST` answers 200 once the body is durable."""
 
@@ -26,42 +50,32 @@ class ReceiveWebhook:
         self,
         source: WebhookSource,
         secrets: Secrets,
-        topic: Topic,
-        codec: Codec[ProviderWebhook],
-        publisher: Publisher,
+        accepted: Accepted,
         bytes_max: int,
         edge_url: str = "",
-        now: Callable[[], int] = now_ms,
     ) -> None:
         self._source = source
         self._secrets = secrets
-        self._topic = topic.name
-        self._codec = codec
-        self._publisher = publisher
+        self._accepted = accepted
         self._bytes_max = bytes_max
         self._edge_url = edge_url.rstrip("/")
-        self._received = Reply(200, source.acknowledgement.body, source.acknowledgement.content_type)
-        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] != "POST":
             return self._handshake(scope["query_string"])
         headers: dict[bytes, bytes] = dict(scope["headers"])
         content = await body.read_body(receive, headers, self._bytes_max)
-        query = _parameters(scope["query_string"]) or {}
+        query = parameters_of(scope["query_string"]) or {}
         request = WebhookRequest(headers, query, content, self._url(scope))
         if not self._source.is_genuine(request, self._secrets):
             raise rejection(
                 INVALID_SIGNATURE, "the signature or key is not that of the provider for this body"
             )
-        stored = WebhookBody(self._source.stored(request))
-        account = self._source.account_of(stored.body) or ACCOUNT_UNKNOWN
-        webhook = ProviderWebhook(self._source.provider, account, self._now(), stored)
-        await self._publisher.publish(self._topic, account.encode(), self._codec.encode(webhook))
-        return self._received
+        stored = self._source.stored(request)
+        return await self._accepted(stored, self._source.account_of(stored) or ACCOUNT_UNKNOWN)
 
     def _handshake(self, query: bytes) -> Reply:
-        given = _parameters(query)
+        given = parameters_of(query)
         if given is None:
             raise rejection(HANDSHAKE_REJECTED, "too many parameters")
         answer = self._source.handshake(given, self._secrets)
@@ -76,7 +90,7 @@ class ReceiveWebhook:
         return f"{self._edge_url}{scope['path']}{'?' if query else ''}{query}"
 
 
-def _parameters(query: bytes) -> dict[str, str] | None:
+def parameters_of(query: bytes) -> dict[str, str] | None:
     """None for more than `PARAMETERS_MAX`."""
     try:
         return dict(parse_qsl(query.decode("latin-1"), max_num_fields=PARAMETERS_MAX))

@@ -11,8 +11,12 @@ from sinks.webhook import Secrets, WebhookSource
 def secrets_of(source: WebhookSource, settings: Settings, env: Mapping[str, str]) -> Secrets | None:
     """None where the signing secret is not set: without it no body of this provider can be verified.
 
+    So it is for a provider whose numbers have keys of their own.
+
     The Cloud API's secrets are settings, with a default for the embedded stack.
     """
+    if source.signing_variable is None:
+        return None
     known = {
         "WHATSAPP_APP_SECRET": settings.webhook_secret.decode(),
         "WHATSAPP_VERIFY_TOKEN": settings.webhook_verify_token,

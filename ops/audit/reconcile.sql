@@ -29,7 +29,8 @@ SELECT uuid_send(a.attempt_id), uuid_send(a.delivery_id),
                                  AND NOT coalesce(bool_or(s.status IN ('delivered', 'read')), false)
                           FROM provider_statuses AS s
                           WHERE s.provider IN (provider_name(a.provider), former_provider_name(provider_name(a.provider)))
-                            AND s.provider_message_id = a.provider_message_id)
+                            AND s.provider_message_id = a.provider_message_id
+                            AND s.number_id IN ('', a.number_id))
             THEN 'sent' ELSE a.outcome END,
        a.number_id, a.called_at, n.base_url
 FROM delivery_attempts AS a

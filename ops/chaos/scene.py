@@ -13,12 +13,13 @@ import msgspec
 import yaml
 
 from ops.locate import Deployment
-from ops.simulated_instances import FAULT_RUN_NUMBERS, credential_of
+from ops.simulated_instances import FAULT_RUN_NUMBERS, credential_of, webhook_key_of
 from pipeline.runtime.settings import Settings
 from schemas.records import EVERY_TENANT, Condition, Message, Question
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
 from sinks.postgres.catalogue.numbers import MESSAGES_PER_DAY_MAX
+from sinks.postgres.catalogue.webhook_keys import has_own_address, save_webhook_key
 from sinks.postgres.connect import connect
 
 TENANT_ID = "faults"
@@ -61,6 +62,9 @@ def plant(found: Deployment) -> int:
             catalogue.save_quiz(connection, draft, now_ms)
         for number in numbers(found.settings.simulator_url):
             catalogue.save_number(connection, number)
+            if has_own_address(number.provider):
+                key = webhook_key_of(found.settings.webhook_secret, number.number_id)
+                save_webhook_key(connection, number.number_id, key)
         catalogue.save_token(connection, catalogue.token_hash(found.settings.service_token), EVERY_TENANT)
         saved = [
             catalogue.save_campaign(connection, campaign, found.topology.campaigns, now_ms)

@@ -14,11 +14,13 @@ import msgspec
 import yaml
 
 from ops.locate import Deployment
+from ops.simulated_instances import webhook_key_of
 from pipeline.errors import OperatorError
 from schemas.quiz_page import Language
 from schemas.records import EVERY_TENANT
 from sinks.postgres.catalogue import catalogue
 from sinks.postgres.catalogue.catalogue import CampaignDraft, NumberDraft, QuizDraft
+from sinks.postgres.catalogue.webhook_keys import has_own_address, save_webhook_key
 from sinks.postgres.connect import connect
 
 SEEDS = Path(__file__).resolve().parents[1] / "demo" / "seeds"
@@ -68,6 +70,9 @@ def seed(found: Deployment, folder: Path = SEEDS) -> int:
             base_url = settings.simulator_smtp_url if is_mail else settings.simulator_url
             draft = NumberDraft(**msgspec.structs.asdict(number), base_url=base_url)
             catalogue.save_number(connection, draft)
+            if has_own_address(draft.provider):
+                key = webhook_key_of(settings.webhook_secret, draft.number_id)
+                save_webhook_key(connection, draft.number_id, key)
         catalogue.save_token(connection, catalogue.token_hash(settings.service_token), EVERY_TENANT)
         saved = [
             catalogue.save_campaign(connection, campaign, found.topology.campaigns, now_ms)

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ops.simulated_instances import TWILIO_TOKEN, secret_variable, token_of
+from ops.simulated_instances import TWILIO_TOKEN, token_of
 from ops.simulator.app import TRANSPORT, create_app
 from ops.simulator.catalogue import templates
+from ops.simulator.common.addresses import Addresses
 from ops.simulator.common.instances import Instances
 from ops.simulator.common.record import Record
 from ops.simulator.common.session_answers import Words
@@ -67,18 +68,16 @@ def build(settings: Settings, rng: random.Random) -> Provider:
 def build_instances(
     settings: Settings, provider: Provider, rng: random.Random, env: Mapping[str, str] = os.environ
 ) -> dict[str, Instances]:
-    """The providers with sessions, at the same address; without the secret of its webhooks one posts none."""
+    """The providers with sessions, at the same address; Twilio posts none without its auth token."""
     kinds: dict[str, tuple[Words, type[UazapiWebhooks] | type[EvolutionWebhooks]]] = {
         "uazapi": (uazapi.WORDS, UazapiWebhooks),
         "evolution": (evolution.WORDS, EvolutionWebhooks),
     }
     found = {}
     for name, (words, webhooks_type) in kinds.items():
-        webhooks, secret = None, env.get(secret_variable(name))
-        if secret:
-            url = f"{settings.edge_url}/webhooks/{name}"
-            token = partial(token_of, settings.access_token)
-            webhooks = webhooks_type(url, secret, rng, time.monotonic, token)
+        addresses = Addresses(settings.edge_url, name, settings.webhook_secret)
+        token = partial(token_of, settings.access_token)
+        webhooks = webhooks_type(addresses, rng, time.monotonic, token)
         found[name] = Instances(
             words, provider, settings.access_token, webhooks, rng, now=time.time, clock=time.monotonic
         )

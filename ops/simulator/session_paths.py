@@ -9,11 +9,12 @@ from typing import NamedTuple
 from ops.simulated_instances import TWILIO_ACCOUNT, token_of
 from ops.simulator.common.instances import Instances
 from ops.simulator.common.misbehaviour import Answer
+from ops.simulator.evolution import answers as evolution
 from ops.simulator.twilio import answers as twilio
 from ops.simulator.uazapi import answers as uazapi
 
-UAZAPI_PATH = re.compile(r"/(send/text|send/media|message/find)\Z")
-EVOLUTION_PATH = re.compile(r"/message/(sendText|sendMedia)/([0-9]{1,32})\Z")
+UAZAPI_PATH = re.compile(r"/(send/text|send/media|message/find|webhook)\Z")
+EVOLUTION_PATH = re.compile(r"/(message/sendText|message/sendMedia|webhook/set)/([0-9]{1,32})\Z")
 TWILIO_PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages\.json\Z")
 NO_INSTANCE = "of another instance"
 
@@ -34,7 +35,9 @@ def session_call(
     if "evolution" in instances and (found := EVOLUTION_PATH.match(path)) is not None:
         of, key, number = instances["evolution"], header(b"apikey"), found[2]
         token = key if not key or of.number_of(key) == number else NO_INSTANCE
-        kind, attempt_id = found[1], header(b"x-request-id") or None
+        if found[1] == "webhook/set":
+            return SessionCall(None, lambda body: of.register(token, evolution.webhook_in(body)))
+        kind, attempt_id = found[1].removeprefix("message/"), header(b"x-request-id") or None
         return SessionCall(number, lambda body: of.send(token, kind, attempt_id, body))
     if "twilio" in instances and (found := TWILIO_PATH.match(path)) is not None:
         return _of_twilio(instances["twilio"], found[1], header(b"authorization"))
@@ -60,6 +63,8 @@ def _of_uazapi(of: Instances, path: str, token: str) -> SessionCall:
 
     if path == "message/find":
         return SessionCall(None, find)
+    if path == "webhook":
+        return SessionCall(None, lambda body: of.register(token, uazapi.webhook_in(body)))
     kind = path.removeprefix("send/")
     number = of.number_of(token) or ""
     return SessionCall(number, lambda body: of.send(token, kind, uazapi.attempt_in(body), body))

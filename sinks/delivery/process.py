@@ -85,7 +85,8 @@ async def _run(settings: Settings, topology: Topology) -> None:
     )
 
     def callbacks_of(provider: str) -> Callbacks:
-        secret = os.environ.get(providers.webhooks_of(provider).signing_variable, "")
+        variable = providers.webhooks_of(provider).signing_variable
+        secret = os.environ.get(variable, "") if variable is not None else ""
         return Callbacks(settings.edge_url.rstrip("/"), secret.encode())
 
     budgets = BudgetPolicy(topology.sender.session_messages_per_day)

@@ -57,7 +57,7 @@ def test_a_ready_edge_shows_what_it_has(stack: ServerUrls, namespace: str) -> No
         assert edge.ask("GET", "/quiz/no-such-quiz").status in (404, 503)
         pages = health(edge)[1]["caches"]["quiz_pages"]
         assert pages["hits"] + pages["misses"] >= 0
-        assert set(shown["reference_data"]) == {"quizzes", "tokens", "tenants"}
+        assert set(shown["reference_data"]) == {"quizzes", "tokens", "tenants", "webhook_keys"}
         for state in shown["reference_data"].values():
             assert state["read"]
             assert state["changed_s_ago"] >= 0

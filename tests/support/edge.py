@@ -28,7 +28,7 @@ from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topic, Topology
 from schemas.codec import codec
-from schemas.records import Completion, Progress, Question, Quiz, Tenant, Token
+from schemas.records import Completion, Progress, Question, Quiz, Tenant, Token, WebhookKey
 from sinks.postgres.connect import connect
 from tests.support.producer import delivered, make_producer
 
@@ -36,7 +36,15 @@ READY_WITHIN_S = 120.0  # a bound on a hang, not a promise
 SERVICE_TOKEN = "a-service-token"
 OTHER_TENANTS_TOKEN = "another-tenants-token"
 REVOKED_TOKEN = "a-revoked-token"
-ROLES = ("completions", "provider_webhooks", "progress", "quizzes", "tokens", "tenants")
+ROLES = (
+    "completions",
+    "provider_webhooks",
+    "progress",
+    "quizzes",
+    "tokens",
+    "tenants",
+    "webhook_keys",
+)
 
 QUIZZES = (
     Quiz(
@@ -186,6 +194,8 @@ def prepare(settings: Settings) -> Topology:
         producer.produce(topology.topic("tokens").name, codec("token").encode(token), token.token_hash)
     other = Tenant("elsewhere", 1, {"quiz": 1_000_000})  # none of the quizzes is its
     producer.produce(topology.topic("tenants").name, codec("tenant").encode(other), other.tenant_id)
+    key = WebhookKey("nobodys-number", "uazapi", 1, "of no key")
+    producer.produce(topology.topic("webhook_keys").name, codec("webhook_key").encode(key), key.number_id)
     delivered(producer)
     return topology
 

@@ -76,6 +76,7 @@ def add(
     from ops.locate import find
     from sinks.postgres.catalogue.numbers import NumberDraft
     from sinks.postgres.catalogue.operations import add_number
+    from sinks.postgres.catalogue.webhook_keys import has_own_address
     from sinks.postgres.connect import connect
 
     pace = (messages_per_s, messages_per_minute, messages_per_day, coexistence)
@@ -84,6 +85,8 @@ def add(
         changed = add_number(connection, actor(), draft)
     print(f"{number_id}: {'saved' if changed else 'unchanged'}")
     print(f"It sends where the process whatsapp-sender has {credential} in its environment.")
+    if has_own_address(provider):
+        print(f"`quizstream number webhook {number_id}` has the address of its webhooks.")
 
 
 @number.command("list")

@@ -19,7 +19,15 @@ from ops.simulator.common.bans import BanRules
 from ops.simulator.common.limits import NumberRate
 from ops.simulator.common.misbehaviour import Answer, answer_of
 from ops.simulator.common.rules import Rule
-from ops.simulator.common.session_answers import Message, Refusal, Request, SessionWebhooks, Shared, Words
+from ops.simulator.common.session_answers import (
+    Message,
+    NumberWebhooks,
+    Refusal,
+    Request,
+    SessionWebhooks,
+    Shared,
+    Words,
+)
 
 MESSAGES_KEPT_MAX = 200_000  # that can be found
 
@@ -75,6 +83,16 @@ class Instances:
         (self._lost.discard if connected else self._lost.add)(number)
         if self.webhooks is not None and self._reports():
             self.webhooks.connection(number, connected, reason)
+
+    async def register(self, token: str, url: str) -> Answer:
+        """The instance posts its webhooks to this address from now on."""
+        number = self.number_of(token) if token else ""
+        if not number or not url:
+            refusal = self._words.no_token if not token else self._words.bad_token
+            return Answer(refusal.status, refusal.body)
+        if isinstance(self.webhooks, NumberWebhooks):
+            self.webhooks.addresses.register(number, url)
+        return Answer(self._words.accepted_status, msgspec.json.encode({"enabled": True, "url": url}))
 
     async def send(self, token: str, kind: str, attempt_id: str | None, body: bytes) -> Answer:
         """One call that sends. Its line is in the record before this returns."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from ops.simulator.common.addresses import Addresses
 from ops.simulator.common.numbers import Behaviour
 from ops.simulator.common.posting import Posting
 from ops.simulator.common.record import Record
@@ -95,6 +98,14 @@ class SessionWebhooks(Posting):
     def connection(self, number: str, connected: bool, reason: str) -> None:
         """The session of the number is lost, or is there again."""
         raise NotImplementedError
+
+
+class NumberWebhooks(SessionWebhooks):
+    """Those of a provider that posts each number's to an address of its own."""
+
+    def __init__(self, addresses: Addresses, rng: random.Random, clock: Callable[[], float]) -> None:
+        super().__init__(rng, clock)
+        self.addresses = addresses
 
 
 def whatsapp_id_of(number: str, sequence: int) -> str:

@@ -88,3 +88,10 @@ class EvolutionWords:
 
 
 WORDS = EvolutionWords()
+
+
+def webhook_in(body: bytes) -> str:
+    """The address of `POST /webhook/set/{instance}`; empty where it states none."""
+    found = object_of(body).get("webhook")
+    url = found.get("url") if isinstance(found, dict) else None
+    return url if isinstance(url, str) else ""

@@ -1,4 +1,4 @@
-"""Evolution API's webhooks: one event a post, a secret in the address, the API key in the body."""
+"""Evolution API's webhooks: one event a post, a key in the address, the API key in the body."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
+from ops.simulator.common.addresses import Addresses
 from ops.simulator.common.numbers import Behaviour
 from ops.simulator.common.posting import Post, usual_statuses
-from ops.simulator.common.session_answers import Message, SessionWebhooks
+from ops.simulator.common.session_answers import Message, NumberWebhooks
 
 ACKS = {"sent": "SERVER_ACK", "delivered": "DELIVERY_ACK", "read": "READ", "failed": "ERROR"}
 
 
-class EvolutionWebhooks(SessionWebhooks):
+class EvolutionWebhooks(NumberWebhooks):
     """`token_of` gives the key of a number, which its bodies have."""
 
     def __init__(
         self,
-        url: str,
-        secret: str,
+        addresses: Addresses,
         rng: random.Random,
         clock: Callable[[], float],
         token_of: Callable[[str], str],
     ) -> None:
-        super().__init__(rng, clock)
-        self._url = f"{url}?key={quote(secret)}"
+        super().__init__(addresses, rng, clock)
         self._token_of = token_of
 
     def statuses_of(self, behaviour: Behaviour, message: Message, statuses: tuple[str, ...] | None) -> None:
@@ -69,7 +67,8 @@ class EvolutionWebhooks(SessionWebhooks):
 
     def post_of(self, parts: Sequence[Any]) -> Post:
         (event,) = parts
-        return Post(self._url, msgspec.json.encode(event), {"Content-Type": "application/json"})
+        url = self.addresses.of(event["instance"])
+        return Post(url, msgspec.json.encode(event), {"Content-Type": "application/json"})
 
     def _event(self, number: str, kind: str, data: dict[str, Any]) -> dict[str, Any]:
         return {"event": kind, "instance": number, "data": data, "apikey": self._token_of(number)}

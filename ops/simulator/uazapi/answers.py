@@ -125,3 +125,8 @@ def find(instances: Instances, token: str, body: bytes) -> Answer:
         return Answer(refusal.status, refusal.body)
     messages = instances.found(number, text_in(body, "track_id"))
     return Answer(200, msgspec.json.encode({"messages": messages, "returnedMessages": len(messages)}))
+
+
+def webhook_in(body: bytes) -> str:
+    """The address of `POST /webhook`; empty where it states none."""
+    return text_in(body, "url")

@@ -1,4 +1,4 @@
-"""UAZAPI's webhooks: one event a post, a secret in the address, the token of the instance in the body."""
+"""UAZAPI's webhooks: one event a post, a key in the address, the token of the instance in the body."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
+from ops.simulator.common.addresses import Addresses
 from ops.simulator.common.numbers import Behaviour
 from ops.simulator.common.posting import Post, usual_statuses
-from ops.simulator.common.session_answers import Message, SessionWebhooks
+from ops.simulator.common.session_answers import Message, NumberWebhooks
 
 STATES = {"delivered": "Delivered", "read": "Read", "failed": "Error"}
 
 
-class UazapiWebhooks(SessionWebhooks):
+class UazapiWebhooks(NumberWebhooks):
     """`token_of` gives the token of a number, which its bodies have."""
 
     def __init__(
         self,
-        url: str,
-        secret: str,
+        addresses: Addresses,
         rng: random.Random,
         clock: Callable[[], float],
         token_of: Callable[[str], str],
     ) -> None:
-        super().__init__(rng, clock)
-        self._url = f"{url}?key={quote(secret)}"
+        super().__init__(addresses, rng, clock)
         self._token_of = token_of
 
     def statuses_of(self, behaviour: Behaviour, message: Message, statuses: tuple[str, ...] | None) -> None:
@@ -78,7 +76,8 @@ class UazapiWebhooks(SessionWebhooks):
 
     def post_of(self, parts: Sequence[Any]) -> Post:
         (event,) = parts
-        return Post(self._url, msgspec.json.encode(event), {"Content-Type": "application/json"})
+        url = self.addresses.of(event["owner"])
+        return Post(url, msgspec.json.encode(event), {"Content-Type": "application/json"})
 
     def _event(self, number: str, kind: str, **more: Any) -> dict[str, Any]:
         return {"EventType": kind, "owner": number, "token": self._token_of(number), **more}

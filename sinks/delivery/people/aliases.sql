@@ -25,13 +25,14 @@ WHERE contact_aliases.contact_id <> excluded.contact_id;
 -- contacts_of_messages --
 -- By the attempt that we gave the provider, else by the message id that the provider gave us.
 SELECT told.ordinal, d.tenant_id, d.contact_id
-FROM unnest(%(providers)s::text[], %(message_ids)s::text[], %(attempt_ids)s::uuid[])
-    WITH ORDINALITY AS told (provider, message_id, attempt_id, ordinal)
+FROM unnest(%(providers)s::text[], %(of_numbers)s::text[], %(message_ids)s::text[], %(attempt_ids)s::uuid[])
+    WITH ORDINALITY AS told (provider, of_number, message_id, attempt_id, ordinal)
 CROSS JOIN LATERAL (
     SELECT d.tenant_id, d.contact_id
     FROM delivery_attempts AS a
     JOIN deliveries AS d ON d.delivery_id = a.delivery_id
     WHERE a.attempt_id = told.attempt_id AND provider_name(a.provider) = provider_name(told.provider)
+      AND told.of_number IN ('', a.number_id)
     UNION
     SELECT d.tenant_id, d.contact_id
     FROM deliveries AS d
@@ -41,6 +42,7 @@ CROSS JOIN LATERAL (
           FROM delivery_attempts AS a
           WHERE a.delivery_id = d.delivery_id
             AND provider_name(a.provider) = provider_name(told.provider)
+            AND told.of_number IN ('', a.number_id)
             AND (a.provider_message_id = d.provider_message_id
                  OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
           LIMIT 1

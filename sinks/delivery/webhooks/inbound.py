@@ -63,23 +63,26 @@ class _Resolvable(NamedTuple):
     contact_id: str
 
 
-def store(connection: Connection, events: Iterable[tuple[str, Inbound]], contact_key: bytes) -> Report:
-    """`events` come with their provider. Commits nothing; the same events again change nothing."""
+def store(connection: Connection, events: Iterable[tuple[str, Inbound, bool]], contact_key: bytes) -> Report:
+    """`events` come with their provider, and whether they are of their number alone (`Webhook.of_number`).
+
+    Commits nothing; the same events again change nothing.
+    """
     numbers = _Numbers(connection)
     new = 0
     decisions: list[Decision] = []
     learned: list[tuple[str, str]] = []
-    for provider, event in events:
-        consent = event.choice or numbers.words(provider, event.number_id).consent_of(event.texts)
+    for provider, event, of_number in events:
+        consent = event.choice or numbers.words(provider, event.number_id, of_number).consent_of(event.texts)
         if event.past and consent not in ("stop", "resume"):
             metrics.INBOUND.labels(event.kind, consent or "none").inc()
             continue
-        tenants = numbers.tenants(provider, event.number_id)
+        tenants = numbers.tenants(provider, event.number_id, of_number)
         people = people_of(contact_key, tenants, event.ids)
-        replied = _recipients(connection, provider, event)
+        replied = _recipients(connection, provider, event, of_number)
         if event.of_address:
             people += _addresses(connection, contact_key, replied)
-        senders = numbers.senders(provider, event.number_id)
+        senders = numbers.senders(provider, event.number_id, of_number)
         takers = tenants if consent == "stop" or len(tenants) == 1 else senders if consent == "resume" else ()
         contacts = _contacts(connection, event, people, replied, takers)
         learned += [(one.tenant_id, one.person) for one in people]
@@ -172,40 +175,45 @@ def _apply(connection: Connection, found: Sequence[_Resolvable]) -> int:
 
 
 class _Numbers:
-    """Whose a number is and which words count there, looked up once a batch."""
+    """Whose a number is and which words count there, looked up once a batch.
+
+    A number that is not known may be any tenant's, except where its webhook proves one number (`of_number`).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._sends: dict[tuple[str, str], dict[str, bool]] = {}
+        self._sends: dict[tuple[str, str, bool], dict[str, bool]] = {}
         self._words: dict[tuple[str, ...], Words] = {}
 
-    def tenants(self, provider: str, number_id: str) -> list[str]:
-        return list(self._of(provider, number_id))
+    def tenants(self, provider: str, number_id: str, of_number: bool) -> list[str]:
+        return list(self._of(provider, number_id, of_number))
 
-    def senders(self, provider: str, number_id: str) -> set[str]:
+    def senders(self, provider: str, number_id: str, of_number: bool) -> set[str]:
         """Those of the tenants that send from the number."""
-        return {tenant_id for tenant_id, sends in self._of(provider, number_id).items() if sends}
+        sends = self._of(provider, number_id, of_number)
+        return {tenant_id for tenant_id, does in sends.items() if does}
 
-    def _of(self, provider: str, number_id: str) -> Mapping[str, bool]:
-        number = (provider, number_id)
+    def _of(self, provider: str, number_id: str, of_number: bool) -> Mapping[str, bool]:
+        number = (provider, number_id, of_number)
         if number not in self._sends:
             rows = self._connection.execute(QUERIES["tenants_of_number"], list(number))
             self._sends[number] = {str(tenant_id): bool(sends) for tenant_id, sends in rows}
         return self._sends[number]
 
-    def words(self, provider: str, number_id: str) -> Words:
-        tenants = tuple(self.tenants(provider, number_id))
+    def words(self, provider: str, number_id: str, of_number: bool) -> Words:
+        tenants = tuple(self.tenants(provider, number_id, of_number))
         if tenants not in self._words:
             rows = self._connection.execute(QUERIES["words_of_tenants"], [list(tenants)])
             self._words[tenants] = Words((str(phrase), str(consent)) for phrase, consent in rows)
         return self._words[tenants]
 
 
-def _recipients(connection: Connection, provider: str, event: Inbound) -> list[Person]:
+def _recipients(connection: Connection, provider: str, event: Inbound, of_number: bool) -> list[Person]:
     """To whom the message was sent that the event replies to."""
     if event.reply_to is None:
         return []
-    rows = connection.execute(QUERIES["recipient_of_message"], [provider, event.reply_to])
+    told = [provider, event.reply_to, event.number_id if of_number else ""]
+    rows = connection.execute(QUERIES["recipient_of_message"], told)
     return [Person(str(tenant_id), str(contact), True) for tenant_id, contact in rows]
 
 

@@ -7,7 +7,7 @@ SELECT t.tenant_id,
                     AND NOT EXISTS (SELECT FROM sender_numbers AS o WHERE o.tenant_id = t.tenant_id)), false) AS sends
 FROM tenants AS t
 LEFT JOIN sender_numbers AS n ON provider_name(n.provider) = provider_name(%s) AND n.number_id = %s
-WHERE n.tenant_id IS NULL OR n.tenant_id IN ('*', t.tenant_id)
+WHERE (n.tenant_id IS NULL AND NOT %s) OR n.tenant_id IN ('*', t.tenant_id)
 ORDER BY t.tenant_id;
 
 -- words_of_tenants --
@@ -15,13 +15,14 @@ SELECT DISTINCT phrase, consent FROM consent_words WHERE tenant_id = ANY (%s);
 
 -- recipient_of_message --
 SELECT d.tenant_id, d.contact_id
-FROM (SELECT %s::text AS provider, %s::text AS message_id) AS told
+FROM (SELECT %s::text AS provider, %s::text AS message_id, %s::text AS of_number) AS told
 JOIN deliveries AS d ON d.provider_message_id = told.message_id
 WHERE (
     SELECT true
     FROM delivery_attempts AS a
     WHERE a.delivery_id = d.delivery_id
       AND provider_name(a.provider) = provider_name(told.provider)
+      AND told.of_number IN ('', a.number_id)
       AND (a.provider_message_id = d.provider_message_id
            OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
     LIMIT 1

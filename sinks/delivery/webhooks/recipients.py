@@ -14,10 +14,18 @@ from sinks.webhook import Status
 
 SOURCE = "status"
 
-Told = tuple[str, str, str | None]
-"""What a status names: provider, message, attempt."""
+Told = tuple[str, str, str, str | None]
+"""What a status names: provider, number (`Webhook.of_number`), message, attempt."""
 Contact = tuple[str, str]
 """Tenant, contact."""
+
+
+class Seen(NamedTuple):
+    """A status with its provider, and `Webhook.of_number`."""
+
+    provider: str
+    of_number: str
+    status: Status
 
 
 class _Recipient(NamedTuple):
@@ -28,7 +36,7 @@ class _Recipient(NamedTuple):
 
 def learn(
     connection: Connection,
-    seen: Sequence[tuple[str, Status]],
+    seen: Sequence[Seen],
     known: Mapping[Told, set[Contact]],
     contact_key: bytes,
 ) -> None:
@@ -37,18 +45,19 @@ def learn(
     `known` are contacts that the caller has found already: those of statuses for the first time, nearly all.
     """
     wanted: dict[Told, tuple[str, ...]] = {}
-    for provider, status in seen:
+    for provider, of_number, status in seen:
         if status.recipients:
-            wanted[provider, status.message_id, status.attempt_id] = status.recipients
+            wanted[provider, of_number, status.message_id, status.attempt_id] = status.recipients
     ids: dict[Contact, dict[str, None]] = defaultdict(dict)
     for told in wanted.keys() & known.keys():
         for contact in known[told]:
             ids[contact].update(dict.fromkeys(wanted[told]))
     if messages := [told for told in wanted if told not in known]:
         about = {
-            "providers": [provider for provider, _, _ in messages],
-            "message_ids": [message_id for _, message_id, _ in messages],
-            "attempt_ids": [attempt_id for _, _, attempt_id in messages],
+            "providers": [provider for provider, _, _, _ in messages],
+            "of_numbers": [of_number for _, of_number, _, _ in messages],
+            "message_ids": [message_id for _, _, message_id, _ in messages],
+            "attempt_ids": [attempt_id for _, _, _, attempt_id in messages],
         }
         for row in fetch(connection, QUERIES["contacts_of_messages"], _Recipient, about):
             ids[row.tenant_id, row.contact_id].update(dict.fromkeys(wanted[messages[row.ordinal - 1]]))

@@ -22,6 +22,7 @@ from sinks.delivery.state import DeliveryState
 from sinks.delivery.webhooks import consequences, failures, fallbacks, inbound, recipients
 from sinks.delivery.webhooks.failures import LIMITS, Again, Limits
 from sinks.delivery.webhooks.notices import Notices
+from sinks.delivery.webhooks.recipients import Seen
 from sinks.delivery.webhooks.status_merge import PROOFS, RANKS, Becomes, Waits, merge
 from sinks.postgres import metrics
 from sinks.postgres.connect import Connection
@@ -30,7 +31,7 @@ from sinks.postgres.outbox import enqueue_all
 from sinks.postgres.partitions import Partition
 from sinks.postgres.queries import load_queries
 from sinks.postgres.sink import Arrival, WriteReport
-from sinks.webhook import NotAWebhook, Status, Webhook
+from sinks.webhook import NotAWebhook, Webhook
 
 QUERIES = load_queries(Path(__file__).with_name("statuses.sql"))
 WAITING_BATCH_MAX = 500
@@ -53,7 +54,7 @@ class WebhookDecoder:
         event = self._inner.decode(value)
         try:
             source = providers.webhooks_of(event.provider)
-            return source.parse(event.personal.body, event.received_at)
+            return source.parse(event.personal.body, event.received_at, event.account)
         except (NotAWebhook, providers.UnknownProvider) as error:
             raise Undecodable(str(error)) from None
 
@@ -76,11 +77,21 @@ class ProviderStatuses:
 
     def write(self, connection: Connection, arrivals: Sequence[Arrival[Webhook]]) -> WriteReport:
         webhooks = [arrival.event for arrival in arrivals]
-        seen = [(webhook.provider, status) for webhook in webhooks for status in webhook.statuses]
+        seen = [
+            Seen(webhook.provider, webhook.of_number, status)
+            for webhook in webhooks
+            for status in webhook.statuses
+        ]
         new = max(0, connection.execute(QUERIES["insert_statuses"], _columns(seen)).rowcount) if seen else 0
-        judged = merge_messages(connection, [status.message_id for _, status in seen], self._limits)
+        if any(each.of_number for each in seen):
+            connection.execute(QUERIES["replace_foreign_statuses"], _columns(seen))
+        judged = merge_messages(connection, [each.status.message_id for each in seen], self._limits)
         recipients.learn(connection, seen, contacts_of(judged), self._contact_key)
-        events = [(webhook.provider, each) for webhook in webhooks for each in webhook.inbound]
+        events = [
+            (webhook.provider, each, bool(webhook.of_number))
+            for webhook in webhooks
+            for each in webhook.inbound
+        ]
         report = inbound.store(connection, events, self._contact_key)
         self._notices.take(connection, webhooks)
         metrics.OPT_OUTS.inc(report.decided)
@@ -126,9 +137,13 @@ class _Count(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A stored status and the delivery that it is about; `provider` as it is stored."""
+    """A stored status and the delivery that it is about; `provider` as it is stored.
+
+    `of_number`: whose webhook reported it, where that may speak of its own messages alone.
+    """
 
     provider: str
+    of_number: str
     message_id: str
     status: str
     attempt_id: str | None
@@ -192,7 +207,7 @@ def contacts_of(judged: Iterable[Judged]) -> Mapping[recipients.Told, set[recipi
     contacts: dict[recipients.Told, set[recipients.Contact]] = defaultdict(set)
     for each in judged:
         for found in each.statuses:
-            told = (found.provider, found.message_id, found.attempt_id)
+            told = (found.provider, found.of_number, found.message_id, found.attempt_id)
             contacts[told].add((each.held.tenant_id, each.held.contact_id))
     return contacts
 
@@ -203,7 +218,7 @@ def _reported_as_failed(connection: Connection, told: Iterable[tuple[Held, Found
     Asked only where that can be: of a delivery that waits again, or is in a later attempt.
     """
     doubtful = {
-        (found.provider, found.message_id, not _is_of_last(row, found))
+        (found.provider, found.of_number, found.message_id, not _is_of_last(row, found))
         for row, found in told
         if found.status == DeliveryState.SENT
         and (not _is_of_last(row, found) or row.state not in _IN_CALL)
@@ -212,9 +227,10 @@ def _reported_as_failed(connection: Connection, told: Iterable[tuple[Held, Found
     if not doubtful:
         return ()
     asked = {
-        "providers": [one for one, _, _ in doubtful],
-        "message_ids": [one for _, one, _ in doubtful],
-        "of_earlier": [one for _, _, one in doubtful],
+        "providers": [one for one, _, _, _ in doubtful],
+        "of_numbers": [one for _, one, _, _ in doubtful],
+        "message_ids": [one for _, _, one, _ in doubtful],
+        "of_earlier": [one for _, _, _, one in doubtful],
     }
     return {str(message_id) for (message_id,) in connection.execute(QUERIES["list_failed_messages"], asked)}
 
@@ -428,10 +444,11 @@ def _settled_reason(by: Found, wait: Again | None) -> str:
     return f"{_reason(by)}; {NEXT_WITH_FALLBACKS}" if following else _reason(by)
 
 
-def _columns(seen: Sequence[tuple[str, Status]]) -> dict[str, list[Any]]:
-    statuses = [status for _, status in seen]
+def _columns(seen: Sequence[Seen]) -> dict[str, list[Any]]:
+    statuses = [each.status for each in seen]
     return {
-        "providers": [provider for provider, _ in seen],
+        "providers": [each.provider for each in seen],
+        "of_numbers": [each.of_number for each in seen],
         "message_ids": [status.message_id for status in statuses],
         "statuses": [status.status for status in statuses],
         "attempt_ids": [status.attempt_id for status in statuses],

@@ -2,13 +2,13 @@
 -- One row a (message, status), however often the provider repeats itself; the first time counts. In the order of
 -- the key, so that it meets the sweep of waiting statuses in one order. A row under the provider's former name
 -- counts; it is looked up by its key, since the planner would rather read the whole table.
-INSERT INTO provider_statuses (provider, provider_message_id, status, attempt_id, at, errors)
+INSERT INTO provider_statuses (provider, provider_message_id, status, attempt_id, at, errors, number_id)
 SELECT told.provider, told.message_id, told.status, told.attempt_id::uuid, to_timestamp(told.at / 1000.0),
-       told.errors::jsonb
+       told.errors::jsonb, told.of_number
 FROM unnest(
     %(providers)s::text[], %(message_ids)s::text[], %(statuses)s::text[], %(attempt_ids)s::text[], %(at)s::bigint[],
-    %(errors)s::text[]
-) WITH ORDINALITY AS told (provider, message_id, status, attempt_id, at, errors, ordinal)
+    %(errors)s::text[], %(of_numbers)s::text[]
+) WITH ORDINALITY AS told (provider, message_id, status, attempt_id, at, errors, of_number, ordinal)
 LEFT JOIN LATERAL (
     SELECT true AS is_there
     FROM provider_statuses AS f
@@ -20,18 +20,38 @@ WHERE former.is_there IS NULL
 ORDER BY told.provider, told.message_id, told.status, told.ordinal
 ON CONFLICT DO NOTHING;
 
+-- replace_foreign_statuses --
+-- What another number's webhook has reported about this message gives way to the number that sent it.
+UPDATE provider_statuses AS s
+SET attempt_id = told.attempt_id::uuid, at = to_timestamp(told.at / 1000.0), errors = told.errors::jsonb,
+    number_id = told.of_number
+FROM unnest(
+    %(providers)s::text[], %(message_ids)s::text[], %(statuses)s::text[], %(attempt_ids)s::text[], %(at)s::bigint[],
+    %(errors)s::text[], %(of_numbers)s::text[]
+) AS told (provider, message_id, status, attempt_id, at, errors, of_number)
+WHERE s.provider = told.provider AND s.provider_message_id = told.message_id AND s.status = told.status
+  AND NOT s.merged AND s.number_id NOT IN ('', told.of_number)
+  AND (EXISTS (SELECT FROM delivery_attempts AS a
+               WHERE a.attempt_id = told.attempt_id::uuid AND a.number_id = told.of_number)
+       OR EXISTS (SELECT
+                  FROM deliveries AS d
+                  JOIN delivery_attempts AS a ON a.delivery_id = d.delivery_id
+                  WHERE d.provider_message_id = told.message_id AND a.number_id = told.of_number));
+
 -- find_deliveries_of_messages --
 -- Of the statuses that are not merged yet, those whose delivery is known: by the attempt that we gave the provider,
--- or by the message id that the provider gave us; another provider's attempt is none of them, whatever its ids. The
+-- or by the message id that the provider gave us; another provider's attempt is none of them, whatever its ids, nor is
+-- another number's where the webhook is of one number. The
 -- message is of the attempt that has its id, or of the last one while that has none. OFFSET 0 makes each of them a few probes of indexes: joined
 -- freely, the planner takes the batch for large and reads the whole ledger.
 WITH waiting AS MATERIALIZED (
-    SELECT provider, provider_message_id, status, attempt_id, errors, (extract(epoch FROM at) * 1000)::bigint AS at_ms
+    SELECT provider, number_id, provider_message_id, status, attempt_id, errors,
+           (extract(epoch FROM at) * 1000)::bigint AS at_ms
     FROM provider_statuses
     WHERE NOT merged AND provider_message_id = ANY(%(message_ids)s)
 )
 SELECT
-    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors, s.at_ms,
+    s.provider, s.number_id AS of_number, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors, s.at_ms,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
 CROSS JOIN LATERAL (
@@ -39,11 +59,12 @@ CROSS JOIN LATERAL (
     FROM delivery_attempts AS a
     JOIN deliveries AS d ON d.delivery_id = a.delivery_id
     WHERE a.attempt_id = s.attempt_id AND provider_name(a.provider) = provider_name(s.provider)
+      AND s.number_id IN ('', a.number_id)
     OFFSET 0
 ) AS d
 UNION
 SELECT
-    s.provider, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors, s.at_ms,
+    s.provider, s.number_id AS of_number, s.provider_message_id AS message_id, s.status, s.attempt_id::text, s.errors, s.at_ms,
     d.campaign_month, d.campaign_id, d.contact_id
 FROM waiting AS s
 CROSS JOIN LATERAL (
@@ -55,6 +76,7 @@ CROSS JOIN LATERAL (
           FROM delivery_attempts AS a
           WHERE a.delivery_id = d.delivery_id
             AND provider_name(a.provider) = provider_name(s.provider)
+            AND s.number_id IN ('', a.number_id)
             AND (a.provider_message_id = d.provider_message_id
                  OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
           LIMIT 1
@@ -79,6 +101,7 @@ WHERE NOT s.merged
                 FROM delivery_attempts AS a
                 WHERE a.delivery_id = d.delivery_id
                   AND provider_name(a.provider) = provider_name(s.provider)
+                  AND s.number_id IN ('', a.number_id)
                   AND (a.provider_message_id = d.provider_message_id
                        OR (a.provider_message_id IS NULL AND a.attempt_id = d.attempt_id))
             )
@@ -90,6 +113,7 @@ WHERE NOT s.merged
           JOIN deliveries AS d ON d.delivery_id = a.delivery_id
           WHERE a.attempt_id = s.attempt_id
             AND provider_name(a.provider) = provider_name(s.provider)
+            AND s.number_id IN ('', a.number_id)
             AND (
                 s.status <> 'failed'
                 OR d.state IN ('ambiguous', 'sent', 'failed', 'delivered', 'read')
@@ -119,11 +143,11 @@ FOR UPDATE OF d;
 -- Of these messages, the ones that the provider has reported as failed. Of the last attempt only what is merged: what
 -- is not is judged with it. By their key.
 SELECT s.provider_message_id
-FROM unnest(%(providers)s::text[], %(message_ids)s::text[], %(of_earlier)s::boolean[])
-    AS asked (provider, message_id, of_earlier)
+FROM unnest(%(providers)s::text[], %(of_numbers)s::text[], %(message_ids)s::text[], %(of_earlier)s::boolean[])
+    AS asked (provider, of_number, message_id, of_earlier)
 JOIN provider_statuses AS s
   ON s.provider = asked.provider AND s.provider_message_id = asked.message_id AND s.status = 'failed'
-WHERE s.merged OR asked.of_earlier;
+WHERE (s.merged OR asked.of_earlier) AND s.number_id IN ('', asked.of_number);
 
 -- settle_deliveries --
 -- The lease ends with it: a sender that still holds the row finds it gone. `due_at_ms`: of one that waits again.

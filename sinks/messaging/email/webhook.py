@@ -68,7 +68,7 @@ class SmtpWebhooks:
         except (msgspec.DecodeError, UnicodeError):
             return None
 
-    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
+    def parse(self, body: bytes, received_at_ms: int, account: str = "") -> Webhook:
         """The opt-out of the message's recipient, whom only the ledger knows; and a proof that it arrived."""
         try:
             told = msgspec.json.decode(body, type=_Unsubscribed)

@@ -87,7 +87,7 @@ class TwilioWebhooks:
             return None
         return account if 0 < len(account) <= SID_CHARS_MAX and account.isalnum() else None
 
-    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
+    def parse(self, body: bytes, received_at_ms: int, account: str = "") -> Webhook:
         return parse(body, received_at_ms)
 
     def is_opt_out(self, code: str) -> bool:

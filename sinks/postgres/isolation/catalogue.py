@@ -138,4 +138,5 @@ RULES: Mapping[str, Rule] = {
     # The platform's own are revocations alone: none that would be in force can be added.
     "tokens": Isolated(f"{_OWN} AND (tenant_id <> '{EVERY_TENANT}' OR revoked_at IS NOT NULL)", WRITE),
     "visits": _own(*READ),
+    "webhook_keys": Unseen("hashes of keys of numbers; operators make them"),
 }

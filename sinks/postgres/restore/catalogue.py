@@ -1,4 +1,4 @@
-"""Restores what is newer in Kafka than in a restored catalogue: limits, quizzes, campaigns and tokens.
+"""Restores what is newer in Kafka than in a restored catalogue: limits, quizzes, campaigns, tokens and keys.
 
 Versions are immutable, so a campaign that was saved after the copy is restored unchanged: the next one saved
 would take its number. A campaign whose newest version is missing in the copy and is not active is restored as
@@ -16,7 +16,7 @@ import msgspec
 from pipeline.runtime.topic_reader import TopicScan
 from pipeline.topology.model import Topology
 from schemas.codec import Undecodable, codec
-from schemas.records import Campaign, Quiz, Tenant, Token
+from schemas.records import Campaign, Quiz, Tenant, Token, WebhookKey
 from sinks.postgres.connect import Connection
 from sinks.postgres.outbox import enqueue
 from sinks.postgres.queries import load_queries
@@ -34,6 +34,7 @@ def restore_catalogue(connection: Connection, topology: Topology, bootstrap: str
         "tenants": _tenant,
         "quizzes": _quiz,
         "tokens": _token,
+        "webhook_keys": _webhook_key,
         "campaigns": _campaign,
     }
     for role, take in takers.items():
@@ -104,3 +105,15 @@ def _token(connection: Connection, token: Token) -> bool:
         *(token.role, token.scopes, token.expires_at, token.key_id),
     ]
     return bool(connection.execute(QUERIES["save_token"], values).rowcount)
+
+
+def _webhook_key(connection: Connection, key: WebhookKey) -> bool:
+    values = [
+        key.number_id,
+        key.provider,
+        key.version,
+        key.key_hash,
+        key.former_hash,
+        key.former_until or None,
+    ]
+    return bool(connection.execute(QUERIES["save_webhook_key"], values).rowcount)

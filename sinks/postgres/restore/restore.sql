@@ -203,3 +203,11 @@ SET tenant_id = excluded.tenant_id, kind = excluded.kind, version = excluded.ver
     revoked_at = excluded.revoked_at, role = excluded.role, scopes = excluded.scopes,
     expires_at = excluded.expires_at, key_id = excluded.key_id
 WHERE tokens.version < excluded.version;
+
+-- save_webhook_key --
+INSERT INTO webhook_keys (number_id, provider, version, key_hash, former_hash, former_until)
+VALUES (%s, %s, %s, %s, %s, to_timestamp(%s::bigint / 1000.0))
+ON CONFLICT (number_id) DO UPDATE
+SET provider = excluded.provider, version = excluded.version, key_hash = excluded.key_hash,
+    former_hash = excluded.former_hash, former_until = excluded.former_until
+WHERE webhook_keys.version < excluded.version;

@@ -81,4 +81,5 @@ RULES: Mapping[str, Rule] = {
     "tenants": Kept("small; made by operators"),
     "tokens": Deleted("retention.revoked_token_days", "the revocation or expiry; hashes only"),
     "visits": Deleted("retention.visit_days", "the visit's day; a whole partition"),
+    "webhook_keys": Bounded("a row for each session number; hashes only"),
 }

@@ -524,7 +524,8 @@ CREATE TABLE public.provider_statuses (
     attempt_id uuid,
     at timestamp with time zone NOT NULL,
     errors jsonb,
-    merged boolean DEFAULT false NOT NULL
+    merged boolean DEFAULT false NOT NULL,
+    number_id text DEFAULT ''::text NOT NULL
 );
 
 ALTER TABLE ONLY public.provider_statuses FORCE ROW LEVEL SECURITY;
@@ -667,6 +668,18 @@ PARTITION BY RANGE (day);
 
 ALTER TABLE ONLY public.visits FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.webhook_keys (
+    number_id text NOT NULL,
+    provider text NOT NULL,
+    version integer NOT NULL,
+    key_hash text NOT NULL,
+    former_hash text DEFAULT ''::text NOT NULL,
+    former_until timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY public.webhook_keys FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
 
@@ -786,6 +799,9 @@ ALTER TABLE ONLY public.tokens
 
 ALTER TABLE ONLY public.visits
     ADD CONSTRAINT visits_pkey PRIMARY KEY (day, quiz_id, visit_id);
+
+ALTER TABLE ONLY public.webhook_keys
+    ADD CONSTRAINT webhook_keys_pkey PRIMARY KEY (number_id);
 
 CREATE INDEX audit_log_by_tenant ON public.audit_log USING btree (tenant_id, audit_id DESC) WHERE (tenant_id IS NOT NULL);
 
@@ -959,6 +975,8 @@ CREATE POLICY every_tenant ON public.tokens TO quizstream USING (true) WITH CHEC
 
 CREATE POLICY every_tenant ON public.visits TO quizstream USING (true) WITH CHECK (true);
 
+CREATE POLICY every_tenant ON public.webhook_keys TO quizstream USING (true) WITH CHECK (true);
+
 ALTER TABLE public.idempotent_requests ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.inbound_events ENABLE ROW LEVEL SECURITY;
@@ -1068,3 +1086,5 @@ ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tokens ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.visits ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhook_keys ENABLE ROW LEVEL SECURITY;

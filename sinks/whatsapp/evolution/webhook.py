@@ -1,4 +1,4 @@
-"""Webhooks of Evolution API: without a signature, so a secret in the address; read tolerantly.
+"""Webhooks of Evolution API: without a signature, so a key in the address; read tolerantly.
 
 Bodies hold the API key, and during pairing the QR code: `stored` removes both before a body is
 stored. Names of events come as `messages.upsert` or `MESSAGES_UPSERT`.
@@ -6,9 +6,8 @@ stored. Names of events come as `messages.upsert` or `MESSAGES_UPSERT`.
 
 from __future__ import annotations
 
-import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sinks.outcomes import message_id_of
@@ -27,8 +26,8 @@ from sinks.webhook import (
 )
 from sinks.whatsapp.jids import is_of_many, people
 from sinks.whatsapp.loose_values import is_true, secret_fields, text_at, time_ms, without
+from sinks.whatsapp.number_keys import UNSTATED, has_key
 
-KEY_PARAMETER = "key"
 INSTANCE_CHARS_MAX = 128
 TEXT_CHARS_MAX = 4_096
 PARTS_MAX = 1_000  # of one body
@@ -74,10 +73,10 @@ _LOST = {401: "logged_out", 402: "logged_out", 403: "banned", 406: "banned"}
 
 
 class EvolutionWebhooks:
-    """The address of the webhook has the secret: `/webhooks/evolution?key=...`."""
+    """The address of a number's webhooks has its key: `/webhooks/evolution/{instance}?key=...`."""
 
     provider = "evolution"
-    signing_variable = "EVOLUTION_WEBHOOK_SECRET"
+    signing_variable = None
     verify_token_variable = None
     acknowledgement = RECEIVED
 
@@ -85,8 +84,15 @@ class EvolutionWebhooks:
         return None
 
     def is_genuine(self, request: WebhookRequest, secrets: Secrets) -> bool:
-        given = request.query.get(KEY_PARAMETER, "").encode("utf-8", "replace")
-        return bool(secrets.signing) and hmac.compare_digest(given, secrets.signing)
+        return has_key(request, secrets)
+
+    def stated_numbers(self, body: bytes) -> Collection[str]:
+        try:
+            envelope = _envelope(body)
+        except NotAWebhook:
+            return ()
+        stated = (text_at(envelope, "instance"), text_at(envelope, "data", "instance"))
+        return {one for one in stated if one}
 
     def stored(self, request: WebhookRequest) -> bytes:
         return without(_SECRET_FIELDS, request.body)
@@ -99,8 +105,8 @@ class EvolutionWebhooks:
             return None
         return instance if _INSTANCE.fullmatch(instance) else None
 
-    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
-        return parse(body, received_at_ms)
+    def parse(self, body: bytes, received_at_ms: int, account: str = "") -> Webhook:
+        return parse(body, received_at_ms, account)
 
     def is_opt_out(self, code: str) -> bool:
         return False
@@ -109,13 +115,16 @@ class EvolutionWebhooks:
 SOURCE = EvolutionWebhooks()
 
 
-def parse(body: bytes, received_at_ms: int) -> Webhook:
-    """Raises `NotAWebhook` for what is not a JSON object with the name of an event, and for nothing else."""
+def parse(body: bytes, received_at_ms: int, number_id: str = "") -> Webhook:
+    """`number_id`: of the address; without it the instance that the body states.
+
+    Raises `NotAWebhook` for what is not a JSON object with the name of an event, and for nothing else.
+    """
     envelope = _envelope(body)
     event = text_at(envelope, "event").lower().replace("_", ".")
     if not event:
         raise NotAWebhook("the webhook's body has no name of an event")
-    parts = _Parts(text_at(envelope, "instance")[:INSTANCE_CHARS_MAX], received_at_ms)
+    parts = _Parts(number_id or text_at(envelope, "instance")[:INSTANCE_CHARS_MAX], received_at_ms)
     found = envelope.get("data")
     data = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
     for part in data[:PARTS_MAX]:
@@ -146,7 +155,9 @@ class _Parts:
         # An instance is one number, and its own account.
         own = (AccountOfNumber(self._instance, self._instance, ""),) if self._instance else ()
         statuses, inbound, notices = tuple(self._statuses), tuple(self._inbound), tuple(self._notices)
-        return Webhook(SOURCE.provider, statuses, inbound, self._odd, notices, own)
+        return Webhook(
+            SOURCE.provider, statuses, inbound, self._odd, notices, own, of_number=self._instance or UNSTATED
+        )
 
     def count(self, kind: str) -> None:
         self._notices.append(Notice(kind, at_ms=self._received_at_ms))

@@ -18,6 +18,9 @@ test compares, and sends an example of every kind through the sink.
 - `stored`: a row is kept, for the time that [retention](retention.md) states.
 - `counted`: a metric by kind (`quizstream_webhook_notices_total`), and nothing else.
 
+This is of Meta Cloud API. Webhooks of UAZAPI and Evolution API have an address and a key for each number:
+[session numbers](session-numbers.md).
+
 A part with two ids of one person also teaches them ([people](people.md#ids-of-a-person)).
 
 The edge answers 200 to each, as soon as the record is in Kafka. A part that cannot be read is counted in

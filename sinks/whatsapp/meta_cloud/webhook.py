@@ -83,7 +83,7 @@ class CloudApiWebhooks:
                 return account
         return None
 
-    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
+    def parse(self, body: bytes, received_at_ms: int, account: str = "") -> Webhook:
         return parse(body, received_at_ms)
 
     def is_opt_out(self, code: str) -> bool:

@@ -1,4 +1,4 @@
-"""Webhooks of UAZAPI: without a signature, so a secret in the address; read tolerantly, one event a body.
+"""Webhooks of UAZAPI: without a signature, so a key in the address; read tolerantly, one event a body.
 
 Bodies hold the token of the instance, and while it is paired the QR code: `stored` removes both
 before a body is stored. Numbers and booleans come as such or as text.
@@ -6,9 +6,8 @@ before a body is stored. Numbers and booleans come as such or as text.
 
 from __future__ import annotations
 
-import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -29,10 +28,10 @@ from sinks.webhook import (
 )
 from sinks.whatsapp.jids import is_of_many, people
 from sinks.whatsapp.loose_values import is_true, secret_fields, text_at, time_ms, without
+from sinks.whatsapp.number_keys import UNSTATED, has_key, own_number
 from sinks.whatsapp.uazapi.message_ids import message_id
 
 TRACK_SOURCE = "quizstream"  # as the client sends it
-KEY_PARAMETER = "key"
 ACCOUNT_CHARS_MAX = 64
 TEXT_CHARS_MAX = 4_096
 DETAIL_CHARS_MAX = 200
@@ -69,10 +68,10 @@ _LOST = {"401": "logged_out", "402": "logged_out", "403": "banned", "406": "bann
 
 
 class UazapiWebhooks:
-    """The address of the webhook has the secret: `/webhooks/uazapi?key=...`."""
+    """The address of a number's webhooks has its key: `/webhooks/uazapi/{owner}?key=...`."""
 
     provider = "uazapi"
-    signing_variable = "UAZAPI_WEBHOOK_SECRET"
+    signing_variable = None
     verify_token_variable = None
     acknowledgement = RECEIVED
 
@@ -80,8 +79,19 @@ class UazapiWebhooks:
         return None
 
     def is_genuine(self, request: WebhookRequest, secrets: Secrets) -> bool:
-        given = request.query.get(KEY_PARAMETER, "").encode("utf-8", "replace")
-        return bool(secrets.signing) and hmac.compare_digest(given, secrets.signing)
+        return has_key(request, secrets)
+
+    def stated_numbers(self, body: bytes) -> Collection[str]:
+        try:
+            envelope = _envelope(body)
+        except NotAWebhook:
+            return ()
+        parts = [
+            envelope,
+            *_objects(envelope, "message", "messages", "data"),
+            *_objects(envelope, "instance"),
+        ]
+        return {own_number(owner) for part in parts if (owner := text_at(part, "owner"))}
 
     def stored(self, request: WebhookRequest) -> bytes:
         return without(_SECRET_FIELDS, request.body)
@@ -94,8 +104,8 @@ class UazapiWebhooks:
             return None
         return owner if 0 < len(owner) <= ACCOUNT_CHARS_MAX and owner.isalnum() else None
 
-    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
-        return parse(body, received_at_ms)
+    def parse(self, body: bytes, received_at_ms: int, account: str = "") -> Webhook:
+        return parse(body, received_at_ms, account)
 
     def is_opt_out(self, code: str) -> bool:
         return False
@@ -104,13 +114,16 @@ class UazapiWebhooks:
 SOURCE = UazapiWebhooks()
 
 
-def parse(body: bytes, received_at_ms: int) -> Webhook:
-    """Raises `NotAWebhook` for what is not a JSON object with the type of an event, and for nothing else."""
+def parse(body: bytes, received_at_ms: int, number_id: str = "") -> Webhook:
+    """`number_id`: of the address; without it the owner that the body states.
+
+    Raises `NotAWebhook` for what is not a JSON object with the type of an event, and for nothing else.
+    """
     envelope = _envelope(body)
     kind = text_at(envelope, "EventType") or text_at(envelope, "event")
     if not kind:
         raise NotAWebhook("the webhook's body has no type of an event")
-    parts = _Parts(_owner(envelope), received_at_ms)
+    parts = _Parts(number_id or _owner(envelope), received_at_ms)
     match kind.lower():
         case "messages" | "message":
             for message in _objects(envelope, "message", "messages", "data"):
@@ -139,7 +152,9 @@ class _Parts:
         # An instance is one number, and its own account.
         own = (AccountOfNumber(self._owner, self._owner, self._owner),) if self._owner else ()
         statuses, inbound, notices = tuple(self._statuses), tuple(self._inbound), tuple(self.notices)
-        return Webhook(SOURCE.provider, statuses, inbound, self._odd, notices, own)
+        return Webhook(
+            SOURCE.provider, statuses, inbound, self._odd, notices, own, of_number=self._owner or UNSTATED
+        )
 
     def take_message(self, message: Mapping[str, Any]) -> None:
         """One that a person wrote, or the echo of one that this side sent."""

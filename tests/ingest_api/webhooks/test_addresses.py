@@ -10,7 +10,7 @@ import pytest
 
 from ingest_api.http.problems import Rejection
 from ingest_api.http.reply import Reply
-from ingest_api.webhooks.receive import ReceiveWebhook
+from ingest_api.webhooks.receive import Accepted, ReceiveWebhook
 from pipeline.runtime.settings import Settings
 from pipeline.topology.loader import load
 from schemas.codec import codec
@@ -40,7 +40,11 @@ def ask(
     """The request reaches the edge with the host of a proxy."""
     topic = load(Settings.from_env({}).topology_file, "").topic("provider_webhooks")
     handler = ReceiveWebhook(
-        source, Secrets(b"secret", ""), topic, codec("provider_webhook"), published, 10_000, EDGE + "/"
+        source,
+        Secrets(b"secret", ""),
+        Accepted(source, topic, codec("provider_webhook"), published),
+        10_000,
+        EDGE + "/",
     )
     parts = urlsplit(url)
     named = {"host": "10.0.0.7", "content-length": str(len(body)), **headers}

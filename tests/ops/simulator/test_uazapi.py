@@ -17,9 +17,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from ops.audit.provider_record import Call, certainly_not_sent
-from ops.simulated_instances import token_of
+from ops.simulated_instances import token_of, webhook_key_of
 from ops.simulator.app import create_app
 from ops.simulator.catalogue import templates
+from ops.simulator.common.addresses import Addresses
 from ops.simulator.common.instances import Instances
 from ops.simulator.common.record import Record
 from ops.simulator.common.rules import Rule, Rules
@@ -27,6 +28,7 @@ from ops.simulator.send import Provider
 from ops.simulator.uazapi import answers
 from ops.simulator.uazapi.webhooks import UazapiWebhooks
 from ops.simulator.webhooks import Webhooks
+from sinks.postgres.catalogue.webhook_keys import key_hash
 from sinks.webhook import Secrets, Webhook, WebhookRequest
 from sinks.whatsapp.uazapi.webhook import SOURCE
 
@@ -47,12 +49,14 @@ class Edge:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 query = {"key": self.path.partition("?key=")[2]}
-                genuine = SOURCE.is_genuine(WebhookRequest({}, query, body), Secrets(b"secret", ""))
+                secrets = Secrets(key_hash(webhook_key_of(b"secret", NUMBER)).encode(), "")
+                genuine = SOURCE.is_genuine(WebhookRequest({}, query, body), secrets)
+                genuine &= self.path.startswith(f"/webhooks/uazapi/{NUMBER}?")
                 if genuine:
                     assert TOKEN.encode() in body
                     stored = SOURCE.stored(WebhookRequest({}, {}, body))
                     assert TOKEN.encode() not in stored
-                    edge.webhooks.append(SOURCE.parse(stored, int(time.time() * 1000) + 60_000))
+                    edge.webhooks.append(SOURCE.parse(stored, int(time.time() * 1000) + 60_000, NUMBER))
                 self.send_response(200 if genuine else 401)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -61,7 +65,7 @@ class Edge:
                 """Logs nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/webhooks/uazapi"
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -78,7 +82,10 @@ class Simulator:
         meta = Webhooks("http://127.0.0.1:1", b"-", rng, time.monotonic)
         self.provider = Provider("base", self.record, meta, rng, clock, clock, templates=templates({}))
         webhooks = UazapiWebhooks(
-            edge.url, "secret", rng, time.monotonic, lambda number: token_of("base", number)
+            Addresses(edge.url, "uazapi", b"secret"),
+            rng,
+            time.monotonic,
+            lambda number: token_of("base", number),
         )
         of = Instances(answers.WORDS, self.provider, "base", webhooks, rng, clock, clock)
         self.http = TestClient(create_app(self.provider, {"uazapi": of}))

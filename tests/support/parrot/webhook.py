@@ -40,7 +40,7 @@ class ParrotWebhooks:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
-    def parse(self, body: bytes, received_at_ms: int) -> Webhook:
+    def parse(self, body: bytes, received_at_ms: int, account: str = "") -> Webhook:
         try:
             told = msgspec.json.decode(body, type=_Body)
         except (msgspec.DecodeError, UnicodeDecodeError):

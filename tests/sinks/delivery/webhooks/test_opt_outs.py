@@ -34,7 +34,7 @@ def test_a_stop_reaches_the_contact_of_the_typed_phone(corner: Corner, typed: st
     person = contact_id(KEY, "demo", canonical(typed) or "")
 
     stop = Inbound((wa_id,), "1001", "text", 1, texts=("stop",))
-    report = store(corner.connection, [("p", stop)], KEY)
+    report = store(corner.connection, [("p", stop, False)], KEY)
 
     assert report.decided == 1
     assert corner.rows("SELECT contact_id FROM suppressions") == [(person,)]
@@ -49,7 +49,7 @@ def test_a_stored_stop_is_applied_to_each_tenant_when_a_sender_has_learned_the_a
         " VALUES ('1001', '*', 'p', 'http://p', 'TOKEN') RETURNING 1"
     )
     stop = Inbound(("BR.134912345",), "1001", "text", 1, texts=("stop",))
-    assert store(corner.connection, [("p", stop)], KEY).decided == 0
+    assert store(corner.connection, [("p", stop, False)], KEY).decided == 0
     corner.connection.commit()
     expected = []
     for tenant in ("one", "two"):

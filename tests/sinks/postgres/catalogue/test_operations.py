@@ -130,7 +130,7 @@ def test_limits_that_cannot_be_are_refused(acme: Corner) -> None:
 
 
 def test_a_restored_catalogue_has_the_limits_that_are_in_force(acme: Corner) -> None:
-    acme.make_topics("tenants", "quizzes", "tokens", "campaigns")
+    acme.make_topics("tenants", "quizzes", "tokens", "campaigns", "webhook_keys")
     change_limits(acme.connection, ANA, "acme", {"quiz": 5})
     acme.produce("tenants", [Tenant("acme", 2, {"quiz": 7}), Tenant("new", 1, {"address": 1})])
     assert restore_catalogue(acme.connection, acme.topology, acme.bootstrap) == 2

@@ -146,7 +146,7 @@ def test_removed_questions_are_bounded_and_the_first_go_first(shop: Corner) -> N
 
 
 def test_a_restored_catalogue_remembers_removed_questions(shop: Corner) -> None:
-    shop.make_topics("tenants", "quizzes", "tokens", "campaigns")
+    shop.make_topics("tenants", "quizzes", "tokens", "campaigns", "webhook_keys")
     before = get_quiz(shop.connection, "iq")
     newer = save_quiz(shop.connection, WITHOUT_Q2, NOW_MS)
     shop.produce("quizzes", [newer], b"iq")

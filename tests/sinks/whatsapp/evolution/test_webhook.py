@@ -92,3 +92,25 @@ def test_what_is_stored_has_neither_key_nor_pairing_code() -> None:
         assert secret not in stored
     assert parse(stored, NOW_MS).notices[0].kind == "qrcode.updated"
     assert SOURCE.account_of(stored) == "shop"
+
+
+@pytest.mark.parametrize(
+    ("told", "numbers"),
+    [
+        ({"instance": "shop"}, {"shop"}),
+        ({"instance": "shop", "data": {"instance": "other"}}, {"shop", "other"}),
+        ({"data": [{"instance": "other"}]}, set()),
+        ({"instance": None}, set()),
+        (7, set()),
+    ],
+)
+def test_every_number_that_a_body_states(told: object, numbers: set[str]) -> None:
+    assert set(SOURCE.stated_numbers(json.dumps(told).encode())) == numbers
+
+
+def test_the_number_of_the_address_counts_and_a_body_is_of_it_alone() -> None:
+    data = {"keyId": "3EB0", "remoteJid": JID, "fromMe": True, "status": "READ"}
+    assert SOURCE.parse(body("messages.update", data), NOW_MS, "shop").of_number == "shop"
+    nameless = json.dumps({"event": "messages.update", "data": data}).encode()
+    assert SOURCE.parse(nameless, NOW_MS, "shop").accounts == (AccountOfNumber("shop", "shop", ""),)
+    assert SOURCE.parse(nameless, NOW_MS).of_number not in ("", "shop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -18,7 +19,7 @@ OWNER = "558185464605"
 PERSON = "554789211984"
 JID, LID = f"{PERSON}@s.whatsapp.net", "123456789012345@lid"
 ATTEMPT = "1c9a3e0e-8f5c-4e6e-9d39-0f3f5c7d1b11"
-SECRETS = Secrets(b"the-secret", "")
+SECRETS = Secrets(hashlib.sha256(b"the-secret").hexdigest().encode(), "")
 
 
 def body(kind: str, **more: Any) -> bytes:
@@ -195,6 +196,31 @@ def test_a_lost_session_holds_its_number(
     assert (notice.kind, notice.event, notice.effect) == ("connection", event, effect)
     assert (notice.account_id, notice.stored) == (OWNER, event != "connecting")
     assert notice.at_ms == (NOW_MS if status != "disconnected" else 1770054417567)
+
+
+@pytest.mark.parametrize(
+    ("told", "numbers"),
+    [
+        ({"owner": "558185464605"}, {"558185464605"}),
+        ({"owner": "558185464605:12@s.whatsapp.net"}, {"558185464605"}),
+        ({"message": {"owner": "551100000001"}}, {"551100000001"}),
+        ({"owner": "558185464605", "message": {"owner": "551100000001"}}, {"558185464605", "551100000001"}),
+        ({"messages": [{"owner": "1"}, {"owner": "2"}]}, {"1", "2"}),
+        ({"instance": {"owner": "551100000001"}}, {"551100000001"}),
+        ({"owner": 7, "message": []}, set()),
+        ([], set()),
+    ],
+)
+def test_every_number_that_a_body_states(told: object, numbers: set[str]) -> None:
+    assert set(SOURCE.stated_numbers(json.dumps(told).encode())) == numbers
+
+
+def test_the_number_of_the_address_counts_and_a_body_is_of_it_alone() -> None:
+    told = {"EventType": "messages", "message": {"chatid": JID, "text": "SAIR"}}
+    webhook = SOURCE.parse(json.dumps(told).encode(), NOW_MS, OWNER)
+    assert [one.number_id for one in webhook.inbound] == [OWNER]
+    assert webhook.of_number == OWNER
+    assert SOURCE.parse(json.dumps(told).encode(), NOW_MS).of_number not in ("", OWNER)
 
 
 def test_what_is_not_a_webhook() -> None:
