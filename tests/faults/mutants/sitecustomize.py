@@ -125,6 +125,33 @@ def _let_one_more_pass(budget: Any) -> None:
     budget.Budget.free = property(lambda self: max(0, self.limit + 1 - self.used))
 
 
+def _forget_the_other_call(gate: Any) -> None:
+    gate.QUERIES = {
+        name: text.replace("WHERE g.counts AND u.attempt_id", "WHERE false AND u.attempt_id")
+        for name, text in gate.QUERIES.items()
+    }
+
+
+def _route_what_has_changed(router: Any) -> None:
+    router.QUERIES = {
+        name: text.replace("d.route IS NOT DISTINCT FROM c.route AND d.channel = c.channel", "true")
+        for name, text in router.QUERIES.items()
+    }
+
+
+def _end_no_lease_with_the_tenant(numbers: Any) -> None:
+    numbers.QUERIES = {
+        name: text.replace(
+            "least(sender_numbers.leased_until, clock_timestamp())", "sender_numbers.leased_until"
+        )
+        for name, text in numbers.QUERIES.items()
+    }
+
+
+def _write_what_encoded_words_hide(letters: ModuleType) -> None:
+    letters._ENCODED_WORD = "\0"
+
+
 # Name -> the module that is broken once it is imported, and how.
 MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-unique-key": ("sinks.postgres.tables.deliveries", _drop_the_unique_key),
@@ -140,6 +167,10 @@ MUTATIONS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "no-visit-merge": ("sinks.visits.visit", _keep_the_last_report),
     "budget-not-shared": ("sinks.delivery.budget.gate", _give_each_number_its_own_budget),
     "budget-off-by-one": ("sinks.delivery.pacing.budget", _let_one_more_pass),
+    "budget-forgets-the-other-call": ("sinks.delivery.budget.gate", _forget_the_other_call),
+    "reroutes-what-has-changed": ("sinks.delivery.routing.router", _route_what_has_changed),
+    "no-lease-ends-with-the-tenant": ("sinks.postgres.catalogue.numbers", _end_no_lease_with_the_tenant),
+    "writes-what-encoded-words-hide": ("sinks.messaging.email.letters", _write_what_encoded_words_hide),
 }
 
 
