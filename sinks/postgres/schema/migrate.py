@@ -16,7 +16,7 @@ from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime.settings import Settings
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.isolation import apply as isolation
-from sinks.postgres.schema import online_indexes
+from sinks.postgres.schema import back_fill, online_indexes
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_ID = 7_165_001  # of the advisory lock; any number that nothing else of the project uses
@@ -65,8 +65,9 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
 
     - Creates the database if it does not exist.
     - May be called by many processes at once; each migration is one transaction. Indexes that it created on
-      a partitioned table alone are then built partition by partition, while the tables are in use. Tables and
-      partitions without their rule of `sinks.postgres.isolation` get it.
+      a partitioned table alone are then built partition by partition, and values of new columns are filled
+      in batches, while the tables are in use. Tables and partitions without their rule of
+      `sinks.postgres.isolation` get it.
     - Raises `CannotMigrate` if an applied file has changed, if the database is newer than this code, or if a
       statement fails.
     """
@@ -82,10 +83,11 @@ def migrate(database_url: str, directory: Path = MIGRATIONS) -> list[Migration]:
         connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK_ID])
         try:
             online_indexes.build(connection)
+            back_fill.fill(connection)
         except psycopg.Error as error:
             raise CannotMigrate(
-                f"building indexes while their tables are in use: {_line(error)}: run migrate again, "
-                "which continues from here"
+                f"building indexes and filling columns while their tables are in use: {_line(error)}: "
+                "run migrate again, which continues from here"
             ) from error
         return missing
 

@@ -77,13 +77,17 @@ BEGIN
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', partition);
     END IF;
     FOR rule IN
-        SELECT p.polname, ARRAY(SELECT quote_ident(rolname) FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles,
+        SELECT p.polname, p.polpermissive, p.polcmd, ARRAY(SELECT quote_ident(rolname) FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles,
                pg_get_expr(p.polqual, p.polrelid) AS seen, pg_get_expr(p.polwithcheck, p.polrelid) AS written
         FROM pg_policy AS p
         WHERE p.polrelid = parent
     LOOP
-        EXECUTE format('CREATE POLICY %I ON %s TO %s USING (%s) WITH CHECK (%s)', rule.polname, partition,
-                       array_to_string(rule.roles, ', '), rule.seen, rule.written);
+        EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s %s %s', rule.polname, partition,
+                       CASE WHEN rule.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+                       CASE rule.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+                                        WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+                       array_to_string(rule.roles, ', '),
+                       'USING (' || rule.seen || ')', 'WITH CHECK (' || rule.written || ')');
     END LOOP;
 END
 $$;

@@ -17,11 +17,6 @@ $$;
 CREATE FUNCTION current_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
 RETURN nullif(current_setting('quizstream.tenant', true), '');
 
--- Whose object an action changed; none for actions on the whole deployment.
-ALTER TABLE audit_log ADD COLUMN tenant_id text;
-UPDATE audit_log SET tenant_id = coalesce(detail ->> 'tenant', CASE WHEN action LIKE 'tenant.%' THEN subject END);
-CREATE INDEX audit_log_by_tenant ON ONLY audit_log (tenant_id, audit_id DESC) WHERE tenant_id IS NOT NULL;
-
 -- Whose change an event is; none for those of operators and of the stream. The publisher compares it with the event.
 -- `set_aside_at`: since when it waits for an operator, as an event that is larger than its topic takes.
 ALTER TABLE outbox ADD COLUMN tenant_id text DEFAULT current_tenant(), ADD COLUMN set_aside_at timestamptz;
@@ -41,13 +36,17 @@ BEGIN
         EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', partition);
     END IF;
     FOR rule IN
-        SELECT p.polname, ARRAY(SELECT quote_ident(rolname) FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles,
+        SELECT p.polname, p.polpermissive, p.polcmd, ARRAY(SELECT quote_ident(rolname) FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles,
                pg_get_expr(p.polqual, p.polrelid) AS seen, pg_get_expr(p.polwithcheck, p.polrelid) AS written
         FROM pg_policy AS p
         WHERE p.polrelid = parent
     LOOP
-        EXECUTE format('CREATE POLICY %I ON %s TO %s USING (%s) WITH CHECK (%s)', rule.polname, partition,
-                       array_to_string(rule.roles, ', '), rule.seen, rule.written);
+        EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s %s %s', rule.polname, partition,
+                       CASE WHEN rule.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+                       CASE rule.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+                                        WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+                       array_to_string(rule.roles, ', '),
+                       'USING (' || rule.seen || ')', 'WITH CHECK (' || rule.written || ')');
     END LOOP;
 END
 $$;

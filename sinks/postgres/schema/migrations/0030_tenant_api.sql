@@ -27,3 +27,9 @@ CREATE TABLE idempotent_requests (
 );
 
 CREATE INDEX idempotent_requests_by_time ON idempotent_requests (created_at);
+
+-- Whose object an action changed; none for actions on the whole deployment. Earlier entries get theirs after the migration, in
+-- batches (`sinks.postgres.schema.back_fill`). Last here, and not in the transaction that locks the outbox: whoever writes an
+-- entry has locked what it changed before.
+ALTER TABLE audit_log ADD COLUMN tenant_id text;
+CREATE INDEX audit_log_by_tenant ON ONLY audit_log (tenant_id, audit_id DESC) WHERE tenant_id IS NOT NULL;

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from ops.audit import explain
 from sinks.postgres.connect import connect
 from sinks.postgres.queries import load_queries
-from sinks.postgres.schema import online_indexes
+from sinks.postgres.schema import back_fill, online_indexes
 from sinks.postgres.schema.dump import SCHEMA_FILE, dump_schema
 from sinks.postgres.schema.migrate import (
     MIGRATIONS,
@@ -190,6 +190,55 @@ def test_the_fifth_migration_runs_on_a_database_in_use_and_keeps_what_attempts_s
             ids = [row["delivery_id"] for row in cursor.execute("SELECT delivery_id FROM delivery_attempts")]
             (attempt,) = cursor.execute(explained, {"ids": ids})
         assert (attempt["provider"], attempt["code"], attempt["action"]) == ("meta-cloud", "131026", None)
+
+
+AUDITED = "INSERT INTO audit_log (actor, action, subject, detail) VALUES ('ana', %s, %s, %s::jsonb)"
+
+
+@pytest.mark.parametrize("first", ["outbox", "audit_log"])
+def test_a_change_under_way_ends_beside_the_migrations_of_the_tenant_api(
+    empty_database_url: str, tmp_path: Path, first: str
+) -> None:
+    """It has written to one of two tables, and writes to the other while a migration waits: no deadlock."""
+    migrate(empty_database_url, copy_of_first(28, tmp_path / "before"))
+    event = ("INSERT INTO outbox (topic, key) VALUES ('quizzes', %s)", [b"q"])
+    entry = (AUDITED, ["quiz.add", "q", "{}"])
+    order = [event, entry] if first == "outbox" else [entry, event]
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND database = "
+    waiting += "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    with ThreadPoolExecutor(1) as pool, connect(empty_database_url, "writer") as writer:
+        with writer.transaction():
+            writer.execute(*order[0])
+            done = pool.submit(migrate, empty_database_url)
+            while not done.done() and writer.execute(waiting).fetchone() is None:
+                pass
+            writer.execute(*order[1])
+        assert done.result()[-1].version == migrations()[-1].version
+
+
+def test_entries_of_before_get_their_tenant_in_batches_and_after_an_interruption(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(back_fill, "BATCH_MAX", 2)
+    migrate(empty_database_url, copy_of_first(28, tmp_path / "before"))
+    with connect(empty_database_url, "test") as connection:
+        for number in range(4):
+            connection.execute(AUDITED, ["quiz.add", f"q{number}", '{"tenant": "acme"}'])
+        connection.execute(AUDITED, ["tenant.add", "umbrella", "{}"])
+        connection.execute(AUDITED, ["sending.stop", "global", "{}"])
+        broken = dict(back_fill.QUERIES) | {"last_entry": "SELECT 1 / 0"}
+        with monkeypatch.context() as patch:
+            patch.setattr(back_fill, "QUERIES", broken)
+            with pytest.raises(CannotMigrate, match="division by zero"):
+                migrate(empty_database_url)
+        assert connection.execute("SELECT count(tenant_id) FROM audit_log").fetchone() == (0,)
+        migrate(empty_database_url)
+        filled = connection.execute("SELECT tenant_id FROM audit_log ORDER BY audit_id").fetchall()
+        assert [tenant for (tenant,) in filled] == [*["acme"] * 4, "umbrella", None]
+        assert back_fill.fill(connection) == 0
+        connection.execute("UPDATE audit_log SET tenant_id = NULL")
+        migrate(empty_database_url)  # not read again at each start
+        assert connection.execute("SELECT count(tenant_id) FROM audit_log").fetchone() == (0,)
 
 
 def test_a_gap_in_the_numbers_is_refused(directory: Path) -> None:
