@@ -18,6 +18,7 @@ from psycopg import sql
 
 from ops.embedded.stack import ServerUrls
 from pipeline.errors import CannotStart
+from sinks.postgres.isolation.catalogue import RULES
 from sinks.postgres.schema.migrate import migrate, migrations
 from tests.support.shared_stack import shared_stack, wait_until_gone
 
@@ -82,7 +83,7 @@ def namespace() -> str:
 @pytest.fixture(scope="session")
 def migrated_template(stack: ServerUrls) -> str:
     """The name of a database with every migration, made once a run and for the files as they are now."""
-    content = "".join(migration.checksum for migration in migrations())
+    content = "".join(migration.checksum for migration in migrations()) + repr(RULES)
     name = f"quizstream_template_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         # One worker makes it, the others wait; renamed when complete, so that a kill leaves no half of it.

@@ -1,13 +1,41 @@
--- lacking --
--- Tables and partitions of the schema that a rule isolates, and that are not isolated yet, each with the table of its rule.
-SELECT c.relname AS name, coalesce(parent.relname, c.relname) AS ruled_by
+-- present --
+-- Tables and partitions of the schema that a rule isolates, each with the table of its rule and what is in force: a hash of
+-- its policies, in which the owner has the same name everywhere, and the privileges of the tenant API. `noted`: the comment
+-- of its first policy.
+SELECT c.relname::text AS name, coalesce(parent.relname, c.relname)::text AS ruled_by, c.relrowsecurity AS isolated,
+       md5(concat(c.relforcerowsecurity, p.definitions)) AS policies, p.noted,
+       ARRAY(
+           SELECT a.privilege_type
+           FROM aclexplode(c.relacl) AS a
+           JOIN pg_roles AS r ON r.oid = a.grantee
+           WHERE r.rolname = %(role)s
+           ORDER BY 1
+       ) AS grants
 FROM pg_class AS c
 LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
 LEFT JOIN pg_class AS parent ON parent.oid = i.inhparent
+CROSS JOIN LATERAL (
+    SELECT string_agg(
+               concat_ws(
+                   '|', p.polname, p.polcmd, p.polpermissive,
+                   ARRAY(
+                       SELECT CASE WHEN r.oid = c.relowner THEN '(owner)' ELSE r.rolname END
+                       FROM pg_roles AS r WHERE r.oid = ANY (p.polroles) ORDER BY 1
+                   ),
+                   pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
+               ),
+               ' ' ORDER BY p.polname
+           ) AS definitions,
+           min(obj_description(p.oid, 'pg_policy')) AS noted
+    FROM pg_policy AS p
+    WHERE p.polrelid = c.oid
+) AS p
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
   AND coalesce(parent.relname, c.relname) = ANY (%(tables)s)
-  AND NOT c.relrowsecurity
-ORDER BY c.relname;
+ORDER BY parent.relname NULLS FIRST, c.relname;
+
+-- policies --
+SELECT polname::text FROM pg_policy WHERE polrelid = to_regclass(%s) ORDER BY 1;
 
 -- limit_lock_wait --
 -- Until the end of the transaction: nobody queues for long behind a lock that is waited for.

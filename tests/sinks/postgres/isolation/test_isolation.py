@@ -23,7 +23,7 @@ from sinks.postgres.catalogue.operations import (
 from sinks.postgres.catalogue.quizzes import QuizDraft
 from sinks.postgres.connect import Connection, connect
 from sinks.postgres.isolation.apply import NotIsolated, apply, require_subject
-from sinks.postgres.isolation.catalogue import RULES, TENANTS_ROLE, Isolated, Shared
+from sinks.postgres.isolation.catalogue import RULES, TENANTS_ROLE, Isolated, Shared, Unseen
 from sinks.postgres.outbox import Row
 from sinks.postgres.own_events import not_of_tenant
 from sinks.postgres.partitions import Partition, create
@@ -142,19 +142,22 @@ def test_without_a_tenant_nothing_is_seen(as_tenants: Connection) -> None:
 def test_raw_sql_changes_and_deletes_nothing_of_another_tenant(
     as_tenants: Connection, owner: Connection
 ) -> None:
-    before = everything(owner)
+    for tenant in TENANTS:
+        fill_what_is_changed(owner, tenant)
+    before = rows_of(owner, "acme")
     for table, rule in RULES.items():
         if not isinstance(rule, Isolated):
             continue
-        with as_tenants.transaction(force_rollback=True):
-            become(as_tenants, "umbrella")
-            if "UPDATE" in rule.grants and table not in ("sending_releases",):
-                changed = as_tenants.execute(
-                    f"UPDATE {table} SET tenant_id = 'umbrella' WHERE tenant_id <> 'umbrella'"
-                )
-                assert changed.rowcount == 0, table
-            if "DELETE" in rule.grants:
-                as_tenants.execute(f"DELETE FROM {table}")
+        for privilege, statement in (
+            ("UPDATE", f"UPDATE {table} SET tenant_id = 'umbrella'"),
+            ("DELETE", f"DELETE FROM {table}"),
+        ):
+            if privilege in rule.grants:
+                assert before[table], f"without a row, {statement} shows nothing"
+                with as_tenants.transaction():
+                    become(as_tenants, "umbrella")
+                    assert as_tenants.execute(statement).rowcount > 0, table
+                assert rows_of(owner, "acme") == before, table
     for statement in (
         "INSERT INTO quizzes (quiz_id, tenant_id, title, questions) VALUES ('x', 'acme', '', '[]')",
         "UPDATE quizzes SET tenant_id = 'acme'",
@@ -180,11 +183,11 @@ def test_raw_sql_changes_and_deletes_nothing_of_another_tenant(
         "SET row_security = off; SELECT FROM quizzes",
         "ALTER TABLE quizzes DISABLE ROW LEVEL SECURITY",
     ):
-        with as_tenants.transaction(force_rollback=True):
+        with as_tenants.transaction():
             become(as_tenants, "umbrella")
             with pytest.raises(psycopg.errors.InsufficientPrivilege), as_tenants.transaction():
                 as_tenants.execute(statement)
-    assert everything(owner) == before
+    assert rows_of(owner, "acme") == before
 
 
 @pytest.mark.parametrize(
@@ -264,10 +267,93 @@ def test_a_table_in_use_is_isolated_when_it_is_free(owner: Connection, database_
         assert owner.execute("SELECT count(*) FROM probe").fetchone() == (2,)
 
 
-def everything(owner: Connection) -> dict[str, object]:
+def policies_of(owner: Connection, table: str) -> list[tuple[object, ...]]:
+    return owner.execute(
+        "SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy"
+        " WHERE polrelid = to_regclass(%s) ORDER BY 1",
+        [table],
+    ).fetchall()
+
+
+def test_a_rule_that_has_changed_reaches_the_tables_that_have_the_old_one(
+    owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert apply(owner) == []
+    before = {
+        table: policies_of(owner, table) for table in ("completions", "completions_20261130", "contacts")
+    }
+    changed = {
+        "completions": Isolated("false", ()),
+        "contacts": Unseen("no longer"),
+        "suppressions": Isolated("tenant_id = current_tenant()", ("SELECT",)),
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr("sinks.postgres.isolation.apply.RULES", {**RULES, **changed})
+        assert {*apply(owner)} == {*changed, "completions_20261130"}
+        assert apply(owner) == []
+        for table in ("completions", "completions_20261130"):
+            assert ("own_tenant", "false") in policies_of(owner, table)
+        assert [name for name, _ in policies_of(owner, "contacts")] == ["every_tenant"]
+        with owner.transaction():
+            owner.execute(f"SET LOCAL ROLE {TENANTS_ROLE}")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), owner.transaction():
+                owner.execute("SELECT FROM contacts")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), owner.transaction():
+                owner.execute("DELETE FROM suppressions")
+    assert {*apply(owner)} == {*changed, "completions_20261130"}
+    assert {table: policies_of(owner, table) for table in before} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER POLICY own_tenant ON quizzes USING (true)",
+        "DROP POLICY own_tenant ON quizzes",
+        "CREATE POLICY mine ON quizzes USING (true)",
+        "ALTER TABLE quizzes NO FORCE ROW LEVEL SECURITY",
+        f"GRANT DELETE ON quizzes TO {TENANTS_ROLE}",
+    ],
+)
+def test_what_was_changed_by_hand_is_as_ruled_after_the_next_migration(
+    owner: Connection, change: str
+) -> None:
+    before = policies_of(owner, "quizzes")
+    owner.execute(change)
+    assert apply(owner) == ["quizzes"]
+    assert policies_of(owner, "quizzes") == before
+    assert apply(owner) == []
+
+
+def fill_what_is_changed(owner: Connection, tenant: str) -> None:
+    """A row in each further table in which the tenant API changes or deletes something."""
+    owner.execute(
+        "INSERT INTO sending_stops (scope, by_tenant) VALUES (%s, true), (%s, false)",
+        [f"campaign:{tenant}-club"] * 2,
+    )
+    owner.execute(
+        "INSERT INTO consent_words (tenant_id, language, phrase, consent) VALUES (%s, 'pt', 'pare', 'stop')",
+        [tenant],
+    )
+    owner.execute(
+        "INSERT INTO idempotent_requests (tenant_id, idempotency_key, operation, content_hash)"
+        " VALUES (%s, 'k', 'o', 'h')",
+        [tenant],
+    )
+    owner.execute(
+        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
+        " VALUES (%s, %s, 'meta-cloud', 'https://graph.facebook.com', 'TOKEN')",
+        [f"{tenant}-number", tenant],
+    )
+
+
+def rows_of(owner: Connection, tenant: str) -> dict[str, list[str]]:
+    """Of each table the rows that name the tenant."""
     return {
-        table: owner.execute(
-            f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t"
-        ).fetchone()
+        table: [
+            str(row)
+            for (row,) in owner.execute(
+                f"SELECT t::text FROM {table} AS t WHERE t::text LIKE %s ORDER BY 1", [f"%{tenant}%"]
+            )
+        ]
         for table in RULES
     }
