@@ -31,6 +31,7 @@ from ingest_api.tenants.access.signing_keys import Load, SigningKeys
 from ingest_api.tenants.api.serve import Parts
 from ingest_api.tenants.app import build
 from ingest_api.tenants.pool.database import Database
+from ingest_api.tenants.pool.shares import Shares
 from pipeline.errors import CannotStart
 from pipeline.runtime.reference_data import ReferenceDataFollower
 from pipeline.runtime.repeated_logs import suppress_repeats
@@ -94,6 +95,7 @@ class Running:
                 issuer=settings.jwt_issuer,
             ),
             self._database,
+            Shares(topology.tenants.pool.of_tenant_max),
             topology,
             settings.contact_key,
             lambda: int(time.time() * 1000),

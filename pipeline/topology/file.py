@@ -384,6 +384,7 @@ class Retention(Strict, frozen=True):
 class TenantPool(Strict, frozen=True):
     connections_min: Positive
     connections_max: Positive
+    of_tenant_max: Positive  # requests of one tenant at once; then 429
     lifetime_s: Seconds  # of one connection
     wait_s: Seconds  # for a connection of the pool; then the request is answered with 503
     statement_timeout_ms: Positive

@@ -109,7 +109,7 @@ def _responses(one: Operation, schema: Any) -> dict[str, Any]:
     if schema is not None:
         done["content"] = {"application/json": {"schema": schema}}
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
-    statuses = {400, 401, 403, 422, 500, 503}
+    statuses = {400, 401, 403, 422, 429, 500, 503}
     if "{" in one.path:
         statuses.add(404)
     if one.body is not None:

@@ -28,6 +28,7 @@ from ingest_api.tenants.api.problems import (
     UNKNOWN,
 )
 from ingest_api.tenants.pool.database import Database
+from ingest_api.tenants.pool.shares import Shares
 from pipeline.errors import OperatorError
 from pipeline.topology.model import Topology
 from schemas.records import EVERY_TENANT
@@ -49,6 +50,7 @@ class Parts:
 
     authenticate: Authenticate
     database: Database
+    shares: Shares
     topology: Topology
     contact_key: bytes
     now_ms: Callable[[], int]
@@ -108,7 +110,8 @@ class Serve:
             named = f"{operation.name} {scope['path']}"
             return idempotency.once(connection, tenant_id, key, named, raw, run)
 
-        status, content = await self._committed(tenant_id, work)
+        with parts.shares.one_of(principal.tenant_id):
+            status, content = await self._committed(tenant_id, work)
         if operation.method == "GET" and not operation.paged:
             tag = etag(content)
             if headers.get(b"if-none-match", b"").decode("latin-1") == tag:

@@ -35,11 +35,16 @@ SET_TRANSACTION = (
 T = TypeVar("T")
 
 
+class NotChecked(psycopg.OperationalError):
+    """It is not known yet whether the database keeps tenants apart for this login."""
+
+
 class Database:
     """`start` before the first transaction. `url` is that of a role without power over policies."""
 
     def __init__(self, url: str, limits: TenantPool) -> None:
         self._limits = limits
+        self._is_subject = False
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             min_size=limits.connections_min,
@@ -73,12 +78,18 @@ class Database:
         try:
             with self._pool.connection() as connection:
                 require_subject(connection)
+            self._is_subject = True
         except psycopg.OperationalError as error:  # a time-out of the pool too
             return f"the database does not answer ({type(error).__name__})"
         return None
 
     async def run(self, tenant_id: str, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction of the tenant, and return its result once it is committed."""
+        """Run `work` in a transaction of the tenant, and return its result once it is committed.
+
+        Raises `NotChecked` before `check` has found that policies bind the role.
+        """
+        if not self._is_subject:
+            raise NotChecked("the login was not checked yet")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.transaction, tenant_id, work)
 

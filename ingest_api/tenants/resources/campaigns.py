@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ingest_api.http.problems import rejection, shown
 from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
 from ingest_api.tenants.api.problems import HELD
-from schemas.records import Campaign, Condition, Message
+from schemas.records import Campaign, Channel, ChannelText, Condition, Message
 from sinks.delivery.stop_switch import end_pause_of_tenant, pause_by_tenant, scope_of, stopped_by_others
 from sinks.postgres.catalogue.campaigns import CampaignDraft, newest_campaign
 from sinks.postgres.catalogue.event_size import event_bytes_max
@@ -25,16 +26,22 @@ ID_BYTES = 12
 
 
 class CampaignContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a tenant writes of a campaign. `ends_at`: ms since the epoch; `delay_s`: before each message."""
+    """What a tenant writes of a campaign. `ends_at`: ms since the epoch; `delay_s`: before each message.
+
+    `channel`: of the message; where it does not reach a contact, `next_channels` follow. A change keeps what
+    it leaves out; a new campaign is active, without conditions and end, by WhatsApp alone.
+    """
 
     name: str
     quiz_ids: list[str]
     message: Message
-    conditions: list[Condition] = []
-    active: bool = True
-    ends_at: int | None = None
-    priority: int = 0
-    delay_s: int = 0
+    conditions: list[Condition] | UnsetType = UNSET
+    active: bool | UnsetType = UNSET
+    ends_at: int | UnsetType | None = UNSET
+    priority: int | UnsetType = UNSET
+    delay_s: int | UnsetType = UNSET
+    channel: Channel | UnsetType = UNSET
+    next_channels: list[ChannelText] | UnsetType = UNSET
 
 
 class CampaignShown(msgspec.Struct, frozen=True):
@@ -53,6 +60,8 @@ class CampaignShown(msgspec.Struct, frozen=True):
     ends_at: int | None
     priority: int
     delay_s: int
+    channel: Channel
+    next_channels: list[ChannelText]
     effective_at: int
 
 
@@ -68,10 +77,13 @@ class _State(NamedTuple):
     state: str
 
 
+ReasonText = Annotated[str, msgspec.Meta(max_length=500)]
+
+
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why; without personal data, for the audit log."""
 
-    reason: str = ""
+    reason: ReasonText = ""
 
 
 def create(call: Call) -> Answer:
@@ -139,18 +151,14 @@ def _lock(call: Call) -> CampaignShown:
 
 def _save(call: Call, campaign_id: str) -> CampaignShown:
     content: CampaignContent = call.body
-    draft = CampaignDraft(
-        campaign_id,
-        call.tenant_id,
-        content.name,
-        content.quiz_ids,
-        content.message,
-        content.conditions,
-        content.active,
-        content.ends_at,
-        content.priority,
-        content.delay_s,
-    )
+    named = {name: getattr(content, name) for name in content.__struct_fields__}
+    given = {name: value for name, value in named.items() if value is not UNSET}
+    newest = newest_campaign(call.connection, campaign_id)
+    if newest is None:
+        draft = CampaignDraft(campaign_id, call.tenant_id, **given)
+    else:
+        kept = {name: getattr(newest, name) for name in named}
+        draft = CampaignDraft(campaign_id, call.tenant_id, **(kept | given))
     limits = call.topology.campaigns
     bytes_max = event_bytes_max(call.topology.topic("campaigns"))
     add_campaign(call.connection, call.actor, draft, limits, call.now_ms, bytes_max)
@@ -171,6 +179,8 @@ def _shown(campaign: Campaign, state: str) -> CampaignShown:
         campaign.ends_at,
         campaign.priority,
         campaign.delay_s,
+        campaign.channel,
+        campaign.next_channels,
         campaign.effective_at,
     )
 

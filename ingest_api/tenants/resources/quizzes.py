@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
 from schemas.quiz_page import QuizPage
@@ -20,12 +21,15 @@ ID_BYTES = 12
 
 
 class QuizContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a tenant writes of a quiz. `page`: texts, options and theme of its page."""
+    """What a tenant writes of a quiz. `page`: texts, options and theme of its page.
+
+    A change keeps what it leaves out; a new quiz is open, and without a page.
+    """
 
     title: str
     questions: list[Question]
-    open: bool = True
-    page: QuizPage | None = None
+    open: bool | UnsetType = UNSET
+    page: QuizPage | UnsetType | None = UNSET
 
 
 class QuizShown(msgspec.Struct, frozen=True):
@@ -41,7 +45,7 @@ class QuizShown(msgspec.Struct, frozen=True):
 
 
 def create(call: Call) -> Answer:
-    return Answer(_save(call, f"qz-{call.random_text(ID_BYTES)}", call.body), 201)
+    return Answer(_save(call, f"qz-{call.random_text(ID_BYTES)}", call.body, is_open=True, page=None), 201)
 
 
 def read(call: Call) -> Answer:
@@ -50,8 +54,9 @@ def read(call: Call) -> Answer:
 
 def replace(call: Call) -> Answer:
     call.connection.execute(QUERIES["lock_quiz"], {"id": call.id, "tenant": call.tenant_id})
-    call.require_unchanged(_current(call))
-    return Answer(_save(call, call.id, call.body))
+    before = _current(call)
+    call.require_unchanged(before)
+    return Answer(_save(call, call.id, call.body, is_open=before.open, page=before.page))
 
 
 def listed(call: Call) -> Answer:
@@ -66,10 +71,15 @@ def _current(call: Call) -> QuizShown:
     return _shown(found, get_page(call.connection, call.id))
 
 
-def _save(call: Call, quiz_id: str, content: QuizContent) -> QuizShown:
-    draft = QuizDraft(quiz_id, call.tenant_id, content.title, content.questions, content.open, content.page)
+def _save(
+    call: Call, quiz_id: str, content: QuizContent, *, is_open: bool, page: QuizPage | None
+) -> QuizShown:
+    """`is_open`, `page`: where the content leaves them out."""
+    is_open = is_open if isinstance(content.open, UnsetType) else content.open
+    page = page if isinstance(content.page, UnsetType) else content.page
+    draft = QuizDraft(quiz_id, call.tenant_id, content.title, content.questions, is_open, page)
     bytes_max = event_bytes_max(call.topology.topic("quizzes"))
-    return _shown(add_quiz(call.connection, call.actor, draft, call.now_ms, bytes_max), content.page)
+    return _shown(add_quiz(call.connection, call.actor, draft, call.now_ms, bytes_max), page)
 
 
 def _shown(quiz: Quiz, page: QuizPage | None) -> QuizShown:

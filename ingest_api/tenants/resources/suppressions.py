@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from ingest_api.http.problems import pointer, rejection
 from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation, unknown
 from ingest_api.tenants.api.problems import REJECTED
+from ingest_api.tenants.resources.campaigns import ReasonText
 from schemas.phones import Rejected
 from sinks.postgres.catalogue.operations import add_suppressions, remove_suppression
 from sinks.postgres.catalogue.suppressions import (
@@ -18,14 +21,15 @@ from sinks.postgres.catalogue.suppressions import (
 from sinks.postgres.page import Page, as_mappings
 
 PHONES_MAX = 1_000  # of one request
+ContactId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
 class Suppress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whom nothing may be sent to: contacts by phone, by contact id, or both. `reason`: no personal data."""
 
-    reason: str
+    reason: ReasonText
     phones: list[str] = []
-    contact_ids: list[str] = []
+    contact_ids: list[ContactId] = []
 
 
 class Suppressed(msgspec.Struct, frozen=True):

@@ -223,8 +223,8 @@ def _problems(draft: KeyDraft, now_ms: int) -> list[str]:
     if draft.role not in ROLES:
         problems.append(f"its role must be one of {', '.join(ROLES)}")
     unknown: Sequence[str] = sorted({*draft.scopes} - {*SCOPES})
-    if unknown:
-        problems.append(f"its scopes must be of {', '.join(SCOPES)}")
+    if unknown or len(draft.scopes) > len(SCOPES):
+        problems.append(f"its scopes must be of {', '.join(SCOPES)}, each once")
     if draft.expires_at is not None and draft.expires_at <= now_ms:
         problems.append("it would have expired already")
     return problems

@@ -23,6 +23,7 @@ QUERIES = load_queries(Path(__file__).with_name("catalogue.sql"))
 CAMPAIGNS_ROLE = "campaigns"
 DELAY_S_MAX = 400 * 86_400
 PRIORITY_MAX = 1_000_000
+QUIZZES_MAX = 100  # of one campaign: each is locked while it is saved
 
 
 class CampaignDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,6 +178,8 @@ def _problems(connection: Connection, draft: CampaignDraft, limits: Limits) -> l
         problems.append(f"its delay must lie between 0 and {DELAY_S_MAX} s")
     if abs(draft.priority) > PRIORITY_MAX:
         problems.append(f"its priority must lie between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    if len(draft.quiz_ids) > QUIZZES_MAX:
+        return [*problems, f"it names {len(draft.quiz_ids)} quizzes; at most {QUIZZES_MAX}"]
     quizzes = quizzes_unchanged(connection, draft.tenant_id, draft.quiz_ids)
     known = {quiz.quiz_id for quiz in quizzes}
     problems += [f'its tenant has no quiz "{quiz_id}"' for quiz_id in draft.quiz_ids if quiz_id not in known]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from typing import Any, ClassVar
@@ -12,6 +14,7 @@ import pytest
 
 from ingest_api.tenants.access.roles import Principal, permissions_of
 from ingest_api.tenants.api.operation import PAGE_ROWS, Call, Operation
+from ingest_api.tenants.pool.database import NotChecked
 from ingest_api.tenants.resources.every import OPERATIONS
 from ingest_api.tenants.server import make
 from schemas.codec import codec
@@ -81,6 +84,68 @@ def test_a_campaign_is_paused_resumed_and_cancelled(api: TenantApi, quiz_id: str
     told = [one["action"] for one in log if campaign["campaign_id"] in one["subject"]]
     assert told == ["campaign.cancel", "sending.resume", "sending.stop", "campaign.save"]
     assert campaign["campaign_id"] not in api.ask(UMBRELLA, "GET", "/v1/audit-log").body.decode()
+
+
+def test_a_change_keeps_what_it_leaves_out(api: TenantApi, quiz_id: str) -> None:
+    """A campaign that goes by SMS must not go by WhatsApp because its name was corrected."""
+    further = {"channel": "email", "text": "Hello", "subject": "Hi"}
+    optional = {"active": False, "priority": 7, "delay_s": 60, "ends_at": 2_000_000_000_000}
+    optional |= {"channel": "sms", "next_channels": [further]}
+    content = campaign_of(quiz_id)
+    campaign = made(api, ACME, "/v1/campaigns", content | optional)
+    path = f"/v1/campaigns/{campaign['campaign_id']}"
+    changed = api.ask(ACME, "PUT", path, content | {"name": "Renamed"}, {"if-match": "*"}).json
+    assert changed["name"] == "Renamed"
+    assert changed["state"] == "inactive"
+    shown = {name: changed[name] for name in optional if name != "active"}
+    assert shown == {name: value for name, value in optional.items() if name != "active"}
+    ended = api.ask(ACME, "PUT", path, content | {"ends_at": None, "next_channels": []}, {"if-match": "*"})
+    assert (ended.json["ends_at"], ended.json["next_channels"]) == (None, [])
+
+    quiz = made(api, ACME, "/v1/quizzes", QUIZ | {"open": False, "page": {}})
+    quiz_path = f"/v1/quizzes/{quiz['quiz_id']}"
+    renamed = api.ask(ACME, "PUT", quiz_path, QUIZ | {"title": "x"}, {"if-match": "*"}).json
+    assert (renamed["open"], renamed["page"]) == (False, quiz["page"])
+    assert quiz["page"] is not None
+
+
+def test_a_tenants_slow_requests_leave_connections_to_the_others(api: TenantApi) -> None:
+    created = made(api, ACME, "/v1/quizzes", QUIZ)
+    path = f"/v1/quizzes/{created['quiz_id']}"
+    share = api.topology.tenants.pool.of_tenant_max
+
+    def change(_number: int) -> int:
+        return api.ask(ACME, "PUT", path, QUIZ, {"if-match": "*"}).status
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    waiting += " AND datname = current_database()"
+    with connect(api.settings.database_url, "test") as connection, ThreadPoolExecutor(share) as pool:
+        with connection.transaction():
+            connection.execute("SELECT FROM quizzes WHERE quiz_id = %s FOR UPDATE", [created["quiz_id"]])
+            slow = [pool.submit(change, number) for number in range(share)]
+            with connect(api.settings.database_url, "looks") as looks:
+                wait_until(lambda: looks.execute(waiting).fetchone() == (share,), "all to wait for the row")
+            refused = api.ask(ACME, "GET", "/v1/quizzes")
+            assert refused.problem == "rate-limited"
+            assert int(refused.headers["retry-after"]) >= 1
+            assert api.ask(UMBRELLA, "GET", "/v1/quizzes").status == 200
+        assert {one.result() for one in slow} == {200}
+    assert api.ask(ACME, "GET", "/v1/quizzes").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/v1/campaigns/none/pause", {"reason": "x" * 501}),
+        ("/v1/suppressions", {"reason": "x" * 501, "contact_ids": ["c1"]}),
+        ("/v1/suppressions", {"reason": "", "contact_ids": ["x" * 129]}),
+        ("/v1/campaigns", {"name": "", "quiz_ids": ["q"] * 101, "message": {"kind": "text", "text": "x"}}),
+        ("/v1/api-keys", {"name": "k", "scopes": ["read"] * 4}),
+    ],
+    ids=["pause", "suppressions", "contact", "quizzes", "scopes"],
+)
+def test_what_a_request_may_hold_is_bounded(api: TenantApi, path: str, content: Any) -> None:
+    assert api.ask(ACME, "POST", path, content).status == 422
 
 
 def test_a_tenant_ends_its_own_pause_and_not_the_stop_of_others(api: TenantApi, quiz_id: str) -> None:
@@ -285,9 +350,33 @@ def test_a_platform_token_acts_for_the_tenant_that_it_names(api: TenantApi) -> N
     assert taken.problem == "conflict"
 
 
+DELIVERY = "0197d0f0-0000-7000-8000-000000000001"
+
+
+@pytest.fixture(scope="module")
+def rows_of_acme(api: TenantApi) -> None:
+    """A contact, a delivery and a number of acme: what nobody has, nobody finds."""
+    with connect(api.settings.database_url, "test") as connection:
+        create(connection, Partition("deliveries", (date(2026, 11, 30) - date(1970, 1, 1)).days))
+        connection.execute(
+            "INSERT INTO contacts (tenant_id, contact_id, seen_at) VALUES ('acme', 'c1', now())"
+            " ON CONFLICT DO NOTHING"
+        )
+        connection.execute(
+            "INSERT INTO deliveries (campaign_month, campaign_id, contact_id, delivery_id, tenant_id,"
+            " campaign_version, completion_id, completion_day, due_at)"
+            " VALUES ('2026-11-30', 'old', 'c1', %s, 'acme', 1, gen_random_uuid(), '2026-11-30', now())",
+            [DELIVERY],
+        )
+        connection.execute(
+            "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
+            " VALUES ('5522', 'acme', 'meta-cloud', 'https://graph.facebook.com', 'ACME_TOKEN')"
+        )
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 def test_every_route_with_another_tenants_ids_finds_nothing(
-    api: TenantApi, quiz_id: str, operation: Operation
+    api: TenantApi, quiz_id: str, rows_of_acme: None, operation: Operation
 ) -> None:
     """The application compares no tenant here that the database would not: see the test of isolation."""
     assert api.ask(None, operation.method, operation.path.replace("{id}", quiz_id)).status == 401
@@ -301,9 +390,9 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         else "",
         "tenants": "acme",
         "contacts": "c1",
-        "deliveries": "0197d0f0-0000-7000-8000-000000000000",
+        "deliveries": DELIVERY,
         "suppressions": "c1",
-        "numbers": "5511",
+        "numbers": "5522",
     }
     made(api, ACME, "/v1/suppressions", {"reason": "", "contact_ids": ["c1"]})
     collection = operation.path.split("/")[2]
@@ -318,7 +407,7 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         "Suppress": {"reason": "", "contact_ids": ["own"]},
         "TenantContent": {"name": "Taken"},
         "NumberDraft": {
-            "number_id": "5511",
+            "number_id": "5522",
             "tenant_id": "acme",
             "provider": "meta-cloud",
             "base_url": "https://x.example",
@@ -327,6 +416,9 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
     }
     body = None if operation.body is None else bodies[operation.body.__name__]
     answer = api.ask(UMBRELLA, operation.method, path, body, {"if-match": "*"})
+    if "{id}" in operation.path and operation.permission != "platform":
+        own = api.ask(ACME, operation.method, path, body, {"if-match": "*"})
+        assert own.status in (200, 201, 204), own.body  # so that the other tenant could find it
     if re.search("{id}", operation.path) or operation.permission == "platform":
         assert answer.status in (403, 404), answer.body
     elif operation.name == "createCampaign":
@@ -432,5 +524,7 @@ def test_a_process_with_the_owners_login_is_not_ready(api: TenantApi) -> None:
     try:
         with pytest.raises(NotIsolated, match="QUIZSTREAM_TENANTS_DATABASE_URL"):
             wrong._database.check()
+        with pytest.raises(NotChecked):
+            asyncio.run(wrong._database.run("acme", lambda _connection: None))
     finally:
         wrong._database.close()

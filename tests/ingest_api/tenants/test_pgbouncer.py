@@ -28,7 +28,12 @@ from tests.support.tenant_api import running, signed
 TENANTS = ("acme", "umbrella", "initech", "hooli")
 SERVER_CONNECTIONS = 3  # fewer than threads: every connection serves every tenant
 POOL = TenantPool(
-    connections_min=8, connections_max=16, lifetime_s=3600, wait_s=60, statement_timeout_ms=60_000
+    connections_min=8,
+    connections_max=16,
+    of_tenant_max=16,
+    lifetime_s=3600,
+    wait_s=60,
+    statement_timeout_ms=60_000,
 )
 
 
