@@ -89,7 +89,7 @@ def test_a_campaign_is_paused_resumed_and_cancelled(api: TenantApi, quiz_id: str
 def test_a_change_keeps_what_it_leaves_out(api: TenantApi, quiz_id: str) -> None:
     """A campaign that goes by SMS must not go by WhatsApp because its name was corrected."""
     further = {"channel": "email", "text": "Hello", "subject": "Hi"}
-    optional = {"active": False, "priority": 7, "delay_s": 60, "ends_at": 2_000_000_000_000}
+    optional: dict[str, Any] = {"active": False, "priority": 7, "delay_s": 60, "ends_at": 2_000_000_000_000}
     optional |= {"channel": "sms", "next_channels": [further]}
     content = campaign_of(quiz_id)
     campaign = made(api, ACME, "/v1/campaigns", content | optional)

@@ -275,7 +275,7 @@ def policies_of(owner: Connection, table: str) -> list[tuple[object, ...]]:
     ).fetchall()
 
 
-def test_a_rule_that_has_changed_reaches_the_tables_that_have_the_old_one(
+def test_a_changed_rule_reaches_tables_that_have_the_old_one(
     owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert apply(owner) == []

@@ -201,18 +201,18 @@ def test_a_change_under_way_ends_beside_the_migrations_of_the_tenant_api(
 ) -> None:
     """It has written to one of two tables, and writes to the other while a migration waits: no deadlock."""
     migrate(empty_database_url, copy_of_first(28, tmp_path / "before"))
-    event = ("INSERT INTO outbox (topic, key) VALUES ('quizzes', %s)", [b"q"])
-    entry = (AUDITED, ["quiz.add", "q", "{}"])
+    event = "INSERT INTO outbox (topic, key) VALUES ('quizzes', 'q')"
+    entry = "INSERT INTO audit_log (actor, action, subject) VALUES ('ana', 'quiz.add', 'q')"
     order = [event, entry] if first == "outbox" else [entry, event]
     waiting = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND database = "
     waiting += "(SELECT oid FROM pg_database WHERE datname = current_database())"
     with ThreadPoolExecutor(1) as pool, connect(empty_database_url, "writer") as writer:
         with writer.transaction():
-            writer.execute(*order[0])
+            writer.execute(order[0])
             done = pool.submit(migrate, empty_database_url)
             while not done.done() and writer.execute(waiting).fetchone() is None:
                 pass
-            writer.execute(*order[1])
+            writer.execute(order[1])
         assert done.result()[-1].version == migrations()[-1].version
 
 
