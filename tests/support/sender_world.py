@@ -297,8 +297,8 @@ class World:
 
     # Waiting
 
-    def wait_until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + GIVE_UP_S
+    def wait_until(self, holds: Callable[[], bool], give_up_s: float = GIVE_UP_S) -> None:
+        deadline = time.monotonic() + give_up_s
         while not holds():
             assert time.monotonic() < deadline, f"gave up; the ledger: {self.states()}"
             for process in self._processes:
