@@ -54,11 +54,15 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class HoldNumber:
-    """The number (or every number of its account) may not send: the delivery goes back, unharmed."""
+    """The number (or every number of its account) may not send: the delivery goes back, unharmed.
+
+    An operator ends it; where it is `until_connected`, the return of the session does, too.
+    """
 
     elsewhere: ClassVar[Elsewhere] = "nowhere"
     state: Literal["paused", "stopped", "quarantined"]
     scope: Literal["number", "account"] = "number"
+    until_connected: bool = False
 
     @property
     def name(self) -> str:

@@ -95,6 +95,7 @@ class Maintenance:
             if self._clock() - self._unresolved_at >= UNRESOLVED_EVERY_S:
                 inbound_events.show_unresolved(connection)
                 notices.show_unresolved(connection)
+                notices.show_held(connection)
                 self._unresolved_at = self._clock()
         except psycopg.Error as error:
             if not is_passing(error):

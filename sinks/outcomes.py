@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from sinks.actions import Action
+from sinks.actions import Action, HoldNumber
 
 CODE_CHARS_MAX = 64  # a code is a label of metrics and a column of the ledger
 MESSAGE_ID_CHARS_MAX = 255  # the longest known ones have about 100
@@ -78,10 +78,14 @@ class NotCalled:
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """At least one byte was written and nothing proves what became of it."""
+    """At least one byte was written and nothing proves what became of it.
+
+    `hold`: the number may not send on, whatever became of this message.
+    """
 
     detail: str
     code: str | None = None
+    hold: HoldNumber | None = None
 
 
 Outcome = Sent | Rejected | NotWritten | NotCalled | Ambiguous

@@ -80,8 +80,20 @@ class Inbound(msgspec.Struct, frozen=True):
     of_address: bool = False
 
 
-Effect = Literal["none", "hold_account", "stop_template", "number_limit", "allow"]
-"""`allow`: what an earlier notice of the same kind forbade is permitted again; nothing is released by it."""
+Effect = Literal[
+    "none",
+    "hold_account",
+    "stop_template",
+    "number_limit",
+    "allow",
+    "session_lost",
+    "session_open",
+    "quarantine",
+]
+"""`allow`: what an earlier notice of the same kind forbade is permitted again; nothing is released by it.
+
+`session_lost` pauses the number until `session_open`; `quarantine` holds it until an operator releases it.
+"""
 
 
 class Notice(msgspec.Struct, frozen=True):

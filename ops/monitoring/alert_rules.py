@@ -170,6 +170,22 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "Run `quizstream number notices --outcome unresolved`; hold the numbers of the account by hand.",
         ),
         Alert(
+            "QuizstreamSessionLost",
+            'max by (provider) (quizstream_numbers_held{state="session_lost"}) > 0',
+            300,
+            "warning",
+            "{{ $value }} numbers of {{ $labels.provider }} have no session with WhatsApp and send nothing",
+            "Run `quizstream number list`; one that does not come back by itself: pair it again.",
+        ),
+        Alert(
+            "QuizstreamNumberQuarantined",
+            'max by (provider) (quizstream_numbers_held{state="quarantined"}) > 0',
+            0,
+            "critical",
+            "{{ $value }} numbers of {{ $labels.provider }} are quarantined: the provider reported a ban",
+            "Run `quizstream number list` for the reason; `number release` only once WhatsApp accepts it.",
+        ),
+        Alert(
             "QuizstreamAmbiguousDeliveries",
             'max(quizstream_sender_deliveries{state="ambiguous"}) > 0',
             900,

@@ -299,7 +299,7 @@ class Calls:
                 pause_s = self._back_off(retry_after_s)
                 pause = PauseNumbers(self._number_id, pause_s, whole_account=scope != "number")
                 return dataclasses.replace(result, effects=(*result.effects, pause))
-            case Rejected(HoldNumber()):
+            case Rejected(HoldNumber()) | Ambiguous(hold=HoldNumber()):
                 self.number_lost = True
                 self.wake.set()
             case Rejected(listed=False, code=code):

@@ -15,6 +15,7 @@ from sinks.delivery.rows import (
     Attempt,
     HoldNumber,
     LearnRecipient,
+    PauseSession,
     RejectedAlike,
     Result,
     StopScope,
@@ -58,8 +59,9 @@ def consequence(
         case Sent(message_id, recipients):
             learned = _learned(attempt, recipients)
             return Result(key, attempt_id, SENT, "sent", provider_message_id=message_id, effects=learned)
-        case Ambiguous(detail, code):
-            return Result(key, attempt_id, AMBIGUOUS, "ambiguous", detail, code=code)
+        case Ambiguous(detail, code, hold):
+            effects = () if hold is None else (_hold_of(attempt, hold, detail),)
+            return Result(key, attempt_id, AMBIGUOUS, "ambiguous", detail, code=code, effects=effects)
         case NotCalled(detail):
             return Result(key, attempt_id, WAITING, "not_sent", detail, counted=False)
         case NotWritten(detail):
@@ -67,6 +69,12 @@ def consequence(
         case Rejected():
             return _rejected(attempt, outcome, policy, rng, replaceable)
     assert_never(outcome)
+
+
+def _hold_of(attempt: Attempt, action: actions.HoldNumber, reason: str) -> HoldNumber | PauseSession:
+    if action.until_connected:
+        return PauseSession(attempt.number_id, attempt.attempt_id, reason)
+    return HoldNumber(attempt.number_id, action.state, reason, whole_account=action.scope == "account")
 
 
 def _learned(attempt: Attempt, recipients: tuple[str, ...]) -> tuple[LearnRecipient, ...]:
@@ -105,8 +113,8 @@ def _acted(
             attempts_max = attempts_max or policy.attempts_max
             after_s = max(after_s, refusal.retry_after_s)
             return _again(attempt, "rejected", reason, attempts_max, policy, rng, after_s)
-        case actions.HoldNumber(state, scope):
-            hold = HoldNumber(attempt.number_id, state, reason, whole_account=scope == "account")
+        case actions.HoldNumber():
+            hold = _hold_of(attempt, refusal.action, reason)
             return Result(key, attempt_id, WAITING, "rejected", reason, counted=False, effects=(hold,))
         case actions.HoldTemplate():
             stop = (

@@ -45,6 +45,7 @@ from sinks.delivery.rows import (
     Marked,
     NotMarked,
     PauseNumbers,
+    PauseSession,
     RejectedAlike,
     Result,
     Settled,
@@ -454,6 +455,9 @@ async def _apply(
                 statement("hold_account" if whole_account else "hold_number"),
                 {"number_id": number_id, "state": state, "reason": reason},
             )
+        case PauseSession(number_id, attempt_id, reason):
+            lost = {"number_id": number_id, "attempt_id": attempt_id, "reason": reason}
+            await connection.execute(statement("pause_session"), lost)
         case PauseNumbers():
             pass  # all of a transaction together: `_pause`
     return []

@@ -490,19 +490,30 @@ USING (
 WHERE r.campaign_id = past.campaign_id AND r.code = past.code AND r.contact_id = past.contact_id;
 
 -- hold_number --
+-- It takes the place of a pause for a lost session, which would end by itself.
 UPDATE sender_numbers
-SET state = %(state)s, reason = %(reason)s
-WHERE number_id = %(number_id)s AND state = 'active';
+SET state = %(state)s, reason = %(reason)s, session_lost_at = NULL
+WHERE number_id = %(number_id)s AND (state = 'active' OR session_lost_at IS NOT NULL);
+
+-- pause_session --
+-- Until the session is there again. Not where it came back after this call had begun: the answer is older.
+UPDATE sender_numbers AS n
+SET state = 'paused', reason = %(reason)s, session_lost_at = a.called_at
+FROM delivery_attempts AS a
+WHERE a.attempt_id = %(attempt_id)s AND n.number_id = %(number_id)s AND n.state = 'active'
+  AND NOT EXISTS (SELECT FROM provider_notices AS o
+                  WHERE o.provider = n.provider AND o.account_id = n.number_id AND o.effect = 'session_open'
+                    AND o.at > a.called_at);
 
 -- hold_account --
 -- A tenant's numbers that share provider, address and credential share their account. Another tenant's never do: one
 -- access token may serve accounts of several tenants, and what one owes is no reason to stop the others.
 UPDATE sender_numbers AS n
-SET state = %(state)s, reason = %(reason)s
+SET state = %(state)s, reason = %(reason)s, session_lost_at = NULL
 FROM sender_numbers AS this
 WHERE this.number_id = %(number_id)s
   AND n.tenant_id = this.tenant_id AND n.provider = this.provider AND n.base_url = this.base_url AND n.credential = this.credential
-  AND n.state = 'active';
+  AND (n.state = 'active' OR n.session_lost_at IS NOT NULL);
 
 -- pause_numbers --
 -- As in `hold_account`; an access token belongs to one account and one app, whose limits are shared too. A shorter pause
@@ -597,7 +608,7 @@ DELETE FROM sending_stops WHERE scope = %(scope)s AND NOT by_tenant;
 
 -- resume_number --
 UPDATE sender_numbers
-SET state = 'active', reason = '', paused_until = NULL
+SET state = 'active', reason = '', paused_until = NULL, session_lost_at = NULL
 WHERE number_id = %(number_id)s AND (state <> 'active' OR paused_until > clock_timestamp());
 
 -- note_release --

@@ -113,6 +113,15 @@ class HoldNumber:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseSession:
+    """The number's session is lost: it pauses until the session is there again. `attempt_id`: whose call."""
+
+    number_id: str
+    attempt_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedAlike:
     """One more recipient whose message was rejected with `code`; at `recipients_max` the campaign stops.
 
@@ -146,7 +155,14 @@ class LearnRecipient:
 
 
 Effect = (
-    SuppressContact | StopScope | StopTemplate | HoldNumber | RejectedAlike | PauseNumbers | LearnRecipient
+    SuppressContact
+    | StopScope
+    | StopTemplate
+    | HoldNumber
+    | PauseSession
+    | RejectedAlike
+    | PauseNumbers
+    | LearnRecipient
 )
 
 

@@ -89,6 +89,11 @@ WEBHOOK_NOTICES_UNRESOLVED = Gauge(
     "quizstream_webhook_notices_unresolved",
     "Notices of an account that lead to no sender number: a hold or stop among them is not in force.",
 )
+NUMBERS_HELD = Gauge(
+    "quizstream_numbers_held",
+    "Sender numbers that do not send: `session_lost` until the session is back, others until a release.",
+    ["provider", "state"],
+)
 INBOUND = Counter(
     "quizstream_inbound_events_total",
     "New events of people at a provider: messages, preferences, changes of number; by kind and consent.",

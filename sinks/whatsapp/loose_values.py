@@ -33,6 +33,19 @@ def time_ms(found: object, received_at_ms: int) -> int:
     return min(at if at > MS_FROM else at * 1000, received_at_ms)
 
 
+_CODES = ("error", "errorCode", "error_code", "code", "statusCode", "messageStubParameters")
+
+
+def states_code(part: Mapping[str, Any], code: str) -> bool:
+    """Whether one of the fields in which errors come has this code, as a number, a text or in a list."""
+    for name in _CODES:
+        found = part.get(name)
+        for each in found if isinstance(found, list) else (found,):
+            if isinstance(each, int | str) and not isinstance(each, bool) and str(each).strip() == code:
+                return True
+    return False
+
+
 def secret_fields(*names: str) -> re.Pattern[bytes]:
     """Of JSON, the fields of these names that are texts."""
     listed = "|".join(map(re.escape, names)).encode()

@@ -73,6 +73,8 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamUnlistedProviderCode": ("calls_that_fail",),
     "QuizstreamOptOutsUnresolved": ("webhooks_of_strangers",),
     "QuizstreamWebhookNoticesUnresolved": ("webhooks_of_strangers",),
+    "QuizstreamSessionLost": ("numbers_held",),
+    "QuizstreamNumberQuarantined": ("numbers_held",),
     "QuizstreamAmbiguousDeliveries": ("calls_that_fail",),
     "QuizstreamSendingHeld": ("sending_stopped",),
     "QuizstreamOutboxStuck": ("outbox_without_kafka",),
@@ -101,7 +103,7 @@ def test_every_alert_has_data_while_its_condition_holds_and_none_before(
         lambda: edge_without_kafka(tmp_path),
         lambda: unreadable_reference_data(stack, f"{namespace}r", tmp_path),
         lambda: senders_and_outbox(database_url, tmp_path),
-        lambda: dead_letters(pipeline, make_quiz) | webhooks_of_strangers(pipeline),
+        lambda: dead_letters(pipeline, make_quiz) | webhooks_of_strangers(pipeline) | numbers_held(pipeline),
         lambda: no_worker(pipeline),
     ]
     runs: dict[str, Run] = {}
@@ -458,6 +460,30 @@ def webhooks_of_strangers(pipeline: Pipeline) -> dict[str, Run]:
     post_webhook(pipeline, "account_update", {"event": "ACCOUNT_DELETED"}, account="77777")
     during = once(scraped, lambda now: all(counted(now)), "both are counted")
     return {"webhooks_of_strangers": Run(before, (during,))}
+
+
+def numbers_held(pipeline: Pipeline) -> dict[str, Run]:
+    """A session that is lost, and a number that is quarantined."""
+    url = health_urls(pipeline.found.settings)["postgres-sink"].removesuffix("/health/ready") + "/metrics"
+    held = ("session_lost", "quarantined")
+
+    def counted(now: Scrape) -> list[float | None]:
+        return [now.value("quizstream_numbers_held", provider="uazapi", state=state) for state in held]
+
+    before = scrape("postgres-sink", url)
+    assert not any(counted(before))
+    pipeline.rows(
+        "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential, state,"
+        " session_lost_at) VALUES ('held-1', 'nobody', 'uazapi', 'http://p', 'A', 'paused', now()),"
+        " ('held-2', 'nobody', 'uazapi', 'http://p', 'A', 'quarantined', NULL) RETURNING 1"
+    )
+    try:
+        during = once(
+            lambda: scrape("postgres-sink", url), lambda now: counted(now) == [1, 1], "both are shown"
+        )
+    finally:
+        pipeline.rows("DELETE FROM sender_numbers WHERE tenant_id = 'nobody' RETURNING 1")
+    return {"numbers_held": Run(before, (during,))}
 
 
 def _one_message(pipeline: Pipeline, quiz_id: str) -> None:

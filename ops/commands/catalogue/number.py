@@ -102,11 +102,11 @@ def list_all(
 
     `share_percent`: of the tenant's contacts, as `number weights` sets it. `active` sends. `paused` and
     `quarantined` are holds of the provider, `stopped` is an operator's or the provider's: `reason` states it,
-    `number release` ends them, and its contacts come back. `stopped yes`: `stop-sending --number` is in
-    force. `paused_until`: the end of a limit of the provider, for every number of its account; it ends by
-    itself. `provider_limit`: the provider's last report on limit and quality of the number. `budget`: of its
-    limit of 24 h (people of a portfolio, messages of a session number; `number limit`), what is counted, and
-    when the last delivery that waits for it goes.
+    `number release` ends them, and its contacts come back; a pause for a lost session also ends with its
+    return. `stopped yes`: `stop-sending --number` is in force. `paused_until`: the end of a limit of the
+    provider, for every number of its account; it ends by itself. `provider_limit`: the provider's last
+    report on limit and quality of the number. `budget`: of its limit of 24 h (people of a portfolio, messages
+    of a session number; `number limit`), what is counted, and when the last delivery that waits for it goes.
 
     Exit codes: 0 listed, 2 something could not be read.
 

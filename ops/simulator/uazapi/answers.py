@@ -27,7 +27,6 @@ def _flagged(status: int, text: str) -> Refusal:
 
 MISSING = _error(400, "Missing number or text")
 BAD_MEDIA = _error(400, "Invalid media type or file format")
-DISCONNECTED = _flagged(503, NOT_CONNECTED)
 UNCLEAR = _error(500, "Failed to send message")
 
 
@@ -72,7 +71,7 @@ class UazapiWords:
             0: self.no_token,
             190: self.bad_token,
             130429: self.too_many,
-            131057: DISCONNECTED,
+            131057: self.too_many,  # the only rejection of this API that asks for a retry
             131053: BAD_MEDIA,
             131026: not_on_whatsapp(to),
         }

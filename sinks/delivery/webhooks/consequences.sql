@@ -7,14 +7,14 @@ WITH locked AS (
       ON n.number_id = this.number_id
          OR (%(whole_account)s AND n.tenant_id = this.tenant_id AND n.provider = this.provider
              AND n.base_url = this.base_url AND n.credential = this.credential)
-    WHERE this.number_id = %(number_id)s AND n.state = 'active'
+    WHERE this.number_id = %(number_id)s AND (n.state = 'active' OR n.session_lost_at IS NOT NULL)
       AND NOT is_released_since('number:' || n.number_id, to_timestamp(%(at_ms)s / 1000.0))
     ORDER BY n.number_id
     FOR UPDATE OF n
 )
-UPDATE sender_numbers AS n SET state = %(state)s, reason = %(reason)s
+UPDATE sender_numbers AS n SET state = %(state)s, reason = %(reason)s, session_lost_at = NULL
 FROM locked AS l
-WHERE n.number_id = l.number_id AND n.state = 'active';
+WHERE n.number_id = l.number_id;
 
 -- is_released --
 SELECT is_released_since(%(scope)s, to_timestamp(%(at_ms)s / 1000.0)) AS released;

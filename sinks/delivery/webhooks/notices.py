@@ -7,7 +7,7 @@ stored as unresolved; it is applied when a number proves to be of its account.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +25,16 @@ from sinks.webhook import AccountOfNumber, Effect, Notice, Webhook
 LOG = logging.getLogger(__name__)
 QUERIES = load_queries(Path(__file__).with_name("notices.sql"))
 
+_STATES: Mapping[Effect, str] = {
+    "hold_account": "stopped",
+    "quarantine": "quarantined",
+    "session_lost": "paused",
+}
 UNRESOLVED_BATCH_MAX = 100
 DELETE_BATCH_MAX = 1_000
 KNOWN_MAX = 10_000  # accounts of numbers in memory
 FORGET_AFTER_BATCHES = 1_000  # a number that was added since is learned then
-OUTCOMES = ("held", "stopped", "limited", "outdated", "unresolved")
+OUTCOMES = ("held", "stopped", "limited", "outdated", "unresolved", "paused", "resumed")
 
 
 class Listed(NamedTuple):
@@ -161,6 +166,8 @@ def _put_in_force(connection: Connection, row: _Stored) -> str:
     if row.effect in ("none", "allow"):
         return ""
     outcome = _outcome(connection, row)
+    if outcome == "unresolved" and row.effect == "session_open":
+        return ""
     if outcome == "unresolved":
         LOG.error(
             "the %s of account %s leads to no sender number: not in force; see `quizstream number notices`",
@@ -186,16 +193,22 @@ def _outcome(connection: Connection, row: _Stored) -> str:
         given_limit = {"numbers": numbers, "limit": limit, "at_ms": row.at_ms}
         connection.execute(QUERIES["set_limits"], given_limit | stated)
         return "limited"
+    about = {"numbers": numbers, "at_ms": row.at_ms}
+    if row.effect == "session_open":
+        return "resumed" if connection.execute(QUERIES["resume_sessions"], about).rowcount > 0 else ""
     newer = connection.execute(QUERIES["newer_notices"], given).fetchone()
     if newer is not None and newer != (0,):
         return "outdated"
     reason = f"reported by the provider: {row.kind} {row.event} {row.detail}".strip()
-    if row.effect == "hold_account":
-        about = {"numbers": numbers, "at_ms": row.at_ms}
+    if row.effect in _STATES:
         numbers = [str(one) for (one,) in connection.execute(QUERIES["numbers_not_released"], about)]
         if not numbers:
             return "outdated"
-        connection.execute(QUERIES["hold_numbers"], {"numbers": numbers, "reason": reason})
+        if row.effect == "session_lost":
+            pause = {**about, "numbers": numbers, "reason": f"{reason}: until the session is there again"}
+            return "paused" if connection.execute(QUERIES["pause_sessions"], pause).rowcount > 0 else ""
+        hold = {"numbers": numbers, "reason": reason, "state": _STATES[row.effect]}
+        connection.execute(QUERIES["hold_numbers"], hold)
         return "held"
     stop = {
         "numbers": numbers,
@@ -219,6 +232,19 @@ def enforce(connection: Connection, days: int) -> None:
     while deleted == DELETE_BATCH_MAX:
         given = {"days": days, "limit": DELETE_BATCH_MAX}
         deleted = max(0, connection.execute(QUERIES["delete_old_notices"], given).rowcount)
+
+
+class _Held(NamedTuple):
+    provider: str
+    state: str
+    numbers: int
+
+
+def show_held(connection: Connection) -> None:
+    """How many numbers are held, by provider and state, in the metric."""
+    metrics.NUMBERS_HELD.clear()
+    for row in fetch(connection, QUERIES["count_held_numbers"], _Held):
+        metrics.NUMBERS_HELD.labels(row.provider, row.state).set(row.numbers)
 
 
 def show_unresolved(connection: Connection) -> None:

@@ -13,7 +13,7 @@ UPDATE provider_notices SET outcome = %(outcome)s WHERE notice_id = %(notice_id)
 SELECT count(*) AS newer
 FROM provider_notices
 WHERE provider = %(provider)s AND kind = %(kind)s AND account_id = %(account_id)s AND template = %(template)s
-  AND language = %(language)s AND effect = 'allow' AND at > to_timestamp(%(at_ms)s / 1000.0);
+  AND language = %(language)s AND effect IN ('allow', 'session_open') AND at > to_timestamp(%(at_ms)s / 1000.0);
 
 -- unresolved_notices --
 SELECT notice_id::text, provider, kind, event, account_id, number_id, phone, template, language, detail, effect,
@@ -31,7 +31,9 @@ FROM sender_numbers AS n
 WHERE provider_name(n.provider) = provider_name(%(provider)s)
   AND ((%(account_id)s <> '' AND n.account_id = %(account_id)s)
        OR (%(phone)s <> '' AND %(phone)s IN (n.display_phone, n.number_id)
-           AND (%(account_id)s = '' OR n.account_id IS NULL)))
+           AND (%(account_id)s = '' OR n.account_id IS NULL))
+       -- A session is its own account, also before its first webhook has taught that.
+       OR (%(number_id)s <> '' AND %(number_id)s = %(account_id)s AND n.number_id = %(number_id)s))
 ORDER BY n.number_id;
 
 -- numbers_not_released --
@@ -43,11 +45,31 @@ ORDER BY number_id;
 -- hold_numbers --
 WITH locked AS (
     SELECT n.number_id FROM sender_numbers AS n
-    WHERE n.number_id = ANY (%(numbers)s) AND n.state = 'active'
+    WHERE n.number_id = ANY (%(numbers)s) AND (n.state = 'active' OR n.session_lost_at IS NOT NULL)
     ORDER BY n.number_id
     FOR UPDATE OF n
 )
-UPDATE sender_numbers AS n SET state = 'stopped', reason = %(reason)s FROM locked AS l WHERE n.number_id = l.number_id;
+UPDATE sender_numbers AS n SET state = %(state)s, reason = %(reason)s, session_lost_at = NULL
+FROM locked AS l
+WHERE n.number_id = l.number_id;
+
+-- pause_sessions --
+-- Until the session is there again.
+UPDATE sender_numbers AS n
+SET state = 'paused', reason = %(reason)s, session_lost_at = to_timestamp(%(at_ms)s / 1000.0)
+WHERE n.number_id = ANY (%(numbers)s) AND n.state = 'active';
+
+-- resume_sessions --
+-- Only numbers that are paused because their session was lost before.
+UPDATE sender_numbers AS n
+SET state = 'active', reason = '', session_lost_at = NULL
+WHERE n.number_id = ANY (%(numbers)s) AND n.session_lost_at <= to_timestamp(%(at_ms)s / 1000.0);
+
+-- count_held_numbers --
+SELECT provider, CASE WHEN session_lost_at IS NOT NULL THEN 'session_lost' ELSE state END AS state, count(*) AS numbers
+FROM sender_numbers
+WHERE state <> 'active'
+GROUP BY 1, 2;
 
 -- stop_campaigns_of_template --
 -- Of the tenants that send from these numbers; of a shared one, those without a number of their own.

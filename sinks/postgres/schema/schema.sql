@@ -28,6 +28,7 @@ CREATE TABLE public.sender_numbers (
     people_max_at timestamp with time zone,
     messages_per_day integer,
     coexistence boolean DEFAULT false NOT NULL,
+    session_lost_at timestamp with time zone,
     CONSTRAINT sender_numbers_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'stopped'::text, 'quarantined'::text]))),
     CONSTRAINT sender_numbers_weight_check CHECK ((weight >= 0))
 );

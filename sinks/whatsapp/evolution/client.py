@@ -92,7 +92,9 @@ def outcome_of(answer: Answer) -> Outcome:
     texts = list(error_texts(content))
     if reply.status >= 300 and (rejection := _rejection(reply, texts)) is not None:
         return rejection
-    return Ambiguous(f"HTTP {reply.status}: {_shown(texts[0] if texts else 'no error text')}")
+    signals = (TABLE.signal_in(text, reply.status) for text in texts)
+    hold = next((signal.action for signal in signals if signal is not None), None)
+    return Ambiguous(f"HTTP {reply.status}: {_shown(texts[0] if texts else 'no error text')}", hold=hold)
 
 
 def error_texts(content: dict[str, Any]) -> Iterator[str]:

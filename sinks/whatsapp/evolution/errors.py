@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sinks.actions import Action, FailMessage, FailRecipient, HoldNumber, Throttle
 from sinks.whatsapp.error_table import ErrorTable, Listed, whole
+from sinks.whatsapp.session_signals import SIGNALS
 
 NOT_ON_WHATSAPP = "exists: false"  # of `response.message[0]`, in one text
 
@@ -36,7 +37,8 @@ TABLE = ErrorTable(
         Listed("forbidden", HoldNumber("paused"), "not permitted with this API key", "[S]", status=403),
         Listed("too-many-requests", Throttle("number"), "too many requests", "[3]", status=429),
         Listed("too-large", FailMessage(), "the media file is too large", "[3]", status=413),
-    )
+    ),
+    SIGNALS,
 )
 
 

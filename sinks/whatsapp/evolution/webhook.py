@@ -27,6 +27,7 @@ from sinks.webhook import (
 from sinks.whatsapp.jids import is_of_many, people
 from sinks.whatsapp.loose_values import is_true, secret_fields, text_at, time_ms, without
 from sinks.whatsapp.number_keys import UNSTATED, has_key
+from sinks.whatsapp.session_signals import errors_of
 
 INSTANCE_CHARS_MAX = 128
 TEXT_CHARS_MAX = 4_096
@@ -69,7 +70,7 @@ _KINDS = {
 PERSON = ("remoteJid", "remoteJidAlt", "senderPn", "senderLid")  # of a key, in a chat with one person
 _COUNTED = frozenset({"send.message", "qrcode.updated", "contacts.update", "chats.update", "presence.update"})
 # Reasons after which no connection comes back by itself: to pair again is an operator's.
-_LOST = {401: "logged_out", 402: "logged_out", 403: "banned", 406: "banned"}
+_LOST = {401: "logged_out", 402: "logged_out", 403: "banned", 406: "banned", 463: "locked"}
 
 
 class EvolutionWebhooks:
@@ -204,7 +205,14 @@ class _Parts:
         elif not message_id:
             self._odd += 1
         else:
-            told = Status(message_id_of(message_id), status, self._received_at_ms, recipients=people(chat))
+            errors = errors_of(status, part, update if isinstance(update, dict) else {})
+            told = Status(
+                message_id_of(message_id),
+                status,
+                self._received_at_ms,
+                errors=errors,
+                recipients=people(chat),
+            )
             self._statuses.append(told)
 
     def take_connection(self, part: Mapping[str, Any]) -> None:
@@ -227,11 +235,11 @@ class _Parts:
 
 def _connection_of(state: str, code: int) -> tuple[str, Effect]:
     if state == "open":
-        return "connected", "allow"
+        return "connected", "session_open"
     if state != "close":
         return "connecting", "none"
     event = _LOST.get(code)
-    return (event, "hold_account") if event else ("disconnected", "none")
+    return (event, "quarantine") if event else ("disconnected", "session_lost")
 
 
 def _envelope(body: bytes) -> dict[str, Any]:

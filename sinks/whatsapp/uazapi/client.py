@@ -106,7 +106,9 @@ def outcome_of(answer: Answer) -> Outcome:
         return accepted or Ambiguous(f"HTTP {reply.status} without a message that left")
     if reply.status >= 300 and (rejection := _rejection(reply, text)) is not None:
         return rejection
-    return Ambiguous(f"HTTP {reply.status}: {_shown(text or 'no error text')}")
+    signal = TABLE.signal_in(text or "", reply.status)
+    hold = None if signal is None else signal.action
+    return Ambiguous(f"HTTP {reply.status}: {_shown(text or 'no error text')}", hold=hold)
 
 
 def found_in(answer: Answer, attempt_id: str) -> Sent | None:
@@ -148,11 +150,19 @@ def _rejection(reply: Reply, text: str | None) -> Rejected | None:
     if found is not None:
         detail = f"{found.code}: {found.meaning}: {_shown(text or '')}"[:DETAIL_CHARS_MAX]
         return Rejected(found.action, found.code, detail, wait_s)
+    is_error = (
+        text is not None and is_rejection(reply.status) and bool(decoded_object(reply.body).get("error"))
+    )
+    if is_error or reply.status in REJECTED_UNREAD:
+        signal = TABLE.signal_in(text or "", reply.status)
+        if signal is not None:
+            detail = f"{signal.code}: {signal.meaning}: {_shown(text or '')}"[:DETAIL_CHARS_MAX]
+            return Rejected(signal.action, signal.code, detail, wait_s)
     if reply.status in REJECTED_UNREAD:
         detail = f"HTTP {reply.status} without a listed error: the call was rejected before it was read"
         return Rejected(Throttle("number"), "", detail, wait_s)
-    if text is not None and is_rejection(reply.status) and decoded_object(reply.body).get("error"):
-        return Rejected(UNLISTED, f"http-{reply.status}", _shown(text), wait_s, listed=False)
+    if is_error:
+        return Rejected(UNLISTED, f"http-{reply.status}", _shown(text or ""), wait_s, listed=False)
     return None
 
 

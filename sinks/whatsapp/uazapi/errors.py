@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sinks.actions import Action, FailMessage, FailRecipient, HoldNumber, Throttle
 from sinks.whatsapp.error_table import ErrorTable, Listed, whole
+from sinks.whatsapp.session_signals import SIGNALS
 
 TABLE = ErrorTable(
     (
@@ -21,14 +22,14 @@ TABLE = ErrorTable(
         ),
         Listed(
             "session-lost",
-            HoldNumber("paused"),
+            HoldNumber("paused", until_connected=True),
             "the session with WhatsApp is lost: pair the instance again",
             "[3]",
             whole(r"whatsapp disconnected: session is not reconnectable"),
         ),
         Listed(
             "disconnected",
-            Throttle("number"),
+            HoldNumber("paused", until_connected=True),
             "the instance is not connected to WhatsApp now",
             "[3]",
             whole(r"whatsapp disconnected"),
@@ -58,7 +59,8 @@ TABLE = ErrorTable(
         Listed("media-too-large", FailMessage(), "the media file is too large", "[S]", status=413),
         Listed("media-type", FailMessage(), "media format not supported", "[S]", status=415),
         Listed("unauthorized", HoldNumber("paused"), "not authorized", "[S]", status=401),
-    )
+    ),
+    SIGNALS,
 )
 UNLISTED = FailRecipient("nowhere")  # rejected, and nothing shows why: so nothing else stops
 TIMED_OUT = 408  # of a gateway that waited for the API: proves nothing
@@ -72,7 +74,10 @@ def action_of(text: str, http_status: int | None) -> Action | None:
     found = TABLE.by_code(text) or TABLE.listed(text, http_status)
     if found is not None:
         return found.action
-    return UNLISTED if http_status is not None and is_rejection(http_status) else None
+    if http_status is None or not is_rejection(http_status):
+        return None
+    signal = TABLE.signal_in(text, http_status)
+    return UNLISTED if signal is None else signal.action
 
 
 def is_rejection(http_status: int) -> bool:

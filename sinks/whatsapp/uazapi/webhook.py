@@ -29,6 +29,7 @@ from sinks.webhook import (
 from sinks.whatsapp.jids import is_of_many, people
 from sinks.whatsapp.loose_values import is_true, secret_fields, text_at, time_ms, without
 from sinks.whatsapp.number_keys import UNSTATED, has_key, own_number
+from sinks.whatsapp.session_signals import errors_of
 from sinks.whatsapp.uazapi.message_ids import message_id
 
 TRACK_SOURCE = "quizstream"  # as the client sends it
@@ -64,7 +65,7 @@ _COUNTED = frozenset(
     {"history", "call", "contacts", "presence", "groups", "labels", "chats", "chat_labels", "blocks", "leads"}
 )
 # Codes of a lost session after which no connection comes back by itself: to pair again is an operator's.
-_LOST = {"401": "logged_out", "402": "logged_out", "403": "banned", "406": "banned"}
+_LOST = {"401": "logged_out", "402": "logged_out", "403": "banned", "406": "banned", "463": "locked"}
 
 
 class UazapiWebhooks:
@@ -221,8 +222,9 @@ class _Parts:
         if to and people(sender) == to:
             to = people(chat, lid)
         at_ms = time_ms(at, self._received_at_ms)
+        errors = errors_of(known, envelope, event if isinstance(event, dict) else {})
         self._statuses += [
-            Status(message_id_of(one.rpartition(":")[2]), known, at_ms, recipients=to)
+            Status(message_id_of(one.rpartition(":")[2]), known, at_ms, errors=errors, recipients=to)
             for one in ids[:IDS_MAX]
         ]
 
@@ -252,11 +254,11 @@ class _Parts:
 
 def _connection_of(state: str, code: str, kind: str) -> tuple[str, Effect]:
     if state == "connected":
-        return "connected", "allow"
+        return "connected", "session_open"
     if state == "connecting":
         return "connecting", "none"
     event = _LOST.get(code) or ("logged_out" if kind.lower() == "loggedout" else "")
-    return (event, "hold_account") if event else ("disconnected", "none")
+    return (event, "quarantine") if event else ("disconnected", "session_lost")
 
 
 def _envelope(body: bytes) -> dict[str, Any]:

@@ -218,8 +218,8 @@ def test_a_lost_session_rejects_until_it_is_there_again(simulator: Simulator, ed
         notice for webhook in edge.webhooks for notice in webhook.notices if notice.kind == "connection"
     ]
     assert sorted((notice.event, notice.effect) for notice in notices) == [
-        ("connected", "allow"),
-        ("logged_out", "hold_account"),
+        ("connected", "session_open"),
+        ("logged_out", "quarantine"),
     ]
 
 

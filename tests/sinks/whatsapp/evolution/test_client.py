@@ -88,3 +88,17 @@ def test_whatever_is_not_listed_is_ambiguous_also_with_400(answer: Reply) -> Non
 def test_an_answer_that_uses_a_word_of_the_table_is_not_taken_for_its_entry(code: str) -> None:
     content = {"status": 500, "error": "Internal Server Error", "response": {"message": [code]}}
     assert isinstance(outcome_of(reply(500, content)), Ambiguous)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hold"),
+    [
+        (error(500, "Error: Connection Closed"), HoldNumber("paused", until_connected=True)),
+        (error(400, "Please try again later"), HoldNumber("quarantined")),
+        (error(400, "Error: Timed Out"), None),
+        (error(429, "please try again later"), None),
+    ],
+)
+def test_an_answer_without_a_proof_may_still_hold_the_number(answer: Reply, hold: object) -> None:
+    outcome = outcome_of(answer)
+    assert (outcome.hold if isinstance(outcome, Ambiguous) else None) == hold

@@ -70,11 +70,11 @@ def test_states_and_what_is_not_of_this_side(more: dict[str, object], statuses: 
 @pytest.mark.parametrize(
     ("state", "reason", "event", "effect"),
     [
-        ("close", 401, "logged_out", "hold_account"),
-        ("close", "403", "banned", "hold_account"),
-        ("close", 428, "disconnected", "none"),
-        ("close", None, "disconnected", "none"),
-        ("open", 200, "connected", "allow"),
+        ("close", 401, "logged_out", "quarantine"),
+        ("close", "403", "banned", "quarantine"),
+        ("close", 428, "disconnected", "session_lost"),
+        ("close", None, "disconnected", "session_lost"),
+        ("open", 200, "connected", "session_open"),
         ("connecting", 200, "connecting", "none"),
     ],
 )
@@ -114,3 +114,23 @@ def test_the_number_of_the_address_counts_and_a_body_is_of_it_alone() -> None:
     nameless = json.dumps({"event": "messages.update", "data": data}).encode()
     assert SOURCE.parse(nameless, NOW_MS, "shop").accounts == (AccountOfNumber("shop", "shop", ""),)
     assert SOURCE.parse(nameless, NOW_MS).of_number not in ("", "shop")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"messageStubParameters": ["463"]},
+        {
+            "key": {"id": "3EB0", "fromMe": True},
+            "update": {"status": "ERROR", "messageStubParameters": ["463"]},
+        },
+    ],
+)
+def test_the_lock_of_new_chats_is_the_error_of_a_message(more: dict[str, object]) -> None:
+    data = {"keyId": "3EB0", "fromMe": True, "remoteJid": JID, "status": "ERROR", **more}
+    (status,) = parse(body("messages.update", data), NOW_MS).statuses
+    assert [error.code for error in status.errors] == ["reachout-timelock"]
+    (plain,) = parse(
+        body("messages.update", {**data, "messageStubParameters": ["400"], "update": None}), NOW_MS
+    ).statuses
+    assert plain.errors == ()

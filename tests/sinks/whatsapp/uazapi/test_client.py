@@ -31,6 +31,8 @@ ACCEPTED = {
 }
 SENT = Sent("3EB0538DA65A59F6D8A251", ("554789211984",))
 
+LOST = HoldNumber("paused", until_connected=True)
+
 
 def reply(status: int, content: object, **headers: str) -> Reply:
     return Reply(status, json.dumps(content).encode(), headers)
@@ -80,13 +82,16 @@ def test_an_accepted_message(content: dict[str, object]) -> None:
         (415, {"error": "what is this"}, "media-type", FailMessage()),
         (429, {"error": "Too many requests"}, "too-many-requests", Throttle("number")),
         (500, {"error": f"the number {JID} is not on WhatsApp"}, "not-on-whatsapp", FailRecipient()),
-        (503, {"error": True, "message": "WhatsApp disconnected"}, "disconnected", Throttle("number")),
+        (503, {"error": True, "message": "WhatsApp disconnected"}, "disconnected", LOST),
         (
             503,
             {"error": True, "message": "WhatsApp disconnected: session is not reconnectable"},
             "session-lost",
-            HoldNumber("paused"),
+            LOST,
         ),
+        (400, {"error": "Request was blocked"}, "request-blocked", HoldNumber("quarantined")),
+        (403, {"error": "server returned error 463"}, "reachout-timelock", HoldNumber("quarantined")),
+        (400, {"error": "the client is not logged in"}, "not-logged-in", LOST),
         (400, {"error": "a text in no list"}, "http-400", FailRecipient("nowhere")),
     ],
 )
@@ -96,7 +101,8 @@ def test_a_rejection_has_the_name_and_the_action_of_the_table(
     outcome = outcome_of(reply(status, content))
     assert isinstance(outcome, Rejected)
     assert (outcome.code, outcome.action) == (code, action)
-    assert outcome.listed == (code in {each.code for each in TABLE.entries})
+    known = {each.code for each in TABLE.entries} | {each.code for each in TABLE.signals}
+    assert outcome.listed == (code in known)
     assert "5547" not in outcome.detail
     # The record of the provider has the text: by it the audit judges alike.
     text = str(content["error"] if isinstance(content.get("error"), str) else content["message"])
@@ -248,3 +254,21 @@ def test_a_query_finds_the_attempt_and_gives_up_in_time() -> None:
 def test_an_answer_that_uses_a_word_of_the_table_is_not_taken_for_its_entry(code: str) -> None:
     outcome = outcome_of(reply(500, {"error": code}))
     assert isinstance(outcome, Ambiguous)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "hold"),
+    [
+        (500, "error sending message after 2 attempts: server returned error 463", HoldNumber("quarantined")),
+        (500, "your account has been banned", HoldNumber("quarantined")),
+        (500, "websocket not connected", LOST),
+        (500, "Failed to send message", None),
+        (500, "the number 5546312345678 was read", None),
+    ],
+)
+def test_an_answer_without_a_proof_may_still_hold_the_number(
+    status: int, text: str, hold: HoldNumber | None
+) -> None:
+    outcome = outcome_of(reply(status, {"error": text}))
+    assert isinstance(outcome, Ambiguous)
+    assert outcome.hold == hold

@@ -175,12 +175,12 @@ def test_own_receipts_and_those_of_groups_are_counted(more: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("status", "reason", "kind", "event", "effect"),
     [
-        ("disconnected", "401: logged out from another device", "LoggedOut", "logged_out", "hold_account"),
-        ("disconnected", "", "LoggedOut", "logged_out", "hold_account"),
-        ("disconnected", "403: forbidden", "", "banned", "hold_account"),
-        ("disconnected", "428: connection closed", "", "disconnected", "none"),
-        ("disconnected", "Network error", "", "disconnected", "none"),
-        ("connected", "", "", "connected", "allow"),
+        ("disconnected", "401: logged out from another device", "LoggedOut", "logged_out", "quarantine"),
+        ("disconnected", "", "LoggedOut", "logged_out", "quarantine"),
+        ("disconnected", "403: forbidden", "", "banned", "quarantine"),
+        ("disconnected", "428: connection closed", "", "disconnected", "session_lost"),
+        ("disconnected", "Network error", "", "disconnected", "session_lost"),
+        ("connected", "", "", "connected", "session_open"),
         ("connecting", "", "", "connecting", "none"),
     ],
 )
