@@ -63,7 +63,7 @@ def _sending(settings: Settings) -> str:
     partial = [
         f"{stop.scope} is stopped{_because(stop.reason)}"
         for stop in stopped
-        if stop.scope not in ("global", "recovery")
+        if stop.scope not in ("global", "recovery") and not stop.by_tenant  # its tenant's own decision
     ]
     oldest = f"{due.found:,} deliveries are due"
     if due.found:

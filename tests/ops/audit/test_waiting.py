@@ -54,12 +54,14 @@ def test_each_cause_is_named(standing: Standing, numbers: list[NumberStanding], 
 
 def test_several_causes_are_all_named_and_only_its_own_stops() -> None:
     stops = [Stop(scope, "wrong text", NOW) for scope in ("campaign:june", "campaign:may", "tenant:acme")]
+    stops.append(Stop("campaign:may", "ours", NOW, by_tenant=True))
     hold = Hold(HoldReason.NO_PERMIT, "there is no sending permit", "check the publisher")
     said = reasons_of(FREE._replace(early=True, ahead=5), [], stops, [hold])
     assert [reason.partition(" ->")[0] for reason in said] == [
         "nothing is sent: there is no sending permit",
         "campaign may is stopped: wrong text",
         "tenant acme is stopped: wrong text",
+        "campaign may is paused by its tenant: ours",
         "there is no sender number for tenant acme",
         "it is due at 2026-05-01 12:00:00 UTC",
     ]

@@ -14,7 +14,7 @@ from ops.cli import app
 from ops.deployment.doctor import Warned
 from ops.deployment.doctor_checks import CHECKS
 from pipeline.runtime.settings import Settings
-from sinks.delivery.stop_switch import hold_number, release_number, scope_of, stop_sending
+from sinks.delivery.stop_switch import hold_number, pause_by_tenant, release_number, scope_of, stop_sending
 from tests.support.sender_world import NUMBER, TENANT, World
 
 Ask = Callable[[str], str]
@@ -58,6 +58,7 @@ def test_stops_are_named_with_their_reasons(world: World, ask: Ask) -> None:
         " now() + interval '1 hour')"
     )
     world.number()
+    pause_by_tenant(world.db, scope_of("campaign", "march"), "ours", "ana")
     assert ask("sending") == "0 deliveries are due"
     for campaign in ("april", "june", "may", "july"):
         stop_sending(world.db, scope_of("campaign", campaign), "132001: no such template")
@@ -65,6 +66,12 @@ def test_stops_are_named_with_their_reasons(world: World, ask: Ask) -> None:
         "warned: campaign:april is stopped (132001: no such template); campaign:j"
     )
     assert "and 1 more; 0 deliveries are due" in ask("sending")
+
+
+def test_an_event_that_no_topic_takes_is_named(world: World, ask: Ask) -> None:
+    assert ask("outbox") == "no event is set aside"
+    world.db.execute("INSERT INTO outbox (topic, key, set_aside_at) VALUES ('quizzes', 'long-quiz', now())")
+    assert ask("outbox") == "warned: larger than their topic takes: long-quiz (quizzes)"
 
 
 def test_a_tenant_that_cannot_send_is_named(world: World, ask: Ask) -> None:
