@@ -50,9 +50,9 @@ def limit(
     """
     from ops.actor import actor
     from ops.locate import find
-    from sinks.delivery.budget.operator import LimitsChange, change_limits
     from sinks.delivery.budget.policy import BudgetPolicy
     from sinks.delivery.budget.standing import read_standings
+    from sinks.delivery.operator.limits import LimitsChange, change_limits
     from sinks.postgres.connect import connect
 
     found = find()

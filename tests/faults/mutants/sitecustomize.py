@@ -149,7 +149,7 @@ def _end_no_lease_with_the_tenant(numbers: Any) -> None:
 
 
 def _write_what_encoded_words_hide(letters: ModuleType) -> None:
-    letters._ENCODED_WORD = "\0"
+    letters._ENCODED_WORD = "\0"  # type: ignore[attr-defined]
 
 
 # Name -> the module that is broken once it is imported, and how.

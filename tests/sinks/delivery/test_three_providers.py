@@ -68,7 +68,7 @@ def only_waits(states: Mapping[str, int], left: int) -> bool:
         pytest.param(20_000, 8, 2.0, 20, marks=pytest.mark.full),
     ],
 )
-def test_nobody_is_written_to_twice_and_no_number_is_too_fast_or_banned(
+def test_nobody_gets_two_messages_and_no_number_is_too_fast_or_banned(
     world: World, templates: int, kills: int, strictness: float, first_day: int
 ) -> None:
     seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbelow(2**31))

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from sinks.actions import FailRecipient
-from sinks.delivery.budget.operator import LimitsChange, change_limits
 from sinks.delivery.budget.policy import PORTFOLIOS_ONLY, BudgetPolicy
 from sinks.delivery.consequences import RetryPolicy, consequence
+from sinks.delivery.operator.limits import LimitsChange, change_limits
 from sinks.delivery.rows import Attempt, Marked
 from sinks.delivery.state import DeliveryState
 from sinks.outcomes import Outcome, Rejected

@@ -7,9 +7,9 @@ import itertools
 
 import pytest
 
-from sinks.delivery.budget.operator import LimitsChange, change_limits
 from sinks.delivery.budget.policy import PORTFOLIOS_ONLY, BudgetPolicy
 from sinks.delivery.budget.standing import read_standings
+from sinks.delivery.operator.limits import LimitsChange, change_limits
 from sinks.delivery.rows import Marked
 from sinks.delivery.state import DeliveryState
 from sinks.postgres.catalogue.numbers import NumberRejected

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sinks.delivery.budget.operator import LimitsChange, change_limits
 from sinks.delivery.budget.policy import PORTFOLIOS_ONLY
+from sinks.delivery.operator.limits import LimitsChange, change_limits
 from tests.sinks.delivery.budget.senders import DAY_S, NUMBERS, Clock, Sender, leased, portfolio, story
 from tests.support.sender_world import World
 

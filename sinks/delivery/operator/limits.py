@@ -14,7 +14,7 @@ from sinks.postgres.connect import Connection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.queries import load_queries
 
-QUERIES = load_queries(Path(__file__).with_name("operator.sql"))
+QUERIES = load_queries(Path(__file__).with_name("limits.sql"))
 PORTFOLIO = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PEOPLE_MAX = 100_000_000
 DAYS_MAX = 3_650
