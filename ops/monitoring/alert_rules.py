@@ -221,6 +221,14 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "Read the log of the Postgres sink.",
         ),
         Alert(
+            "QuizstreamOutboxSetAside",
+            "max(quizstream_outbox_set_aside) > 0",
+            0,
+            "warning",
+            "{{ $value }} changes do not reach the stream: they are larger than their topic takes",
+            "Run `quizstream doctor`: its check of the outbox names them and the remedy.",
+        ),
+        Alert(
             "QuizstreamFactsBad",
             _counted_within(undecodable, "15m", by="process, role"),
             0,

@@ -249,6 +249,7 @@ class Publisher:
             if self.leading:
                 connection.execute(QUERIES["try_set_aside_again"])
                 self._too_large.clear()
+                metrics.OUTBOX_SET_ASIDE.set(0)
         return self.leading
 
     def _deliver(self, rows: Sequence[Row]) -> _Report:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -79,6 +80,7 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamSendingHeld": ("sending_stopped",),
     "QuizstreamOutboxStuck": ("outbox_without_kafka",),
     "QuizstreamOutboxWithoutLeader": ("outbox_standby_alone", "no_sink"),
+    "QuizstreamOutboxSetAside": ("too_large",),
     "QuizstreamFactsBad": ("unreadable_reference_data",),
 }
 GIVE_UP_S = 100.0  # a bound on a hang, not a promise
@@ -103,7 +105,12 @@ def test_every_alert_has_data_while_its_condition_holds_and_none_before(
         lambda: edge_without_kafka(tmp_path),
         lambda: unreadable_reference_data(stack, f"{namespace}r", tmp_path),
         lambda: senders_and_outbox(database_url, tmp_path),
-        lambda: dead_letters(pipeline, make_quiz) | webhooks_of_strangers(pipeline) | numbers_held(pipeline),
+        lambda: (
+            dead_letters(pipeline, make_quiz)
+            | webhooks_of_strangers(pipeline)
+            | numbers_held(pipeline)
+            | too_large(pipeline)
+        ),
         lambda: no_worker(pipeline),
     ]
     runs: dict[str, Run] = {}
@@ -484,6 +491,27 @@ def numbers_held(pipeline: Pipeline) -> dict[str, Run]:
     finally:
         pipeline.rows("DELETE FROM sender_numbers WHERE tenant_id = 'nobody' RETURNING 1")
     return {"numbers_held": Run(before, (during,))}
+
+
+def too_large(pipeline: Pipeline) -> dict[str, Run]:
+    """An event that its topic does not take, until a later one of its key."""
+    url = health_urls(pipeline.found.settings)["postgres-sink"].removesuffix("/health/ready") + "/metrics"
+    add = "INSERT INTO outbox (topic, key, value) VALUES ('quizzes', 'too-large', %s) RETURNING 1"
+
+    def seen(count: float) -> Scrape:
+        return once(
+            lambda: scrape("postgres-sink", url),
+            lambda now: now.value("quizstream_outbox_set_aside") == count,
+            f"{count} events are set aside",
+        )
+
+    before = seen(0)
+    # Of random bytes: compression makes them no smaller.
+    pipeline.rows(add, random.Random(7).randbytes(1_100_000))
+    during = seen(1)
+    pipeline.rows(add, None)  # a tombstone
+    seen(0)
+    return {"too_large": Run(before, (during,))}
 
 
 def _one_message(pipeline: Pipeline, quiz_id: str) -> None:
