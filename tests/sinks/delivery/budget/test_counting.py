@@ -28,7 +28,7 @@ from tests.sinks.delivery.budget.senders import (
 from tests.support.sender_world import World
 
 
-def test_of_two_calls_to_one_person_in_one_mark_a_rejected_one_takes_nothing_of_the_other_back(
+def test_a_rejected_call_takes_back_nothing_of_another_to_the_same_person(
     world: World,
 ) -> None:
     portfolio(world, 1, NUMBERS[:1])
