@@ -15,6 +15,7 @@ from ops.commands.catalogue.audit_log import audit_log
 from ops.commands.catalogue.campaign import campaign
 from ops.commands.catalogue.number import number
 from ops.commands.catalogue.number_limit import limit, rotate_credential, show
+from ops.commands.catalogue.number_pair import pair
 from ops.commands.catalogue.number_webhook import webhook
 from ops.commands.catalogue.quiz import quiz
 from ops.commands.catalogue.suppression import suppression
@@ -59,6 +60,7 @@ number.command()(limit)
 number.command()(show)
 number.command("rotate-credential")(rotate_credential)
 number.command()(webhook)
+number.command()(pair)
 app.command("stop-sending")(stop_sending)
 app.command("resume-sending")(resume_sending)
 app.command("audit-log")(audit_log)

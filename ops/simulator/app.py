@@ -27,6 +27,7 @@ from ops.simulator.common.numbers import BODY_BYTES_MAX, CALLS_PAGE_MAX, Behavio
 from ops.simulator.common.rules import Rule
 from ops.simulator.metrics import SimulatorCollector
 from ops.simulator.send import Provider
+from ops.simulator.session_pairing import pairing_call
 from ops.simulator.session_paths import session_call
 
 SEND_PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,32})/messages\Z")
@@ -69,7 +70,11 @@ def create_app(
     control = _control(provider, instances, mail)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
+            await control(scope, receive, send)
+        elif (paired := _pairing(scope, instances)) is not None:
+            await _call(provider, None, paired, scope, receive, send)
+        elif scope["method"] != "POST":
             await control(scope, receive, send)
         elif (found := SEND_PATH.match(scope["path"])) is not None:
             call = partial(provider.send, found[1], _header(scope, b"authorization"))
@@ -80,6 +85,17 @@ def create_app(
             await control(scope, receive, send)
 
     return app
+
+
+def _pairing(scope: Scope, instances: Mapping[str, Instances]) -> Call | None:
+    answer = pairing_call(scope["method"], scope["path"], partial(_header, scope), instances)
+    if answer is None:
+        return None
+
+    async def call(_body: bytes) -> Answer:
+        return answer
+
+    return call
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -106,6 +106,7 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("number", "limit"): ("n", "--people-max", "250"),
     ("number", "rotate-credential"): ("n", "--credential", "ACME_TOKEN_2"),
     ("number", "webhook"): ("n",),
+    ("number", "pair"): ("n",),
     ("number", "weights"): ("t", "meta-cloud=100"),
     ("api-key", "create"): ("--tenant", "t", "--name", "k"),
     ("api-key", "list"): ("--tenant", "t"),

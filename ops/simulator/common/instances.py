@@ -30,6 +30,7 @@ from ops.simulator.common.session_answers import (
 )
 
 MESSAGES_KEPT_MAX = 200_000  # that can be found
+PAIRING_CODE_S = 15.0  # then it expires
 
 
 class Instances:
@@ -55,6 +56,7 @@ class Instances:
         self._rate = NumberRate(window_s=60.0)
         self.bans = BanRules()
         self._lost: set[str] = set()  # numbers without a session
+        self._pairing: dict[str, float] = {}  # when it was begun
         self._messages: OrderedDict[str, list[tuple[float, Message]]] = OrderedDict()  # by attempt
         if webhooks is not None:
             shared.posters.append(webhooks)
@@ -83,6 +85,24 @@ class Instances:
         (self._lost.discard if connected else self._lost.add)(number)
         if self.webhooks is not None and self._reports():
             self.webhooks.connection(number, connected, reason)
+
+    def is_connected(self, number: str) -> bool:
+        return number not in self._lost
+
+    def pairing_code(self, number: str, *, begins: bool) -> str | None:
+        """Of a lost session whose pairing was begun, another one every `PAIRING_CODE_S`; else None."""
+        if number not in self._lost:
+            self._pairing.pop(number, None)
+            return None
+        now = self._clock()
+        if begins:
+            self._pairing.setdefault(number, now)
+        begun = self._pairing.get(number)
+        return None if begun is None else f"2@{number},{int((now - begun) // PAIRING_CODE_S)}"
+
+    def without_instance(self, token: str) -> Answer:
+        refusal = self._words.bad_token if token else self._words.no_token
+        return Answer(refusal.status, refusal.body)
 
     async def register(self, token: str, url: str) -> Answer:
         """The instance posts its webhooks to this address from now on."""
