@@ -16,7 +16,7 @@ from sinks.postgres.connect import connect
 from sinks.postgres.named_rows import fetch
 
 BY_EMAIL = "escola"
-QUIZZES = {"sessao": "UAZAPI", "academia": "Twilio (SMS)", BY_EMAIL: "SMTP (e-mail)"}
+QUIZZES = {"sessao": "UAZAPI and Evolution API", "academia": "Twilio (SMS)", BY_EMAIL: "SMTP (e-mail)"}
 ROWS = 200  # of the source table
 FOLDERS = (SEEDS / "uazapi", SEEDS / "channels")
 SENT_BY_NUMBER = """
