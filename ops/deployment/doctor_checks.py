@@ -15,8 +15,10 @@ from ops.locate import Deployment
 from ops.topics import command
 from pipeline.runtime.settings import Settings
 from pipeline.topology import loader
+from sinks import providers
 from sinks.delivery.holds import HoldReason, read_due, read_holds
 from sinks.delivery.stop_switch import held_numbers, stops
+from sinks.postgres.catalogue.webhook_keys import has_own_address
 from sinks.postgres.connect import connect
 from sinks.postgres.queries import load_queries
 from sinks.postgres.schema.migrate import applied, migrations, pending
@@ -116,6 +118,17 @@ def _webhooks(settings: Settings) -> str:
     return others
 
 
+def _webhook_keys(settings: Settings) -> str:
+    keyed = [name for name in providers.names() if has_own_address(name)]
+    parameters = {"providers": keyed, "limit": COUNTED_MAX}
+    with connect(settings.database_url, "doctor", statement_timeout_ms=STATEMENT_TIMEOUT_MS) as connection:
+        rows = connection.execute(STANDSTILL["numbers_without_key"], parameters).fetchall()
+    if rows:
+        named = _first([str(number) for (number,) in rows], ", ")
+        raise Warned(f"session numbers without a webhook key, whose webhooks are rejected: {named}")
+    return "each session number has its key"
+
+
 def _clients(settings: Settings) -> str:
     """How clients reach the edges, and under which address they are counted."""
     sources = loader.load(settings.topology_file, settings.topic_namespace).edge.sources
@@ -171,6 +184,12 @@ CHECKS = (
         "tables",
     ),
     Check("webhooks", _webhooks, "see `quizstream suppression inbound --unresolved`", "tables"),
+    Check(
+        "webhook keys",
+        _webhook_keys,
+        "`quizstream number webhook ID --rotate`; register the address",
+        "tables",
+    ),
     Check("clients", _clients, "see `quizstream topology plan`"),
     Check("abuse", _abuse, "see `quizstream abuse list`; `quizstream abuse release WHO`", "valkey"),
     Check("dead letters", _dead_letters, "see `quizstream dead-letters list`", "tables"),

@@ -37,6 +37,15 @@ SELECT (SELECT count(*) FROM inbound_events WHERE NOT resolved AND consent IN ('
               WHERE NOT merged AND at < now() - make_interval(secs => %(late_s)s)
               LIMIT %(counted_max)s) AS s) AS statuses;
 
+-- numbers_without_key --
+-- Their webhooks are rejected: no receipts, no opt-outs.
+SELECT n.number_id
+FROM sender_numbers AS n
+LEFT JOIN webhook_keys AS k ON k.number_id = n.number_id AND k.provider = n.provider
+WHERE n.provider = ANY (%(providers)s) AND k.number_id IS NULL
+ORDER BY n.number_id
+LIMIT %(limit)s;
+
 -- set_aside_events --
 -- Events that Kafka did not take for their size; keys are ids of quizzes and campaigns.
 SELECT topic, encode(key, 'escape') FROM outbox WHERE set_aside_at IS NOT NULL ORDER BY id LIMIT %(limit)s;

@@ -15,6 +15,7 @@ from ops.deployment.doctor import Warned
 from ops.deployment.doctor_checks import CHECKS
 from pipeline.runtime.settings import Settings
 from sinks.delivery.stop_switch import hold_number, pause_by_tenant, release_number, scope_of, stop_sending
+from sinks.postgres.catalogue.webhook_keys import save_webhook_key
 from tests.support.sender_world import NUMBER, TENANT, World
 
 Ask = Callable[[str], str]
@@ -93,6 +94,17 @@ def test_a_tenant_that_cannot_send_is_named(world: World, ask: Ask) -> None:
     release_number(world.db, "own")
     stop_sending(world.db, scope_of("number", "own"), "")
     assert ask("tenants") == "warned: without a usable sender number: late"
+
+
+def test_session_numbers_without_a_webhook_key_are_named(world: World, ask: Ask) -> None:
+    world.number("1000")
+    assert ask("webhook keys") == "each session number has its key"
+    for number in ("5511", "5512"):
+        world.number(number, provider="uazapi")
+    save_webhook_key(world.db, "5511", "a-key")
+    assert ask("webhook keys").endswith("whose webhooks are rejected: 5512")
+    world.db.execute("UPDATE sender_numbers SET provider = 'evolution' WHERE number_id = '5511'")
+    assert ask("webhook keys").endswith("whose webhooks are rejected: 5511, 5512")
 
 
 def test_webhooks_that_lead_to_nobody_are_counted_and_opt_outs_among_them_warn(
