@@ -21,6 +21,7 @@ from ops.commands.catalogue.quiz import quiz
 from ops.commands.catalogue.suppression import suppression
 from ops.commands.catalogue.tenant import tenant
 from ops.commands.catalogue.token import token
+from ops.commands.catalogue.webhook import webhooks
 from ops.commands.dead_letters import dead_letters
 from ops.commands.deliveries import deliveries
 from ops.commands.doctor import doctor
@@ -72,6 +73,7 @@ for group in (
     number,
     token,
     api_key,
+    webhooks,
     suppression,
     deliveries,
     dead_letters,

@@ -109,6 +109,7 @@ def _supervised(
         (ports.worker_metrics, "metrics of the worker"),
         (ports.sink_metrics, "metrics of the Postgres sink"),
         (ports.sender_metrics, "metrics of the sender"),
+        (ports.webhooks_metrics, "metrics of the webhook sender"),
         (ports.supervisor_metrics, "metrics of the supervisor"),
     ):
         require_free(port, purpose)

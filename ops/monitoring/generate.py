@@ -29,6 +29,7 @@ def targets() -> dict[str, int]:
         "worker": ports.worker_metrics,
         "postgres-sink": ports.sink_metrics,
         "whatsapp-sender": ports.sender_metrics,
+        "webhook-sender": ports.webhooks_metrics,
         "simulator": ports.simulator,
         "lag": ports.supervisor_metrics,
     }

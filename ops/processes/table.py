@@ -51,6 +51,7 @@ PROCESSES = (
     Process("postgres-sink", "sinks.process", "topics into tables, and the outbox publisher"),
     Process("simulator", "ops.simulator.server", "a provider that records every call"),
     Process("whatsapp-sender", "sinks.delivery.process", "the ledger's due deliveries to the provider"),
+    Process("webhook-sender", "sinks.outbound.process", "events to endpoints of tenants"),
 )
 NAMES = tuple(process.name for process in PROCESSES)
 
@@ -105,6 +106,7 @@ def health_urls(settings: Settings, edges: int = 1) -> dict[str, str]:
         "postgres-sink": f"{local}:{ports.sink_metrics}/health/ready",
         "simulator": f"{settings.simulator_url}/health/ready",
         "whatsapp-sender": f"{local}:{ports.sender_metrics}/health/ready",
+        "webhook-sender": f"{local}:{ports.webhooks_metrics}/health/ready",
     }
 
 

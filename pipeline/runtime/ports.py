@@ -11,6 +11,7 @@
 |     21 | `sink_metrics`      | Postgres sink                                        |
 |     22 | `sender_metrics`    | WhatsApp sender                                      |
 |     23 | `supervisor_metrics`| supervisor                                           |
+|     24 | `webhooks_metrics`  | webhook sender                                       |
 |     25 | `worker_web`        | Faust's own web server                               |
 |     32 | `postgres`          | PostgreSQL                                           |
 |  41-59 | `worker(1)` ...     | further stream workers of one host, by their number  |
@@ -62,6 +63,7 @@ class Ports:
     sink_metrics: int
     sender_metrics: int
     supervisor_metrics: int
+    webhooks_metrics: int
     worker_web: int
     postgres: int
     valkey: int
@@ -89,6 +91,7 @@ class Ports:
             sink_metrics=base + 21,
             sender_metrics=base + 22,
             supervisor_metrics=base + 23,
+            webhooks_metrics=base + 24,
             worker_web=base + 25,
             postgres=base + 32,
             valkey=base + 79,

@@ -42,6 +42,11 @@ def _networks(file: TopologyFile) -> Iterator[str]:
                 ip_network(text)
             except ValueError as error:
                 yield f"edge.sources.{name}: {error}"
+    for text in file.webhooks.development_networks:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield f"webhooks.development_networks: {error}"
 
 
 def _dangling(file: TopologyFile) -> Iterator[str]:
@@ -110,7 +115,7 @@ def _retention(file: TopologyFile) -> Iterator[str]:
             f"retention.archive_days: must be longer than {late_days}: postgres.partition_past_days_max, "
             "and the time in which a record can come again"
         )
-    for name in ("ended_campaign_days", "provider_status_days", "revoked_token_days"):
+    for name in ("ended_campaign_days", "provider_status_days", "revoked_token_days", "webhook_message_days"):
         if getattr(kept, name) <= replayable_days:
             yield f"retention.{name}: must be longer than {replayable_days}, in which a record can come again"
     late_visit_days = math.ceil(file.edge.submitted_past_max_h / 24) + replayable_days
@@ -201,6 +206,12 @@ def _times(file: TopologyFile) -> Iterator[str]:
     call_ms_max = sender.call_timeout_s * 1000 + sender.mark_to_call_max_ms
     if sender.lease_s * 1000 <= call_ms_max:
         yield f"sender.lease_s: must be longer than call_timeout_s + mark_to_call_max_ms = {call_ms_max:g} ms"
+    webhooks = file.webhooks
+    if webhooks.lease_s <= webhooks.call_timeout_s:
+        yield "webhooks.lease_s: must be longer than call_timeout_s: two processes would call at once"
+    retried_h = sum(webhooks.retry_after_s) * (1 + webhooks.retry_jitter_ratio) / 3600
+    if webhooks.keep_h <= retried_h:
+        yield f"webhooks.keep_h: must be longer than {retried_h:g}, for which a message is retried"
     if sender.retry_base_s > sender.retry_max_s:
         yield "sender.retry_base_s: larger than retry_max_s"
     if file.edge.submitted_past_max_h > file.edge.submitted_past_max_h_service:

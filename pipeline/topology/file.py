@@ -379,6 +379,7 @@ class Retention(Strict, frozen=True):
     contact_days: Positive
     revoked_token_days: Positive
     idempotency_days: Positive
+    webhook_message_days: Positive
 
 
 class TenantPool(Strict, frozen=True):
@@ -402,6 +403,25 @@ class Tenants(Strict, frozen=True):
     body_bytes_max: Positive
     pool: TenantPool
     signing_keys: SigningKeySet
+
+
+class Webhooks(Strict, frozen=True):
+    """Events to endpoints of tenants."""
+
+    endpoints_max: Positive  # of a tenant
+    poll_ms: Positive
+    connect_timeout_s: Seconds  # name, connection and TLS
+    call_timeout_s: Seconds  # of all of a call
+    lease_s: Seconds  # of a message in flight; then another process sends it
+    answer_bytes_max: Positive  # of the body of an answer; the rest is not read
+    in_flight_max: Positive  # to an endpoint, of each process
+    in_flight_total_max: Positive
+    retry_after_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1)]
+    retry_jitter_ratio: Ratio
+    keep_h: Positive  # a message that still waits has failed then
+    circuit: Breaker  # of an endpoint: after so many failures in a row one call each open_s
+    disable_failing_h: Positive  # an endpoint without one success for so long
+    development_networks: tuple[str, ...] = ()  # in CIDR notation; instead of the internet, and with http
 
 
 class Visits(Strict, frozen=True):
@@ -432,6 +452,7 @@ class TopologyFile(Strict, frozen=True):
     dead_letters: DeadLetters
     retention: Retention
     visits: Visits
+    webhooks: Webhooks
     alerts: Alerts
     balancer: Balancer = Balancer()
 

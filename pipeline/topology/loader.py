@@ -90,6 +90,7 @@ def _resolved(file: TopologyFile, namespace: str) -> Topology:
         dead_letters=file.dead_letters,
         retention=file.retention,
         visits=file.visits,
+        webhooks=file.webhooks,
         alerts=file.alerts,
         balancer=file.balancer,
     )

@@ -20,6 +20,7 @@ from pipeline.topology.file import (
     Stream,
     Tenants,
     Visits,
+    Webhooks,
     Window,
     Windows,
 )
@@ -86,6 +87,7 @@ class Topology(msgspec.Struct, frozen=True):
     dead_letters: DeadLetters
     retention: Retention
     visits: Visits
+    webhooks: Webhooks
     alerts: Alerts
     balancer: Balancer
 

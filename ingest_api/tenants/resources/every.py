@@ -13,6 +13,7 @@ from ingest_api.tenants.resources import (
     quizzes,
     suppressions,
     tenants,
+    webhooks,
 )
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -23,6 +24,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *suppressions.OPERATIONS,
     *contacts.OPERATIONS,
     *deliveries.OPERATIONS,
+    *webhooks.OPERATIONS,
     *api_keys.OPERATIONS,
     *tenants.OPERATIONS,
 )

@@ -10,7 +10,12 @@ from ops.exits import CANNOT
 
 
 def process(
-    name: Annotated[str, typer.Argument(help="edge, worker, postgres-sink, whatsapp-sender or simulator.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="edge, tenants, worker, postgres-sink, whatsapp-sender, webhook-sender, simulator."
+        ),
+    ],
 ) -> None:
     """Run one process in the foreground, as the supervisor does; SIGTERM stops it within 10 s.
 

@@ -139,4 +139,6 @@ RULES: Mapping[str, Rule] = {
     "tokens": Isolated(f"{_OWN} AND (tenant_id <> '{EVERY_TENANT}' OR revoked_at IS NOT NULL)", WRITE),
     "visits": _own(*READ),
     "webhook_keys": Unseen("hashes of keys of numbers; operators make them"),
+    "webhook_endpoints": _own(*EVERYTHING),
+    "webhook_messages": _own("SELECT", "UPDATE"),
 }

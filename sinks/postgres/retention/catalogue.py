@@ -82,4 +82,6 @@ RULES: Mapping[str, Rule] = {
     "tokens": Deleted("retention.revoked_token_days", "the revocation or expiry; hashes only"),
     "visits": Deleted("retention.visit_days", "the visit's day; a whole partition"),
     "webhook_keys": Bounded("a row for each session number; hashes only"),
+    "webhook_endpoints": Bounded("at most webhooks.endpoints_max for each tenant; a deleted one is gone"),
+    "webhook_messages": Deleted("retention.webhook_message_days", "the event, in whatever state"),
 }

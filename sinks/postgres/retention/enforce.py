@@ -155,6 +155,7 @@ class TableRetention:
             "deliveries": self._delete_deliveries,
             "tokens": self._delete_tokens,
             "idempotent_requests": self._delete_answers,
+            "webhook_messages": self._delete_webhook_messages,
             "completions_apart": self._sweep_completions_apart,
             "provider_statuses": self._sweep_statuses,
             "contacts": self._sweep_contacts,
@@ -272,6 +273,16 @@ class TableRetention:
         gone = connection.execute(QUERIES["delete_answers"], parameters).rowcount
         metrics.TABLE_ROWS_DELETED.labels("idempotent_requests").inc(gone)
         return gone == self._batch_rows
+
+    def _delete_webhook_messages(self, connection: Connection) -> bool:
+        age = timedelta(days=self._limits.webhook_message_days)
+        for _ in range(STEPS_MAX):
+            parameters = {"age": age, "rows": self._batch_rows}
+            gone = connection.execute(QUERIES["delete_webhook_messages"], parameters).rowcount
+            metrics.TABLE_ROWS_DELETED.labels("webhook_messages").inc(gone)
+            if gone < self._batch_rows:
+                return False
+        return True
 
     def _sweep_completions_apart(self, connection: Connection) -> bool:
         before = self._now - timedelta(days=self._limits.archive_days)

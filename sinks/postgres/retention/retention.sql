@@ -172,3 +172,11 @@ WHERE (tenant_id, idempotency_key) IN (
     WHERE created_at < now() - %(age)s
     ORDER BY created_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 );
+
+-- delete_webhook_messages --
+DELETE FROM webhook_messages
+WHERE message_id IN (
+    SELECT message_id FROM webhook_messages
+    WHERE created_at < now() - %(age)s
+    ORDER BY created_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
+);

@@ -673,6 +673,25 @@ PARTITION BY RANGE (day);
 
 ALTER TABLE ONLY public.visits FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.webhook_endpoints (
+    endpoint_id text NOT NULL,
+    tenant_id text NOT NULL,
+    url text NOT NULL,
+    kinds text[] NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    state_reason text DEFAULT ''::text NOT NULL,
+    held_reason text DEFAULT ''::text NOT NULL,
+    salt bytea NOT NULL,
+    previous_salt bytea,
+    previous_until timestamp with time zone,
+    failing_since timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT webhook_endpoints_state_check CHECK ((state = ANY (ARRAY['active'::text, 'disabled'::text])))
+);
+
+ALTER TABLE ONLY public.webhook_endpoints FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.webhook_keys (
     number_id text NOT NULL,
     provider text NOT NULL,
@@ -684,6 +703,37 @@ CREATE TABLE public.webhook_keys (
 );
 
 ALTER TABLE ONLY public.webhook_keys FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.webhook_messages (
+    message_id text NOT NULL,
+    number bigint NOT NULL,
+    tenant_id text NOT NULL,
+    endpoint_id text NOT NULL,
+    delivery_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    kind text NOT NULL,
+    content text NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text DEFAULT ''::text NOT NULL,
+    lease uuid,
+    due_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    queued_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT webhook_messages_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])))
+);
+
+ALTER TABLE ONLY public.webhook_messages FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhook_messages ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.webhook_messages_number_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
@@ -805,8 +855,14 @@ ALTER TABLE ONLY public.tokens
 ALTER TABLE ONLY public.visits
     ADD CONSTRAINT visits_pkey PRIMARY KEY (day, quiz_id, visit_id);
 
+ALTER TABLE ONLY public.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (endpoint_id);
+
 ALTER TABLE ONLY public.webhook_keys
     ADD CONSTRAINT webhook_keys_pkey PRIMARY KEY (number_id);
+
+ALTER TABLE ONLY public.webhook_messages
+    ADD CONSTRAINT webhook_messages_pkey PRIMARY KEY (message_id);
 
 CREATE INDEX audit_log_by_tenant ON public.audit_log USING btree (tenant_id, audit_id DESC) WHERE (tenant_id IS NOT NULL);
 
@@ -869,6 +925,18 @@ CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (
 CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
 
 CREATE INDEX tokens_by_key ON public.tokens USING btree (tenant_id, key_id) WHERE (key_id <> ''::text);
+
+CREATE INDEX webhook_endpoints_by_tenant ON public.webhook_endpoints USING btree (tenant_id, endpoint_id);
+
+CREATE INDEX webhook_messages_by_tenant ON public.webhook_messages USING btree (tenant_id, number);
+
+CREATE INDEX webhook_messages_by_time ON public.webhook_messages USING btree (created_at);
+
+CREATE INDEX webhook_messages_due ON public.webhook_messages USING btree (endpoint_id, due_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX webhook_messages_in_order ON public.webhook_messages USING btree (endpoint_id, delivery_id, sequence) WHERE (state = 'pending'::text);
+
+CREATE INDEX webhook_messages_waiting ON public.webhook_messages USING btree (queued_at) WHERE (state = 'pending'::text);
 
 ALTER TABLE ONLY public.campaign_versions
     ADD CONSTRAINT campaign_versions_campaign_id_fkey FOREIGN KEY (campaign_id) REFERENCES public.campaigns(campaign_id);
@@ -980,7 +1048,11 @@ CREATE POLICY every_tenant ON public.tokens TO quizstream USING (true) WITH CHEC
 
 CREATE POLICY every_tenant ON public.visits TO quizstream USING (true) WITH CHECK (true);
 
+CREATE POLICY every_tenant ON public.webhook_endpoints TO quizstream USING (true) WITH CHECK (true);
+
 CREATE POLICY every_tenant ON public.webhook_keys TO quizstream USING (true) WITH CHECK (true);
+
+CREATE POLICY every_tenant ON public.webhook_messages TO quizstream USING (true) WITH CHECK (true);
 
 ALTER TABLE public.idempotent_requests ENABLE ROW LEVEL SECURITY;
 
@@ -1066,6 +1138,10 @@ CREATE POLICY own_tenant ON public.tokens TO quizstream_tenants USING (((tenant_
 
 CREATE POLICY own_tenant ON public.visits TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
 
+CREATE POLICY own_tenant ON public.webhook_endpoints TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
+CREATE POLICY own_tenant ON public.webhook_messages TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
 ALTER TABLE public.provider_notices ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.provider_statuses ENABLE ROW LEVEL SECURITY;
@@ -1092,4 +1168,8 @@ ALTER TABLE public.tokens ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.visits ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.webhook_endpoints ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.webhook_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhook_messages ENABLE ROW LEVEL SECURITY;

@@ -28,6 +28,7 @@ from tests.support.edge import records_of, wait_until
 from tests.support.tenant_api import TenantApi, signed
 
 QUIZ = {"title": "Feedback", "questions": [{"question_id": "q1", "text": "How was it?"}]}
+HOOK = {"url": "https://hooks.example.com/quiz"}
 ACME, UMBRELLA = signed("acme"), signed("umbrella")
 PLATFORM = signed("*", "platform")
 
@@ -355,7 +356,7 @@ DELIVERY = "0197d0f0-0000-7000-8000-000000000001"
 
 @pytest.fixture(scope="module")
 def rows_of_acme(api: TenantApi) -> None:
-    """A contact, a delivery and a number of acme: what nobody has, nobody finds."""
+    """A contact, a delivery, a number and a message of acme: what nobody has, nobody finds."""
     with connect(api.settings.database_url, "test") as connection:
         create(connection, Partition("deliveries", (date(2026, 11, 30) - date(1970, 1, 1)).days))
         connection.execute(
@@ -371,6 +372,16 @@ def rows_of_acme(api: TenantApi) -> None:
         connection.execute(
             "INSERT INTO sender_numbers (number_id, tenant_id, provider, base_url, credential)"
             " VALUES ('5522', 'acme', 'meta-cloud', 'https://graph.facebook.com', 'ACME_TOKEN')"
+        )
+        connection.execute(
+            "INSERT INTO webhook_endpoints (endpoint_id, tenant_id, url, kinds, salt)"
+            " VALUES ('whe_1', 'acme', 'https://hooks.example.com/', '{delivery.sent}', 'salt')"
+        )
+        connection.execute(
+            "INSERT INTO webhook_messages (message_id, tenant_id, endpoint_id, delivery_id, sequence, kind,"
+            " content, state)"
+            " VALUES ('msg_1', 'acme', 'whe_1', %s, 4, 'delivery.sent', '{}', 'failed')",
+            [DELIVERY],
         )
 
 
@@ -393,6 +404,10 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         "deliveries": DELIVERY,
         "suppressions": "c1",
         "numbers": "5522",
+        "webhooks": made(api, ACME, "/v1/webhooks", HOOK)["endpoint"]["endpoint_id"]
+        if "webhooks" in operation.path and "{id}" in operation.path
+        else "",
+        "webhook-messages": "msg_1",
     }
     made(api, ACME, "/v1/suppressions", {"reason": "", "contact_ids": ["c1"]})
     collection = operation.path.split("/")[2]
@@ -402,6 +417,7 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         "CampaignContent": campaign_of(quiz_id),
         "Reason": {"reason": ""},
         "Rotate": {},
+        "EndpointDraft": HOOK,
         "KeyDraft": {"name": "k"},
         "RevokeSigned": {"token_id": "none"},
         "Suppress": {"reason": "", "contact_ids": ["own"]},
@@ -461,6 +477,12 @@ def test_a_page_is_one_query(api: TenantApi, operation: Operation) -> None:
         ("GET", "/v1/audit-log?after=x", None, "invalid-query"),
         ("GET", "/v1/audit-log?after=99999999999999999999", None, "invalid-query"),
         ("GET", "/v1/quizzes/none/funnel?since=x", None, "invalid-query"),
+        ("GET", "/v1/webhook-messages?after=x", None, "invalid-query"),
+        ("GET", "/v1/webhook-messages?state=x", None, "invalid-query"),
+        ("POST", "/v1/webhook-messages/none/redeliver", None, "unknown"),
+        ("POST", "/v1/webhooks", {"url": "http://hooks.example.com/"}, "rejected"),
+        ("POST", "/v1/webhooks", {"url": "https://127.0.0.1/"}, "rejected"),
+        ("POST", "/v1/webhooks", {"url": "https://hooks.example.com/", "kinds": ["all"]}, "rejected"),
         ("GET", "/v1/quizzes/none/funnel", None, "unknown"),
         ("GET", "/v1/quizzes/a%00b", None, "unknown"),
         ("POST", "/v1/quizzes", b"{", "invalid-json"),

@@ -71,6 +71,7 @@ def test_prometheus_finds_each_edge_and_every_other_process(settings: Settings) 
         ("postgres-sink", "127.0.0.1:21021"),
         ("simulator", "127.0.0.1:21010"),
         ("whatsapp-sender", "127.0.0.1:21022"),
+        ("webhook-sender", "127.0.0.1:21024"),
         ("supervisor", "127.0.0.1:21023"),
     ]
     alone = targets.targets(settings, 1)

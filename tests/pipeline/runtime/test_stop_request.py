@@ -6,7 +6,7 @@ import sys
 CREW = """
 import faulthandler, os, signal, sys, threading
 from pipeline.runtime.stop_request import StopRequest
-from sinks.process import Work, Workers
+from sinks.workers import Work, Workers
 
 faulthandler.dump_traceback_later(50, exit=True)
 

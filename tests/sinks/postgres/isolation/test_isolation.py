@@ -42,6 +42,8 @@ OF_A_TENANT = (
     "tokens",
     "audit_log",
     "completions",
+    "webhook_endpoints",
+    "webhook_messages",
 )
 COUNTS = {"audit_log": 5, "completions": 1}
 
@@ -90,6 +92,16 @@ def fill(connection: Connection, tenant: str) -> None:
         " INSERT INTO delivery_attempts (attempt_id, delivery_id, number_id, attempt)"
         " SELECT gen_random_uuid(), delivery_id, '5511', 1 FROM made",
         [f"{tenant}-club", tenant],
+    )
+    connection.execute(
+        "INSERT INTO webhook_endpoints (endpoint_id, tenant_id, url, kinds, salt)"
+        " VALUES (%s, %s, 'https://hooks.example.com/', '{delivery.sent}', 'salt')",
+        [f"{tenant}-hook", tenant],
+    )
+    connection.execute(
+        "INSERT INTO webhook_messages (message_id, tenant_id, endpoint_id, delivery_id, sequence, kind,"
+        " content) VALUES (%s, %s, %s, gen_random_uuid(), 4, 'delivery.sent', '{}')",
+        [f"{tenant}-message", tenant, f"{tenant}-hook"],
     )
 
 

@@ -1,0 +1,20 @@
+"""Metrics of the process webhook-sender. No label is a tenant's: a tenant reads its messages in the API."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ATTEMPTS = Counter("quizstream_webhook_attempts", "Calls of tenants' endpoints, by their end.", ["outcome"])
+ENDED = Counter("quizstream_webhook_messages_ended", "Messages that have ended, by their state.", ["state"])
+CALL_S = Histogram(
+    "quizstream_webhook_call_seconds",
+    "From the beginning of a call to the answer.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
+)
+IN_FLIGHT = Gauge("quizstream_webhook_in_flight", "Calls of endpoints in flight.")
+WAITING = Gauge("quizstream_webhook_waiting", "Messages that wait or are in flight, counted up to 100,000.")
+OLDEST_S = Gauge("quizstream_webhook_oldest_seconds", "Age of the oldest message that has not ended.")
+CIRCUITS_OPEN = Gauge("quizstream_webhook_circuits_open", "Endpoints with an open circuit breaker.")
+DISABLED = Counter("quizstream_webhook_endpoints_disabled", "Endpoints that were disabled.", ["reason"])
+DATABASE_ERRORS = Counter("quizstream_webhook_database_errors", "Failed transactions.")
+HOLDING = Gauge("quizstream_webhook_holding", "1 while PostgreSQL is unavailable to the sender.")

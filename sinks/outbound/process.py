@@ -1,0 +1,93 @@
+"""The process `webhook-sender`: events become messages, and messages are sent to endpoints. Wiring only."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from uuid import uuid4
+
+from pipeline.errors import OperatorError, exit_with_one_line
+from pipeline.runtime import health
+from pipeline.runtime.backoff import Backoff
+from pipeline.runtime.clock import today
+from pipeline.runtime.repeated_logs import suppress_repeats
+from pipeline.runtime.settings import Settings
+from pipeline.runtime.stop_request import StopRequest
+from pipeline.topology.loader import load
+from pipeline.topology.model import Topology
+from schemas.codec import codec
+from sinks.outbound.messages import WebhookMessages
+from sinks.outbound.queue import Queue
+from sinks.outbound.sender import Sender
+from sinks.postgres.connect import Connection, connect
+from sinks.postgres.dead_letter_producer import DeadLetters, producer
+from sinks.postgres.partitions import Bounds, Partitions
+from sinks.postgres.runner import Runner
+from sinks.postgres.topic_reader import LogReader
+from sinks.workers import Work, Workers
+
+
+def works(settings: Settings, topology: Topology) -> list[Work]:
+    """Return all tasks of this process, wired."""
+    timeout_ms = topology.postgres.statement_timeout_ms
+
+    def connecting(name: str) -> Connection:
+        return connect(settings.database_url, name, statement_timeout_ms=timeout_ms)
+
+    sink = WebhookMessages()
+    plan = topology.sink(sink.name)
+    kafka = settings.kafka_bootstrap_servers
+    dead_letters = DeadLetters(
+        producer(kafka, "quizstream-webhooks", topology.record_bytes_max), topology.topic("dead_letters")
+    )
+    runner = Runner(
+        sink,
+        plan,
+        decoder=codec(str(plan.source.schema)),
+        reader=LogReader(kafka, plan),
+        connect=lambda: connecting(f"sink {sink.name}"),
+        partitions=Partitions(
+            Bounds(topology.postgres.partition_past_days_max, topology.postgres.partition_days_ahead), today
+        ),
+        refuse=dead_letters.refuse,
+        backoff=Backoff(),
+    )
+    queue = Queue(
+        lambda: connecting("webhook-sender"), uuid4, disable_failing_h=topology.webhooks.disable_failing_h
+    )
+    sender = Sender(topology.webhooks, settings.contact_key, queue)
+    return [
+        Work(f"sink-{sink.name}", runner.run, lambda: runner.holding),
+        Work("webhook-sender", sender.run, lambda: sender.holding),
+    ]
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT (0), or until a thread fails (1); the supervisor then restarts it."""
+    try:
+        topology = load(settings.topology_file, settings.topic_namespace)
+    except OperatorError as error:
+        return _refuse(error.message)
+    request = StopRequest()
+    workers = Workers(works(settings, topology), request)
+    request.make_on_signals()
+    port = settings.ports.webhooks_metrics
+    try:
+        observed = health.serve(port, workers.readiness)
+    except OSError as error:
+        return _refuse(f"port {port} of the metrics: {error.strerror}")
+    workers.start()
+    failures = workers.wait()
+    observed.stop()
+    return _refuse("; ".join(failures)) if failures else 0
+
+
+def _refuse(line: str) -> int:
+    print(f"webhook-sender: {line}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
+    suppress_repeats()
+    exit_with_one_line("webhook-sender", lambda: main(Settings.from_env()))
