@@ -17,7 +17,8 @@ from tests.support.edge import wait_until
 from tests.support.samples import NOW_MS
 from tests.support.tenant_api import TenantApi
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "tenant-api.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE = DOCS / "tenant-api.md"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="without curl")
@@ -39,3 +40,22 @@ def test_a_tenants_work_is_done_with_curl_alone(api: TenantApi, tmp_path: Path) 
     assert '"title":"Your feedback"' in done.stdout
     assert '"state":"cancelled"' in done.stdout
     assert "campaign.cancel" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="without curl")
+def test_an_endpoint_is_made_looked_at_and_deleted_with_curl(api: TenantApi, tmp_path: Path) -> None:
+    with connect(api.settings.database_url, "test") as connection:
+        key = make_key(connection, "test", "acme", KeyDraft("hooks", "owner"), NOW_MS, secrets.token_urlsafe)
+    wait_until(lambda: api.ask(key.secret, "GET", "/v1/webhooks").status == 200, "the key")
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", (DOCS / "outbound-webhooks.md").read_text(), re.DOTALL))
+    own = {
+        **os.environ,
+        "QUIZSTREAM_API": f"http://127.0.0.1:{api.port}",
+        "QUIZSTREAM_API_KEY": key.secret,
+    }
+    done = subprocess.run(
+        ["sh", "-euc", script], cwd=tmp_path, env=own, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"items":[]' in done.stdout
+    assert '"secret":"whsec_' in done.stdout
