@@ -126,7 +126,7 @@ def test_an_edge_that_is_there_before_kafka_says_so_and_then_serves(broker: Brok
         assert edge.ask("GET", "/health/live").status == 200
         ready = edge.ask("GET", "/health/ready")
         assert ready.status == 503
-        assert len(ready.json["reasons"]) == 4  # quizzes, tokens, limits of tenants, log
+        assert len(ready.json["reasons"]) == 5  # quizzes, tokens, limits of tenants, keys of webhooks, log
         answer = edge.submit("survey", {"answers": {}})
         assert answer.problem == "not-ready"
         assert int(answer.headers["retry-after"]) >= 1

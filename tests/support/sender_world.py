@@ -160,14 +160,18 @@ class World:
         """Waiting deliveries, to new contacts or to those given; returns the contacts."""
         contacts = [uuid4().hex for _ in range(count)] if contacts is None else list(contacts)
         now = datetime.now(UTC)
-        rng = random.Random(contacts[0])
+        # Nobody has the phone of another: a hundred thousand of them would meet at random.
+        places = random.Random(contacts[0]).sample(range(10**7, 10**8), len(contacts))
         channel = self._channels.get(campaign_id, "whatsapp")
         columns = {"due_at": now, "created_at": now, "channel": channel, **more}
         with self.db.transaction(), self.db.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO contacts (tenant_id, contact_id, phone, name, email, seen_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                [(tenant_id, one, *_reached_at(rng, phone, channel == "email"), now) for one in contacts],
+                [
+                    (tenant_id, one, *_reached_at(place, phone, channel == "email"), now)
+                    for one, place in zip(contacts, places, strict=True)
+                ],
             )
             cursor.executemany(
                 "INSERT INTO deliveries (campaign_month, campaign_id, contact_id, delivery_id, tenant_id,"
@@ -327,7 +331,7 @@ def email_of(phone: str) -> str:
     return f"{phone.removeprefix('+')}@person.example"
 
 
-def _reached_at(rng: random.Random, has_phone: bool, has_email: bool) -> tuple[str | None, None, str | None]:
+def _reached_at(place: int, has_phone: bool, has_email: bool) -> tuple[str | None, None, str | None]:
     """Phone, name and e-mail address."""
-    phone = f"+55119{rng.randrange(10**7, 10**8)}"
+    phone = f"+55119{place}"
     return (phone if has_phone else None), None, (email_of(phone) if has_email else None)
