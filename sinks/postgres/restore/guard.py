@@ -142,10 +142,11 @@ class RestoreGuard:
             return offsets.committed(sink.group, {topic.name: topic.partitions}).get(topic.name, {})
 
     def _set_targets(self, connection: Connection) -> None:
-        sources = {sink.source.name: sink.source.partitions for sink in self._topology.sinks.values()}
+        # What a sink makes of the ledger's own events is no part of the ledger: sending need not wait for it.
+        sinks = [sink for sink in self._topology.sinks.values() if sink.source.name != self._topic.name]
         with TopicOffsets(self._bootstrap, REQUEST_TIMEOUT_S) as offsets:
-            ends = offsets.ends(sources)
-        for sink in self._topology.sinks.values():
+            ends = offsets.ends({sink.source.name: sink.source.partitions for sink in sinks})
+        for sink in sinks:
             for partition, end in ends[sink.source.name].items():
                 if end > 0:
                     connection.execute(QUERIES["set_target"], [sink.name, sink.source.name, partition, end])
