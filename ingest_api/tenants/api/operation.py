@@ -6,7 +6,7 @@ Routes and the OpenAPI document are both made from the list of operations, so th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,11 +53,14 @@ class Call:
     def after(self) -> str | None:
         return self.query.get("after")
 
-    def require_unchanged(self, current: Any) -> None:
-        """Raise Rejection unless If-Match is the ETag of `current`, whose row is locked."""
+    def require_unchanged(self, current: Any, fields: Sequence[str] = ()) -> None:
+        """Raise Rejection unless If-Match is the ETag of `current`, whose row is locked.
+
+        `fields`: as the `etag_of` of the operation that reads it.
+        """
         if self.if_match is None:
             raise rejection(MATCH_REQUIRED, "send If-Match with the ETag of the object as it was read")
-        if self.if_match not in ("*", etag(encoded(current))):
+        if self.if_match not in ("*", etag(encoded(current), fields)):
             raise rejection(CHANGED, "its ETag is another one now")
 
 
@@ -81,6 +84,7 @@ class Operation:
     """`body` and `answer` are types, None without one. `query`: names of parameters and what they are.
 
     `conditional`: needs If-Match. `of_platform`: reads every tenant. `tenant_in_path`: acts on the named one.
+    `etag_of`: fields of the answer whose ETag it has; without them all. Then it is of no use to a cache.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Operation:
     status: int = 200
     query: Mapping[str, str] = field(default_factory=dict)
     conditional: bool = False
+    etag_of: tuple[str, ...] = ()
     of_platform: bool = False
     tenant_in_path: bool = False
 
@@ -109,8 +114,11 @@ def encoded(content: Any) -> bytes:
     return msgspec.json.encode(content)
 
 
-def etag(body: bytes) -> str:
-    """Of the answer's bytes: the same object always has the same."""
+def etag(body: bytes, fields: Sequence[str] = ()) -> str:
+    """Of the answer's bytes, or of these fields of it: the same object always has the same."""
+    if fields:
+        answer = msgspec.json.decode(body)
+        body = encoded([answer[name] for name in fields])
     return f'"{hashlib.sha256(body).hexdigest()[:20]}"'
 
 

@@ -113,8 +113,8 @@ class Serve:
         with parts.shares.one_of(principal.tenant_id):
             status, content = await self._committed(tenant_id, work)
         if operation.method == "GET" and not operation.paged:
-            tag = etag(content)
-            if headers.get(b"if-none-match", b"").decode("latin-1") == tag:
+            tag = etag(content, operation.etag_of)
+            if not operation.etag_of and headers.get(b"if-none-match", b"").decode("latin-1") == tag:
                 return Reply(304, b"", headers=((b"etag", tag.encode()),))
             return Reply(status, content, headers=((b"etag", tag.encode()), (b"cache-control", b"private")))
         return Reply(status, content, headers=((b"cache-control", b"no-store"),))

@@ -8,12 +8,14 @@ import msgspec
 
 from ingest_api.http.problems import rejection
 from ingest_api.tenants.api.operation import AFTER, PAGE_ROWS, Answer, Call, Operation
-from ingest_api.tenants.api.problems import INVALID_QUERY
+from ingest_api.tenants.api.problems import HELD, INVALID_QUERY
 from ingest_api.tenants.resources.api_keys import Rotate
 from ingest_api.tenants.resources.tenants import BIGINT_MAX, Saved
 from sinks.postgres.catalogue.webhooks.endpoints import (
     Endpoint,
+    EndpointChange,
     EndpointDraft,
+    EndpointHeld,
     Limits,
     change_endpoint,
     delete_endpoint,
@@ -61,13 +63,16 @@ def read(call: Call) -> Answer:
 
 
 def change(call: Call) -> Answer:
-    call.require_unchanged(lock_endpoint(call.connection, call.tenant_id, call.id)._asdict())
+    call.require_unchanged(lock_endpoint(call.connection, call.tenant_id, call.id)._asdict(), WRITTEN)
     place = (call.connection, call.actor, call.tenant_id, call.id)
     return Answer(change_endpoint(*place, call.body, _limits(call))._asdict())
 
 
 def delete(call: Call) -> Answer:
-    delete_endpoint(call.connection, call.actor, call.tenant_id, call.id)
+    try:
+        delete_endpoint(call.connection, call.actor, call.tenant_id, call.id)
+    except EndpointHeld:
+        raise rejection(HELD, "an operator has paused it: it can be disabled, and not deleted") from None
     return Answer(None, 204)
 
 
@@ -108,6 +113,8 @@ def _limits(call: Call) -> Limits:
 
 
 PATH = "/v1/webhooks/{id}"
+# A failed call between a read and a change is no change of the tenant's; a disabled endpoint is.
+WRITTEN = ("url", "kinds", "description", "state")
 FILTERS = {"state": "only messages in this state", "endpoint": "only messages to this endpoint"}
 OPERATIONS = (
     Operation(
@@ -121,11 +128,15 @@ OPERATIONS = (
         body=EndpointDraft,
         status=201,
     ),
-    Operation(*("readWebhook", "GET", PATH, "read", "Read a webhook endpoint", read), answer=Endpoint),
+    Operation(
+        *("readWebhook", "GET", PATH, "read", "Read a webhook endpoint", read),
+        answer=Endpoint,
+        etag_of=WRITTEN,
+    ),
     Operation(
         *("changeWebhook", "PUT", PATH, "manage", "Change, enable or disable an endpoint", change),
         answer=Endpoint,
-        body=EndpointDraft,
+        body=EndpointChange,
         conditional=True,
     ),
     Operation(*("deleteWebhook", "DELETE", PATH, "manage", "Delete a webhook endpoint", delete), status=204),

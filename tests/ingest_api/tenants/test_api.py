@@ -28,7 +28,6 @@ from tests.support.edge import records_of, wait_until
 from tests.support.tenant_api import TenantApi, signed
 
 QUIZ = {"title": "Feedback", "questions": [{"question_id": "q1", "text": "How was it?"}]}
-HOOK = {"url": "https://hooks.example.com/quiz"}
 ACME, UMBRELLA = signed("acme"), signed("umbrella")
 PLATFORM = signed("*", "platform")
 
@@ -69,6 +68,29 @@ def test_a_quiz_is_made_changed_and_published(api: TenantApi) -> None:
         return [codec("quiz").decode(value).version for value in of_it]
 
     wait_until(lambda: versions() == [1, 2], "both versions in the topic")
+
+
+def test_a_webhook_is_changed_in_part_and_kept_while_it_is_held(api: TenantApi) -> None:
+    hook = {"url": "https://hooks.example.com/part", "kinds": ["delivery.read"], "enabled": False}
+    created = made(api, ACME, "/v1/webhooks", hook)["endpoint"]
+    path = f"/v1/webhooks/{created['endpoint_id']}"
+    assert api.ask(ACME, "POST", "/v1/webhooks", hook).problem == "rejected"
+    read = api.ask(ACME, "GET", path)
+    with connect(api.settings.database_url, "test") as connection:
+        connection.execute(
+            "UPDATE webhook_endpoints SET failing_since = now(), held_reason = 'floods' WHERE url = %s",
+            [hook["url"]],
+        )
+    own = {"if-match": read.headers["etag"]}
+    again = api.ask(ACME, "GET", path, headers={"if-none-match": read.headers["etag"]})
+    assert (again.status, again.json["held_reason"]) == (200, "floods")
+    changed = api.ask(ACME, "PUT", path, {"description": "of the shop"}, own)
+    assert changed.json == again.json | {"description": "of the shop"}
+    assert api.ask(ACME, "PUT", path, {"enabled": True}, own).problem == "changed"
+    assert api.ask(ACME, "DELETE", path).problem == "held"
+    with connect(api.settings.database_url, "test") as connection:
+        connection.execute("UPDATE webhook_endpoints SET held_reason = '' WHERE tenant_id = 'acme'")
+    assert api.ask(ACME, "DELETE", path).status == 204
 
 
 def test_a_campaign_is_paused_resumed_and_cancelled(api: TenantApi, quiz_id: str) -> None:
@@ -391,6 +413,7 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
 ) -> None:
     """The application compares no tenant here that the database would not: see the test of isolation."""
     assert api.ask(None, operation.method, operation.path.replace("{id}", quiz_id)).status == 401
+    hook = {"url": f"https://hooks.example.com/{operation.name}"}
     ids = {
         "quizzes": quiz_id,
         "campaigns": made(api, ACME, "/v1/campaigns", campaign_of(quiz_id))["campaign_id"]
@@ -404,7 +427,7 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         "deliveries": DELIVERY,
         "suppressions": "c1",
         "numbers": "5522",
-        "webhooks": made(api, ACME, "/v1/webhooks", HOOK)["endpoint"]["endpoint_id"]
+        "webhooks": made(api, ACME, "/v1/webhooks", hook)["endpoint"]["endpoint_id"]
         if "webhooks" in operation.path and "{id}" in operation.path
         else "",
         "webhook-messages": "msg_1",
@@ -417,7 +440,8 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         "CampaignContent": campaign_of(quiz_id),
         "Reason": {"reason": ""},
         "Rotate": {},
-        "EndpointDraft": HOOK,
+        "EndpointDraft": hook,
+        "EndpointChange": hook,
         "KeyDraft": {"name": "k"},
         "RevokeSigned": {"token_id": "none"},
         "Suppress": {"reason": "", "contact_ids": ["own"]},

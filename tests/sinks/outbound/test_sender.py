@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from sinks.postgres.audit_log import entries
 from sinks.postgres.catalogue.webhooks.endpoints import (
-    EndpointDraft,
+    EndpointChange,
     Limits,
     change_endpoint,
     delete_endpoint,
@@ -154,8 +154,8 @@ def test_an_endpoint_that_is_gone_is_disabled_until_its_tenant_enables_it(hooks:
         assert (log[0].actor, log[0].action) == ("webhook-sender", "webhook.disable")
 
         receiver.answer = lambda _: 204
-        draft = EndpointDraft(receiver.url)
-        change_endpoint(hooks.corner.connection, "ana", "acme", endpoint, draft, LIMITS)
+        enabled = EndpointChange(enabled=True)
+        change_endpoint(hooks.corner.connection, "ana", "acme", endpoint, enabled, LIMITS)
         hooks.write(event(3))
         until(lambda: ("delivered", 1) in hooks.states(endpoint), "the third event")
     assert [one.content["data"]["contact_id"] for one in receiver.got] == ["c1", "c3"]

@@ -4,12 +4,13 @@ transaction; the tenant API and operators' commands call these functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from sinks.postgres.audit_log import record_of
 from sinks.postgres.catalogue.rejections import Rejection
@@ -39,6 +40,13 @@ class EndpointRejected(Rejection):
     """The endpoint cannot be saved."""
 
 
+class EndpointHeld(EndpointRejected):
+    """An operator has paused it, and deleting it would end the pause: its tenant could make it anew."""
+
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(endpoint_id, ["an operator has paused it"])
+
+
 class UnknownEndpoint(Rejection):
     """There is no such endpoint."""
 
@@ -53,6 +61,15 @@ class EndpointDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kinds: list[str] = []
     description: str = ""
     enabled: bool = True
+
+
+class EndpointChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As `EndpointDraft`. What it leaves out stays as it is."""
+
+    url: str | UnsetType = UNSET
+    kinds: list[str] | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
 
 
 class Endpoint(NamedTuple):
@@ -101,6 +118,7 @@ def make_endpoint(
         row = connection.execute(QUERIES["count_endpoints"], [tenant_id]).fetchone()
         if row is not None and cast(int, row[0]) >= limits.endpoints_max:
             raise EndpointRejected(tenant_id, [f"it has {limits.endpoints_max} endpoints; delete one first"])
+        _require_other_url(connection, given, endpoint_id)
         connection.execute(QUERIES["insert_endpoint"], given | {"endpoint": endpoint_id, "salt": salt})
         detail = {"kinds": given["kinds"], "enabled": draft.enabled}
         record_of(connection, tenant_id, actor, "webhook.create", endpoint_id, **detail)
@@ -113,15 +131,19 @@ def change_endpoint(
     actor: str,
     tenant_id: str,
     endpoint_id: str,
-    draft: EndpointDraft,
+    change: EndpointChange,
     limits: Limits,
 ) -> Endpoint:
-    """Raises `EndpointRejected` and `UnknownEndpoint`."""
-    given = _given(tenant_id, draft, limits)
+    """What `change` leaves out stays. Raises `EndpointRejected` and `UnknownEndpoint`."""
     with connection.transaction():
         before = lock_endpoint(connection, tenant_id, endpoint_id)
+        draft = _changed(before, change)
+        given = _given(tenant_id, draft, limits)
         if (before.state == "disabled") and not draft.enabled:
             given["state_reason"] = before.state_reason
+        if draft.url != before.url:
+            connection.execute(QUERIES["lock_tenant_endpoints"], [tenant_id])
+            _require_other_url(connection, given, endpoint_id)
         connection.execute(QUERIES["change_endpoint"], given | {"endpoint": endpoint_id})
         after = find_endpoint(connection, tenant_id, endpoint_id)
         if after != before:
@@ -131,11 +153,11 @@ def change_endpoint(
 
 
 def delete_endpoint(connection: Connection, actor: str, tenant_id: str, endpoint_id: str) -> None:
-    """Nothing is sent to it any more. Raises `UnknownEndpoint`."""
+    """Nothing is sent to it any more. Raises `UnknownEndpoint` and `EndpointHeld`."""
     with connection.transaction():
-        given = {"tenant": tenant_id, "endpoint": endpoint_id}
-        if connection.execute(QUERIES["delete_endpoint"], given).rowcount == 0:
-            raise UnknownEndpoint(endpoint_id)
+        if lock_endpoint(connection, tenant_id, endpoint_id).held_reason:
+            raise EndpointHeld(endpoint_id)
+        connection.execute(QUERIES["delete_endpoint"], {"tenant": tenant_id, "endpoint": endpoint_id})
         record_of(connection, tenant_id, actor, "webhook.delete", endpoint_id)
 
 
@@ -207,6 +229,22 @@ def _one(connection: Connection, query: str, tenant_id: str, endpoint_id: str) -
     if not found:
         raise UnknownEndpoint(endpoint_id)
     return found[0]
+
+
+def _changed(before: Endpoint, change: EndpointChange) -> EndpointDraft:
+    return EndpointDraft(
+        before.url if change.url is UNSET else change.url,
+        before.kinds if change.kinds is UNSET else change.kinds,
+        before.description if change.description is UNSET else change.description,
+        before.state == "active" if change.enabled is UNSET else change.enabled,
+    )
+
+
+def _require_other_url(connection: Connection, given: Mapping[str, object], endpoint_id: str) -> None:
+    """Two endpoints of one URL would receive each event twice, under two ids. With the tenant's lock."""
+    same = connection.execute(QUERIES["endpoint_of_url"], {**given, "endpoint": endpoint_id}).fetchone()
+    if same is not None:
+        raise EndpointRejected(str(given["tenant"]), [f"its endpoint {same[0]} has this URL already"])
 
 
 def _given(tenant_id: str, draft: EndpointDraft, limits: Limits) -> dict[str, object]:

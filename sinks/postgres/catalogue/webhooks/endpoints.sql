@@ -5,6 +5,9 @@ SELECT pg_advisory_xact_lock(hashtextextended('webhook_endpoints:' || %s, 0));
 -- count_endpoints --
 SELECT count(*) FROM webhook_endpoints WHERE tenant_id = %s;
 
+-- endpoint_of_url --
+SELECT endpoint_id FROM webhook_endpoints WHERE tenant_id = %(tenant)s AND url = %(url)s AND endpoint_id <> %(endpoint)s LIMIT 1;
+
 -- insert_endpoint --
 INSERT INTO webhook_endpoints (endpoint_id, tenant_id, url, kinds, description, state, state_reason, salt)
 VALUES (%(endpoint)s, %(tenant)s, %(url)s, %(kinds)s, %(description)s, %(state)s, %(state_reason)s, %(salt)s);
@@ -31,10 +34,10 @@ ORDER BY endpoint_id
 LIMIT %(limit)s;
 
 -- change_endpoint --
--- One that is enabled begins anew: what it failed at before counts no more.
+-- One that is enabled or has moved begins anew: what it failed at before counts no more.
 UPDATE webhook_endpoints
 SET url = %(url)s, kinds = %(kinds)s, description = %(description)s, state = %(state)s, state_reason = %(state_reason)s,
-    failing_since = CASE WHEN state = %(state)s THEN failing_since END
+    failing_since = CASE WHEN state = %(state)s AND url = %(url)s THEN failing_since END
 WHERE tenant_id = %(tenant)s AND endpoint_id = %(endpoint)s;
 
 -- delete_endpoint --

@@ -8,7 +8,9 @@ from sinks.delivery.state import OPEN, DeliveryState
 from sinks.postgres.audit_log import entries
 from sinks.postgres.catalogue.webhooks.endpoints import (
     KINDS,
+    EndpointChange,
     EndpointDraft,
+    EndpointHeld,
     EndpointRejected,
     Limits,
     UnknownEndpoint,
@@ -26,6 +28,7 @@ from tests.support.sinks import Corner
 
 KEY = b"a key of the deployment"
 DRAFT = EndpointDraft("https://hooks.example.com/quiz?key=hidden")
+OTHER = EndpointDraft("https://hooks.example.com/other")
 LIMITS = Limits(2)
 texts = iter(range(1_000))
 
@@ -58,7 +61,7 @@ def test_an_endpoint_is_made_changed_disabled_and_deleted(corner: Corner) -> Non
     own = (corner.connection, "ana", "acme", endpoint_id)
     found = find_endpoint(corner.connection, "acme", endpoint_id)
     assert (found.kinds, found.state) == ([*KINDS], "active")
-    wanted = EndpointDraft("https://hooks.example.com/", ["delivery.read"], "read ones", enabled=False)
+    wanted = EndpointChange("https://hooks.example.com/", ["delivery.read"], "read ones", enabled=False)
     changed = change_endpoint(*own, wanted, LIMITS)
     assert (changed.kinds, changed.state, changed.state_reason) == (
         *(["delivery.read"], "disabled"),
@@ -75,11 +78,45 @@ def test_an_endpoint_is_made_changed_disabled_and_deleted(corner: Corner) -> Non
 
 def test_a_tenant_has_at_most_so_many(corner: Corner) -> None:
     made(corner)
-    made(corner)
+    made(corner, draft=OTHER)
     made(corner, "umbrella")
     with pytest.raises(EndpointRejected, match="2 endpoints"):
-        made(corner)
+        made(corner, draft=EndpointDraft("https://hooks.example.com/third"))
     assert len(list_endpoints(corner.connection, "acme", limit=10).items) == 2
+
+
+def test_a_change_keeps_what_it_leaves_out(corner: Corner) -> None:
+    draft = EndpointDraft("https://hooks.example.com/", ["delivery.read"], "read ones", enabled=False)
+    endpoint_id, _ = made(corner, draft=draft)
+    own = (corner.connection, "ana", "acme", endpoint_id)
+    corner.connection.execute("UPDATE webhook_endpoints SET state_reason = 'answered 410'")
+    before = find_endpoint(corner.connection, "acme", endpoint_id)
+    assert change_endpoint(*own, EndpointChange(), LIMITS) == before
+    described = change_endpoint(*own, EndpointChange(description="ones"), LIMITS)
+    assert described == before._replace(description="ones")
+    enabled = change_endpoint(*own, EndpointChange(enabled=True), LIMITS)
+    assert enabled == described._replace(state="active", state_reason="")
+    assert change_endpoint(*own, EndpointChange(kinds=[]), LIMITS) == enabled._replace(kinds=[*KINDS])
+
+
+def test_failures_at_another_url_do_not_count(corner: Corner) -> None:
+    endpoint_id, _ = made(corner)
+    own = (corner.connection, "ana", "acme", endpoint_id)
+    corner.connection.execute("UPDATE webhook_endpoints SET failing_since = now()")
+    assert change_endpoint(*own, EndpointChange(description="x"), LIMITS).failing_since is not None
+    assert change_endpoint(*own, EndpointChange(OTHER.url), LIMITS).failing_since is None
+
+
+def test_two_endpoints_of_a_tenant_do_not_share_an_url(corner: Corner) -> None:
+    first, _ = made(corner)
+    second, _ = made(corner, draft=OTHER)
+    made(corner, "umbrella")
+    corner.connection.execute("DELETE FROM webhook_endpoints WHERE endpoint_id = %s", [second])
+    with pytest.raises(EndpointRejected, match=f"{first} has this URL"):
+        made(corner)
+    third, _ = made(corner, draft=OTHER)
+    with pytest.raises(EndpointRejected, match=f"{first} has this URL"):
+        change_endpoint(corner.connection, "ana", "acme", third, EndpointChange(DRAFT.url), LIMITS)
 
 
 def test_after_a_rotation_the_secret_before_is_in_force_for_the_overlap(corner: Corner) -> None:
@@ -99,6 +136,8 @@ def test_an_operator_pauses_and_releases(corner: Corner) -> None:
     assert hold_endpoint(corner.connection, "ops", endpoint_id, "floods")
     assert not hold_endpoint(corner.connection, "ops", endpoint_id, "floods")
     assert find_endpoint(corner.connection, "acme", endpoint_id).held_reason == "floods"
+    with pytest.raises(EndpointHeld):
+        delete_endpoint(corner.connection, "ana", "acme", endpoint_id)
     assert hold_endpoint(corner.connection, "ops", endpoint_id, "")
     with pytest.raises(UnknownEndpoint):
         hold_endpoint(corner.connection, "ops", "whe_none", "floods")
@@ -114,7 +153,7 @@ def test_another_tenants_endpoint_and_message_are_unknown(corner: Corner) -> Non
     )
     theirs = (corner.connection, "eve", "umbrella", endpoint_id)
     with pytest.raises(UnknownEndpoint):
-        change_endpoint(*theirs, DRAFT, LIMITS)
+        change_endpoint(*theirs, EndpointChange(), LIMITS)
     with pytest.raises(UnknownEndpoint):
         rotate_secret(*theirs, overlap_s=0, key=KEY, random_text=random_text)
     with pytest.raises(UnknownEndpoint):
