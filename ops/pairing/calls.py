@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 
@@ -39,5 +40,5 @@ class Calls:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read(ANSWER_BYTES_MAX)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return None

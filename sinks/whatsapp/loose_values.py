@@ -46,9 +46,11 @@ def states_code(part: Mapping[str, Any], code: str) -> bool:
     return False
 
 
-def secret_fields(*names: str) -> re.Pattern[bytes]:
-    """Of JSON, the fields of these names that are texts."""
+def secret_fields(*names: str, unless_digits: str = "") -> re.Pattern[bytes]:
+    """Of JSON, the fields of these names that are texts; that of `unless_digits` unless it is digits."""
     listed = "|".join(map(re.escape, names)).encode()
+    if unless_digits:
+        listed += b"|" + re.escape(unless_digits).encode() + rb'(?!"\s*:\s*"[0-9]{1,6}")'
     return re.compile(rb'"(' + listed + rb')"(\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
 

@@ -33,7 +33,7 @@ BANS = (
         QUARANTINE,
         "the account is banned or restricted",
         "[3]",
-        part(r"\b(account|number) (is|was|has been) (temporarily )?(banned|suspended|restricted|blocked)\b"),
+        part(r"\b(account|your number) (is|was|has been) (temporarily )?(banned|suspended|restricted)\b"),
     ),
     Signal("checkpoint", QUARANTINE, "WhatsApp wants a check", "[3]", part(r"\bcheckpoint\b")),
     Signal(

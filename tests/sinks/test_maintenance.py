@@ -50,6 +50,7 @@ def test_a_backlog_is_worked_off_within_a_share_of_the_time(
     monkeypatch.setattr("sinks.maintenance.inbound_events.show_unresolved", lambda *_args: None)
     monkeypatch.setattr("sinks.maintenance.notices.enforce", lambda *_args: None)
     monkeypatch.setattr("sinks.maintenance.notices.show_unresolved", lambda *_args: None)
+    monkeypatch.setattr("sinks.maintenance.notices.show_held", lambda *_args: None)
     monkeypatch.setattr("sinks.maintenance.inbound.sweep", lambda _connection, after: (after, 0))
     monkeypatch.setattr("sinks.maintenance.create_ahead", lambda *_args, **_more: [])
     deleting = Deleting(calls=10)

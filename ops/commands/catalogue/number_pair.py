@@ -63,7 +63,10 @@ def pair(
             raise NotPaired(f"{number.credential} is not in the environment: it is the number's access token")
         record(connection, actor(), "number.pair", number_id, tenant=number.tenant_id)
 
+    shown: list[PairingCode] = []
+
     def show(code: PairingCode) -> None:
+        shown.append(code)
         try:
             print(in_terminal(code), flush=True)
         except NotACode as error:
@@ -71,17 +74,19 @@ def pair(
         if image is not None:
             write_image(image, as_image(code))
 
-    shown = pair_number(
-        pairing,
-        number_id,
-        credential,
-        Calls(number.base_url),
-        show,
-        time.monotonic,
-        time.sleep,
-        random.Random(),
-        give_up_s,
-    )
-    if image is not None and shown:
-        image.unlink(missing_ok=True)
+    try:
+        pair_number(
+            pairing,
+            number_id,
+            credential,
+            Calls(number.base_url),
+            show,
+            time.monotonic,
+            time.sleep,
+            random.Random(),
+            give_up_s,
+        )
+    finally:  # it pairs whoever reads it
+        if image is not None and shown:
+            image.unlink(missing_ok=True)
     print(f"{number_id}: connected")

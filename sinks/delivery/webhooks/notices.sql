@@ -54,16 +54,18 @@ FROM locked AS l
 WHERE n.number_id = l.number_id;
 
 -- pause_sessions --
--- Until the session is there again.
+-- Until the session is there again, after the latest loss.
 UPDATE sender_numbers AS n
 SET state = 'paused', reason = %(reason)s, session_lost_at = to_timestamp(%(at_ms)s / 1000.0)
-WHERE n.number_id = ANY (%(numbers)s) AND n.state = 'active';
+WHERE n.number_id = ANY (%(numbers)s)
+  AND (n.state = 'active' OR (n.state = 'paused' AND n.session_lost_at < to_timestamp(%(at_ms)s / 1000.0)));
 
 -- resume_sessions --
 -- Only numbers that are paused because their session was lost before.
 UPDATE sender_numbers AS n
 SET state = 'active', reason = '', session_lost_at = NULL
-WHERE n.number_id = ANY (%(numbers)s) AND n.session_lost_at <= to_timestamp(%(at_ms)s / 1000.0);
+WHERE n.number_id = ANY (%(numbers)s) AND n.state = 'paused'
+  AND n.session_lost_at <= to_timestamp(%(at_ms)s / 1000.0);
 
 -- count_held_numbers --
 SELECT provider, CASE WHEN session_lost_at IS NOT NULL THEN 'session_lost' ELSE state END AS state, count(*) AS numbers

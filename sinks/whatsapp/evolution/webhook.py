@@ -33,7 +33,10 @@ INSTANCE_CHARS_MAX = 128
 TEXT_CHARS_MAX = 4_096
 PARTS_MAX = 1_000  # of one body
 
-_SECRET_FIELDS = secret_fields("apikey", "token", "base64", "code", "pairingCode", "destination")
+# A `code` of digits is the reason of a failure; that of a QR code pairs whoever has it.
+_SECRET_FIELDS = secret_fields(
+    "apikey", "token", "base64", "pairingCode", "destination", unless_digits="code"
+)
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _STATUSES = {
     **dict.fromkeys(("SERVER_ACK", "SENT", "2"), "sent"),

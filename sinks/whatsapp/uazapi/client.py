@@ -144,7 +144,8 @@ def _accepted(message: dict[str, Any]) -> Sent | None:
     return Sent(message_id_of(found), people(message.get("chatid")))
 
 
-def _rejection(reply: Reply, text: str | None) -> Rejected | None:
+def _rejection(reply: Reply, text: str | None) -> Rejected | Ambiguous | None:
+    """A signal about the number proves nothing about the message, unless the call was rejected unread."""
     wait_s = retry_after_s(reply.headers)
     found = TABLE.listed(text, reply.status) if text is not None else None
     if found is not None:
@@ -157,7 +158,9 @@ def _rejection(reply: Reply, text: str | None) -> Rejected | None:
         signal = TABLE.signal_in(text or "", reply.status)
         if signal is not None:
             detail = f"{signal.code}: {signal.meaning}: {_shown(text or '')}"[:DETAIL_CHARS_MAX]
-            return Rejected(signal.action, signal.code, detail, wait_s)
+            if reply.status in REJECTED_UNREAD:
+                return Rejected(signal.action, signal.code, detail, wait_s)
+            return Ambiguous(detail, signal.code, signal.action)
     if reply.status in REJECTED_UNREAD:
         detail = f"HTTP {reply.status} without a listed error: the call was rejected before it was read"
         return Rejected(Throttle("number"), "", detail, wait_s)

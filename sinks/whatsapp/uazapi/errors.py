@@ -8,6 +8,7 @@ its first attempt nothing is certain.
 from __future__ import annotations
 
 from sinks.actions import Action, FailMessage, FailRecipient, HoldNumber, Throttle
+from sinks.http_api import REJECTED_UNREAD
 from sinks.whatsapp.error_table import ErrorTable, Listed, whole
 from sinks.whatsapp.session_signals import SIGNALS
 
@@ -77,7 +78,9 @@ def action_of(text: str, http_status: int | None) -> Action | None:
     if http_status is None or not is_rejection(http_status):
         return None
     signal = TABLE.signal_in(text, http_status)
-    return UNLISTED if signal is None else signal.action
+    if signal is None:
+        return UNLISTED
+    return signal.action if http_status in REJECTED_UNREAD else None
 
 
 def is_rejection(http_status: int) -> bool:

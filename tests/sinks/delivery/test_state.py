@@ -27,6 +27,7 @@ from sinks.delivery.state import (
     after,
 )
 from sinks.delivery.webhooks.status_merge import Becomes, merge
+from sinks.postgres.catalogue.webhooks.messages import STATES as MESSAGE_STATES
 from sinks.postgres.schema.dump import SCHEMA_FILE
 from sinks.visits.visit import VisitState
 
@@ -36,6 +37,7 @@ SQL_FILES = sorted(
     if "schema" not in path.parts and "migrations" not in path.parts
 )
 NUMBER_STATES = {"active", "paused", "stopped", "quarantined"}
+ENDPOINT_STATES = {"active", "disabled"}  # of webhooks
 OWN_LATE_RESULT = {rule.event for rule in RULES if rule.statement == "record_results"}
 FAILED_BY_STATUS = {Event.STATUS_FAILED_FOR_NOW, Event.STATUS_FAILED_HERE}
 """The provider's word that a message which it took did not arrive: another call, perhaps by another route."""
@@ -136,7 +138,9 @@ def test_sql_names_no_other_state() -> None:
         found |= set(re.findall(comparison, text))
         found |= {name for group in re.findall(listed, text) for name in re.findall(r"'(\w+)'", group)}
         found |= set(re.findall(r"THEN ARRAY\['(\w+)'", text))
-    assert found <= set(DeliveryState) | NUMBER_STATES | set(VisitState)
+    assert found <= set(DeliveryState) | NUMBER_STATES | ENDPOINT_STATES | set(MESSAGE_STATES) | set(
+        VisitState
+    )
     assert {WAITING, LEASED, CALLING, AMBIGUOUS} <= found
 
 

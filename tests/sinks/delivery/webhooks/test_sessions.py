@@ -81,6 +81,18 @@ def test_a_loss_that_is_told_after_the_return_pauses_nothing(shop: Corner, toget
     assert state(shop) == ("active", False)
 
 
+def test_a_return_between_two_losses_does_not_end_the_pause_of_the_later_one(shop: Corner) -> None:
+    for told in (
+        connection("close", 428),
+        connection("close", 428, after_s=9),
+        connection("open", after_s=5),
+    ):
+        shop.write(SINK, [told])
+    assert state(shop) == ("paused", True)
+    shop.write(SINK, [connection("open", after_s=10)])
+    assert state(shop) == ("active", False)
+
+
 def test_a_return_from_before_the_loss_ends_nothing(shop: Corner) -> None:
     shop.write(SINK, [connection("close", 428, after_s=5)])
     shop.write(SINK, [connection("open")])

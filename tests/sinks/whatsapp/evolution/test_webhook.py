@@ -94,6 +94,12 @@ def test_what_is_stored_has_neither_key_nor_pairing_code() -> None:
     assert SOURCE.account_of(stored) == "shop"
 
 
+def test_what_is_stored_keeps_the_code_of_a_failure() -> None:
+    told = body("messages.update", {"keyId": "3EB0", "status": "ERROR", "code": "463"})
+    stored = SOURCE.stored(WebhookRequest({}, {}, told if isinstance(told, bytes) else told.encode()))
+    assert b'"463"' in stored
+
+
 @pytest.mark.parametrize(
     ("told", "numbers"),
     [

@@ -89,9 +89,7 @@ def test_an_accepted_message(content: dict[str, object]) -> None:
             "session-lost",
             LOST,
         ),
-        (400, {"error": "Request was blocked"}, "request-blocked", HoldNumber("quarantined")),
         (403, {"error": "server returned error 463"}, "reachout-timelock", HoldNumber("quarantined")),
-        (400, {"error": "the client is not logged in"}, "not-logged-in", LOST),
         (400, {"error": "a text in no list"}, "http-400", FailRecipient("nowhere")),
     ],
 )
@@ -108,6 +106,24 @@ def test_a_rejection_has_the_name_and_the_action_of_the_table(
     text = str(content["error"] if isinstance(content.get("error"), str) else content["message"])
     assert PROVIDER.action_of(text, status) == action
     assert PROVIDER.action_of(code, None) == (action if outcome.listed else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "hold"),
+    [
+        ("Request was blocked", "request-blocked", HoldNumber("quarantined")),
+        ("the client is not logged in", "not-logged-in", LOST),
+    ],
+)
+def test_a_signal_about_the_number_holds_it_and_proves_nothing_about_the_message(
+    text: str, code: str, hold: HoldNumber
+) -> None:
+    """Or one recipient, whose message is rejected so, would be tried with every number, and hold them all."""
+    outcome = outcome_of(reply(400, {"error": text}))
+    assert isinstance(outcome, Ambiguous)
+    assert (outcome.code, outcome.hold) == (code, hold)
+    assert PROVIDER.action_of(text, 400) is None
+    assert isinstance(outcome_of(reply(400, {"error": "the number is blocked"})), Rejected)
 
 
 @pytest.mark.parametrize(
