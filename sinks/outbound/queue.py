@@ -87,7 +87,10 @@ class Queue:
         self._connection: Connection | None = None
 
     def settle(self, results: Sequence[Result]) -> None:
-        """All of them or none, together with what they mean for their endpoints."""
+        """All of them or none, together with what they mean for their endpoints.
+
+        A result whose lease was lost changes nothing, of its endpoint neither: it is another process's.
+        """
         if not results:
             return
         delivered = [result.message for result in results if isinstance(result, Delivered)]
@@ -95,7 +98,8 @@ class Queue:
         released = [result.message for result in results if isinstance(result, Released)]
         with self._database().transaction():
             if delivered:
-                self._execute("settle_delivered", _held(delivered))
+                settled = self._settled("settle_delivered", _held(delivered))
+                delivered = [message for message in delivered if message.message_id in settled]
                 self._execute("endpoints_succeeded", {"endpoints": _endpoints(delivered)})
             if released:
                 self._execute("settle_released", _held(released))
@@ -104,7 +108,8 @@ class Queue:
                     "errors": [result.error for result in failed],
                     "waits": [result.wait_s for result in failed],
                 }
-                self._execute("settle_failed", _held([result.message for result in failed]) | more)
+                settled = self._settled("settle_failed", _held([result.message for result in failed]) | more)
+                failed = [result for result in failed if result.message.message_id in settled]
                 self._judge(failed, _endpoints(delivered))
         for result in failed:
             if result.wait_s is None:
@@ -152,6 +157,9 @@ class Queue:
                 metrics.DISABLED.labels(reason).inc()
                 place = (self._database(), found.tenant_id, ACTOR, "webhook.disable", found.endpoint_id)
                 record_of(*place, reason=reason)
+
+    def _settled(self, query: str, given: Mapping[str, object]) -> set[str]:
+        return {str(message_id) for (message_id,) in self._database().execute(QUERIES[query], given)}
 
     def _execute(self, query: str, given: Mapping[str, object]) -> None:
         self._database().execute(QUERIES[query], given)

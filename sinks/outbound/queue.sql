@@ -38,10 +38,11 @@ RETURNING m.message_id, m.endpoint_id, m.kind, m.content, m.attempts, m.lease::t
 UPDATE webhook_messages AS m
 SET state = 'delivered', attempts = attempts + 1, last_error = '', lease = NULL, ended_at = clock_timestamp()
 FROM unnest(%(messages)s::text[], %(leases)s::uuid[]) AS r (message_id, lease)
-WHERE m.message_id = r.message_id AND m.lease = r.lease;
+WHERE m.message_id = r.message_id AND m.lease = r.lease
+RETURNING m.message_id;
 
 -- settle_failed --
--- Without a wait it has failed for good. What follows of the same delivery is not due before it.
+-- Without a wait it has failed for good. What follows of the same delivery is not due before it. By the lease too.
 WITH failed AS (
     UPDATE webhook_messages AS m
     SET state = CASE WHEN r.wait_s IS NULL THEN 'failed' ELSE 'pending' END, attempts = attempts + 1, last_error = r.error,
@@ -50,13 +51,15 @@ WITH failed AS (
     FROM unnest(%(messages)s::text[], %(leases)s::uuid[], %(errors)s::text[], %(waits)s::double precision[])
          AS r (message_id, lease, error, wait_s)
     WHERE m.message_id = r.message_id AND m.lease = r.lease
-    RETURNING m.endpoint_id, m.delivery_id, m.sequence, m.state, m.due_at
+    RETURNING m.message_id, m.endpoint_id, m.delivery_id, m.sequence, m.state, m.due_at
+), put_off AS (
+    UPDATE webhook_messages AS later
+    SET due_at = failed.due_at
+    FROM failed
+    WHERE failed.state = 'pending' AND later.endpoint_id = failed.endpoint_id AND later.delivery_id = failed.delivery_id
+      AND later.sequence > failed.sequence AND later.state = 'pending' AND later.due_at < failed.due_at
 )
-UPDATE webhook_messages AS later
-SET due_at = failed.due_at
-FROM failed
-WHERE failed.state = 'pending' AND later.endpoint_id = failed.endpoint_id AND later.delivery_id = failed.delivery_id
-  AND later.sequence > failed.sequence AND later.state = 'pending' AND later.due_at < failed.due_at;
+SELECT message_id FROM failed;
 
 -- settle_released --
 -- Not called, or broken off by a stop: due at once, for the next process.
@@ -87,13 +90,15 @@ WHERE e.endpoint_id = r.endpoint_id AND e.url = r.url AND e.state = 'active'
 RETURNING e.endpoint_id, e.tenant_id, e.state;
 
 -- expire --
--- In steps. One whose endpoint was deleted, disabled or paused for long ends here too.
+-- In steps. One whose endpoint was deleted, disabled or paused for long ends here too. What is in flight has a result, or its lease
+-- ends: nobody settles it then, and it expires in a later step.
 UPDATE webhook_messages
 SET state = 'failed', lease = NULL, ended_at = clock_timestamp(),
     last_error = CASE WHEN last_error = '' THEN 'expired' ELSE 'expired: ' || last_error END
 WHERE message_id IN (
     SELECT message_id FROM webhook_messages
     WHERE state = 'pending' AND queued_at < clock_timestamp() - make_interval(hours => %(hours)s)
+      AND (lease IS NULL OR due_at <= clock_timestamp())
     ORDER BY queued_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 );
 

@@ -23,6 +23,11 @@ def result_of(
             return Failed(message, error, None, gone_url=url)
     else:
         error = answer.error
+    return failed(message, error, limits, rng)
+
+
+def failed(message: Claimed, error: str, limits: Webhooks, rng: random.Random) -> Failed:
+    """With the wait until its next attempt, if it has one."""
     if message.attempts >= len(limits.retry_after_s):
         return Failed(message, error, None)
     wait_s = limits.retry_after_s[message.attempts]

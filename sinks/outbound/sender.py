@@ -27,7 +27,7 @@ from sinks.outbound import metrics
 from sinks.outbound.caller import Caller
 from sinks.outbound.circuits import Circuits
 from sinks.outbound.queue import Claimed, Delivered, DueEndpoint, Queue, Released, Result
-from sinks.outbound.retries import result_of
+from sinks.outbound.retries import failed, result_of
 from sinks.postgres.catalogue.webhooks.secrets import secret_of
 from sinks.postgres.poison import describe, is_passing
 
@@ -37,6 +37,7 @@ STOP_LOOK_S = 0.1
 STOP_CALLS_S = 4.0  # for calls in flight at a stop; what has no answer then is sent again
 BACKLOG_EVERY_S = 5.0
 RESOLVER_THREADS_MAX = 100  # a name that resolves slowly occupies one
+UNEXPECTED = "the call could not be made"  # of an error in the sender, which its log has
 USER_AGENT = "quizstream-webhooks/1"
 T = TypeVar("T")
 
@@ -166,7 +167,9 @@ class Sender:
             self._results.append(Released(message))
         elif (error := task.exception()) is not None:
             log.error("a call failed in an unexpected way", exc_info=error)
-            self._results.append(Released(message))
+            self._circuits.failed(message.endpoint_id, self._clock())
+            metrics.ATTEMPTS.labels("failed").inc()
+            self._results.append(failed(message, UNEXPECTED, self._limits, self._rng))
         metrics.IN_FLIGHT.set(len(self._tasks))
         self._wake.set()
 

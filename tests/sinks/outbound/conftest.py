@@ -91,14 +91,17 @@ class Hooks:
 
         until(ended, f"{endpoint_id}: all {state}")
 
+    def queue(self) -> Queue:
+        return Queue(
+            lambda: connect(self.corner.database_url, "webhooks"),
+            uuid4,
+            disable_failing_h=self.limits.disable_failing_h,
+        )
+
     @contextmanager
     def sending(self, **changes: Any) -> Iterator[Sender]:
         limits = msgspec.structs.replace(self.limits, **changes)
-        queue = Queue(
-            lambda: connect(self.corner.database_url, "webhooks"),
-            uuid4,
-            disable_failing_h=limits.disable_failing_h,
-        )
+        queue = self.queue()
         backoff = Backoff(first_s=0.02, longest_s=0.1, rng=random.Random(1))
         sender = Sender(limits, KEY, queue, rng=random.Random(1), backoff=backoff)
         stop = threading.Event()

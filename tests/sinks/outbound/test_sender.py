@@ -8,6 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from sinks.outbound.queue import Claimed, Delivered, DueEndpoint, Failed
 from sinks.postgres.audit_log import entries
 from sinks.postgres.catalogue.webhooks.endpoints import (
     EndpointChange,
@@ -232,6 +233,68 @@ def test_what_waits_too_long_has_failed_and_a_deleted_endpoint_receives_nothing(
     (message,) = list_messages(hooks.corner.connection, "acme", limit=10).items
     assert message.last_error == "expired"
     assert receiver.got == []
+
+
+def test_what_is_in_flight_does_not_expire(hooks: Hooks) -> None:
+    endpoint, _ = hooks.endpoint(hooks.receiver().url)
+    hooks.write(event(1))
+    queue = hooks.queue()
+    (claimed,) = queue.claim({endpoint: 1}, 60.0)
+    hooks.corner.connection.execute("UPDATE webhook_messages SET queued_at = now() - interval '97 h'")
+    queue.expire(96)
+    queue.settle([Delivered(claimed)])
+    assert hooks.states(endpoint) == [("delivered", 1)]
+
+    hooks.write(event(2))
+    assert len(queue.claim({endpoint: 1}, 0.0)) == 1  # of a process that is lost
+    hooks.corner.connection.execute("UPDATE webhook_messages SET queued_at = now() - interval '97 h'")
+    queue.expire(96)
+    assert hooks.states(endpoint) == [("delivered", 1), ("failed", 1)]
+    queue.disconnect()
+
+
+@pytest.mark.parametrize("ended", ["delivered", "failed", "gone"])
+def test_after_a_lost_lease_a_result_says_nothing_of_its_endpoint(hooks: Hooks, ended: str) -> None:
+    url = hooks.receiver().url
+    endpoint, _ = hooks.endpoint(url)
+    hooks.write(event(1))
+    queue = hooks.queue()
+    (lost,) = queue.claim({endpoint: 1}, 0.0)
+    (claimed,) = queue.claim({endpoint: 1}, 60.0)
+    since = "now()" if ended == "delivered" else "NULL"
+    hooks.corner.connection.execute(f"UPDATE webhook_endpoints SET failing_since = {since}")
+    before = find_endpoint(hooks.corner.connection, "acme", endpoint)
+    late = {
+        "delivered": Delivered(lost),
+        "failed": Failed(lost, "no answer in time", 5.0),
+        "gone": Failed(lost, "answered 410", None, gone_url=url),
+    }
+    queue.settle([late[ended]])
+    assert find_endpoint(hooks.corner.connection, "acme", endpoint) == before
+    assert hooks.states(endpoint) == [("pending", 1)]
+    queue.settle([Delivered(claimed)])
+    assert hooks.states(endpoint) == [("delivered", 1)]
+    queue.disconnect()
+
+
+def test_an_unexpected_error_is_an_attempt_and_waits_for_its_retry(hooks: Hooks) -> None:
+    receiver = hooks.receiver()
+    endpoint, _ = hooks.endpoint(receiver.url)
+    with hooks.sending() as sender:
+        signed = sender._signed
+        left = [2]
+
+        def fails_twice(due: DueEndpoint, message: Claimed) -> dict[str, str]:
+            if left[0]:
+                left[0] -= 1
+                raise RuntimeError("an error in the sender")
+            return signed(due, message)
+
+        sender._signed = fails_twice  # type: ignore[method-assign]
+        hooks.write(event(1))
+        until(lambda: len(receiver.got) == 1, "the event")
+        hooks.all_ended(endpoint)
+    assert hooks.corner.rows("SELECT attempts FROM webhook_messages") == [(3,)]
 
 
 @pytest.mark.parametrize("sends", ["to the sender", "of another process"])
