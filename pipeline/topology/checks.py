@@ -209,6 +209,8 @@ def _times(file: TopologyFile) -> Iterator[str]:
     webhooks = file.webhooks
     if webhooks.lease_s <= webhooks.call_timeout_s:
         yield "webhooks.lease_s: must be longer than call_timeout_s: two processes would call at once"
+    if webhooks.in_flight_of_tenant_max >= webhooks.in_flight_total_max:
+        yield "webhooks.in_flight_of_tenant_max: must be less than in_flight_total_max"
     retried_h = sum(webhooks.retry_after_s) * (1 + webhooks.retry_jitter_ratio) / 3600
     if webhooks.keep_h <= retried_h:
         yield f"webhooks.keep_h: must be longer than {retried_h:g}, for which a message is retried"

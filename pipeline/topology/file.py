@@ -415,6 +415,7 @@ class Webhooks(Strict, frozen=True):
     lease_s: Seconds  # of a message in flight; then another process sends it
     answer_bytes_max: Positive  # of the body of an answer; the rest is not read
     in_flight_max: Positive  # to an endpoint, of each process
+    in_flight_of_tenant_max: Positive  # to all its endpoints, of each process; less than in_flight_total_max
     in_flight_total_max: Positive
     retry_after_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1)]
     retry_jitter_ratio: Ratio

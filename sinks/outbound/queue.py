@@ -25,6 +25,7 @@ class DueEndpoint(NamedTuple):
     """`previous_salt`: of the secret that signs too, during a rotation."""
 
     endpoint_id: str
+    tenant_id: str
     url: str
     salt: bytes
     previous_salt: bytes | None
@@ -33,6 +34,7 @@ class DueEndpoint(NamedTuple):
 class Claimed(NamedTuple):
     message_id: str
     endpoint_id: str
+    tenant_id: str
     kind: str
     content: str
     attempts: int

@@ -1,5 +1,6 @@
 -- due_endpoints --
-SELECT e.endpoint_id, e.url, e.salt, CASE WHEN e.previous_until > clock_timestamp() THEN e.previous_salt END AS previous_salt
+SELECT e.endpoint_id, e.tenant_id, e.url, e.salt,
+       CASE WHEN e.previous_until > clock_timestamp() THEN e.previous_salt END AS previous_salt
 FROM webhook_endpoints AS e
 WHERE e.state = 'active' AND e.held_reason = ''
   AND EXISTS (
@@ -31,7 +32,7 @@ UPDATE webhook_messages AS m
 SET lease = %(lease)s, due_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM due
 WHERE m.message_id = due.message_id
-RETURNING m.message_id, m.endpoint_id, m.kind, m.content, m.attempts, m.lease::text AS lease;
+RETURNING m.message_id, m.endpoint_id, m.tenant_id, m.kind, m.content, m.attempts, m.lease::text AS lease;
 
 -- settle_delivered --
 -- By the lease: a process that lost its message meanwhile changes nothing.

@@ -1,7 +1,7 @@
 """Sends messages to endpoints: claims what is due, calls, settles. One task for each call in flight.
 
 Delivered at least once: a message whose process is lost is sent again after its lease, under the same id. An
-endpoint has a bounded number of calls in flight, so that a slow one delays no other.
+endpoint and a tenant have bounded numbers of calls in flight, so that slow endpoints delay no other tenant.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pipeline.topology.file import Webhooks
 from sinks.outbound import metrics
 from sinks.outbound.caller import Caller
 from sinks.outbound.circuits import Circuits
+from sinks.outbound.places import Places, Wanted
 from sinks.outbound.queue import Claimed, Delivered, DueEndpoint, Queue, Released, Result
 from sinks.outbound.retries import failed, result_of
 from sinks.postgres.catalogue.webhooks.secrets import secret_of
@@ -66,7 +67,9 @@ class Sender:
         self._rng = rng or random.Random()
         self._backoff = backoff or Backoff()
         self._circuits = Circuits(limits.circuit)
+        self._places = Places(limits.in_flight_of_tenant_max)
         self._running: Counter[str] = Counter()
+        self._running_of_tenant: Counter[str] = Counter()
         self._tasks: dict[asyncio.Task[None], Claimed] = {}
         self._results: list[Result] = []
         self._backlog_at_s = float("-inf")
@@ -109,18 +112,18 @@ class Sender:
         return self._limits.poll_ms / 1000
 
     def _rooms(self, due: dict[str, DueEndpoint]) -> dict[str, int]:
-        now, free = self._clock(), self._limits.in_flight_total_max - len(self._tasks)
-        rooms = {}
-        for endpoint_id in due:
-            allowed = self._circuits.room(endpoint_id, self._limits.in_flight_max, now)
-            room = min(allowed - self._running[endpoint_id], free)
-            if room > 0:
-                rooms[endpoint_id] = room
-                free -= room
-        return rooms
+        now = self._clock()
+        wanted = {}
+        for endpoint in due.values():
+            allowed = self._circuits.room(endpoint.endpoint_id, self._limits.in_flight_max, now)
+            room = allowed - self._running[endpoint.endpoint_id]
+            wanted[endpoint.endpoint_id] = Wanted(endpoint.tenant_id, room)
+        free = self._limits.in_flight_total_max - len(self._tasks)
+        return self._places.deal(wanted, self._running_of_tenant, free)
 
     def _start(self, caller: Caller, endpoint: DueEndpoint, message: Claimed) -> None:
         self._running[message.endpoint_id] += 1
+        self._running_of_tenant[message.tenant_id] += 1
         task = asyncio.create_task(self._send(caller, endpoint, message))
         self._tasks[task] = message
         metrics.IN_FLIGHT.set(len(self._tasks))
@@ -161,8 +164,9 @@ class Sender:
     def _ended(self, task: asyncio.Task[None]) -> None:
         message = self._tasks.pop(task)
         self._running[message.endpoint_id] -= 1
-        if self._running[message.endpoint_id] == 0:
-            del self._running[message.endpoint_id]
+        self._running_of_tenant[message.tenant_id] -= 1
+        self._running += Counter()  # without those that have none
+        self._running_of_tenant += Counter()
         if task.cancelled():
             self._results.append(Released(message))
         elif (error := task.exception()) is not None:

@@ -121,6 +121,7 @@ def test_a_namespace_that_no_topic_can_have_is_refused() -> None:
         ("edge.reference_data", ["quizzes", "outcomes"], "topics.outcomes.compact: reference data is read"),
         ("edge.facts", ["quizzes"], "edge.facts: this key is named reference_data now"),
         ("agents.qualify.facts", ["quizzes"], "agents.qualify.facts: this key is named reference_data now"),
+        ("webhooks.in_flight_of_tenant_max", 400, "must be less than in_flight_total_max"),
         ("edge.webhook_bytes_max", 9_000_000, "edge.webhook_bytes_max: 9000000 + 65536 fits no topic"),
         ("edge.submitted_past_max_h_service", 96_000, "postgres.partition_past_days_max: 400, but"),
         ("sender.lease_s", 12, "sender.lease_s: must be longer than call_timeout_s + mark_to_call_max_ms"),

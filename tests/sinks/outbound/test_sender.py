@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from sinks.outbound.queue import Claimed, Delivered, DueEndpoint, Failed
+from sinks.outbound.queue import Claimed, Delivered, DueEndpoint, Failed, Result
 from sinks.postgres.audit_log import entries
 from sinks.postgres.catalogue.webhooks.endpoints import (
     EndpointChange,
@@ -98,6 +98,24 @@ def test_a_dead_and_a_slow_endpoint_delay_no_other(hooks: Hooks) -> None:
         hooks.all_ended(late)
         assert ("delivered", 50) not in hooks.states(dead)
     assert sorted(slow.ids()) == sorted({*slow.ids()})
+
+
+def test_many_slow_endpoints_of_a_tenant_delay_no_other_tenant(hooks: Hooks) -> None:
+    """Their calls would take every place of the process."""
+    held = threading.Event()
+    slow = hooks.receiver(lambda _: 204 if held.wait(60) else 500)
+    quick = hooks.receiver()
+    late = [hooks.endpoint(f"{slow.url}/{n}", "late")[0] for n in range(4)]
+    well, _ = hooks.endpoint(quick.url, "well")
+    hooks.write(*(event(n, tenant=tenant) for tenant in ("late", "well") for n in range(20)))
+    limits = {"in_flight_total_max": 8, "in_flight_of_tenant_max": 6}
+    with hooks.sending(call_timeout_s=50.0, lease_s=60.0, **limits):
+        hooks.all_ended(well)
+        until(lambda: len(slow.got) >= 6, "its share")
+        assert len(slow.got) == 6
+        held.set()
+        for endpoint in late:
+            hooks.all_ended(endpoint)
 
 
 def test_the_events_of_a_delivery_arrive_in_order_and_others_do_not_wait(hooks: Hooks) -> None:
@@ -264,7 +282,7 @@ def test_after_a_lost_lease_a_result_says_nothing_of_its_endpoint(hooks: Hooks, 
     since = "now()" if ended == "delivered" else "NULL"
     hooks.corner.connection.execute(f"UPDATE webhook_endpoints SET failing_since = {since}")
     before = find_endpoint(hooks.corner.connection, "acme", endpoint)
-    late = {
+    late: dict[str, Result] = {
         "delivered": Delivered(lost),
         "failed": Failed(lost, "no answer in time", 5.0),
         "gone": Failed(lost, "answered 410", None, gone_url=url),
@@ -284,11 +302,11 @@ def test_an_unexpected_error_is_an_attempt_and_waits_for_its_retry(hooks: Hooks)
         signed = sender._signed
         left = [2]
 
-        def fails_twice(due: DueEndpoint, message: Claimed) -> dict[str, str]:
+        def fails_twice(endpoint: DueEndpoint, message: Claimed) -> dict[str, str]:
             if left[0]:
                 left[0] -= 1
                 raise RuntimeError("an error in the sender")
-            return signed(due, message)
+            return signed(endpoint, message)
 
         sender._signed = fails_twice  # type: ignore[method-assign]
         hooks.write(event(1))
