@@ -928,11 +928,15 @@ CREATE INDEX tokens_by_key ON public.tokens USING btree (tenant_id, key_id) WHER
 
 CREATE INDEX webhook_endpoints_by_tenant ON public.webhook_endpoints USING btree (tenant_id, endpoint_id);
 
+CREATE INDEX webhook_messages_by_endpoint ON public.webhook_messages USING btree (tenant_id, endpoint_id, number);
+
 CREATE INDEX webhook_messages_by_tenant ON public.webhook_messages USING btree (tenant_id, number);
 
 CREATE INDEX webhook_messages_by_time ON public.webhook_messages USING btree (created_at);
 
 CREATE INDEX webhook_messages_due ON public.webhook_messages USING btree (endpoint_id, due_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX webhook_messages_failed ON public.webhook_messages USING btree (tenant_id, number) WHERE (state = 'failed'::text);
 
 CREATE INDEX webhook_messages_in_order ON public.webhook_messages USING btree (endpoint_id, delivery_id, sequence) WHERE (state = 'pending'::text);
 

@@ -43,4 +43,6 @@ CREATE INDEX webhook_messages_due ON webhook_messages (endpoint_id, due_at) WHER
 CREATE INDEX webhook_messages_in_order ON webhook_messages (endpoint_id, delivery_id, sequence) WHERE state = 'pending';
 CREATE INDEX webhook_messages_waiting ON webhook_messages (queued_at) WHERE state = 'pending';
 CREATE INDEX webhook_messages_by_tenant ON webhook_messages (tenant_id, number);
+CREATE INDEX webhook_messages_by_endpoint ON webhook_messages (tenant_id, endpoint_id, number);
+CREATE INDEX webhook_messages_failed ON webhook_messages (tenant_id, number) WHERE state = 'failed';
 CREATE INDEX webhook_messages_by_time ON webhook_messages (created_at);
