@@ -31,6 +31,7 @@ class _Present(NamedTuple):
     policies: str
     noted: str | None
     grants: list[str]
+    updates: list[str]
 
 
 class _Privileges(NamedTuple):
@@ -63,10 +64,12 @@ def apply(connection: Connection) -> list[str]:
 
 def _is_as_ruled(one: _Present, policies_of_table: str) -> bool:
     if one.name != one.ruled_by:
-        return one.isolated and one.policies == policies_of_table and not one.grants
+        return one.isolated and one.policies == policies_of_table and not one.grants + one.updates
     rule = RULES[one.ruled_by]
     grants = sorted(rule.grants) if isinstance(rule, Isolated) else []
-    return one.isolated and one.noted == _noted(one) and one.grants == grants
+    updates = sorted(rule.updates) if isinstance(rule, Isolated) else []
+    granted = one.grants == grants and one.updates == updates
+    return one.isolated and one.noted == _noted(one) and granted
 
 
 def _present(connection: Connection) -> list[_Present]:
@@ -136,6 +139,9 @@ def isolate(connection: Connection, name: str, ruled_by: str) -> None:
         if name == ruled_by and rule.grants:
             grants = sql.SQL(", ").join(sql.SQL(grant) for grant in rule.grants)
             steps.append(sql.SQL("GRANT {} ON {} TO {}").format(grants, table, role))
+        if name == ruled_by and rule.updates:
+            columns = sql.SQL(", ").join(sql.Identifier(column) for column in rule.updates)
+            steps.append(sql.SQL("GRANT UPDATE ({}) ON {} TO {}").format(columns, table, role))
     for step in steps:
         connection.execute(step)
 

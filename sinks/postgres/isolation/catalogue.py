@@ -25,6 +25,7 @@ EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
 class Isolated:
     """Rows of a tenant: those of the current one fulfil `condition` (SQL). `grants`: of the tenant API.
 
+    `updates`: columns that it changes, where that is not UPDATE of all of them.
     `changeable`: a condition for rows that it adds or deletes; others of the tenant it only reads.
     `forced`: the owner needs a policy too. Without it `COPY` into the table is possible for an owner that is
     not a superuser.
@@ -34,6 +35,7 @@ class Isolated:
     grants: tuple[str, ...] = ()
     forced: bool = True
     changeable: str = ""
+    updates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,15 @@ RULES: Mapping[str, Rule] = {
     "tokens": Isolated(f"{_OWN} AND (tenant_id <> '{EVERY_TENANT}' OR revoked_at IS NOT NULL)", WRITE),
     "visits": _own(*READ),
     "webhook_keys": Unseen("hashes of keys of numbers; operators make them"),
-    "webhook_endpoints": _own(*EVERYTHING),
+    # A tenant neither ends an operator's pause nor deletes what is paused.
+    "webhook_endpoints": Isolated(
+        _OWN,
+        ("SELECT", "INSERT", "DELETE"),
+        changeable="held_reason = ''",
+        updates=(
+            *("url", "kinds", "description", "state", "state_reason", "failing_since"),
+            *("salt", "previous_salt", "previous_until"),
+        ),
+    ),
     "webhook_messages": _own("SELECT", "UPDATE"),
 }

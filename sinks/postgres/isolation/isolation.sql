@@ -1,7 +1,7 @@
 -- present --
 -- Tables and partitions of the schema that a rule isolates, each with the table of its rule and what is in force: a hash of
--- its policies, in which the owner has the same name everywhere, and the privileges of the tenant API. `noted`: the comment
--- of its first policy.
+-- its policies, in which the owner has the same name everywhere, and the privileges of the tenant API: of the table, and of
+-- columns. `noted`: the comment of its first policy.
 SELECT c.relname::text AS name, coalesce(parent.relname, c.relname)::text AS ruled_by, c.relrowsecurity AS isolated,
        md5(concat(c.relforcerowsecurity, p.definitions)) AS policies, p.noted,
        ARRAY(
@@ -10,7 +10,15 @@ SELECT c.relname::text AS name, coalesce(parent.relname, c.relname)::text AS rul
            JOIN pg_roles AS r ON r.oid = a.grantee
            WHERE r.rolname = %(role)s
            ORDER BY 1
-       ) AS grants
+       ) AS grants,
+       ARRAY(
+           SELECT f.attname::text
+           FROM pg_attribute AS f
+           CROSS JOIN LATERAL aclexplode(f.attacl) AS a
+           JOIN pg_roles AS r ON r.oid = a.grantee
+           WHERE f.attrelid = c.oid AND r.rolname = %(role)s
+           ORDER BY f.attname::text COLLATE "C"
+       ) AS updates
 FROM pg_class AS c
 LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
 LEFT JOIN pg_class AS parent ON parent.oid = i.inhparent

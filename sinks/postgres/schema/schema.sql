@@ -1070,7 +1070,11 @@ ALTER TABLE public.outcomes ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY own_additions ON public.sending_stops AS RESTRICTIVE FOR INSERT TO quizstream_tenants WITH CHECK (by_tenant);
 
+CREATE POLICY own_additions ON public.webhook_endpoints AS RESTRICTIVE FOR INSERT TO quizstream_tenants WITH CHECK ((held_reason = ''::text));
+
 CREATE POLICY own_deletions ON public.sending_stops AS RESTRICTIVE FOR DELETE TO quizstream_tenants USING (by_tenant);
+
+CREATE POLICY own_deletions ON public.webhook_endpoints AS RESTRICTIVE FOR DELETE TO quizstream_tenants USING ((held_reason = ''::text));
 
 CREATE POLICY own_tenant ON public.audit_log TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
 

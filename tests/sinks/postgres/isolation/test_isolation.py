@@ -192,6 +192,8 @@ def test_raw_sql_changes_and_deletes_nothing_of_another_tenant(
         "SELECT FROM dead_letters",
         "SELECT FROM completions_20261130",
         "TRUNCATE consent_words",
+        "UPDATE webhook_endpoints SET held_reason = ''",
+        "UPDATE webhook_endpoints SET tenant_id = 'acme'",
         "SET row_security = off; SELECT FROM quizzes",
         "ALTER TABLE quizzes DISABLE ROW LEVEL SECURITY",
     ):
@@ -200,6 +202,17 @@ def test_raw_sql_changes_and_deletes_nothing_of_another_tenant(
             with pytest.raises(psycopg.errors.InsufficientPrivilege), as_tenants.transaction():
                 as_tenants.execute(statement)
     assert rows_of(owner, "acme") == before
+
+
+def test_a_tenant_deletes_no_endpoint_that_an_operator_has_paused(
+    as_tenants: Connection, owner: Connection
+) -> None:
+    for held, deleted in (("floods", 0), ("", 1)):
+        owner.execute("UPDATE webhook_endpoints SET held_reason = %s", [held])
+        with as_tenants.transaction():
+            become(as_tenants, "acme")
+            as_tenants.execute("UPDATE webhook_endpoints SET description = 'mine'")
+            assert as_tenants.execute("DELETE FROM webhook_endpoints").rowcount == deleted
 
 
 @pytest.mark.parametrize(
