@@ -11,9 +11,8 @@ import msgspec
 from schemas.ids import campaign_month, day_of, delivery_id
 from schemas.records import Completion, Duplicate, Match, Outcome, Personal
 
-NOW_MS = (
-    int(time.time()) * 1000 + 500
-)  # within a second: one test in a thousand would meet its very beginning
+# Within a second: one run in a thousand would meet its very beginning.
+NOW_MS = int(time.time()) * 1000 + 500
 TODAY = day_of(NOW_MS)
 
 
