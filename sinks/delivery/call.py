@@ -138,8 +138,10 @@ class Calls:
         await ended(self._tasks)
 
     async def _wait(self, timeout_s: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
+        """Also for those that a task begins meanwhile: a mark that is committed is followed by its call."""
+        give_up_at = self._shared.clock() + timeout_s
+        while self._tasks and (left_s := give_up_at - self._shared.clock()) > 0:
+            await asyncio.wait(self._tasks, timeout=left_s)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

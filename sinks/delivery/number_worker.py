@@ -51,6 +51,8 @@ class NumberWorker:
             clock=shared.clock,
             rng=shared.rng,
         )
+        # The window of the provider still has the calls of whoever used the number before.
+        self._limiter.pause_until(shared.clock() + self._limiter.pace.window_s - number.rested_s)
         self.can_find = provider.can_find
         self._client = client
         self._calls = Calls(number, provider, client, self._lines, self._limiter, shared)

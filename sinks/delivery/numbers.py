@@ -7,6 +7,7 @@ cannot renew it stops using the number by its own clock, and the mark before eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -44,6 +45,7 @@ class Number:
     usable_until: float
     coexistence: bool = False  # the WhatsApp Business app uses it too
     paused_s: float = 0.0  # for so long from the lease on, a limit of the provider forbids calls
+    rested_s: float = math.inf  # since its last lease ended, 0 while one runs: so long nobody called
 
 
 class _LeasedNumber(NamedTuple):
@@ -57,6 +59,7 @@ class _LeasedNumber(NamedTuple):
     coexistence: bool
     fencing_token: int
     paused_s: float
+    rested_s: float | None  # None: it was never leased
 
     @property
     def pace(self) -> Pace | None:
@@ -151,4 +154,5 @@ def _number(row: _LeasedNumber, usable_until: float) -> Number:
         fencing_token=row.fencing_token,
         usable_until=usable_until,
         paused_s=row.paused_s,
+        rested_s=math.inf if row.rested_s is None else row.rested_s,
     )

@@ -26,7 +26,7 @@ WHERE n.state = 'active'
 -- Renews those that this owner holds and takes those that are free. The fencing token grows at each take-over, and also
 -- when an owner comes back to a lease that had run out: what it began under the old one is void.
 WITH free AS (
-    SELECT n.number_id
+    SELECT n.number_id, n.leased_until
     FROM sender_numbers AS n
     WHERE n.state = 'active'
       AND n.number_id = ANY (%(numbers)s)
@@ -44,7 +44,8 @@ FROM free
 WHERE n.number_id = free.number_id
 RETURNING n.number_id, n.tenant_id, n.provider, n.base_url, n.credential, n.messages_per_s, n.messages_per_minute,
           n.coexistence, n.fencing_token,
-          greatest(coalesce(extract(epoch FROM n.paused_until - clock_timestamp()), 0), 0)::double precision AS paused_s;
+          greatest(coalesce(extract(epoch FROM n.paused_until - clock_timestamp()), 0), 0)::double precision AS paused_s,
+          greatest(extract(epoch FROM clock_timestamp() - free.leased_until), 0)::double precision AS rested_s;
 
 -- release_numbers --
 -- The next holder need not wait for the lease to run out.

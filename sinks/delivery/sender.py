@@ -379,7 +379,10 @@ class Sender:
 
 def _renewed(old: Number, new: Number) -> bool:
     """True where `new` is the same lease of the same number, only longer."""
-    return dataclasses.replace(old, usable_until=new.usable_until, paused_s=new.paused_s) == new
+    renewed = dataclasses.replace(
+        old, usable_until=new.usable_until, paused_s=new.paused_s, rested_s=new.rested_s
+    )
+    return renewed == new
 
 
 def _failed(delivery: Leased, reason: str, elsewhere: Elsewhere = "nowhere") -> Settled:

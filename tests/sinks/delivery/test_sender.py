@@ -13,6 +13,8 @@ from sinks.delivery import stop_switch
 from sinks.delivery.rows import NEXT_WITH_FALLBACKS
 from tests.support.sender_world import NUMBER, TENANT, World
 
+PROCESSES = "SELECT count(*) FROM sender_processes"
+
 
 def test_every_waiting_delivery_is_called_for_once(world: World) -> None:
     world.number()
@@ -234,6 +236,26 @@ def test_the_provider_never_sees_more_than_the_limit_of_a_number(world: World) -
     world.command("PATCH", "behaviour", {"messages_per_s": 30})
     world.sender()
     world.wait_for(sent=100)
+    assert [call for call in world.calls() if call["code"] is not None] == []
+
+
+def test_a_number_that_changes_hands_keeps_its_limit_in_every_window(world: World) -> None:
+    """The next sender waits for it already, and gets it as soon as the first one stops."""
+    world.number(messages_per_s=30)
+    world.deliveries(world.campaign(), 300)
+    world.simulator()
+    world.command("PATCH", "behaviour", {"messages_per_s": 30})
+    using = world.sender()
+    world.wait_for_more_calls()
+    for _ in range(3):
+        waiting = world.sender()
+        world.wait_until(lambda: world.db.execute(PROCESSES).fetchone() == (2,))
+        world.wait_for_more_calls()
+        using.send_signal(signal.SIGTERM)
+        using.wait(timeout=60)
+        using = waiting
+        world.wait_for_more_calls()
+    world.wait_for(sent=300)
     assert [call for call in world.calls() if call["code"] is not None] == []
 
 
