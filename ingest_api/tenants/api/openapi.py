@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from ingest_api.tenants.api.links import links
 from ingest_api.tenants.api.operation import Operation
 from ingest_api.tenants.api.problems import CATALOGUE
 from sinks.postgres.page import Page
@@ -39,7 +40,10 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     by_shape = dict(zip(map(id, wanted), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _described(one, shapes, by_shape)
+        described = _described(one, shapes, by_shape)
+        if found := links(one, operations):
+            described["responses"][str(one.status)]["links"] = found
+        paths.setdefault(one.path, {})[one.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {
@@ -116,7 +120,7 @@ def _responses(one: Operation, schema: Any) -> dict[str, Any]:
         statuses |= {408, 409, 413, 415}
     if one.conditional:
         statuses |= {412, 428}
-    if one.method == "POST":
+    if one.method in ("POST", "DELETE"):
         statuses.add(409)
     rejected = {str(status): {"description": "Rejected.", "content": problem} for status in sorted(statuses)}
     unchanged = {"304": {"description": "As If-None-Match states."}}

@@ -83,6 +83,7 @@ Work = Callable[[Call], Answer]
 class Operation:
     """`body` and `answer` are types, None without one. `query`: names of parameters and what they are.
 
+    `id_at`: a JSON pointer to the id of an object in the answer, which links of the document follow.
     `conditional`: needs If-Match. `of_platform`: reads every tenant. `tenant_in_path`: acts on the named one.
     `etag_of`: fields of the answer whose ETag it has; without them all. Then it is of no use to a cache.
     """
@@ -99,12 +100,22 @@ class Operation:
     query: Mapping[str, str] = field(default_factory=dict)
     conditional: bool = False
     etag_of: tuple[str, ...] = ()
+    id_at: str = ""
     of_platform: bool = False
     tenant_in_path: bool = False
 
     @property
     def paged(self) -> bool:
         return "after" in self.query
+
+    @property
+    def of_object(self) -> bool:
+        return "{id}" in self.path
+
+    @property
+    def collection(self) -> str:
+        """The path of all objects of its kind, such as `/v1/quizzes`."""
+        return "/".join(self.path.split("/")[:3])
 
 
 AFTER = {"after": "`next` of the page before; without it the first page"}

@@ -105,17 +105,20 @@ OPERATIONS = (
     Operation(
         *("listApiKeys", "GET", "/v1/api-keys", "manage", "List API keys, without their secrets", listed),
         answer=Page[Key],
+        id_at="/items/0/key_id",
         query=AFTER,
     ),
     Operation(
         *("createApiKey", "POST", "/v1/api-keys", "manage", "Create an API key", create),
         answer=MadeKey,
+        id_at="/key_id",
         body=KeyDraft,
         status=201,
     ),
     Operation(
         *("rotateApiKey", "POST", f"{PATH}/rotate", "manage", "Replace an API key by a new one", rotate),
         answer=MadeKey,
+        id_at="/key_id",
         body=Rotate,
         status=201,
     ),

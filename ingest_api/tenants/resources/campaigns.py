@@ -190,11 +190,13 @@ OPERATIONS = (
     Operation(
         *("listCampaigns", "GET", "/v1/campaigns", "read", "List campaigns, by id", listed),
         answer=Page[ListedCampaign],
+        id_at="/items/0/campaign_id",
         query=AFTER,
     ),
     Operation(
         *("createCampaign", "POST", "/v1/campaigns", "write", "Create a campaign", create),
         answer=CampaignShown,
+        id_at="/campaign_id",
         body=CampaignContent,
         status=201,
     ),

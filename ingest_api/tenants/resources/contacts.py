@@ -61,6 +61,7 @@ OPERATIONS = (
     Operation(
         *("listContacts", "GET", "/v1/contacts", "read", "List contacts, or find one by phone", listed),
         answer=Page[Contact],
+        id_at="/items/0/contact_id",
         query=AFTER | {"phone": "the contact with this phone number alone"},
     ),
     Operation(

@@ -68,6 +68,7 @@ OPERATIONS = (
     Operation(
         *("listDeliveries", "GET", "/v1/deliveries", "read", "List deliveries, by campaign", listed),
         answer=Page[Delivery],
+        id_at="/items/0/delivery_id",
         query=AFTER | FILTERS,
     ),
     Operation(

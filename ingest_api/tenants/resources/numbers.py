@@ -46,6 +46,7 @@ OPERATIONS = (
     Operation(
         *("listNumbers", "GET", "/v1/numbers", "read", "List sender numbers", listed),
         answer=Page[Number],
+        id_at="/items/0/number_id",
         query=AFTER,
     ),
     Operation(

@@ -90,11 +90,13 @@ OPERATIONS = (
     Operation(
         *("listQuizzes", "GET", "/v1/quizzes", "read", "List quizzes, by id", listed),
         answer=Page[ListedQuiz],
+        id_at="/items/0/quiz_id",
         query=AFTER,
     ),
     Operation(
         *("createQuiz", "POST", "/v1/quizzes", "write", "Create a quiz", create),
         answer=QuizShown,
+        id_at="/quiz_id",
         body=QuizContent,
         status=201,
     ),

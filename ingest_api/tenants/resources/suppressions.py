@@ -69,6 +69,7 @@ OPERATIONS = (
     Operation(
         *("listSuppressions", "GET", "/v1/suppressions", "read", "List suppressed contacts", listed),
         answer=Page[Suppression],
+        id_at="/items/0/contact_id",
         query=AFTER,
     ),
     Operation(

@@ -51,6 +51,7 @@ OPERATIONS = (
     Operation(
         *("listTenants", "GET", "/v1/tenants", "platform", "List tenants", listed),
         answer=Page[Tenant],
+        id_at="/items/0/tenant_id",
         query=AFTER,
         of_platform=True,
     ),

@@ -120,11 +120,13 @@ OPERATIONS = (
     Operation(
         *("listWebhooks", "GET", "/v1/webhooks", "read", "List webhook endpoints", listed),
         answer=Page[Endpoint],
+        id_at="/items/0/endpoint_id",
         query=AFTER,
     ),
     Operation(
         *("createWebhook", "POST", "/v1/webhooks", "manage", "Create a webhook endpoint", create),
         answer=MadeEndpoint,
+        id_at="/endpoint/endpoint_id",
         body=EndpointDraft,
         status=201,
     ),
@@ -148,6 +150,7 @@ OPERATIONS = (
     Operation(
         *("listWebhookMessages", "GET", "/v1/webhook-messages", "read", "List webhook messages", messages),
         answer=Page[Message],
+        id_at="/items/0/message_id",
         query=AFTER | FILTERS,
     ),
     Operation(
