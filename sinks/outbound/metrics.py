@@ -18,3 +18,7 @@ CIRCUITS_OPEN = Gauge("quizstream_webhook_circuits_open", "Endpoints with an ope
 DISABLED = Counter("quizstream_webhook_endpoints_disabled", "Endpoints that were disabled.", ["reason"])
 DATABASE_ERRORS = Counter("quizstream_webhook_database_errors", "Failed transactions.")
 HOLDING = Gauge("quizstream_webhook_holding", "1 while PostgreSQL is unavailable to the sender.")
+PERMITTED = Gauge(
+    "quizstream_webhook_permitted",
+    "1 while the database has the sending permit, which a restored copy lacks.",
+)

@@ -73,8 +73,11 @@ class _Disabled(NamedTuple):
 
 
 class Backlog(NamedTuple):
+    """`permitted`: whether this database has the sending permit."""
+
     waiting: int
     oldest_s: float
+    permitted: bool
 
 
 class Queue:

@@ -1,8 +1,9 @@
 -- due_endpoints --
+-- None without the sending permit: a restored copy of the database holds messages that were sent since.
 SELECT e.endpoint_id, e.tenant_id, e.url, e.salt,
        CASE WHEN e.previous_until > clock_timestamp() THEN e.previous_salt END AS previous_salt
 FROM webhook_endpoints AS e
-WHERE e.state = 'active' AND e.held_reason = ''
+WHERE e.state = 'active' AND e.held_reason = '' AND (SELECT sending_is_permitted())
   AND EXISTS (
       SELECT FROM webhook_messages AS m
       WHERE m.endpoint_id = e.endpoint_id AND m.state = 'pending' AND m.due_at <= clock_timestamp()
@@ -18,6 +19,7 @@ WITH due AS (
         SELECT m.message_id
         FROM webhook_messages AS m
         WHERE m.endpoint_id = e.endpoint_id AND m.state = 'pending' AND m.due_at <= clock_timestamp()
+          AND (SELECT sending_is_permitted())
           AND NOT EXISTS (
               SELECT FROM webhook_messages AS earlier
               WHERE earlier.endpoint_id = m.endpoint_id AND earlier.delivery_id = m.delivery_id
@@ -107,4 +109,5 @@ WHERE message_id IN (
 -- Counts up to a limit: the metric is for operators, and the table may be large.
 SELECT (SELECT count(*) FROM (SELECT FROM webhook_messages WHERE state = 'pending' LIMIT %(rows)s) AS counted)::integer AS waiting,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - min(queued_at)) FROM webhook_messages WHERE state = 'pending'),
-                0)::double precision AS oldest_s;
+                0)::double precision AS oldest_s,
+       sending_is_permitted() AS permitted;

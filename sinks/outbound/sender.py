@@ -39,6 +39,8 @@ STOP_CALLS_S = 4.0  # for calls in flight at a stop; what has no answer then is 
 BACKLOG_EVERY_S = 5.0
 RESOLVER_THREADS_MAX = 100  # a name that resolves slowly occupies one
 UNEXPECTED = "the call could not be made"  # of an error in the sender, which its log has
+NO_PERMIT = "the database has no sending permit (docs/dead_letters.md): webhooks wait until it is granted"
+SENDS_AGAIN = "the database has the sending permit again: webhooks are sent"
 USER_AGENT = "quizstream-webhooks/1"
 T = TypeVar("T")
 
@@ -73,6 +75,7 @@ class Sender:
         self._tasks: dict[asyncio.Task[None], Claimed] = {}
         self._results: list[Result] = []
         self._backlog_at_s = float("-inf")
+        self._permitted = True
         self.holding = True  # until the first access to the database
 
     def run(self, stop: threading.Event) -> None:
@@ -195,6 +198,10 @@ class Sender:
         backlog = await self._in_database(self._queue.backlog)
         metrics.WAITING.set(backlog.waiting)
         metrics.OLDEST_S.set(backlog.oldest_s)
+        metrics.PERMITTED.set(backlog.permitted)
+        if backlog.permitted != self._permitted:
+            self._permitted = backlog.permitted
+            log.warning("%s", SENDS_AGAIN if backlog.permitted else NO_PERMIT)
 
     async def _set_back(self, error: psycopg.Error) -> float:
         await self._in_database(self._queue.disconnect)
