@@ -417,6 +417,12 @@ class Webhooks(Strict, frozen=True):
     in_flight_max: Positive  # to an endpoint, of each process
     in_flight_of_tenant_max: Positive  # to all its endpoints, of each process; less than in_flight_total_max
     in_flight_total_max: Positive
+    resolving_of_tenant_max: (
+        Positive  # names at once, of each process, also of calls that have ended meanwhile
+    )
+    pending_of_tenant_max: (
+        Positive  # messages that wait; beyond it the oldest of its largest backlog have failed
+    )
     retry_after_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1)]
     retry_jitter_ratio: Ratio
     keep_h: Positive  # a message that still waits has failed then

@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pipeline.topology.file import Webhooks
+from sinks.outbound.names import TENANT, SharedResolver
 from sinks.postgres.catalogue.webhooks.targets import Network, allowed, networks, problem
 
 ERROR_CHARS_MAX = 200
@@ -68,7 +69,10 @@ class Caller:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                resolver=CheckedResolver(resolver or aiohttp.ThreadedResolver(), self._development),
+                resolver=CheckedResolver(
+                    SharedResolver(resolver or aiohttp.ThreadedResolver(), limits.resolving_of_tenant_max),
+                    self._development,
+                ),
                 use_dns_cache=False,
                 socket_factory=self._open,
             ),
@@ -81,8 +85,11 @@ class Caller:
             raise_for_status=False,
         )
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered | Unanswered:
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, tenant_id: str = ""
+    ) -> Answered | Unanswered:
         """Return the status of the answer, or why there is none. Only cancellation is raised."""
+        TENANT.set(tenant_id)
         why = problem(url, self._development)
         if why is not None:  # saved under other settings
             return Unanswered(why[:ERROR_CHARS_MAX])

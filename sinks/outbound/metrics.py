@@ -14,6 +14,18 @@ CALL_S = Histogram(
 IN_FLIGHT = Gauge("quizstream_webhook_in_flight", "Calls of endpoints in flight.")
 WAITING = Gauge("quizstream_webhook_waiting", "Messages that wait or are in flight, counted up to 100,000.")
 OLDEST_S = Gauge("quizstream_webhook_oldest_seconds", "Age of the oldest message that has not ended.")
+WAITING_OF_TENANT = Gauge(
+    "quizstream_webhook_waiting_of_tenant", "Messages that wait, of the tenant with the most."
+)
+FAILING_S = Gauge(
+    "quizstream_webhook_failing_seconds",
+    "Since when the endpoint that fails for the longest has taken nothing; 0 if none fails.",
+)
+RESOLVING = Gauge("quizstream_webhook_resolving", "Names of endpoints that are being resolved.")
+RESOLVING_FULL = Counter(
+    "quizstream_webhook_resolving_full",
+    "Calls that found as many names of their tenant being resolved as may be.",
+)
 CIRCUITS_OPEN = Gauge("quizstream_webhook_circuits_open", "Endpoints with an open circuit breaker.")
 DISABLED = Counter("quizstream_webhook_endpoints_disabled", "Endpoints that were disabled.", ["reason"])
 DATABASE_ERRORS = Counter("quizstream_webhook_database_errors", "Failed transactions.")

@@ -16,6 +16,7 @@ from pipeline.runtime.stop_request import StopRequest
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
+from sinks.outbound.maintenance import Maintenance
 from sinks.outbound.messages import WebhookMessages
 from sinks.outbound.queue import Queue
 from sinks.outbound.sender import Sender
@@ -56,8 +57,10 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
         lambda: connecting("webhook-sender"), uuid4, disable_failing_h=topology.webhooks.disable_failing_h
     )
     sender = Sender(topology.webhooks, settings.contact_key, queue)
+    maintenance = Maintenance(lambda: connecting("webhook-maintenance"), topology.webhooks)
     return [
         Work(f"sink-{sink.name}", runner.run, lambda: runner.holding),
+        Work("webhook-maintenance", maintenance.run, lambda: maintenance.holding),
         Work("webhook-sender", sender.run, lambda: sender.holding),
     ]
 

@@ -17,8 +17,6 @@ from sinks.postgres.queries import load_queries
 QUERIES = load_queries(Path(__file__).with_name("queue.sql"))
 ACTOR = "webhook-sender"  # in the audit log
 GONE, FAILING = "answered 410", "failing"
-EXPIRE_ROWS = 1_000
-WAITING_SHOWN_MAX = 100_000
 
 
 class DueEndpoint(NamedTuple):
@@ -70,14 +68,6 @@ class _Disabled(NamedTuple):
     endpoint_id: str
     tenant_id: str
     state: str
-
-
-class Backlog(NamedTuple):
-    """`permitted`: whether this database has the sending permit."""
-
-    waiting: int
-    oldest_s: float
-    permitted: bool
 
 
 class Queue:
@@ -134,14 +124,6 @@ class Queue:
             "lease_s": lease_s,
         }
         return fetch(self._database(), QUERIES["claim"], Claimed, given)
-
-    def expire(self, keep_h: int) -> None:
-        given = {"hours": keep_h, "rows": EXPIRE_ROWS}
-        metrics.ENDED.labels("expired").inc(self._database().execute(QUERIES["expire"], given).rowcount)
-
-    def backlog(self) -> Backlog:
-        (found,) = fetch(self._database(), QUERIES["backlog"], Backlog, {"rows": WAITING_SHOWN_MAX})
-        return found
 
     def disconnect(self) -> None:
         if self._connection is not None:

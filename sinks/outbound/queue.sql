@@ -91,23 +91,3 @@ SET state = 'disabled', state_reason = %(reason)s
 FROM unnest(%(endpoints)s::text[], %(urls)s::text[]) AS r (endpoint_id, url)
 WHERE e.endpoint_id = r.endpoint_id AND e.url = r.url AND e.state = 'active'
 RETURNING e.endpoint_id, e.tenant_id, e.state;
-
--- expire --
--- In steps. One whose endpoint was deleted, disabled or paused for long ends here too. What is in flight has a result, or its lease
--- ends: nobody settles it then, and it expires in a later step.
-UPDATE webhook_messages
-SET state = 'failed', lease = NULL, ended_at = clock_timestamp(),
-    last_error = CASE WHEN last_error = '' THEN 'expired' ELSE 'expired: ' || last_error END
-WHERE message_id IN (
-    SELECT message_id FROM webhook_messages
-    WHERE state = 'pending' AND queued_at < clock_timestamp() - make_interval(hours => %(hours)s)
-      AND (lease IS NULL OR due_at <= clock_timestamp())
-    ORDER BY queued_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
-);
-
--- backlog --
--- Counts up to a limit: the metric is for operators, and the table may be large.
-SELECT (SELECT count(*) FROM (SELECT FROM webhook_messages WHERE state = 'pending' LIMIT %(rows)s) AS counted)::integer AS waiting,
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - min(queued_at)) FROM webhook_messages WHERE state = 'pending'),
-                0)::double precision AS oldest_s,
-       sending_is_permitted() AS permitted;

@@ -36,11 +36,7 @@ log = logging.getLogger(__name__)
 
 STOP_LOOK_S = 0.1
 STOP_CALLS_S = 4.0  # for calls in flight at a stop; what has no answer then is sent again
-BACKLOG_EVERY_S = 5.0
-RESOLVER_THREADS_MAX = 100  # a name that resolves slowly occupies one
 UNEXPECTED = "the call could not be made"  # of an error in the sender, which its log has
-NO_PERMIT = "the database has no sending permit (docs/dead_letters.md): webhooks wait until it is granted"
-SENDS_AGAIN = "the database has the sending permit again: webhooks are sent"
 USER_AGENT = "quizstream-webhooks/1"
 T = TypeVar("T")
 
@@ -74,8 +70,6 @@ class Sender:
         self._running_of_tenant: Counter[str] = Counter()
         self._tasks: dict[asyncio.Task[None], Claimed] = {}
         self._results: list[Result] = []
-        self._backlog_at_s = float("-inf")
-        self._permitted = True
         self.holding = True  # until the first access to the database
 
     def run(self, stop: threading.Event) -> None:
@@ -84,7 +78,8 @@ class Sender:
 
     async def _run(self, stop: threading.Event) -> None:
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(RESOLVER_THREADS_MAX, thread_name_prefix="resolve"))
+        threads = ThreadPoolExecutor(self._limits.in_flight_total_max, thread_name_prefix="resolve")
+        loop.set_default_executor(threads)
         self._wake = asyncio.Event()
         self._database = ThreadPoolExecutor(1, thread_name_prefix="webhook-queue")
         caller = self._make_caller(self._limits)
@@ -106,7 +101,7 @@ class Sender:
             if rooms:
                 for message in await self._in_database(self._queue.claim, rooms, self._limits.lease_s):
                     self._start(caller, due[message.endpoint_id], message)
-            await self._show_backlog()
+            metrics.CIRCUITS_OPEN.set(self._circuits.open_at(self._clock()))
         except psycopg.Error as error:
             return await self._set_back(error)
         self._backoff.after_success()
@@ -135,7 +130,7 @@ class Sender:
     async def _send(self, caller: Caller, endpoint: DueEndpoint, message: Claimed) -> None:
         began_s = self._clock()
         headers = self._signed(endpoint, message)
-        answer = await caller.post(endpoint.url, headers, message.content.encode())
+        answer = await caller.post(endpoint.url, headers, message.content.encode(), message.tenant_id)
         metrics.CALL_S.observe(self._clock() - began_s)
         result = result_of(message, endpoint.url, answer, self._limits, self._rng)
         if isinstance(result, Delivered):
@@ -187,21 +182,6 @@ class Sender:
         except psycopg.Error:
             self._results = results + self._results
             raise
-
-    async def _show_backlog(self) -> None:
-        now = self._clock()
-        metrics.CIRCUITS_OPEN.set(self._circuits.open_at(now))
-        if now - self._backlog_at_s < BACKLOG_EVERY_S:
-            return
-        self._backlog_at_s = now
-        await self._in_database(self._queue.expire, self._limits.keep_h)
-        backlog = await self._in_database(self._queue.backlog)
-        metrics.WAITING.set(backlog.waiting)
-        metrics.OLDEST_S.set(backlog.oldest_s)
-        metrics.PERMITTED.set(backlog.permitted)
-        if backlog.permitted != self._permitted:
-            self._permitted = backlog.permitted
-            log.warning("%s", SENDS_AGAIN if backlog.permitted else NO_PERMIT)
 
     async def _set_back(self, error: psycopg.Error) -> float:
         await self._in_database(self._queue.disconnect)

@@ -34,7 +34,7 @@ def list_all(tenant: Tenant, limit: Limit = 100, after: After = None, json: Json
 
     with connect(find().settings.database_url, "webhook") as connection:
         page = as_mappings(list_endpoints(connection, tenant, limit=limit, after=after))
-    columns = ["endpoint_id", "url", "state", "state_reason", "held_reason", "failing_since"]
+    columns = ["endpoint_id", "url", "state", "state_reason", "held_reason", "failing_since", "given_up"]
     print_page(page, columns, as_json=json)
 
 
@@ -60,6 +60,10 @@ def show(endpoint_id: EndpointId, tenant: Tenant, json: Json = False) -> None:
     if not json:
         why = found.held_reason or found.state_reason
         print(f"{found.url} {found.state}{f' ({why})' if why else ''}: {', '.join(found.kinds)}")
+        if found.given_up_at is not None:
+            print(
+                f"{found.given_up} messages given up, the last at {found.given_up_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
     columns = ["message_id", "kind", "state", "attempts", "last_error", "due_at", "created_at"]
     print_page(as_mappings(page), columns, as_json=json)
 

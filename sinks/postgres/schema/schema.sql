@@ -687,6 +687,8 @@ CREATE TABLE public.webhook_endpoints (
     previous_until timestamp with time zone,
     failing_since timestamp with time zone,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    given_up bigint DEFAULT 0 NOT NULL,
+    given_up_at timestamp with time zone,
     CONSTRAINT webhook_endpoints_state_check CHECK ((state = ANY (ARRAY['active'::text, 'disabled'::text])))
 );
 

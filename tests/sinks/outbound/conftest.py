@@ -15,6 +15,7 @@ import pytest
 from pipeline.runtime.backoff import Backoff
 from pipeline.topology.file import Webhooks
 from schemas.records import DeliveryEvent
+from sinks.outbound.maintenance import Maintenance
 from sinks.outbound.messages import WebhookMessages
 from sinks.outbound.queue import Queue
 from sinks.outbound.sender import Sender
@@ -104,23 +105,29 @@ class Hooks:
         queue = self.queue()
         backoff = Backoff(first_s=0.02, longest_s=0.1, rng=random.Random(1))
         sender = Sender(limits, KEY, queue, rng=random.Random(1), backoff=backoff)
+        maintenance = self.maintenance(limits)
         stop = threading.Event()
 
-        def run() -> None:
+        def run(work: Callable[[threading.Event], None]) -> None:
             try:
-                sender.run(stop)
+                work(stop)
             except Exception as error:
                 self.failures.append(error)
 
-        thread = threading.Thread(target=run)
-        thread.start()
+        threads = [threading.Thread(target=run, args=[work]) for work in (sender.run, maintenance.run)]
+        for thread in threads:
+            thread.start()
         try:
             yield sender
         finally:
             stop.set()
-            thread.join(30)
-            assert not thread.is_alive()
+            for thread in threads:
+                thread.join(30)
+                assert not thread.is_alive()
         assert self.failures == []
+
+    def maintenance(self, limits: Webhooks) -> Maintenance:
+        return Maintenance(lambda: connect(self.corner.database_url, "maintenance"), limits)
 
 
 @pytest.fixture

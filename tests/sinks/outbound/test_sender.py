@@ -256,17 +256,17 @@ def test_what_waits_too_long_has_failed_and_a_deleted_endpoint_receives_nothing(
 def test_what_is_in_flight_does_not_expire(hooks: Hooks) -> None:
     endpoint, _ = hooks.endpoint(hooks.receiver().url)
     hooks.write(event(1))
-    queue = hooks.queue()
+    queue, maintenance = hooks.queue(), hooks.maintenance(hooks.limits)
     (claimed,) = queue.claim({endpoint: 1}, 60.0)
     hooks.corner.connection.execute("UPDATE webhook_messages SET queued_at = now() - interval '97 h'")
-    queue.expire(96)
+    maintenance.expire()
     queue.settle([Delivered(claimed)])
     assert hooks.states(endpoint) == [("delivered", 1)]
 
     hooks.write(event(2))
     assert len(queue.claim({endpoint: 1}, 0.0)) == 1  # of a process that is lost
     hooks.corner.connection.execute("UPDATE webhook_messages SET queued_at = now() - interval '97 h'")
-    queue.expire(96)
+    maintenance.expire()
     assert hooks.states(endpoint) == [("delivered", 1), ("failed", 1)]
     queue.disconnect()
 

@@ -73,7 +73,10 @@ class EndpointChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Endpoint(NamedTuple):
-    """`state_reason`: why it is disabled. `held_reason`: why an operator has paused it, else empty."""
+    """`state_reason`: why it is disabled. `held_reason`: why an operator has paused it, else empty.
+
+    `given_up`: messages that failed because too many of the tenant waited; the last of them at `given_up_at`.
+    """
 
     endpoint_id: str
     url: str
@@ -85,6 +88,8 @@ class Endpoint(NamedTuple):
     failing_since: datetime | None
     previous_secret_until: datetime | None
     created_at: datetime
+    given_up: int
+    given_up_at: datetime | None
 
 
 class Limits(NamedTuple):

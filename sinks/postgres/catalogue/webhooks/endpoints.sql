@@ -14,20 +14,23 @@ VALUES (%(endpoint)s, %(tenant)s, %(url)s, %(kinds)s, %(description)s, %(state)s
 
 -- find_endpoint --
 SELECT endpoint_id, url, kinds, description, state, state_reason, held_reason, failing_since,
-       CASE WHEN previous_until > clock_timestamp() THEN previous_until END AS previous_secret_until, created_at
+       CASE WHEN previous_until > clock_timestamp() THEN previous_until END AS previous_secret_until, created_at,
+       given_up, given_up_at
 FROM webhook_endpoints
 WHERE tenant_id = %(tenant)s AND endpoint_id = %(endpoint)s;
 
 -- lock_endpoint --
 SELECT endpoint_id, url, kinds, description, state, state_reason, held_reason, failing_since,
-       CASE WHEN previous_until > clock_timestamp() THEN previous_until END AS previous_secret_until, created_at
+       CASE WHEN previous_until > clock_timestamp() THEN previous_until END AS previous_secret_until, created_at,
+       given_up, given_up_at
 FROM webhook_endpoints
 WHERE tenant_id = %(tenant)s AND endpoint_id = %(endpoint)s
 FOR UPDATE;
 
 -- list_endpoints --
 SELECT endpoint_id, url, kinds, description, state, state_reason, held_reason, failing_since,
-       CASE WHEN previous_until > clock_timestamp() THEN previous_until END AS previous_secret_until, created_at
+       CASE WHEN previous_until > clock_timestamp() THEN previous_until END AS previous_secret_until, created_at,
+       given_up, given_up_at
 FROM webhook_endpoints
 WHERE tenant_id = %(tenant)s AND endpoint_id > %(after)s
 ORDER BY endpoint_id
