@@ -1,4 +1,4 @@
-"""Threads of one process that end together."""
+"""A process whose tasks are threads that end together."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
-from pipeline.errors import OperatorError
+from pipeline.errors import OperatorError, exit_with_one_line
 from pipeline.runtime import health
+from pipeline.runtime.repeated_logs import suppress_repeats
+from pipeline.runtime.settings import Settings
 from pipeline.runtime.stop_request import StopRequest
 
 LOG = logging.getLogger(__name__)
@@ -66,3 +69,30 @@ class Workers:
             self._failures.append(f"{work.name}: {type(error).__name__}")
         finally:
             self._request.make()
+
+
+def run_until_stopped(works: list[Work], metrics_port: int) -> int:
+    """Run until SIGTERM or SIGINT (0), or until a thread fails; the supervisor then restarts the process.
+
+    Metrics and health are served at `metrics_port`. Raises OperatorError with the reasons of a failure.
+    """
+    request = StopRequest()
+    workers = Workers(works, request)
+    request.make_on_signals()
+    try:
+        observed = health.serve(metrics_port, workers.readiness)
+    except OSError as error:
+        raise OperatorError(f"port {metrics_port} of the metrics: {error.strerror}") from None
+    workers.start()
+    failures = workers.wait()
+    observed.stop()
+    if failures:
+        raise OperatorError("; ".join(failures))
+    return 0
+
+
+def run_alone(name: str, main: Callable[[Settings], int]) -> NoReturn:
+    """Run one process by its module, with its log on stderr and a failure as one line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
+    suppress_repeats()
+    exit_with_one_line(name, lambda: main(Settings.from_env()))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from uuid import uuid4
 
-from pipeline.errors import OperatorError, exit_with_one_line
-from pipeline.runtime import health
 from pipeline.runtime.backoff import Backoff
 from pipeline.runtime.clock import today
-from pipeline.runtime.repeated_logs import suppress_repeats
 from pipeline.runtime.settings import Settings
-from pipeline.runtime.stop_request import StopRequest
 from pipeline.topology.loader import load
 from pipeline.topology.model import Topology
 from schemas.codec import codec
@@ -25,7 +19,7 @@ from sinks.postgres.dead_letter_producer import DeadLetters, producer
 from sinks.postgres.partitions import Bounds, Partitions
 from sinks.postgres.runner import Runner
 from sinks.postgres.topic_reader import LogReader
-from sinks.workers import Work, Workers
+from sinks.workers import Work, run_alone, run_until_stopped
 
 
 def works(settings: Settings, topology: Topology) -> list[Work]:
@@ -66,31 +60,10 @@ def works(settings: Settings, topology: Topology) -> list[Work]:
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT (0), or until a thread fails (1); the supervisor then restarts it."""
-    try:
-        topology = load(settings.topology_file, settings.topic_namespace)
-    except OperatorError as error:
-        return _refuse(error.message)
-    request = StopRequest()
-    workers = Workers(works(settings, topology), request)
-    request.make_on_signals()
-    port = settings.ports.webhooks_metrics
-    try:
-        observed = health.serve(port, workers.readiness)
-    except OSError as error:
-        return _refuse(f"port {port} of the metrics: {error.strerror}")
-    workers.start()
-    failures = workers.wait()
-    observed.stop()
-    return _refuse("; ".join(failures)) if failures else 0
-
-
-def _refuse(line: str) -> int:
-    print(f"webhook-sender: {line}", file=sys.stderr)
-    return 1
+    """Run until a signal (0); raises OperatorError where a thread fails or the topology is wrong."""
+    topology = load(settings.topology_file, settings.topic_namespace)
+    return run_until_stopped(works(settings, topology), settings.ports.webhooks_metrics)
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
-    suppress_repeats()
-    exit_with_one_line("webhook-sender", lambda: main(Settings.from_env()))
+    run_alone("webhook-sender", main)

@@ -156,7 +156,7 @@ def test_librdkafkas_own_lines_are_suppressed_too(log: Log) -> None:
     "module",
     [
         "ingest_api.server",
-        "sinks.process",
+        "sinks.workers",  # of `postgres-sink` and `webhook-sender`
         "sinks.delivery.process",
         "ops.simulator.server",
         "pipeline.engine.app",
