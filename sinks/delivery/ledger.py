@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -19,12 +19,12 @@ from psycopg import AsyncConnection
 
 from pipeline.runtime.crash_points import reach
 from schemas.ids import contact_id, email_id
-from schemas.records import Campaign, Personal
-from sinks.actions import Elsewhere
+from schemas.records import Campaign
 from sinks.delivery.budget.gate import Gate, Mark, Wanted
 from sinks.delivery.budget.policy import PORTFOLIOS_ONLY, BudgetPolicy
 from sinks.delivery.budget.standing import Standing as BudgetStanding
 from sinks.delivery.budget.waiting import Waiting
+from sinks.delivery.claimed import ClaimedRow, key_of, leased
 from sinks.delivery.doubt.lookups import InDoubt
 from sinks.delivery.events import EVENTS_ROLE, Changed, DeliveryChange, event_of
 from sinks.delivery.holds import Hold, Standing, holds_of
@@ -63,37 +63,6 @@ DEFINITIONS_MAX = 10_000  # campaign versions kept in memory
 
 
 Row = TypeVar("Row")
-
-
-class ClaimedRow(NamedTuple):
-    """`DeliveryChange`, and what a message is made of."""
-
-    campaign_month: date
-    campaign_id: str
-    contact_id: str
-    delivery_id: str
-    tenant_id: str
-    completion_id: str
-    sequence: int
-    state: str
-    at_ms: int
-    reason: str
-    provider_message_id: str | None
-    attempts: int
-    attempt_id: str | None
-    number_id: str | None
-    campaign_version: int
-    variables: dict[str, Any]
-    priority: int
-    due_at: datetime
-    created_at: datetime
-    lease_token: UUID
-    phone: str | None
-    name: str | None
-    email: str | None
-    with_fallbacks: bool
-    channel: str
-    route: str
 
 
 class _Id(NamedTuple):
@@ -137,9 +106,9 @@ class Ledger:
             )
             event_ids = await _publish(connection, rows)
             reach("sender.claiming")
-        leased = [_leased(row, event_id) for row, event_id in zip(rows, event_ids, strict=True)]
-        leased.sort(key=lambda one: (-one.priority, one.due_at, one.created_at))
-        return leased
+        claimed = [leased(row, event_id) for row, event_id in zip(rows, event_ids, strict=True)]
+        claimed.sort(key=lambda one: (-one.priority, one.due_at, one.created_at))
+        return claimed
 
     async def definition(self, campaign_id: str, version: int) -> Campaign | None:
         """The campaign's version, None if there is none such or it cannot be read."""
@@ -185,7 +154,7 @@ class Ledger:
             plan = await self._gate.plan(connection, [_wanted(attempt) for attempt in attempts])
             parameters |= {"budget_due_in_s": plan.due_in_s, "budget_reasons": plan.reasons}
             rows = await _fetch(connection, "mark_calling", DeliveryChange, parameters)
-            answers = {_key(row): row for row in rows}
+            answers = {key_of(row): row for row in rows}
             found = [answers.get(attempt.delivery.key) for attempt in attempts]
             await self._gate.settle(connection, plan, [_mark_of(row) for row in found])
             await _publish(connection, rows)
@@ -228,7 +197,7 @@ class Ledger:
             late = [one for one in effects if isinstance(one, SuppressContact | LearnRecipient)]
             for effect in [one for one in effects if one not in late]:
                 stopped += await _apply(connection, effect, self._contact_key)
-            next_routes = await _elsewhere(
+            next_routes = await elsewhere.find(
                 connection,
                 [(*_key_columns(one.key), one.elsewhere) for one in results if one.state in (FAILED, DEAD)],
             )
@@ -274,7 +243,7 @@ class Ledger:
         if not settled:
             return
         async with self._pool.connection() as connection, connection.transaction():
-            next_routes = await _elsewhere(
+            next_routes = await elsewhere.find(
                 connection, [(*_key_columns(one.key), one.elsewhere) for one in settled]
             )
             settled = [_resettled(one, next_routes.get(_key_columns(one.key))) for one in settled]
@@ -361,18 +330,6 @@ _KeyColumns = tuple[date, str, str]
 
 def _key_columns(key: Key) -> _KeyColumns:
     return key.campaign_month, key.campaign_id, key.contact_id
-
-
-async def _elsewhere(
-    connection: AsyncConnection[tuple[Any, ...]], wanted: Sequence[tuple[date, str, str, Elsewhere]]
-) -> dict[_KeyColumns, elsewhere.Found]:
-    """Where deliveries that are about to end may go instead; those that are not among them end."""
-    ending = [one for one in wanted if one[3] != "nowhere"]
-    if not ending:
-        return {}
-    async with connection.cursor(row_factory=named(elsewhere.Found)) as cursor:
-        await cursor.execute(elsewhere.QUERIES["find_elsewhere"], elsewhere.asked(ending))
-        return {found.key: found for found in await cursor.fetchall()}
 
 
 def _rerouted(result: Result, found: elsewhere.Found | None) -> Result:
@@ -482,29 +439,4 @@ def _wanted(attempt: Attempt) -> Wanted:
     key = attempt.delivery.key
     return Wanted(
         *(key.campaign_month, key.campaign_id, key.contact_id), attempt.number_id, attempt.attempt_id
-    )
-
-
-def _key(row: DeliveryChange | ClaimedRow) -> Key:
-    return Key(row.campaign_month, row.campaign_id, row.contact_id)
-
-
-def _leased(row: ClaimedRow, event_id: int) -> Leased:
-    return Leased(
-        key=_key(row),
-        delivery_id=row.delivery_id,
-        tenant_id=row.tenant_id,
-        campaign_version=row.campaign_version,
-        variables={str(name): str(value) for name, value in row.variables.items() if value is not None},
-        priority=row.priority,
-        due_at=row.due_at,
-        created_at=row.created_at,
-        attempts=row.attempts,
-        lease_token=row.lease_token,
-        phone=row.phone,
-        personal=Personal(phone=row.phone, name=row.name, email=row.email),
-        event_id=event_id,
-        with_fallbacks=row.with_fallbacks,
-        channel=row.channel,
-        route=row.route,
     )

@@ -11,7 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from psycopg import AsyncConnection
+
 from sinks.actions import Elsewhere
+from sinks.postgres.named_rows import named
 from sinks.postgres.queries import load_queries
 
 QUERIES = load_queries(Path(__file__).with_name("elsewhere.sql"))
@@ -33,6 +36,18 @@ class Found(NamedTuple):
     def reason(self, ended: str) -> str:
         """Of the delivery, which waits for its next attempt."""
         return f"{ended}; next by {'another provider' if self.refused else self.channel}"
+
+
+async def find(
+    connection: AsyncConnection[tuple[Any, ...]], wanted: Sequence[tuple[date, str, str, Elsewhere]]
+) -> dict[tuple[date, str, str], Found]:
+    """Where deliveries that are about to end may go instead; those that are not among them end."""
+    ending = [one for one in wanted if one[3] != "nowhere"]
+    if not ending:
+        return {}
+    async with connection.cursor(row_factory=named(Found)) as cursor:
+        await cursor.execute(QUERIES["find_elsewhere"], asked(ending))
+        return {found.key: found for found in await cursor.fetchall()}
 
 
 def asked(wanted: Sequence[tuple[date, str, str, Elsewhere]]) -> Mapping[str, Any]:

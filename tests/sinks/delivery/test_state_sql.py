@@ -10,8 +10,8 @@ import pytest
 
 from schemas.codec import codec
 from sinks.delivery import state as lifecycle
+from sinks.delivery.claimed import ClaimedRow
 from sinks.delivery.events import DeliveryChange, event_of
-from sinks.delivery.ledger import ClaimedRow
 from sinks.delivery.operator.deliveries import QUERIES as OPERATOR
 from sinks.delivery.state import RULES, WAITING, DeliveryState
 from sinks.delivery.statements import QUERIES as SENDER
