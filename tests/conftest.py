@@ -118,8 +118,11 @@ def own_database(stack: ServerUrls, template: str) -> Iterator[str]:
     """The URL of a new database; dropped afterwards."""
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        # Copied as files it takes half the CPU of a copy through the log: 25 instead of 55 ms.
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
         )
         yield _sibling(stack.database_url, name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -35,7 +35,8 @@ OUTCOME = "outcome.json"
 OWNER_LOG = "owner.log"
 STOP_TIMEOUT_S = 60.0
 # The machine of a test run does not lose power: a test that kills PostgreSQL has servers of its own.
-UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
+# Dropping a database looks through all buffers.
+UNSYNCED = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 _owners: list[subprocess.Popen[bytes]] = []  # of this process: they run longer than the call that starts them
 
 
