@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.runtime.ports import EDGES_MAX
+from ops.commands.processes.options import Brokers, Edges
 
 
 def run(
@@ -14,14 +14,8 @@ def run(
         bool,
         typer.Option("--once", help="Stop after the reconciliation; exit code 0 only if the ledger holds."),
     ] = False,
-    brokers: Annotated[
-        int | None,
-        typer.Option(help="Kafka brokers of a new home: 1 or 3. Later: as it was made."),
-    ] = None,
-    edges: Annotated[
-        int,
-        typer.Option(min=1, max=EDGES_MAX, help="Edge processes, which share the edge's port."),
-    ] = 1,
+    brokers: Brokers = None,
+    edges: Edges = 1,
 ) -> None:
     """Start everything, replay two real quizzes through HTTP, reconcile, and serve until Ctrl-C.
 

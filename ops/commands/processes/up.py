@@ -6,21 +6,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.runtime.ports import EDGES_MAX
+from ops.commands.processes.options import Brokers, Edges
 
 
 def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the foreground; Ctrl-C stops everything.")
     ] = False,
-    brokers: Annotated[
-        int | None,
-        typer.Option(help="Kafka brokers of a new home: 1 or 3. Later: as it was made."),
-    ] = None,
-    edges: Annotated[
-        int,
-        typer.Option(min=1, max=EDGES_MAX, help="Edge processes, which share the edge's port."),
-    ] = 1,
+    brokers: Brokers = None,
+    edges: Edges = 1,
     demo: Annotated[
         bool, typer.Option("--demo", help="Create the demo's tenants, quizzes, campaigns, numbers and token.")
     ] = False,

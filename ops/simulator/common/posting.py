@@ -7,6 +7,7 @@ import heapq
 import itertools
 import logging
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ class Post(NamedTuple):
     headers: dict[str, str]
 
 
-class Posting:
+class Posting(ABC):
     """A heap of what is due when, and a few workers that post it. `rng` decides delays, order and repeats."""
 
     batch_max = 1
@@ -45,9 +46,9 @@ class Posting:
     def pending(self) -> int:
         return len(self._due) + self._posting
 
+    @abstractmethod
     def post_of(self, parts: Sequence[Any]) -> Post:
         """One request with all of these parts, at most `batch_max`."""
-        raise NotImplementedError
 
     def plan(self, at: float, part: Any) -> None:
         if len(self._due) >= numbers.WEBHOOKS_PENDING_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,17 +88,17 @@ class Shared(Protocol):
 class SessionWebhooks(Posting):
     """What one provider reports."""
 
+    @abstractmethod
     def statuses_of(self, behaviour: Behaviour, message: Message, statuses: tuple[str, ...] | None) -> None:
         """Plans what is reported about a message that was accepted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inbound(self, number: str, sender: str, text: str) -> str:
         """A person writes to the number; returns the message's id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def connection(self, number: str, connected: bool, reason: str) -> None:
         """The session of the number is lost, or is there again."""
-        raise NotImplementedError
 
 
 class NumberWebhooks(SessionWebhooks):
