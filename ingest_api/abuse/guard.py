@@ -46,7 +46,7 @@ class Guard:
         now_ms: Callable[[], int],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`tenant_of` a quiz, None where there is no such quiz."""
+        """`tenant_of` gives the tenant of a quiz, or None for an unknown quiz."""
         self._table = table
         self._observations = observations
         self._sources = sources

@@ -14,8 +14,8 @@ CANCEL_AGAIN_S = 1.0
 async def ended(tasks: Iterable[asyncio.Future[Any]], again_s: float = CANCEL_AGAIN_S) -> None:
     """Cancel the tasks until each has ended, again every `again_s`; their results and errors stay in them.
 
-    One cancellation may not be enough: a client that cleans up while it is cancelled may raise the clean-up's
-    error instead, such as that of a connection that is gone, and a loop that retries after errors goes on.
+    One cancellation may not be enough. A client that is cancelled cleans up; when the clean-up fails, as on a
+    broken connection, its error replaces the cancellation, and a loop that retries after errors goes on.
     """
     pending = set(tasks)
     while pending:
@@ -27,7 +27,7 @@ async def ended(tasks: Iterable[asyncio.Future[Any]], again_s: float = CANCEL_AG
 async def within(timeout_s: float, work: Coroutine[Any, Any, Result]) -> Result:
     """The result of `work`; raises TimeoutError where it takes longer, once it has ended.
 
-    `asyncio.timeout` cancels once, and work of several steps goes on where one of them swallows that.
+    `asyncio.timeout` cancels only once: when one step of the work catches that, the next steps still run.
     """
     task = asyncio.ensure_future(work)
     try:

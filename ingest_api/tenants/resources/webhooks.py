@@ -113,7 +113,8 @@ def _limits(call: Call) -> Limits:
 
 
 PATH = "/v1/webhooks/{id}"
-# A failed call between a read and a change is no change of the tenant's; a disabled endpoint is.
+# The ETag is of these columns. A failed call changes others, so it does not reject a tenant's change; that an
+# endpoint was disabled meanwhile does.
 WRITTEN = ("url", "kinds", "description", "state")
 FILTERS = {"state": "only messages in this state", "endpoint": "only messages to this endpoint"}
 OPERATIONS = (

@@ -130,7 +130,7 @@ def rotate_credential(
 
     For a new value under the same name a restart is enough.
 
-    Exit codes: 0 it is changed, 2 rejected, or there is no such number.
+    Exit codes: 0 changed, 2 rejected or no such number.
 
     Example:
 

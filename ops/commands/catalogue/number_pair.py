@@ -86,7 +86,7 @@ def pair(
             random.Random(),
             give_up_s,
         )
-    finally:  # it pairs whoever reads it
+    finally:  # whoever reads this file can pair the number
         if image is not None and shown:
             image.unlink(missing_ok=True)
     print(f"{number_id}: connected")

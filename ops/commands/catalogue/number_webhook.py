@@ -26,7 +26,7 @@ def webhook(
     Only its hash is stored, so an address that is lost needs a new key. Register the address that is printed
     at the number's instance. With --overlap-min 0 the key before is rejected at once.
 
-    Exit codes: 0 shown or changed, 2 rejected, or there is no such number.
+    Exit codes: 0 shown or changed, 2 rejected or no such number.
 
     Examples:
 

@@ -1,8 +1,8 @@
 -- route_unrouted --
 -- Deliveries that wait and have no route: the sink found no number for them, or they wait again after a lease or a call.
 -- `kinds`: a probe of the index for each combination that occurs, however many deliveries have it. Only those for which
--- there is a number are read, so that the others are in nobody's way. One that waits for a place in the budget of another
--- number waits for it no more.
+-- there is a number are read, so that deliveries without one delay no other. A delivery that waited for a place in the
+-- budget of another number leaves that queue.
 WITH RECURSIVE kinds AS (
     (SELECT d.tenant_id, d.channel, d.refused_by
      FROM deliveries AS d

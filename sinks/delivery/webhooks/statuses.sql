@@ -40,10 +40,10 @@ WHERE s.provider = told.provider AND s.provider_message_id = told.message_id AND
 
 -- find_deliveries_of_messages --
 -- Of the statuses that are not merged yet, those whose delivery is known: by the attempt that we gave the provider,
--- or by the message id that the provider gave us; another provider's attempt is none of them, whatever its ids, nor is
--- another number's where the webhook is of one number. The
--- message is of the attempt that has its id, or of the last one while that has none. OFFSET 0 makes each of them a few probes of indexes: joined
--- freely, the planner takes the batch for large and reads the whole ledger.
+-- or by the message id that the provider gave us. Attempts of another provider do not count, even with equal ids; where
+-- the webhook belongs to one number, attempts of another number do not count either. A message belongs to the attempt
+-- that has its id, or to the last attempt while that has none. OFFSET 0 makes each of them a few probes of indexes:
+-- joined freely, the planner takes the batch for large and reads the whole ledger.
 WITH waiting AS MATERIALIZED (
     SELECT provider, number_id, provider_message_id, status, attempt_id, errors,
            (extract(epoch FROM at) * 1000)::bigint AS at_ms

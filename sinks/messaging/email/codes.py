@@ -67,8 +67,8 @@ BY_CODE: dict[str, Reply] = {
     "553": Reply(_RECIPIENT, "the mailbox's name is not allowed", "[O]"),
     "554": Reply(_MESSAGE, "the transaction failed", "[O]"),
 }
-# At these steps, and with these codes, every message of this sender would be rejected alike: whatever the
-# enhanced code, no recipient and no message is known yet.
+# The server rejects the sender itself: at these steps, and with these codes, it has seen no recipient and no
+# message yet. So every message of this sender would get the same answer, whatever its enhanced code says.
 SENDER_STEPS = ("MAIL", "AUTH")
 LOGIN_CODES = ("530", "534", "535", "538")
 SENDER_REJECTED = Reply(_PAUSED, "the sender, or its login, is rejected", "[I]")

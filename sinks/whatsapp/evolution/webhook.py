@@ -33,7 +33,7 @@ INSTANCE_CHARS_MAX = 128
 TEXT_CHARS_MAX = 4_096
 PARTS_MAX = 1_000  # of one body
 
-# A `code` of digits is the reason of a failure; that of a QR code pairs whoever has it.
+# `code` is either digits, the reason of a failure, or the content of a QR code, which is a secret: it pairs.
 _SECRET_FIELDS = secret_fields(
     "apikey", "token", "base64", "pairingCode", "destination", unless_digits="code"
 )
