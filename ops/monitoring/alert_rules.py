@@ -9,7 +9,9 @@ from ops.monitoring.dashboard import cache_stale_ratio, edge_error_ratio
 from pipeline.topology.model import Topology
 
 # Processes whose containers Prometheus finds by name, as ops/monitoring/generate.py has them: one must run.
-NEEDED = ("edge", "worker", "postgres-sink", "whatsapp-sender")
+NEEDED = ("edge", "worker", "postgres-sink", "whatsapp-sender", "webhook-sender")
+
+ENDPOINT_FAILS_S_MAX = 86_400  # an endpoint of a tenant; it is disabled after webhooks.disable_failing_h
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,30 @@ def alerts(topology: Topology) -> tuple[Alert, ...]:
             "warning",
             "{{ $value }} notices of a provider lead to no sender number: what they demand is not in force",
             "Run `quizstream number notices --outcome unresolved`; hold the numbers of the account by hand.",
+        ),
+        Alert(
+            "QuizstreamWebhooksLate",
+            f"max(quizstream_webhook_late_seconds) > {limits.lag_s_max:g}",
+            300,
+            "warning",
+            "a webhook of a tenant has been due for {{ $value }} s",
+            "Read the log of webhook-sender; an endpoint that answers slowly: `quizstream webhook pause`.",
+        ),
+        Alert(
+            "QuizstreamWebhookEndpointFailing",
+            f"max(quizstream_webhook_failing_seconds) > {ENDPOINT_FAILS_S_MAX}",
+            300,
+            "warning",
+            "an endpoint of a tenant has taken no webhook for {{ $value | humanizeDuration }}",
+            "Run `quizstream webhook list` for its tenant, who must repair it before it is disabled.",
+        ),
+        Alert(
+            "QuizstreamWebhooksGivenUp",
+            _counted_within('quizstream_webhook_messages_ended_total{state="given_up"}', "1h", by="state"),
+            0,
+            "warning",
+            "webhooks are given up: more of a tenant wait than webhooks.pending_of_tenant_max",
+            "Run `quizstream webhook list` for its tenant: the endpoint with the backlog shows how many.",
         ),
         Alert(
             "QuizstreamSessionLost",

@@ -40,7 +40,10 @@ class Row:
 
 def rows(topology: Topology) -> tuple[Row, ...]:
     """Return all panels, top to bottom; `render` only computes the layout."""
-    return (_lag(topology), _flow(), _verdicts(), _edge(topology), _stream(), _failures(), _processes())
+    return (
+        *(_lag(topology), _flow(), _verdicts(), _webhooks(topology)),
+        *(_edge(topology), _stream(), _failures(), _processes()),
+    )
 
 
 def _lag(topology: Topology) -> Row:
@@ -150,6 +153,49 @@ def _verdicts() -> Row:
                     ),
                 ),
                 unit="ops",
+            ),
+        ),
+    )
+
+
+def _webhooks(topology: Topology) -> Row:
+    call_s = "sum by (le) (rate(quizstream_webhook_call_seconds_bucket[5m]))"
+    return Row(
+        "Webhooks to tenants",
+        (
+            Panel(
+                "Webhooks, calls/s",
+                "Calls of tenants' endpoints, by their end.",
+                (Query("sum by (outcome) (rate(quizstream_webhook_attempts_total[1m]))", "{{outcome}}"),),
+                unit="ops",
+                stacked=True,
+            ),
+            Panel(
+                "Webhooks that wait",
+                "All, counted up to 100,000, and those of the tenant with the most; it has a bound.",
+                (
+                    Query("max(quizstream_webhook_waiting)", "all"),
+                    Query("max(quizstream_webhook_waiting_of_tenant)", "of one tenant"),
+                ),
+                red=topology.webhooks.pending_of_tenant_max,
+            ),
+            Panel(
+                "Webhooks, delay",
+                "How long one has been due, of endpoints that take webhooks; time of a call.",
+                (
+                    Query("max(quizstream_webhook_late_seconds)", "due"),
+                    Query(f"histogram_quantile(0.95, {call_s})", "call, p95"),
+                ),
+                unit="s",
+                red=topology.alerts.lag_s_max,
+            ),
+            Panel(
+                "Webhooks, endpoints that fail",
+                "Open circuit breakers of a process, and hours since the first failure in a row.",
+                (
+                    Query("max(quizstream_webhook_circuits_open)", "circuit breakers open"),
+                    Query("max(quizstream_webhook_failing_seconds) / 3600", "failing (h)"),
+                ),
             ),
         ),
     )

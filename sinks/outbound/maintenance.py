@@ -48,6 +48,7 @@ class _Backlog(NamedTuple):
     waiting: int
     oldest_s: float
     failing_s: float
+    late_s: float
     permitted: bool
 
 
@@ -123,6 +124,7 @@ class Maintenance:
         metrics.WAITING.set(found.waiting)
         metrics.OLDEST_S.set(found.oldest_s)
         metrics.FAILING_S.set(found.failing_s)
+        metrics.LATE_S.set(found.late_s)
         metrics.PERMITTED.set(found.permitted)
         if found.permitted != self._permitted:
             self._permitted = found.permitted

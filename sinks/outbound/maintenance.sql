@@ -54,10 +54,19 @@ WITH oldest AS (
 SELECT count(*)::integer FROM given_up;
 
 -- backlog --
--- Counts up to a limit: the metric is for operators, and the table may be large. Failing are endpoints that are called.
+-- Counts up to a limit: the metric is for operators, and the table may be large. Failing are endpoints that are called. Late is what
+-- waits for no back-off: of an endpoint that fails or is paused it has a reason to wait.
 SELECT (SELECT count(*) FROM (SELECT FROM webhook_messages WHERE state = 'pending' LIMIT %(rows)s) AS counted)::integer AS waiting,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - min(m.queued_at))
                  FROM webhook_messages AS m WHERE m.state = 'pending'), 0)::double precision AS oldest_s,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - min(e.failing_since))
                  FROM webhook_endpoints AS e WHERE e.state = 'active' AND e.held_reason = ''), 0)::double precision AS failing_s,
+       coalesce((SELECT max(extract(epoch FROM clock_timestamp() - first.due_at))
+                 FROM webhook_endpoints AS e
+                 CROSS JOIN LATERAL (
+                     SELECT m.due_at FROM webhook_messages AS m WHERE m.endpoint_id = e.endpoint_id AND m.state = 'pending'
+                     ORDER BY m.due_at LIMIT 1
+                 ) AS first
+                 WHERE e.state = 'active' AND e.held_reason = '' AND e.failing_since IS NULL
+                   AND first.due_at <= clock_timestamp()), 0)::double precision AS late_s,
        sending_is_permitted() AS permitted;

@@ -21,6 +21,10 @@ FAILING_S = Gauge(
     "quizstream_webhook_failing_seconds",
     "Since when the endpoint that fails for the longest has taken nothing; 0 if none fails.",
 )
+LATE_S = Gauge(
+    "quizstream_webhook_late_seconds",
+    "How long the oldest message has been due of an endpoint that neither fails nor is paused.",
+)
 RESOLVING = Gauge("quizstream_webhook_resolving", "Names of endpoints that are being resolved.")
 RESOLVING_FULL = Counter(
     "quizstream_webhook_resolving_full",
@@ -34,3 +38,9 @@ PERMITTED = Gauge(
     "quizstream_webhook_permitted",
     "1 while the database has the sending permit, which a restored copy lacks.",
 )
+
+# From the start, so that a rate sees the first one.
+for _outcome in ("delivered", "failed"):
+    ATTEMPTS.labels(_outcome)
+for _state in ("delivered", "failed", "expired", "given_up"):
+    ENDED.labels(_state)

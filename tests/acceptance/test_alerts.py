@@ -74,6 +74,9 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "QuizstreamUnlistedProviderCode": ("calls_that_fail",),
     "QuizstreamOptOutsUnresolved": ("webhooks_of_strangers",),
     "QuizstreamWebhookNoticesUnresolved": ("webhooks_of_strangers",),
+    "QuizstreamWebhooksLate": ("webhooks_wait",),
+    "QuizstreamWebhookEndpointFailing": ("webhooks_wait",),
+    "QuizstreamWebhooksGivenUp": ("webhooks_wait",),
     "QuizstreamSessionLost": ("numbers_held",),
     "QuizstreamNumberQuarantined": ("numbers_held",),
     "QuizstreamAmbiguousDeliveries": ("calls_that_fail",),
@@ -110,6 +113,7 @@ def test_every_alert_has_data_while_its_condition_holds_and_none_before(
             | webhooks_of_strangers(pipeline)
             | numbers_held(pipeline)
             | too_large(pipeline)
+            | webhooks_wait(pipeline)
         ),
         lambda: no_worker(pipeline),
     ]
@@ -512,6 +516,45 @@ def too_large(pipeline: Pipeline) -> dict[str, Run]:
     pipeline.rows(add, None)  # a tombstone
     seen(0)
     return {"too_large": Run(before, (during,))}
+
+
+def webhooks_wait(pipeline: Pipeline) -> dict[str, Run]:
+    """An endpoint whose next message waits for one in flight, one that fails, and one with too many."""
+    url = health_urls(pipeline.found.settings)["webhook-sender"].removesuffix("/health/ready") + "/metrics"
+    most = pipeline.found.topology.webhooks.pending_of_tenant_max
+    before = scrape("webhook-sender", url)
+    pipeline.rows(
+        "INSERT INTO webhook_endpoints (endpoint_id, tenant_id, url, kinds, salt, held_reason, failing_since)"
+        " VALUES ('whe_late', 'nobody', 'https://a.example.com', '{}', 's', '', NULL),"
+        " ('whe_failing', 'nobody', 'https://b.example.com', '{}', 's', '', now() - interval '2 days'),"
+        " ('whe_many', 'someone', 'https://c.example.com', '{}', 's', 'held', NULL) RETURNING 1"
+    )
+    columns = "message_id, tenant_id, endpoint_id, delivery_id, sequence, kind, content"
+    add = f"INSERT INTO webhook_messages ({columns}"
+    pipeline.rows(
+        f"{add}, lease, due_at) VALUES"
+        " ('msg_1', 'nobody', 'whe_late', '00000000-0000-0000-0000-000000000001', 1, 'delivery.sent', '{}',"
+        " gen_random_uuid(), now() + interval '1 h'),"
+        " ('msg_2', 'nobody', 'whe_late', '00000000-0000-0000-0000-000000000001', 2, 'delivery.read', '{}',"
+        " NULL, now() - interval '10 min') RETURNING 1"
+    )
+    pipeline.rows(
+        f"{add}) SELECT 'msg_' || n, 'someone', 'whe_many', gen_random_uuid(), 1, 'delivery.sent', '{{}}'"
+        " FROM generate_series(3, %s::integer) AS n RETURNING 1",
+        most + 12,
+    )
+
+    def seen(now: Scrape) -> bool:
+        ended = now.value("quizstream_webhook_messages_ended_total", state="given_up")
+        values = [now.value(f"quizstream_webhook_{name}_seconds") or 0 for name in ("late", "failing")]
+        return ended == 10 and values[0] > 600 and values[1] > 86_400
+
+    try:
+        during = once(lambda: scrape("webhook-sender", url), seen, "webhooks wait")
+    finally:
+        for table in ("webhook_messages", "webhook_endpoints"):
+            pipeline.rows(f"DELETE FROM {table} WHERE tenant_id IN ('nobody', 'someone') RETURNING 1")
+    return {"webhooks_wait": Run(before, (during,))}
 
 
 def _one_message(pipeline: Pipeline, quiz_id: str) -> None:

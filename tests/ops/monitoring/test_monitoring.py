@@ -38,7 +38,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 for name in ("pipeline.engine.metrics", "pipeline.runtime.reference_data", "pipeline.campaigns.registry",
              "pipeline.stages.metrics", "pipeline.cache.metrics",
              "ingest_api.http.metrics", "ingest_api.abuse.metrics",
-             "sinks.postgres.metrics", "ops.monitoring.lag_metrics"):
+             "sinks.postgres.metrics", "sinks.outbound.metrics", "ops.monitoring.lag_metrics"):
     importlib.import_module(name)
 from sinks.delivery.metrics import SenderMetrics
 SenderMetrics()

@@ -94,3 +94,18 @@ def test_how_long_an_endpoint_fails_is_shown(hooks: Hooks) -> None:
     hooks.corner.connection.execute("UPDATE webhook_endpoints SET state = 'disabled'")
     maintenance.show()
     assert metrics.FAILING_S._value.get() == 0
+
+
+@pytest.mark.parametrize("waits", ["for its call", "for its retry", "of an endpoint that is paused"])
+def test_late_is_what_is_due_and_has_no_reason_to_wait(hooks: Hooks, waits: str) -> None:
+    hooks.endpoint(hooks.receiver().url)
+    hooks.write(event(1))
+    connection = hooks.corner.connection
+    connection.execute("UPDATE webhook_messages SET due_at = now() - interval '10 min'")
+    if waits == "for its retry":
+        connection.execute("UPDATE webhook_endpoints SET failing_since = now()")
+    elif waits == "of an endpoint that is paused":
+        connection.execute("UPDATE webhook_endpoints SET held_reason = 'floods'")
+    hooks.maintenance(hooks.limits).show()
+    late_s = metrics.LATE_S._value.get()
+    assert late_s >= 600 if waits == "for its call" else late_s == 0
