@@ -21,6 +21,7 @@ from ops.commands.catalogue.quiz import quiz
 from ops.commands.catalogue.suppression import suppression
 from ops.commands.catalogue.tenant import tenant
 from ops.commands.catalogue.token import token
+from ops.commands.catalogue.user import user
 from ops.commands.catalogue.webhook import webhooks
 from ops.commands.dead_letters import dead_letters
 from ops.commands.deliveries import deliveries
@@ -73,6 +74,7 @@ for group in (
     number,
     token,
     api_key,
+    user,
     webhooks,
     suppression,
     deliveries,

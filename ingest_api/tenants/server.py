@@ -27,6 +27,7 @@ from ingest_api.reference.loader import ReferenceData
 from ingest_api.server import BACKLOG, make_server, sources_of
 from ingest_api.tenants.access.api_keys import ApiKeys
 from ingest_api.tenants.access.authenticate import Authenticate
+from ingest_api.tenants.access.hashing import Hashing
 from ingest_api.tenants.access.signing_keys import Load, SigningKeys
 from ingest_api.tenants.api.serve import Parts
 from ingest_api.tenants.app import build
@@ -83,6 +84,7 @@ class Running:
             reached=lambda: True,
         )
         self._database = Database(tenants_url(settings), topology.tenants.pool)
+        self._hashing = Hashing(topology.tenants.users.hashing)
         self._unavailable: str | None = "the database was not reached yet"
         self._stop: Callable[[], None] = lambda: None
         self.broken: NotIsolated | None = None
@@ -100,6 +102,7 @@ class Running:
             settings.contact_key,
             lambda: int(time.time() * 1000),
             secrets.token_urlsafe,
+            self._hashing,
         )
         self.app = build(parts, self.not_ready, self._lifespan)
 
@@ -121,6 +124,7 @@ class Running:
         checking.cancel()
         self._reference_data.stop()
         self._database.close()
+        self._hashing.close()
 
     async def _check(self) -> None:
         while True:

@@ -380,6 +380,7 @@ class Retention(Strict, frozen=True):
     revoked_token_days: Positive
     idempotency_days: Positive
     webhook_message_days: Positive
+    disabled_user_days: Positive
 
 
 class TenantPool(Strict, frozen=True):
@@ -397,12 +398,26 @@ class SigningKeySet(Strict, frozen=True):
     timeout_s: Seconds  # of reading it
 
 
+class Hashing(Strict, frozen=True):
+    """Of passwords: each takes 64 MiB and 0.1 s of a core (sinks/postgres/catalogue/users/passwords.py)."""
+
+    threads: Positive
+    waiting_max: Positive  # more are answered with 503
+
+
+class TenantUsers(Strict, frozen=True):
+    users_max: Positive  # of a tenant
+    body_bytes_max: Positive  # of a request with a password
+    hashing: Hashing
+
+
 class Tenants(Strict, frozen=True):
     """The tenant API."""
 
     body_bytes_max: Positive
     pool: TenantPool
     signing_keys: SigningKeySet
+    users: TenantUsers
 
 
 class Webhooks(Strict, frozen=True):

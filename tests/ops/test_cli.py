@@ -122,6 +122,7 @@ READERS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("campaign", "cancel"): ("c",),
     ("token", "create"): ("--tenant", "t"),
     ("token", "revoke"): ("--tenant", "t"),
+    ("user", "add"): ("--tenant", "t", "--email", "ana@example.com"),
     ("webhook", "list"): ("--tenant", "t"),
     ("webhook", "show"): ("whe_1", "--tenant", "t"),
     ("webhook", "pause"): ("whe_1", "--reason", "floods"),

@@ -16,7 +16,7 @@ PERMISSIONS: dict[str, frozenset[Permission]] = {
     "owner": frozenset(("read", "write", "manage")),
     "platform": frozenset(("read", "write", "manage", "platform")),
 }
-"""`write`: quizzes, campaigns, suppressions. `manage`: numbers, keys, audit log. `platform`: tenants."""
+"""`write`: quizzes, campaigns, suppressions. `manage`: numbers, keys, users, log. `platform`: tenants."""
 
 SCOPES: tuple[str, ...] = ("read", "write", "manage")  # what an API key may be limited to
 

@@ -25,7 +25,8 @@ PAGE_ROWS = 50
 class Call:
     """One request, authenticated and decoded. `connection`: in the transaction of `tenant_id`.
 
-    `if_match`: the header, None without one. `random_text`: as `secrets.token_urlsafe`.
+    `if_match`: the header, None without one. `random_text`: as `secrets.token_urlsafe`. `password_hash`: of
+    the password in the body of an operation that has one.
     """
 
     principal: Principal
@@ -39,6 +40,7 @@ class Call:
     topology: Topology
     contact_key: bytes
     random_text: Callable[[int], str]
+    password_hash: str = ""
 
     @property
     def actor(self) -> str:
@@ -86,6 +88,7 @@ class Operation:
     `id_at`: a JSON pointer to the id of an object in the answer, which links of the document follow.
     `conditional`: needs If-Match. `of_platform`: reads every tenant. `tenant_in_path`: acts on the named one.
     `etag_of`: fields of the answer whose ETag it has; without them all. Then it is of no use to a cache.
+    `has_password`: of its body the field `password` is hashed before the transaction.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Operation:
     id_at: str = ""
     of_platform: bool = False
     tenant_in_path: bool = False
+    has_password: bool = False
 
     @property
     def paged(self) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -15,6 +18,7 @@ from ingest_api.http.json_errors import misshapen, not_json, require_each_key_on
 from ingest_api.http.problems import REPEATED_HEADER, Rejection, rejection, shown
 from ingest_api.http.reply import Receive, Reply, Scope
 from ingest_api.tenants.access.authenticate import Authenticate
+from ingest_api.tenants.access.hashing import Hashing
 from ingest_api.tenants.access.roles import Principal
 from ingest_api.tenants.api import idempotency
 from ingest_api.tenants.api.operation import Call, Operation, encoded, etag
@@ -55,6 +59,7 @@ class Parts:
     contact_key: bytes
     now_ms: Callable[[], int]
     random_text: Callable[[int], str]
+    hashing: Hashing
 
 
 class Serve:
@@ -81,6 +86,10 @@ class Serve:
         if operation.method == "POST":
             key = idempotency.key_of(headers.get(b"idempotency-key"))
         if_match = headers.get(b"if-match")
+        password_hash = ""
+        if operation.has_password:
+            # Its hash is stored with the idempotency key: a plain one of a password could be guessed fast.
+            raw = hmac.new(parts.contact_key, b"request:" + raw, hashlib.sha256).digest()
 
         def work(connection: Connection) -> idempotency.Encoded:
             call = Call(
@@ -95,6 +104,7 @@ class Serve:
                 parts.topology,
                 parts.contact_key,
                 parts.random_text,
+                password_hash,
             )
 
             def run() -> idempotency.Done:
@@ -111,6 +121,8 @@ class Serve:
             return idempotency.once(connection, tenant_id, key, named, raw, run)
 
         with parts.shares.one_of(principal.tenant_id):
+            if operation.has_password:
+                password_hash = await parts.hashing.hash_of(body.password)
             status, content = await self._committed(tenant_id, work)
         if operation.method == "GET" and not operation.paged:
             tag = etag(content, operation.etag_of)
@@ -141,11 +153,13 @@ class Serve:
         except OperatorError as error:
             raise rejection(REJECTED, shown(error.message)) from None
 
-    async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> tuple[bytes, object]:
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> tuple[bytes, Any]:
         if self._decoder is None:
             return b"", None
         require_json(headers)
-        raw = await read_body(receive, headers, self._parts.topology.tenants.body_bytes_max)
+        limits = self._parts.topology.tenants
+        bytes_max = limits.users.body_bytes_max if self._operation.has_password else limits.body_bytes_max
+        raw = await read_body(receive, headers, bytes_max)
         try:
             body = self._decoder.decode(raw)
             require_each_key_once(raw)

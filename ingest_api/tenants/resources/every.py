@@ -13,6 +13,7 @@ from ingest_api.tenants.resources import (
     quizzes,
     suppressions,
     tenants,
+    users,
     webhooks,
 )
 
@@ -26,5 +27,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *deliveries.OPERATIONS,
     *webhooks.OPERATIONS,
     *api_keys.OPERATIONS,
+    *users.OPERATIONS,
     *tenants.OPERATIONS,
 )

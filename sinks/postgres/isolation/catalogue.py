@@ -139,6 +139,12 @@ RULES: Mapping[str, Rule] = {
     "tenants": Isolated(f"{_OWN} OR current_tenant() = '{EVERY_TENANT}'", WRITE),
     # The platform's own are revocations alone: none that would be in force can be added.
     "tokens": Isolated(f"{_OWN} AND (tenant_id <> '{EVERY_TENANT}' OR revoked_at IS NOT NULL)", WRITE),
+    # The tenant of a user, its id and its address never change.
+    "users": Isolated(
+        _OWN,
+        ("SELECT", "INSERT"),
+        updates=("role", "state", "state_changed_at", "password_hash", "password_changed_at"),
+    ),
     "visits": _own(*READ),
     "webhook_keys": Unseen("hashes of keys of numbers; operators make them"),
     # A tenant neither ends an operator's pause nor deletes what is paused.

@@ -80,6 +80,7 @@ RULES: Mapping[str, Rule] = {
     "suppressions": Kept("a contact that opted out gets no message, without limit; keyed hashes only"),
     "tenants": Kept("small; made by operators"),
     "tokens": Deleted("retention.revoked_token_days", "the revocation or expiry; hashes only"),
+    "users": Deleted("retention.disabled_user_days", "since it is disabled; an active user is kept"),
     "visits": Deleted("retention.visit_days", "the visit's day; a whole partition"),
     "webhook_keys": Bounded("a row for each session number; hashes only"),
     "webhook_endpoints": Bounded("at most webhooks.endpoints_max for each tenant; a deleted one is gone"),

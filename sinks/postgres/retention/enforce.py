@@ -156,6 +156,7 @@ class TableRetention:
             "tokens": self._delete_tokens,
             "idempotent_requests": self._delete_answers,
             "webhook_messages": self._delete_webhook_messages,
+            "users": self._delete_users,
             "completions_apart": self._sweep_completions_apart,
             "provider_statuses": self._sweep_statuses,
             "contacts": self._sweep_contacts,
@@ -272,6 +273,12 @@ class TableRetention:
         parameters = {"age": timedelta(days=self._limits.idempotency_days), "rows": self._batch_rows}
         gone = connection.execute(QUERIES["delete_answers"], parameters).rowcount
         metrics.TABLE_ROWS_DELETED.labels("idempotent_requests").inc(gone)
+        return gone == self._batch_rows
+
+    def _delete_users(self, connection: Connection) -> bool:
+        parameters = {"age": timedelta(days=self._limits.disabled_user_days), "rows": self._batch_rows}
+        gone = connection.execute(QUERIES["delete_users"], parameters).rowcount
+        metrics.TABLE_ROWS_DELETED.labels("users").inc(gone)
         return gone == self._batch_rows
 
     def _delete_webhook_messages(self, connection: Connection) -> bool:

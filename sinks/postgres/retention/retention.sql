@@ -180,3 +180,11 @@ WHERE message_id IN (
     WHERE created_at < now() - %(age)s
     ORDER BY created_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 );
+
+-- delete_users --
+DELETE FROM users
+WHERE (tenant_id, user_id) IN (
+    SELECT tenant_id, user_id FROM users
+    WHERE state = 'disabled' AND state_changed_at < now() - %(age)s
+    ORDER BY state_changed_at LIMIT %(rows)s FOR UPDATE SKIP LOCKED
+);

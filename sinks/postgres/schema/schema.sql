@@ -646,6 +646,22 @@ CREATE TABLE public.tokens (
 
 ALTER TABLE ONLY public.tokens FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.users (
+    tenant_id text NOT NULL,
+    user_id text NOT NULL,
+    email text NOT NULL,
+    role text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    state_changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    password_hash text NOT NULL,
+    password_changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'editor'::text, 'owner'::text]))),
+    CONSTRAINT users_state_check CHECK ((state = ANY (ARRAY['active'::text, 'disabled'::text])))
+);
+
+ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.visits (
     day date NOT NULL,
     quiz_id text NOT NULL,
@@ -854,6 +870,12 @@ ALTER TABLE ONLY public.tenants
 ALTER TABLE ONLY public.tokens
     ADD CONSTRAINT tokens_pkey PRIMARY KEY (token_hash);
 
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (tenant_id, user_id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_tenant_id_email_key UNIQUE (tenant_id, email);
+
 ALTER TABLE ONLY public.visits
     ADD CONSTRAINT visits_pkey PRIMARY KEY (day, quiz_id, visit_id);
 
@@ -927,6 +949,8 @@ CREATE INDEX provider_statuses_waiting ON public.provider_statuses USING btree (
 CREATE INDEX provider_statuses_waiting_by_time ON public.provider_statuses USING btree (at) WHERE (NOT merged);
 
 CREATE INDEX tokens_by_key ON public.tokens USING btree (tenant_id, key_id) WHERE (key_id <> ''::text);
+
+CREATE INDEX users_disabled ON public.users USING btree (state_changed_at) WHERE (state = 'disabled'::text);
 
 CREATE INDEX webhook_endpoints_by_tenant ON public.webhook_endpoints USING btree (tenant_id, endpoint_id);
 
@@ -1052,6 +1076,8 @@ CREATE POLICY every_tenant ON public.tenants TO quizstream USING (true) WITH CHE
 
 CREATE POLICY every_tenant ON public.tokens TO quizstream USING (true) WITH CHECK (true);
 
+CREATE POLICY every_tenant ON public.users TO quizstream USING (true) WITH CHECK (true);
+
 CREATE POLICY every_tenant ON public.visits TO quizstream USING (true) WITH CHECK (true);
 
 CREATE POLICY every_tenant ON public.webhook_endpoints TO quizstream USING (true) WITH CHECK (true);
@@ -1146,6 +1172,8 @@ CREATE POLICY own_tenant ON public.tenants TO quizstream_tenants USING (((tenant
 
 CREATE POLICY own_tenant ON public.tokens TO quizstream_tenants USING (((tenant_id = public.current_tenant()) AND ((tenant_id <> '*'::text) OR (revoked_at IS NOT NULL)))) WITH CHECK (((tenant_id = public.current_tenant()) AND ((tenant_id <> '*'::text) OR (revoked_at IS NOT NULL))));
 
+CREATE POLICY own_tenant ON public.users TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
+
 CREATE POLICY own_tenant ON public.visits TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
 
 CREATE POLICY own_tenant ON public.webhook_endpoints TO quizstream_tenants USING ((tenant_id = public.current_tenant())) WITH CHECK ((tenant_id = public.current_tenant()));
@@ -1175,6 +1203,8 @@ ALTER TABLE public.suppressions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tokens ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.visits ENABLE ROW LEVEL SECURITY;
 

@@ -30,11 +30,16 @@ from tests.support.tenant_api import TenantApi, signed
 QUIZ = {"title": "Feedback", "questions": [{"question_id": "q1", "text": "How was it?"}]}
 ACME, UMBRELLA = signed("acme"), signed("umbrella")
 PLATFORM = signed("*", "platform")
+PASSWORD = "correct horse battery"
 
 
 def campaign_of(quiz_id: str) -> dict[str, Any]:
     message = {"kind": "text", "text": "Hello"}
     return {"name": "Club", "quiz_ids": [quiz_id], "message": message}
+
+
+def user_of(name: str) -> dict[str, Any]:
+    return {"email": f"{name}@example.com", "role": "editor", "password": PASSWORD}
 
 
 def made(api: TenantApi, token: str, path: str, content: Any) -> dict[str, Any]:
@@ -431,6 +436,9 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         if "webhooks" in operation.path and "{id}" in operation.path
         else "",
         "webhook-messages": "msg_1",
+        "users": made(api, ACME, "/v1/users", user_of(operation.name))["user_id"]
+        if "users" in operation.path and "{id}" in operation.path
+        else "",
     }
     made(api, ACME, "/v1/suppressions", {"reason": "", "contact_ids": ["c1"]})
     collection = operation.path.split("/")[2]
@@ -446,6 +454,9 @@ def test_every_route_with_another_tenants_ids_finds_nothing(
         "RevokeSigned": {"token_id": "none"},
         "Suppress": {"reason": "", "contact_ids": ["own"]},
         "TenantContent": {"name": "Taken"},
+        "UserDraft": user_of("own"),
+        "UserChange": {"role": "viewer"},
+        "NewPassword": {"password": PASSWORD},
         "NumberDraft": {
             "number_id": "5522",
             "tenant_id": "acme",

@@ -28,7 +28,7 @@ CURL = shutil.which("curl")
         (
             "tenant-api.md",
             12,
-            ('"title":"Your feedback"', '"state":"cancelled"', "campaign.cancel"),
+            ('"title":"Your feedback"', '"state":"cancelled"', "campaign.cancel", "user.create"),
         ),
         ("outbound-webhooks.md", 4, ('"items":[]', '"secret":"whsec_')),
     ],

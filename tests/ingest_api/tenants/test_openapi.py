@@ -15,6 +15,7 @@ from tests.support.tenant_api import TenantApi, signed
 
 TENANT = "fuzz"
 QUIZ = {"title": "Feedback", "questions": [{"question_id": "q1", "text": "How was it?"}]}
+USER = {"email": "fuzz@example.com", "role": "viewer", "password": "correct horse battery"}
 OF_PLATFORM = {one.name for one in OPERATIONS if one.permission == "platform"}
 SCHEMA = schemathesis.openapi.from_dict(document(OPERATIONS))
 AGAINST = schemathesis.openapi.from_dict(document(OPERATIONS))
@@ -49,6 +50,7 @@ def ids(api: TenantApi) -> dict[str, str]:
         "quizzes": quiz,
         "campaigns": made("/v1/campaigns", campaign, "campaign_id"),
         "api-keys": made("/v1/api-keys", {"name": "k"}, "key_id"),
+        "users": made("/v1/users", USER, "user_id"),
         "numbers": "5577",
         "tenants": TENANT,
     }

@@ -29,6 +29,7 @@ CHECKS = [
 ]
 QUIZ = {"title": "Feedback", "questions": [{"question_id": "q1", "text": "How was it?"}]}
 MESSAGE = {"kind": "text", "text": "Hello"}
+PASSWORD: dict[str, Any] = {"password": "correct horse battery"}
 NUMBER = {"provider": "meta-cloud", "base_url": "https://graph.facebook.com", "credential": "WALK_TOKEN"}
 SPOILT_EVERY = 5  # bodies that stay as they were generated, which are rarely accepted
 FAILED_MESSAGE = """
@@ -49,6 +50,11 @@ WALKS = {
     "/v1/campaigns": [
         ["createCampaign", "replaceCampaign", "cancelCampaign"],
         ["createCampaign", "readCampaign", "pauseCampaign"],
+    ],
+    "/v1/users": [
+        ["createUser", "readUser", "changeUser"],
+        ["createUser", "disableUser", "enableUser"],
+        ["createUser", "readUser", "setPassword"],
     ],
     "/v1/api-keys": [["createApiKey", "rotateApiKey", "revokeApiKey"]],
 }
@@ -105,6 +111,9 @@ def machine_of(api: TenantApi, schema: Any, walked: Walked) -> Any:
                 "createCampaign": {"name": "Club", "quiz_ids": [self.quiz], "message": MESSAGE},
                 "replaceCampaign": {"name": "Club 2", "quiz_ids": [self.quiz], "message": MESSAGE},
                 "createApiKey": {"name": "walk"},
+                "createUser": PASSWORD
+                | {"email": f"{next(TENANT_NUMBERS)}@example.com", "role": body.get("role")},
+                "setPassword": PASSWORD,
                 "rotateApiKey": {"overlap_s": 60},
             }
             return accepted.get(name, body)

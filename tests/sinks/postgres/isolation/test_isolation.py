@@ -44,6 +44,7 @@ OF_A_TENANT = (
     "completions",
     "webhook_endpoints",
     "webhook_messages",
+    "users",
 )
 COUNTS = {"audit_log": 5, "completions": 1}
 
@@ -102,6 +103,11 @@ def fill(connection: Connection, tenant: str) -> None:
         "INSERT INTO webhook_messages (message_id, tenant_id, endpoint_id, delivery_id, sequence, kind,"
         " content) VALUES (%s, %s, %s, gen_random_uuid(), 4, 'delivery.sent', '{}')",
         [f"{tenant}-message", tenant, f"{tenant}-hook"],
+    )
+    connection.execute(
+        "INSERT INTO users (tenant_id, user_id, email, role, password_hash)"
+        " VALUES (%s, 'usr_1', 'ana@example.com', 'owner', 'hash')",
+        [tenant],
     )
 
 
@@ -194,6 +200,11 @@ def test_raw_sql_changes_and_deletes_nothing_of_another_tenant(
         "TRUNCATE consent_words",
         "UPDATE webhook_endpoints SET held_reason = ''",
         "UPDATE webhook_endpoints SET tenant_id = 'acme'",
+        "UPDATE users SET tenant_id = 'acme'",
+        "UPDATE users SET email = 'other@example.com'",
+        "DELETE FROM users",
+        "INSERT INTO users (tenant_id, user_id, email, role, password_hash)"
+        " VALUES ('acme', 'usr_2', 'eve@example.com', 'owner', 'hash')",
         "SET row_security = off; SELECT FROM quizzes",
         "ALTER TABLE quizzes DISABLE ROW LEVEL SECURITY",
     ):

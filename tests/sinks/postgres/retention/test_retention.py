@@ -354,3 +354,16 @@ def test_revoked_tokens_leave_the_table_and_their_topic(corner: Corner) -> None:
 
     assert corner.rows("SELECT token_hash FROM tokens ORDER BY 1") == [("b" * 64,), ("c" * 64,)]
     assert corner.rows("SELECT topic, key, value FROM outbox") == [("tokens", b"a" * 64, None)]
+
+
+def test_users_leave_long_after_they_were_disabled(corner: Corner) -> None:
+    for user, state, days in (("a", "active", 900), ("b", "disabled", 399), ("c", "disabled", 401)):
+        corner.rows(
+            "INSERT INTO users (tenant_id, user_id, email, role, state, state_changed_at, password_hash)"
+            " VALUES ('acme', %s, %s, 'viewer', %s, %s, 'hash') RETURNING 1",
+            *(user, user, state, ago(days)),
+        )
+
+    enforce(corner)
+
+    assert corner.rows("SELECT user_id FROM users ORDER BY 1") == [("a",), ("b",)]

@@ -1,0 +1,53 @@
+"""Passwords of users: their length, and their argon2id hash, the only thing that is stored of them.
+
+A hash takes MEMORY_KIB of memory and about 0.1 s of one core. Callers bound how many run at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+CHARS_MIN = 12
+CHARS_MAX = 128
+# RFC 9106, section 4, the second recommended option, with one lane: the pool that runs it bounds the threads.
+MEMORY_KIB = 65_536
+PASSES = 3
+LANES = 1
+
+_HASHER = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
+
+
+def problem(password: str) -> str | None:
+    """Return why it cannot be a password; None where it can. The text has nothing of it."""
+    if not CHARS_MIN <= len(password) <= CHARS_MAX:
+        return f"a password must have {CHARS_MIN} to {CHARS_MAX} characters"
+    return None
+
+
+def hash_of(password: str) -> str:
+    """Return an argon2id hash with a salt of its own, in PHC form. Blocks."""
+    return _HASHER.hash(_bytes(password))
+
+
+def matches(password: str, hashed: str) -> bool:
+    """Whether the hash is of this password. Blocks."""
+    try:
+        return _HASHER.verify(hashed, _bytes(password))
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def hash_of_nobody() -> str:
+    """A hash that no password matches in practice: an unknown user costs the same work as a known one."""
+    return hash_of(secrets.token_urlsafe(CHARS_MAX))
+
+
+def _bytes(password: str) -> bytes:
+    """Composed (NFC), as keyboards differ in that. JSON may have a lone surrogate, which UTF-8 has not."""
+    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
