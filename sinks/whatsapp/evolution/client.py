@@ -30,9 +30,11 @@ from sinks.unanswered import without_reply
 from sinks.whatsapp.evolution.errors import NOT_ON_WHATSAPP, TABLE
 from sinks.whatsapp.jids import people
 from sinks.whatsapp.loose_values import text_at
+from sinks.whatsapp.session_signals import PAUSE
 
 DETAIL_CHARS_MAX = 200
 TEXTS_MAX = 10  # of one error
+OF_GATEWAYS = frozenset({502, 503, 504})  # statuses of proxies before the API
 
 
 class EvolutionClient:
@@ -92,8 +94,9 @@ def outcome_of(answer: Answer) -> Outcome:
     texts = list(error_texts(content))
     if reply.status >= 300 and (rejection := _rejection(reply, texts)) is not None:
         return rejection
+    own = _is_own_error(reply, content)
     signals = (TABLE.signal_in(text, reply.status) for text in texts)
-    hold = next((signal.action for signal in signals if signal is not None), None)
+    hold = next((each.action for each in signals if each is not None and (own or each.action == PAUSE)), None)
     return Ambiguous(f"HTTP {reply.status}: {_shown(texts[0] if texts else 'no error text')}", hold=hold)
 
 
@@ -112,6 +115,13 @@ def error_texts(content: dict[str, Any]) -> Iterator[str]:
         elif isinstance(found, str) and found.strip():
             count += 1
             yield found
+
+
+def _is_own_error(reply: Reply, content: dict[str, Any]) -> bool:
+    """Whether the API wrote it, with `status` and `response`: a proxy's text is not about the number."""
+    if reply.status in OF_GATEWAYS or content.get("status") != reply.status:
+        return False
+    return isinstance(content.get("response"), dict)
 
 
 def _accepted(content: dict[str, Any]) -> Sent | None:

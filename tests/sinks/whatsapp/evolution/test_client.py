@@ -97,6 +97,11 @@ def test_an_answer_that_uses_a_word_of_the_table_is_not_taken_for_its_entry(code
         (error(400, "Please try again later"), HoldNumber("quarantined")),
         (error(400, "Error: Timed Out"), None),
         (error(429, "please try again later"), None),
+        (reply(502, {"message": "please try again later"}), None),
+        (reply(503, {"response": {"message": "Please try again later"}}), None),
+        (error(504, "please try again later"), None),
+        (reply(500, {"status": 503, "response": {"message": "please try again later"}}), None),
+        (reply(500, {"status": 500, "message": "the account is suspended"}), None),
     ],
 )
 def test_an_answer_without_a_proof_may_still_hold_the_number(answer: Reply, hold: object) -> None:
