@@ -414,6 +414,7 @@ async def _apply(
             )
         case PauseSession(number_id, attempt_id, reason):
             lost = {"number_id": number_id, "attempt_id": attempt_id, "reason": reason}
+            await connection.execute(statement("lock_number"), lost)
             await connection.execute(statement("pause_session"), lost)
         case PauseNumbers():
             pass  # all of a transaction together: `_pause`

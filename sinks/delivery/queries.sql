@@ -496,15 +496,22 @@ UPDATE sender_numbers
 SET state = %(state)s, reason = %(reason)s, session_lost_at = NULL
 WHERE number_id = %(number_id)s AND (state = 'active' OR session_lost_at IS NOT NULL);
 
+-- lock_number --
+-- Before `pause_session`, in a statement of its own: a notice that the session came back locks its number, too, and what
+-- it committed is read only by a statement that begins after it.
+SELECT number_id FROM sender_numbers WHERE number_id = %(number_id)s FOR NO KEY UPDATE;
+
 -- pause_session --
--- Until the session is there again. Not where it came back after this call had begun: the answer is older.
+-- Until the session is there again. Not where it came back, or an operator released the number, after this call had
+-- begun: the answer is older.
 UPDATE sender_numbers AS n
 SET state = 'paused', reason = %(reason)s, session_lost_at = a.called_at
 FROM delivery_attempts AS a
 WHERE a.attempt_id = %(attempt_id)s AND n.number_id = %(number_id)s AND n.state = 'active'
   AND NOT EXISTS (SELECT FROM provider_notices AS o
                   WHERE o.provider = n.provider AND o.account_id = n.number_id AND o.effect = 'session_open'
-                    AND o.at > a.called_at);
+                    AND o.at > a.called_at)
+  AND NOT is_released_since('number:' || n.number_id, a.called_at);
 
 -- hold_account --
 -- A tenant's numbers that share provider, address and credential share their account. Another tenant's never do: one

@@ -195,6 +195,7 @@ def _outcome(connection: Connection, row: _Stored) -> str:
         return "limited"
     about = {"numbers": numbers, "at_ms": row.at_ms}
     if row.effect == "session_open":
+        connection.execute(QUERIES["lock_numbers"], about)
         return "resumed" if connection.execute(QUERIES["resume_sessions"], about).rowcount > 0 else ""
     newer = connection.execute(QUERIES["newer_notices"], given).fetchone()
     if newer is not None and newer != (0,):

@@ -60,6 +60,11 @@ SET state = 'paused', reason = %(reason)s, session_lost_at = to_timestamp(%(at_m
 WHERE n.number_id = ANY (%(numbers)s)
   AND (n.state = 'active' OR (n.state = 'paused' AND n.session_lost_at < to_timestamp(%(at_ms)s / 1000.0)));
 
+-- lock_numbers --
+-- Before `resume_sessions`, in a statement of its own and whatever their state: a sender that pauses one now is waited
+-- for, and the next one reads this notice.
+SELECT number_id FROM sender_numbers WHERE number_id = ANY (%(numbers)s) ORDER BY number_id FOR NO KEY UPDATE;
+
 -- resume_sessions --
 -- Only numbers that are paused because their session was lost before.
 UPDATE sender_numbers AS n

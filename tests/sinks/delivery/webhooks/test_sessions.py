@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,14 +15,17 @@ from sinks.delivery.statements import statement
 from sinks.delivery.stop_switch import hold_number, release_number
 from sinks.delivery.webhooks.notices import list_notices, show_held
 from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
+from sinks.postgres.connect import Connection, connect
+from sinks.postgres.sink import Arrival, Record
 from sinks.postgres.tables.deliveries import Deliveries
 from sinks.webhook import Webhook
 from tests.support.samples import NOW_MS, match
-from tests.support.sinks import Corner, counted
+from tests.support.sinks import DEADLINE_S, Corner, counted, until
 
 NUMBER, OTHER = "shop", "other"
 ATTEMPT = "1c9a3e0e-8f5c-4e6e-9d39-0f3f5c7d1b11"
 SINK = ProviderStatuses(b"key of this test")
+Change = Callable[[Connection], None]
 
 
 def connection(state: str, code: int = 0, *, after_s: float = 0, number: str = NUMBER) -> Webhook:
@@ -160,6 +165,51 @@ def test_an_answer_pauses_unless_the_session_came_back_after_the_call_began(
     """With the statement that the sender writes its results with."""
     call(shop, "ambiguous")
     shop.write(SINK, [connection("open", after_s=opened_after_s)])
-    given = {"number_id": NUMBER, "attempt_id": ATTEMPT, "reason": "connection closed"}
-    shop.connection.execute(statement("pause_session"), given)
+    pause(shop.connection)
     assert state(shop) == (("paused", True) if paused else ("active", False))
+
+
+def pause(connection: Connection) -> None:
+    """With the statements that the sender writes its results with."""
+    given = {"number_id": NUMBER, "attempt_id": ATTEMPT, "reason": "connection closed"}
+    connection.execute(statement("lock_number"), given)
+    connection.execute(statement("pause_session"), given)
+
+
+def test_an_answer_from_before_an_operators_release_pauses_nothing(shop: Corner) -> None:
+    call(shop, "ambiguous")
+    shop.rows("UPDATE delivery_attempts SET called_at = now() - interval '1 minute' RETURNING 1")
+    hold_number(shop.connection, NUMBER, "looked at", "ana")
+    assert release_number(shop.connection, NUMBER, "ana")
+    pause(shop.connection)
+    assert state(shop) == ("active", False)
+
+
+def report(connection_: Connection) -> None:
+    arrival = Arrival(Record("test", 0, 0, 0, None, None), connection("open", after_s=1))
+    SINK.write(connection_, [arrival])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(pause, report), (report, pause)], ids=["answer-first", "notice-first"]
+)
+def test_no_pause_stays_where_an_answer_and_the_sessions_return_cross(
+    shop: Corner, first: Change, second: Change
+) -> None:
+    """Neither has committed when the other begins: without locks neither would see the other."""
+    call(shop, "ambiguous")
+    shop.write(SINK, [connection("open", after_s=-60)])  # the account is learned: no lock for that
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    waiting += " AND datname = current_database()"
+
+    def alone() -> None:
+        with connect(shop.database_url, "second") as other, other.transaction():
+            second(other)
+
+    with ThreadPoolExecutor(1) as pool:
+        with connect(shop.database_url, "first") as own, own.transaction():
+            first(own)
+            later = pool.submit(alone)
+            until(lambda: shop.rows(waiting) == [(1,)], "the second to wait for the number")
+        later.result(DEADLINE_S)
+    assert state(shop) == ("active", False)
