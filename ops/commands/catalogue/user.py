@@ -19,7 +19,7 @@ class Role(StrEnum):
 @user.command()
 def add(
     tenant: Annotated[str, typer.Option(help="Tenant whose user it is.")],
-    email: Annotated[str, typer.Option(help="E-mail address, with which the user signs in.")],
+    email: Annotated[str, typer.Option(help="E-mail address, unique within the tenant.")],
     role: Annotated[Role, typer.Option(help="What the user may do.")] = Role.OWNER,
 ) -> None:
     """Add a user and print its id; the password is read from standard input, its first line.
