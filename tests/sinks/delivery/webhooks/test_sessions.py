@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.runtime.record import Record
 from schemas.codec import codec
 from schemas.records import ProviderWebhook, WebhookBody
 from sinks.delivery.statements import statement
@@ -16,7 +17,7 @@ from sinks.delivery.stop_switch import hold_number, release_number
 from sinks.delivery.webhooks.notices import list_notices, show_held
 from sinks.delivery.webhooks.statuses import ProviderStatuses, WebhookDecoder
 from sinks.postgres.connect import Connection, connect
-from sinks.postgres.sink import Arrival, Record
+from sinks.postgres.sink import Arrival
 from sinks.postgres.tables.deliveries import Deliveries
 from sinks.webhook import Webhook
 from tests.support.samples import NOW_MS, match
