@@ -38,6 +38,7 @@ from pipeline.topology.model import Topology
 from schemas.records import EVERY_TENANT
 from sinks.postgres.catalogue import rejections
 from sinks.postgres.catalogue.quizzes import ID
+from sinks.postgres.catalogue.users import passwords
 from sinks.postgres.connect import Connection
 from sinks.postgres.poison import describe
 
@@ -90,6 +91,8 @@ class Serve:
         if operation.has_password:
             # Its hash is stored with the idempotency key: a plain one of a password could be guessed fast.
             raw = hmac.new(parts.contact_key, b"request:" + raw, hashlib.sha256).digest()
+            if (wrong := passwords.problem(body.password)) is not None:
+                raise rejection(REJECTED, wrong, pointer="#/password")
 
         def work(connection: Connection) -> idempotency.Encoded:
             call = Call(

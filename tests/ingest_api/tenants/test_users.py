@@ -103,12 +103,13 @@ def test_a_password_is_set_for_who_has_read_the_user(api: TenantApi) -> None:
     [
         (draft("short@example.com", password="x" * 11), "invalid-body"),
         (draft("long@example.com", password="x" * 129), "invalid-body"),
+        (draft("few@example.com", password="e\u0301" * 6), "rejected"),
         (draft("role@example.com", "platform"), "invalid-body"),
         (draft("no address"), "rejected"),
         (draft("a\x00@example.com"), "rejected"),
         (draft("big@example.com") | {"role": "x" * 5000}, "body-too-large"),
     ],
-    ids=["short", "long", "platform", "address", "nul", "big"],
+    ids=["short", "long", "composed", "platform", "address", "nul", "big"],
 )
 def test_what_a_user_may_have_is_bounded(api: TenantApi, content: Any, problem: str) -> None:
     answer = api.ask(OWNER, "POST", "/v1/users", content)

@@ -23,8 +23,11 @@ _HASHER = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=L
 
 
 def problem(password: str) -> str | None:
-    """Return why it cannot be a password; None where it can. The text has nothing of it."""
-    if not CHARS_MIN <= len(password) <= CHARS_MAX:
+    """Return why it cannot be a password; None where it can. The text has nothing of it.
+
+    Counted are the characters that are hashed: an "e" with a combining accent is one, not two.
+    """
+    if not CHARS_MIN <= len(_composed(password)) <= CHARS_MAX:
         return f"a password must have {CHARS_MIN} to {CHARS_MAX} characters"
     return None
 
@@ -48,6 +51,11 @@ def hash_of_nobody() -> str:
     return hash_of(secrets.token_urlsafe(CHARS_MAX))
 
 
+def _composed(password: str) -> str:
+    """NFC: keyboards differ in how they send an accented letter."""
+    return unicodedata.normalize("NFC", password)
+
+
 def _bytes(password: str) -> bytes:
-    """Composed (NFC), as keyboards differ in that. JSON may have a lone surrogate, which UTF-8 has not."""
-    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+    """JSON may have a lone surrogate, which UTF-8 has not."""
+    return _composed(password).encode("utf-8", "surrogatepass")

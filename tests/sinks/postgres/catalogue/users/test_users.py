@@ -80,6 +80,11 @@ def test_a_password_is_stored_as_a_hash_that_only_it_matches() -> None:
     ]
 
 
+def test_the_length_of_a_password_is_that_of_what_is_hashed() -> None:
+    assert passwords.problem("e\u0301" * 6) is not None
+    assert passwords.problem("e\u0301" * 12) is None
+
+
 def test_a_tenant_has_an_address_once(corner: Corner) -> None:
     first = made(corner, "Ana@example.com")
     with pytest.raises(EmailTaken):
