@@ -62,6 +62,16 @@ class Fetched(NamedTuple):
 Fetch = dict[TP, Fetched]
 
 
+class Progress(NamedTuple):
+    """The next offset to fetch, and the last record that left the consumer's thread since the last jump.
+
+    Records up to `drained` may still be on their way to who takes them.
+    """
+
+    position: int
+    drained: int | None
+
+
 class ConsumerThread(AIOKafkaConsumerThread):
     """aiokafka's thread, with explicit positions for the batch topics."""
 
@@ -73,6 +83,8 @@ class ConsumerThread(AIOKafkaConsumerThread):
         # The offset that must come next. A batch partition without an entry has not been sought since it was
         # assigned, and is not read.
         self._next: dict[TP, int] = {}
+        # The last record that left this thread, by partition, since the partition's last jump.
+        self._drained: dict[TP, int] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         # Faust has no settings for these.
@@ -86,6 +98,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         for tp in tps:
             self.tracker.moved(tp)
             self._next.pop(tp, None)
+            self._drained.pop(tp, None)
 
     async def _fetch_records(  # type: ignore[override]
         self,
@@ -132,6 +145,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         for aiokafka_tp, records in drained.items():
             tp = ensure_TP(aiokafka_tp)
             fetch[tp] = Fetched(self.tracker.epoch(tp), records)
+            self._drained[tp] = records[-1].offset
             position = self._next.get(tp)
             if position is not None:
                 if records[0].offset != position:
@@ -177,6 +191,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
 
     def _jump(self, tp: TP, offset: int) -> None:
         self.tracker.moved(tp)
+        self._drained.pop(tp, None)
         if tp.topic in self.batch_app.batch_topics:
             self._next[tp] = offset
         self._ensure_consumer().seek(tp, offset)
@@ -184,6 +199,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         for tp in partitions:
             self.tracker.moved(tp)
+            self._drained.pop(tp, None)
         await super()._seek_wait(consumer, partitions)
 
     def seek(self, partition: TP, offset: int) -> None:
@@ -213,6 +229,17 @@ class ConsumerThread(AIOKafkaConsumerThread):
         now_s = monotonic()
         self.tp_last_committed_at.update(dict.fromkeys(offsets, now_s))
         return bool(assigned)
+
+    async def progress(self, tp: TP) -> Progress:
+        """How far a partition is read, from any thread."""
+        return cast(Progress, await self.call_thread(self._progress, tp))
+
+    async def _progress(self, tp: TP) -> Progress:
+        try:
+            position = await self._ensure_consumer().position(tp)
+        except IllegalStateError:  # not assigned any more
+            return Progress(0, None)
+        return Progress(position, self._drained.get(tp))
 
     def highwater(self, tp: TP) -> int:
         """The offset after the last record of a partition; 0 when it is unknown or not assigned any more."""

@@ -16,6 +16,7 @@ from mode import Service
 
 from pipeline.engine.consumer_thread import BatchApp
 from pipeline.engine.store import Unreadable, store_of
+from pipeline.engine.transport import Consumer
 
 QUIET_S = 1.0  # without events for so long, the consumer's position shows whether records remain
 
@@ -81,10 +82,15 @@ class StrictRecovery(Recovery):
                 self._last_flush_at = monotonic()
 
     async def _skip_to_positions(self) -> None:
-        """Count offsets without a record at a changelog's end as read: emptied batches, markers."""
+        """Count offsets without a record at a changelog's end as read: emptied batches, markers.
+
+        The position passes records when they are fetched, and they are taken later: until then the end is
+        not reached, or they would be missing in the table.
+        """
         for tp in self._behind():
-            position = await self.app.consumer.position(tp)
-            if position is not None and position > self.active_highwaters[tp]:
+            position, drained = await cast(Consumer, self.app.consumer).progress(tp)
+            taken = drained is None or drained <= self.active_offsets[tp]
+            if taken and position > self.active_highwaters[tp]:
                 self.active_offsets[tp] = self.active_highwaters[tp]
 
     def _behind(self) -> list[TP]:

@@ -69,7 +69,7 @@ from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import ConsumerT, TPorTopicSet
 
 from pipeline.engine.chunk import Chunk, cut
-from pipeline.engine.consumer_thread import BatchApp, ConsumerThread, Fetch, PositionLost
+from pipeline.engine.consumer_thread import BatchApp, ConsumerThread, Fetch, PositionLost, Progress
 from pipeline.engine.offset_tracker import Tracker
 from pipeline.runtime.crash_points import reach
 
@@ -125,6 +125,10 @@ class Consumer(driver.Consumer):
         """Watch streams for progress. No stream reads a changelog: Faust would warn about each."""
         if tp.topic in self.batch_app.batch_topics:
             super().verify_event_path(now, tp)
+
+    async def progress(self, tp: TP) -> Progress:
+        """How far a partition is read."""
+        return await self._thread.progress(tp)
 
     def on_buffer_full(self, tp: TP) -> None:
         """Do nothing: a full queue blocks the fetcher; pausing partitions makes it sleep a second."""
