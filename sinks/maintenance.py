@@ -16,6 +16,7 @@ from pipeline.topology.file import Postgres
 from sinks.delivery.webhooks import inbound, inbound_events, notices
 from sinks.postgres import audit_log, metrics
 from sinks.postgres.connect import Connection
+from sinks.postgres.kept_connection import KeptConnection
 from sinks.postgres.partitions import create_ahead
 from sinks.postgres.poison import describe, is_passing
 from sinks.postgres.retention.enforce import TableRetention
@@ -57,14 +58,13 @@ class Maintenance:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
-        self._connect = connect
+        self._database = KeptConnection(connect)
         self._today = today
         self._backoff = backoff
         self._statuses = statuses
         self._dead_letters = dead_letters
         self._retention = retention
         self._clock = clock
-        self._connection: Connection | None = None
         self._seldom_at = float("-inf")
         self._unresolved_at = float("-inf")
         self._retain_at = float("inf")
@@ -77,7 +77,7 @@ class Maintenance:
             while not stop.is_set():
                 stop.wait(self._round())
         finally:
-            self._disconnect()
+            self._database.close()
 
     def _round(self) -> float:
         try:
@@ -103,7 +103,7 @@ class Maintenance:
             self.holding = True
             wait_s = self._backoff.after_failure_s()
             LOG.warning("table maintenance failed (%s); retrying in %.1f s", describe(error), wait_s)
-            self._disconnect()
+            self._database.close()
             return wait_s
         self._backoff.after_success()
         self.holding = False
@@ -139,13 +139,3 @@ class Maintenance:
         if made:
             LOG.info("partitions made: %s", ", ".join(made))
             metrics.PARTITIONS_MADE.inc(len(made))
-
-    def _database(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None

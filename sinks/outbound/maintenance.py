@@ -20,6 +20,7 @@ from pipeline.runtime.backoff import Backoff
 from pipeline.topology.file import Webhooks
 from sinks.outbound import metrics
 from sinks.postgres.connect import Connection
+from sinks.postgres.kept_connection import KeptConnection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.poison import describe, is_passing
 from sinks.postgres.queries import load_queries
@@ -58,11 +59,10 @@ class Maintenance:
     def __init__(
         self, connect: Callable[[], Connection], limits: Webhooks, backoff: Backoff | None = None
     ) -> None:
-        self._connect = connect
+        self._database = KeptConnection(connect)
         self._limits = limits
         self._backoff = backoff or Backoff()
         self._permitted = True
-        self._connection: Connection | None = None
         self.holding = True  # until the first access to the database
 
     def run(self, stop: threading.Event) -> None:
@@ -72,7 +72,7 @@ class Maintenance:
             while not stop.wait(wait_s):
                 wait_s = self._step(stop)
         finally:
-            self._disconnect()
+            self._database.close()
 
     def _step(self, stop: threading.Event) -> float:
         try:
@@ -81,7 +81,7 @@ class Maintenance:
                 pass
             self.show()
         except psycopg.Error as error:
-            self._disconnect()
+            self._database.close()
             if not is_passing(error):
                 raise
             self.holding = True
@@ -129,16 +129,6 @@ class Maintenance:
         if found.permitted != self._permitted:
             self._permitted = found.permitted
             log.warning("%s", SENDS_AGAIN if found.permitted else NO_PERMIT)
-
-    def _database(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def surplus(waiting: Sequence[Waiting], of_tenant_max: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from sinks.outbound import metrics
 from sinks.postgres.audit_log import record_of
 from sinks.postgres.connect import Connection
+from sinks.postgres.kept_connection import KeptConnection
 from sinks.postgres.named_rows import fetch
 from sinks.postgres.queries import load_queries
 
@@ -76,10 +77,9 @@ class Queue:
     def __init__(
         self, connect: Callable[[], Connection], new_id: Callable[[], UUID], *, disable_failing_h: int
     ) -> None:
-        self._connect = connect
+        self._database = KeptConnection(connect)
         self._new_id = new_id
         self._disable_failing_h = disable_failing_h
-        self._connection: Connection | None = None
 
     def settle(self, results: Sequence[Result]) -> None:
         """All of them or none, together with what they mean for their endpoints.
@@ -126,9 +126,7 @@ class Queue:
         return fetch(self._database(), QUERIES["claim"], Claimed, given)
 
     def disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._database.close()
 
     def _judge(self, failed: Sequence[Failed], succeeded: Sequence[str]) -> None:
         gone = {result.message.endpoint_id: result.gone_url for result in failed if result.gone_url}
@@ -150,11 +148,6 @@ class Queue:
 
     def _execute(self, query: str, given: Mapping[str, object]) -> None:
         self._database().execute(QUERIES[query], given)
-
-    def _database(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-        return self._connection
 
 
 def _held(messages: Sequence[Claimed]) -> dict[str, object]:

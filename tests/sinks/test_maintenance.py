@@ -58,7 +58,7 @@ def test_a_backlog_is_worked_off_within_a_share_of_the_time(
     limits = cast(Any, SimpleNamespace(**dict.fromkeys(days, 1)))
     upkeep = Maintenance(
         limits,
-        lambda: cast(Any, object()),
+        lambda: cast(Any, SimpleNamespace(closed=False)),
         lambda: datetime.now(UTC).date(),
         Backoff(),
         Nothing(),
