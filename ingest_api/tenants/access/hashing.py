@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
 
 from ingest_api.http.problems import OVERLOADED, rejection
 from ingest_api.tenants.access.metrics import HASHING, HASHING_REJECTED, HASHING_SECONDS
@@ -14,12 +12,9 @@ from sinks.postgres.catalogue.users import passwords
 
 RETRY_AFTER_S = 2.0
 
-T = TypeVar("T")
-P = ParamSpec("P")
-
 
 class Hashing:
-    """For the event loop's thread. Raises Rejection where `waiting_max` passwords wait already."""
+    """For the event loop's thread."""
 
     def __init__(self, limits: Limits) -> None:
         self._room = limits.threads + limits.waiting_max
@@ -27,13 +22,7 @@ class Hashing:
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="hashing")
 
     async def hash_of(self, password: str) -> str:
-        return await self._run(passwords.hash_of, password)
-
-    async def matches(self, password: str, hashed: str | None) -> bool:
-        """Whether the hash is of the password. None is of nobody, which takes as long to find out."""
-        return await self._run(_matches, password, hashed)
-
-    async def _run(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Return `passwords.hash_of`. Raises Rejection where `waiting_max` passwords wait already."""
         if self._in_work >= self._room:
             HASHING_REJECTED.inc()
             raise rejection(OVERLOADED, "too many passwords wait", retry_after_s=RETRY_AFTER_S)
@@ -42,14 +31,10 @@ class Hashing:
         try:
             with HASHING_SECONDS.time():
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, lambda: work(*args, **named))
+                return await loop.run_in_executor(self._threads, passwords.hash_of, password)
         finally:
             self._in_work -= 1
             HASHING.set(self._in_work)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _matches(password: str, hashed: str | None) -> bool:
-    return passwords.matches(password, hashed or passwords.hash_of_nobody()) and hashed is not None

@@ -1,4 +1,4 @@
-"""Users of the tenant, who sign in with e-mail and password."""
+"""Users of the tenant, each with an e-mail address, a role and a password."""
 
 from __future__ import annotations
 

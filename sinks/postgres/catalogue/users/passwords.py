@@ -5,9 +5,7 @@ A hash takes MEMORY_KIB of memory and about 0.1 s of one core. Callers bound how
 
 from __future__ import annotations
 
-import secrets
 import unicodedata
-from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -43,12 +41,6 @@ def matches(password: str, hashed: str) -> bool:
         return _HASHER.verify(hashed, _bytes(password))
     except (VerificationError, InvalidHashError):
         return False
-
-
-@cache
-def hash_of_nobody() -> str:
-    """A hash that no password matches in practice: an unknown user costs the same work as a known one."""
-    return hash_of(secrets.token_urlsafe(CHARS_MAX))
 
 
 def _composed(password: str) -> str:
